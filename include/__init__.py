@@ -1,0 +1,1 @@
+"""Churnflow's product code: everything that computes. Nothing in here imports Airflow."""

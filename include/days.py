@@ -1,0 +1,81 @@
+"""Days and ranges of days: the argument of everything that touches data.
+
+A day ``D`` stands for the instant at which it closes. What happened on ``D`` is known; what happens after it is not.
+"""
+
+from __future__ import annotations
+
+import datetime as dt
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from include.errors import ChurnflowError
+
+
+class DayError(ChurnflowError):
+    """A text that is not a day, or a range that ends before it starts."""
+
+
+def parse_day(text: str) -> dt.date:
+    """Return the day that ``text`` (``YYYY-MM-DD``) names.
+
+    Raises:
+        DayError: The text is not such a day.
+
+    Example:
+        >>> parse_day("2017-12-24")
+        datetime.date(2017, 12, 24)
+    """
+    try:
+        return dt.date.fromisoformat(text)
+    except ValueError as error:
+        raise DayError(f"{text!r} is not a day.", where="a day argument", remedy="Write it as YYYY-MM-DD.") from error
+
+
+@dataclass(frozen=True)
+class DayRange:
+    """All days from ``first`` to ``last``, both included.
+
+    Example:
+        >>> len(DayRange.parse("2017-01-01", "2017-01-31"))
+        31
+    """
+
+    first: dt.date
+    last: dt.date
+
+    def __post_init__(self) -> None:
+        if self.last < self.first:
+            raise DayError(
+                f"The range ends ({self.last}) before it starts ({self.first}).",
+                where="a range of days",
+                remedy="Give the earlier day first.",
+            )
+
+    @classmethod
+    def parse(cls, first: str, last: str) -> DayRange:
+        """Return the range between two days written ``YYYY-MM-DD``."""
+        return cls(parse_day(first), parse_day(last))
+
+    @classmethod
+    def single(cls, day: dt.date) -> DayRange:
+        """Return the range that holds only ``day``."""
+        return cls(day, day)
+
+    @classmethod
+    def ending(cls, last: dt.date, days: int) -> DayRange:
+        """Return the ``days`` days that end with ``last``."""
+        return cls(last - dt.timedelta(days=days - 1), last)
+
+    def __iter__(self) -> Iterator[dt.date]:
+        for offset in range(len(self)):
+            yield self.first + dt.timedelta(days=offset)
+
+    def __len__(self) -> int:
+        return (self.last - self.first).days + 1
+
+    def __contains__(self, day: object) -> bool:
+        return isinstance(day, dt.date) and self.first <= day <= self.last
+
+    def __str__(self) -> str:
+        return str(self.first) if self.first == self.last else f"{self.first}..{self.last}"
