@@ -46,7 +46,7 @@ class PodSettings(_Group):
     memory_request: str = "16Gi"
     memory_limit: str = "32Gi"
     node_selector: dict[str, str] = {"accelerator": "nvidia"}
-    tracking_secret: str = "churn-tracking"
+    tracking_env_from: str = "churn-tracking"
     startup_timeout_seconds: int = Field(default=900, gt=0)
     active_deadline_seconds: int = Field(default=7200, gt=0)
     retries: int = Field(default=3, ge=0)
