@@ -1,0 +1,1 @@
+"""From gold tables to a registered model."""
