@@ -92,7 +92,7 @@ class Project(Config):
         for name, source in self.sources.items():
             for look in source.lookups:
                 self._check_source(look.source, f"sources.{name}.lookups", kind="snapshot")
-                missing = {look.on, *look.columns} - set(self.sources[look.source].columns)
+                missing = {look.by, *look.columns} - set(self.sources[look.source].columns)
                 if missing:
                     raise ValueError(f"sources.{name}.lookups: {look.source!r} has no column {sorted(missing)[0]!r}")
         self._check_features()

@@ -30,12 +30,12 @@ class Lookup(Config):
 
     Attributes:
         source: The reference source, of kind ``snapshot``.
-        on: The column that both sides have.
+        by: The column that both sides have.
         columns: The columns taken.
     """
 
     source: str
-    on: str
+    by: str
     columns: list[str] = Field(min_length=1)
 
 
@@ -106,7 +106,7 @@ class Source(Config):
             raise ValueError("path must contain {day}")
         if (self.kind == "events") != (self.event_time is not None):
             raise ValueError("event_time is needed by a source of kind events, and only by it")
-        named = [*self.key, *filter(None, [self.customer, self.event_time]), *(look.on for look in self.lookups)]
+        named = [*self.key, *filter(None, [self.customer, self.event_time]), *(look.by for look in self.lookups)]
         for name in named:
             if name not in self.columns:
                 raise ValueError(f"column {name!r} is used but not declared under columns")
