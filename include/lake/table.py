@@ -1,0 +1,198 @@
+"""Delta tables with one partition per day.
+
+Readers list the files of one table version through Delta's log and scan them as Parquet, so that they see a replaced
+partition wholly or not at all.
+"""
+
+from __future__ import annotations
+
+import datetime as dt
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import ibis
+import pyarrow as pa
+import pyarrow.compute as pc
+from deltalake import CommitProperties, DeltaTable, write_deltalake
+from deltalake.exceptions import CommitFailedError, TableNotFoundError
+from tenacity import retry, retry_if_exception_type, stop_after_attempt, wait_random_exponential
+
+from include.days import DayRange
+from include.errors import ChurnflowError
+from include.settings import Settings
+
+if TYPE_CHECKING:
+    from ibis.backends.duckdb import Backend
+
+DAY = "dt"
+"""The partition column of every table."""
+
+
+class LakeError(ChurnflowError):
+    """A lake table cannot be read or written as asked."""
+
+
+class Lake:
+    """The tables of one project below one address.
+
+    Args:
+        uri: A folder or an object-store address.
+
+    Example:
+        >>> Lake("var/lake/grocery").table("gold/features").uri
+        'var/lake/grocery/gold/features'
+    """
+
+    def __init__(self, uri: str) -> None:
+        self.uri = uri.rstrip("/")
+
+    def table(self, name: str) -> Table:
+        """Return the table ``name``, such as ``silver/transactions``, whether or not it exists yet."""
+        return Table(f"{self.uri}/{name}", name)
+
+    def table_names(self) -> list[str]:
+        """Return the names of the tables that exist below a local folder, sorted."""
+        root = Path(self.uri)
+        return sorted(str(log.parent.relative_to(root)) for log in root.glob("*/*/_delta_log"))
+
+
+def open_lake(settings: Settings) -> Lake:
+    """Return the lake of the settings' project."""
+    return Lake(f"{settings.lake_uri}/{settings.project}")
+
+
+class Table:
+    """One Delta table, partitioned by ``dt``.
+
+    Args:
+        uri: Its address.
+        name: Its name within the lake, for messages.
+    """
+
+    def __init__(self, uri: str, name: str) -> None:
+        self.uri = uri
+        self.name = name
+
+    def exists(self) -> bool:
+        """Return whether anything was ever written."""
+        return bool(DeltaTable.is_deltatable(self.uri))
+
+    def version(self) -> int:
+        """Return the current Delta version.
+
+        Raises:
+            LakeError: The table does not exist.
+        """
+        return int(self._open().version())
+
+    def days(self) -> list[dt.date]:
+        """Return the days that have rows, sorted; none when the table does not exist."""
+        if not self.exists():
+            return []
+        return sorted(dt.date.fromisoformat(part[DAY]) for part in self._open().partitions())
+
+    def count(self) -> int:
+        """Return the number of rows, from Delta's log alone; zero when the table does not exist."""
+        if not self.exists():
+            return 0
+        return int(pc.sum(pa.table(self._open().get_add_actions(flatten=True))["num_records"]).as_py() or 0)
+
+    def replace(self, days: DayRange, rows: pa.Table | pa.RecordBatchReader) -> int:
+        """Replace the partitions of ``days`` by ``rows`` in one commit, and return the new Delta version.
+
+        Days of the range that have no row lose the rows that they had. Columns that the table lacks are added.
+
+        Args:
+            days: The partitions replaced; every row's ``dt`` must lie in them.
+            rows: Rows with a ``dt`` column of type date.
+
+        Raises:
+            LakeError: A row lies outside of the range; the table is as it was before.
+        """
+        predicate = f"{DAY} >= '{days.first}' AND {DAY} <= '{days.last}'"
+        if isinstance(rows, pa.Table):
+            self._refuse_rows_outside(days, rows)
+        self._create(rows.schema)
+        return self._commit(rows, predicate)
+
+    def read(self, days: DayRange | Sequence[dt.date], columns: list[str] | None = None) -> pa.Table:
+        """Return the rows of ``days``, with ``columns`` or all of them."""
+        from include.lake.engine import connect
+
+        expression = self.scan(connect(), days)
+        return (expression.select(columns) if columns else expression).to_pyarrow()
+
+    def scan(self, engine: Backend, days: DayRange | Sequence[dt.date]) -> ibis.Table:
+        """Return the rows of ``days`` as an expression on ``engine``; only their files are opened.
+
+        Raises:
+            LakeError: The table does not exist.
+        """
+        table = self._open()
+        wanted = {str(day) for day in days}
+        files = [uri for uri in table.file_uris() if _day_of(uri) in wanted]
+        schema = ibis.Schema.from_pyarrow(_plain(pa.schema(table.schema())))
+        if not files:
+            return ibis.memtable(schema.to_pyarrow().empty_table())
+        scan = engine.read_parquet(files, hive_partitioning=True, hive_types_autocast=False, union_by_name=True)
+        # A file that was written before a column was added has no such column.
+        return scan.select(
+            **{
+                name: scan[name].cast(kind) if name in scan.columns else ibis.null(kind)
+                for name, kind in schema.items()
+            }
+        )
+
+    def _open(self) -> DeltaTable:
+        try:
+            return DeltaTable(self.uri)
+        except TableNotFoundError as error:
+            raise LakeError(
+                f"Table {self.name} does not exist yet.", where=self.uri, remedy="Run churn_ingest for some days first."
+            ) from error
+
+    def _create(self, schema: pa.Schema) -> None:
+        if not self.exists():
+            DeltaTable.create(self.uri, schema, mode="ignore", partition_by=[DAY])
+
+    # Two writers of disjoint days do not conflict; two of the same day do, and the later one simply writes again.
+    @retry(
+        retry=retry_if_exception_type(CommitFailedError),
+        stop=stop_after_attempt(6),
+        wait=wait_random_exponential(multiplier=0.2, max=5),
+        reraise=True,
+    )
+    def _commit(self, rows: pa.Table | pa.RecordBatchReader, predicate: str) -> int:
+        write_deltalake(
+            self.uri,
+            rows,
+            mode="overwrite",
+            predicate=predicate,
+            schema_mode="merge",
+            commit_properties=CommitProperties(custom_metadata={"days": predicate}),
+        )
+        return int(DeltaTable(self.uri).version())
+
+    def _refuse_rows_outside(self, days: DayRange, rows: pa.Table) -> None:
+        if not rows.num_rows:
+            return
+        bounds = pc.min_max(rows[DAY]).as_py()
+        if bounds["min"] not in days or bounds["max"] not in days:
+            raise LakeError(
+                f"Rows of {bounds['min']}..{bounds['max']} were to replace the days {days}.",
+                where=self.uri,
+                remedy="Give the range that the rows belong to.",
+            )
+
+
+def _day_of(uri: str) -> str:
+    return uri.split(f"/{DAY}=", 1)[1].split("/", 1)[0]
+
+
+def _plain(schema: pa.Schema) -> pa.Schema:
+    # Delta reports Arrow view types, which Ibis does not know.
+    def plain(kind: pa.DataType) -> pa.DataType:
+        return pa.string() if kind in (pa.string_view(), pa.large_string()) else kind
+
+    return pa.schema([pa.field(field.name, plain(field.type)) for field in schema])
