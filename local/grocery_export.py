@@ -59,10 +59,10 @@ def export(landing: Path, days: DayRange) -> int:
         missing = [day for day in days if not (landing / name / f"{day}.{suffix}").exists()]
         if not missing:
             continue
-        rows = connection.execute(
+        rows = connection.sql(
             f"SELECT * FROM ({query}) WHERE _day BETWEEN ? AND ? ORDER BY ALL",  # noqa: S608 - constants of this file
-            [missing[0], missing[-1]],
-        ).fetch_arrow_table()
+            params=[missing[0], missing[-1]],
+        ).to_arrow_table()
         for day in missing:
             part = rows.filter(pc.equal(rows["_day"], pa.scalar(day, pa.date32()))).drop_columns(["_day"])
             _write(part, landing / name / f"{day}.{suffix}")
@@ -70,7 +70,7 @@ def export(landing: Path, days: DayRange) -> int:
     for name, query in _SNAPSHOTS.items():
         path = landing / name / f"{days.first}.csv"
         if not any((landing / name).glob("*.csv")):
-            _write(connection.execute(f"{query} ORDER BY ALL").fetch_arrow_table(), path)
+            _write(connection.sql(f"{query} ORDER BY ALL").to_arrow_table(), path)
             written += 1
     return written
 
