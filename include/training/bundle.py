@@ -9,7 +9,9 @@ from __future__ import annotations
 import datetime as dt
 import hashlib
 import json
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from functools import cached_property
 from pathlib import Path
 from typing import Any, Literal, Self
 
@@ -75,8 +77,8 @@ class ModelContract(_Frozen):
     Attributes:
         format: The version of this layout.
         project: The project whose features it reads.
-        model_version: The registry's version. The registry numbers a bundle after training has logged it; until then the
-            run may write ``unregistered``, and packaging sets the version with ``Bundle.with_version``.
+        model_version: The registry's version. The registry numbers a bundle only after training has logged it: until
+            then it is ``unregistered``, and packaging sets the version with ``Bundle.with_version``.
         run_id: The MLflow run that trained it.
         trained_through: The last snapshot day in the training set.
         label: The label's column.
@@ -138,6 +140,26 @@ class ModelContract(_Frozen):
                 remedy="Pass one value for each row in every column.",
             )
         return np.ascontiguousarray(np.column_stack(encoded))
+
+    @cached_property
+    def category_codes(self) -> dict[int, dict[str, float]]:
+        """The code of each category, by the position of its feature."""
+        return {i: _codes(feature.categories) for i, feature in enumerate(self.features) if feature.categories}
+
+    def encode_rows(self, rows: Sequence[Sequence[float | str | None]]) -> NDArray[np.float32]:
+        """Return validated rows, each in the order of the features, as the model's input matrix.
+
+        This is the service's short way to what ``encode`` returns: it costs one array for a few requests, where
+        ``encode`` costs one array for each feature.
+
+        Returns:
+            A float32 matrix of shape (number of rows, number of features).
+        """
+        coded = [list(row) for row in rows]
+        for position, codes in self.category_codes.items():
+            for row in coded:
+                row[position] = codes.get(row[position], np.nan)  # type: ignore[arg-type]
+        return np.array(coded, dtype=np.float32).reshape(len(rows), len(self.features))
 
     def decide(self, probability: float) -> Literal["churn", "retain"]:
         """Return what the model's threshold makes of a churn probability."""
@@ -218,9 +240,13 @@ class Bundle:
             )
 
 
+def _codes(categories: tuple[str, ...]) -> dict[str, float]:
+    return {category: float(code) for code, category in enumerate(categories)}
+
+
 def _encode_column(feature: FeatureContract, column: Any) -> NDArray[np.float32]:
     if feature.categories is not None:
-        codes = {category: float(code) for code, category in enumerate(feature.categories)}
+        codes = _codes(feature.categories)
         texts = column.to_pylist() if hasattr(column, "to_pylist") else list(column)
         return np.array([codes.get(text, np.nan) for text in texts], dtype=np.float32)
     return _encode_numbers(feature.name, column)
