@@ -1,0 +1,97 @@
+"""The gate: what share of the rows passed, a report of it, and a stop when it is too little."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+from jinja2 import Environment, PackageLoader, select_autoescape
+
+from include.days import DayRange
+from include.errors import ChurnflowError
+
+
+class GateError(ChurnflowError):
+    """Too many rows failed, or a rule about the whole table did; nothing was written after it."""
+
+
+@dataclass(frozen=True)
+class RuleOutcome:
+    """How one rule went: rows that it refused, or whether the table satisfied it."""
+
+    rule: str
+    severity: str
+    success: bool
+    refused: int
+    observed: str = ""
+
+
+@dataclass(frozen=True)
+class TableOutcome:
+    """How one table went through its checks.
+
+    Attributes:
+        table: Its name.
+        rows: Rows checked.
+        refused: Rows that failed at least one rule.
+        minimum_pass_share: The share that must pass.
+        rules: Every rule's outcome.
+    """
+
+    table: str
+    rows: int
+    refused: int
+    minimum_pass_share: float
+    rules: tuple[RuleOutcome, ...]
+
+    @property
+    def pass_share(self) -> float:
+        """The share of rows that passed every rule; 1 for no rows."""
+        return 1.0 if not self.rows else 1 - self.refused / self.rows
+
+    @property
+    def failures(self) -> list[str]:
+        """Why the gate is shut, in words; empty when it is open."""
+        reasons = [f"{rule.rule} saw {rule.observed or 'a violation'}" for rule in self.rules if _stops(rule)]
+        if self.pass_share < self.minimum_pass_share:
+            reasons.append(f"only {self.pass_share:.2%} of {self.rows} rows pass, {self.minimum_pass_share:.2%} must")
+        return reasons
+
+
+def write_report(layer: str, days: DayRange, outcomes: Sequence[TableOutcome], folder: Path) -> Path:
+    """Write ``<layer>.html`` and ``<layer>.json`` below ``folder``/<last day> and return the HTML's path."""
+    target = folder / str(days.last)
+    target.mkdir(parents=True, exist_ok=True)
+    environment = Environment(loader=PackageLoader("include.quality"), autoescape=select_autoescape())
+    page = environment.get_template("report.html").render(layer=layer, days=days, outcomes=outcomes)
+    details = [{**asdict(item), "pass_share": item.pass_share, "failures": item.failures} for item in outcomes]
+    _replace(target / f"{layer}.json", json.dumps(details, indent=1))
+    _replace(target / f"{layer}.html", page)
+    return target / f"{layer}.html"
+
+
+def require_open(outcomes: Sequence[TableOutcome], report: Path) -> None:
+    """Stop when the gate of any table is shut.
+
+    Raises:
+        GateError: The message names the table, the reason and the report.
+    """
+    for outcome in outcomes:
+        if outcome.failures:
+            raise GateError(
+                f"The gate of {outcome.table} is shut: {'; '.join(outcome.failures)}.",
+                where=str(report),
+                remedy="Read the report and the quarantine table of that name, then have the data corrected.",
+            )
+
+
+def _stops(rule: RuleOutcome) -> bool:
+    return rule.severity == "stop" and not rule.success
+
+
+def _replace(path: Path, text: str) -> None:
+    partial = path.with_name(f".{path.name}")
+    partial.write_text(text, encoding="utf-8")
+    partial.replace(path)

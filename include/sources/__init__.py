@@ -1,0 +1,1 @@
+"""Sources: reading what arrives from the outside world, as it arrived."""

@@ -1,0 +1,110 @@
+"""Bronze: every delivered row, as text, with where it came from. Nothing is judged here and nothing is lost."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+from pathlib import Path
+
+import duckdb
+import pyarrow as pa
+
+from include.days import DayRange
+from include.lake import Lake
+from include.logs import get_logger
+from include.projects import Project, Source
+from include.results import StepResult
+from include.sources.landing import Delivery, find_deliveries, unreadable
+
+log = get_logger(__name__)
+
+FILE, ROW, UNDECLARED = "_file", "_row", "_undeclared"
+"""Bronze's own columns: the file, the row's number in it from 1, and undeclared columns as JSON text."""
+
+
+def audit_sources(project: Project, landing: Path, days: DayRange) -> dict[str, dict[str, object]]:
+    """Open every file of ``days`` without loading it, and return per source: files, bytes and undeclared columns.
+
+    Raises:
+        ChurnflowError: A file is missing, empty, corrupt or lacks a declared column; nothing was written.
+    """
+    report: dict[str, dict[str, object]] = {}
+    for name, source in project.sources.items():
+        found = find_deliveries(name, source, landing, days)
+        undeclared = sorted({column for delivery in found for column in delivery.undeclared})
+        if undeclared:
+            log.warning("undeclared columns", extra={"source": name, "columns": undeclared})
+        report[name] = {
+            "files": len(found),
+            "bytes": sum(delivery.size for delivery in found),
+            "undeclared_columns": undeclared,
+        }
+    return report
+
+
+def load_bronze(project: Project, lake: Lake, landing: Path, days: DayRange) -> list[StepResult]:
+    """Replace the bronze partitions of ``days`` by what was delivered for them, source by source.
+
+    Raises:
+        ChurnflowError: A file cannot be read; the sources before it are loaded, its own table is as it was.
+    """
+    return [_load_source(name, source, lake, landing, days) for name, source in project.sources.items()]
+
+
+def _load_source(name: str, source: Source, lake: Lake, landing: Path, days: DayRange) -> StepResult:
+    start = time.perf_counter()
+    table = lake.table(f"bronze/{name}")
+    deliveries = find_deliveries(name, source, landing, days)
+    rows = _read(source, deliveries) if deliveries else _schema(source).empty_table()
+    version = table.replace(days, rows)
+    result = StepResult(table.name, rows.num_rows, 0, rows.num_rows, version, round(time.perf_counter() - start, 3))
+    log.info("bronze loaded", extra=result.as_dict())
+    return result
+
+
+def _schema(source: Source) -> pa.Schema:
+    text = [pa.field(name, pa.string()) for name in [*source.columns, UNDECLARED, FILE]]
+    return pa.schema([*text, pa.field(ROW, pa.int64()), pa.field("dt", pa.date32())])
+
+
+def _read(source: Source, deliveries: Sequence[Delivery]) -> pa.Table:
+    # Projections over a plain scan keep the files' order, which numbers the rows of a CSV file.
+    connection = duckdb.connect()
+    days = pa.table({"path": [str(item.path) for item in deliveries], "dt": [item.day for item in deliveries]})
+    connection.register("deliveries", days)
+    paths = "[" + ", ".join(_quote(str(item.path)) for item in deliveries) + "]"
+    undeclared = sorted({column for item in deliveries for column in item.undeclared})
+    try:
+        connection.execute(f"CREATE TEMP TABLE raw AS {_scan(source, paths)}")
+    except duckdb.Error as error:
+        raise unreadable(_culprit(str(error), deliveries), source, source.format) from error
+    declared = ", ".join(f"CAST({_name(column)} AS VARCHAR) AS {_name(column)}" for column in source.columns)
+    packed = ", ".join(f"{_name(column)} := {_name(column)}" for column in undeclared)
+    extra = f"CAST(to_json(struct_pack({packed})) AS VARCHAR)" if undeclared else "CAST(NULL AS VARCHAR)"
+    rows = connection.sql(
+        f"SELECT {declared}, {extra} AS {UNDECLARED}, parse_filename(filename) AS {FILE},"  # noqa: S608 - names are quoted
+        f" _n - min(_n) OVER (PARTITION BY filename) + 1 AS {ROW}, deliveries.dt"
+        " FROM raw JOIN deliveries ON raw.filename = deliveries.path"
+    )
+    return rows.to_arrow_table().cast(_schema(source))
+
+
+def _scan(source: Source, paths: str) -> str:
+    if source.format == "parquet":
+        scan = f"read_parquet({paths}, filename = true, union_by_name = true)"
+    else:
+        scan = f"read_csv({paths}, header = true, all_varchar = true, filename = true, union_by_name = true)"
+    return f"SELECT *, row_number() OVER () AS _n FROM {scan}"  # noqa: S608 - paths are quoted
+
+
+def _culprit(message: str, deliveries: Sequence[Delivery]) -> str:
+    named = [str(item.path) for item in deliveries if str(item.path) in message]
+    return named[0] if named else f"one of {len(deliveries)} files in {deliveries[0].path.parent}"
+
+
+def _quote(text: str) -> str:
+    return "'" + text.replace("'", "''") + "'"
+
+
+def _name(column: str) -> str:
+    return '"' + column.replace('"', '""') + '"'
