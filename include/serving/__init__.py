@@ -1,0 +1,1 @@
+"""From a model bundle to a running endpoint, and back to the one before it."""

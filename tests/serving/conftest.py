@@ -1,0 +1,93 @@
+from __future__ import annotations
+
+import datetime as dt
+import socket
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+import xgboost as xgb
+
+from include.serving.package import build_bento
+from include.serving.pointer import BentoReference
+from include.settings import ServingSettings, Settings
+from include.training.bundle import Bundle, FeatureContract, ModelContract, Sample
+
+ROWS = 400
+
+
+def free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+def synthetic_columns(rows: int, seed: int) -> dict[str, list[float | str | None]]:
+    random = np.random.default_rng(seed)
+    spend = random.gamma(2.0, 50.0, rows)
+    gap = random.integers(0, 60, rows).astype(float)
+    return {
+        "recency_days": random.integers(0, 90, rows).astype(float).tolist(),
+        "spend_30d": spend.tolist(),
+        # A name that a pydantic model has for itself.
+        "copy": [None if value < 10 else float(value) for value in gap],
+        "segment": random.choice(["young", "family", "senior"], rows).tolist(),
+    }
+
+
+def train_bundle(model_version: str, seed: int = 7) -> Bundle:
+    contract = ModelContract(
+        project="synthetic",
+        model_version=model_version,
+        run_id="run",
+        trained_through=dt.date(2017, 6, 30),
+        label="churned",
+        horizon_days=28,
+        threshold=0.4,
+        features=(
+            FeatureContract(name="recency_days", dtype="number", nullable=False, minimum=0),
+            FeatureContract(name="spend_30d", dtype="number", nullable=False),
+            FeatureContract(name="copy", dtype="number", nullable=True),
+            FeatureContract(name="segment", dtype="category", nullable=False, categories=("family", "senior", "young")),
+        ),
+    )
+    columns = synthetic_columns(ROWS, seed)
+    matrix = contract.encode(columns)
+    churned = (matrix[:, 0] + np.random.default_rng(seed).normal(0, 15, ROWS) > 45).astype(int)
+    booster = xgb.train(
+        {"objective": "binary:logistic", "nthread": 1, "max_depth": 4, "seed": seed},
+        xgb.DMatrix(matrix, label=churned),
+        num_boost_round=20,
+    )
+    bundle = Bundle(contract, booster)
+    probabilities = bundle.predict(columns)
+    samples = tuple(
+        Sample(features={name: columns[name][row] for name in columns}, churn_probability=float(probabilities[row]))
+        for row in range(8)
+    )
+    return Bundle(contract, booster, samples)
+
+
+@pytest.fixture(scope="session")
+def bundle() -> Bundle:
+    return train_bundle("7")
+
+
+@pytest.fixture(scope="session")
+def make_settings(tmp_path_factory: pytest.TempPathFactory) -> Callable[[], Settings]:
+    def make() -> Settings:
+        serving = ServingSettings(port=free_port(), staging_port=free_port(), ready_timeout_seconds=60)
+        return Settings(home=tmp_path_factory.mktemp("home"), project="synthetic", serving=serving)
+
+    return make
+
+
+@pytest.fixture(scope="session")
+def bento_home(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tmp_path_factory.mktemp("serving")
+
+
+@pytest.fixture(scope="session")
+def bento(bundle: Bundle, bento_home: Path) -> BentoReference:
+    return build_bento(bundle, bento_home)
