@@ -26,16 +26,18 @@ def roll_out(candidate: BentoReference, settings: Settings) -> BentoReference:
         RolloutError: It did not come into service; the former Bento is the desired one again, and the message says
             whether it answers.
     """
-    former = read_pointer(settings.serving_dir)
-    if former is None or former.bento != candidate.bento:
-        write_pointer(settings.serving_dir, former, PREVIOUS)
-    write_pointer(settings.serving_dir, candidate)
+    current, older = (read_pointer(settings.serving_dir, name) for name in (CURRENT, PREVIOUS))
+    # A rollout that was killed half-way has moved both pointers already.
+    former, kept = (older, None) if current == candidate else (current, older)
+    write_pointer(settings.serving_dir, former, PREVIOUS)
+    write_pointer(settings.serving_dir, candidate, CURRENT)
     try:
         verify(candidate, settings)
     except ChurnflowError as error:
-        outcome = _put_back(former, settings)
+        write_pointer(settings.serving_dir, former, CURRENT)
+        write_pointer(settings.serving_dir, kept, PREVIOUS)
         raise RolloutError(
-            f"The Bento did not come into service ({error.what}) {outcome}",
+            f"The Bento did not come into service ({error.what}) {_state_of(former, settings)}",
             where=f"Bento {candidate.bento}",
             remedy="Read the serving runner's log, then deploy again.",
         ) from error
@@ -75,8 +77,7 @@ def verify(reference: BentoReference, settings: Settings) -> None:
         client.close()
 
 
-def _put_back(former: BentoReference | None, settings: Settings) -> str:
-    write_pointer(settings.serving_dir, former, CURRENT)
+def _state_of(former: BentoReference | None, settings: Settings) -> str:
     if former is None:
         return "and none served before it."
     try:

@@ -98,5 +98,5 @@ def smoke_test(reference: BentoReference, settings: Settings) -> SmokeResult:
         finally:
             client.close()
             server.stop()
-    log.info("smoke test passed", extra={"bento": reference.bento} | result.as_dict())
+    log.info("smoke test passed", extra={"bento": reference.bento, **result.as_dict()})
     return result
