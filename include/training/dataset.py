@@ -1,0 +1,249 @@
+"""The training data set: features joined with matured labels, split by time, written once, described by a manifest.
+
+The manifest names the table versions read and the checksums of the rows, so that a training can be repeated and a
+result can be traced to its data. The folder is all that a training process or pod needs.
+"""
+
+from __future__ import annotations
+
+import datetime as dt
+import hashlib
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+from pydantic import BaseModel, ConfigDict, ValidationError
+
+from include.errors import ChurnflowError
+from include.lake import Lake
+from include.logs import get_logger
+from include.projects import Project
+from include.settings import Settings
+from include.training.split import split_by_time, time_folds
+
+log = get_logger(__name__)
+
+FEATURES_TABLE = "gold/features"
+LABELS_TABLE = "gold/labels"
+MANIFEST_FILE = "manifest.json"
+_KEYS = ["dt", "customer_id"]
+_READ_ATTEMPTS = 3
+
+
+class DatasetError(ChurnflowError):
+    """Gold cannot be made into a training data set, or a data set's folder is damaged."""
+
+
+class _Frozen(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class DatasetPart(_Frozen):
+    """The training rows or the test rows.
+
+    Attributes:
+        file: The Parquet file within the folder.
+        days: The snapshot days, sorted.
+        rows: How many rows it has.
+        positives: How many of them churned.
+        sha256: The file's checksum.
+    """
+
+    file: str
+    days: tuple[dt.date, ...]
+    rows: int
+    positives: int
+    sha256: str
+
+    @property
+    def positive_ratio(self) -> float:
+        """The share of rows that churned; zero when there is none."""
+        return self.positives / self.rows if self.rows else 0.0
+
+
+class DatasetManifest(_Frozen):
+    """What a data set holds and what it was made from.
+
+    Attributes:
+        format: The version of this layout.
+        project: The project.
+        through: The day whose close everything was known at.
+        label: The label's column.
+        horizon_days: How many days the label looks ahead.
+        features: The feature columns, in order.
+        train: The rows to learn from.
+        test: The later rows to be judged on.
+        unlabelled_days: Matured snapshot days with features but no labels, left out.
+        tables: The Delta version of every table read.
+    """
+
+    format: Literal[1] = 1
+    project: str
+    through: dt.date
+    label: str
+    horizon_days: int
+    features: tuple[str, ...]
+    train: DatasetPart
+    test: DatasetPart
+    unlabelled_days: tuple[dt.date, ...]
+    tables: dict[str, int]
+
+    @property
+    def fingerprint(self) -> str:
+        """A checksum over both parts: equal for equal rows."""
+        return hashlib.sha256(f"{self.train.sha256}{self.test.sha256}".encode()).hexdigest()
+
+
+@dataclass(frozen=True)
+class DatasetRef:
+    """Where a data set lies, and its manifest."""
+
+    folder: Path
+    manifest: DatasetManifest
+
+    def as_dict(self) -> dict[str, Any]:
+        """Return the counts and references as plain JSON types, fit for XCom."""
+        manifest = self.manifest
+        return {
+            "folder": str(self.folder),
+            "through": str(manifest.through),
+            "train_rows": manifest.train.rows,
+            "test_rows": manifest.test.rows,
+            "train_positive_ratio": round(manifest.train.positive_ratio, 4),
+            "test_positive_ratio": round(manifest.test.positive_ratio, 4),
+            "trained_through": str(manifest.train.days[-1]),
+            "test_from": str(manifest.test.days[0]),
+            "tables": manifest.tables,
+            "fingerprint": manifest.fingerprint,
+        }
+
+
+def training_root(settings: Settings) -> Path:
+    """Return the folder of all data sets; in a pod it is the training volume."""
+    return settings.home / "training"
+
+
+def dataset_dir(settings: Settings, through: dt.date) -> Path:
+    """Return the folder of the data set of the settings' project for one day."""
+    return training_root(settings) / settings.project / str(through)
+
+
+def build_dataset(project: Project, lake: Lake, through: dt.date, out_dir: Path) -> DatasetRef:
+    """Write the data set of every snapshot whose label is known when ``through`` closes.
+
+    Args:
+        project: The business.
+        lake: Holds ``gold/features`` and ``gold/labels``.
+        through: The day; a snapshot ``D`` counts when ``D + horizon <= through``.
+        out_dir: The folder written: ``train.parquet``, ``test.parquet`` (``dt``, ``customer_id``, the features, the
+            label) and ``manifest.json``, which comes last.
+
+    Raises:
+        TooFewSnapshotsError: There are not enough matured snapshots for the test, the gap and the folds.
+        DatasetError: Gold lacks a feature, or a label is neither 0 nor 1.
+        LakeError: A gold table does not exist.
+    """
+    label, features = project.label, [spec.name for spec in project.features]
+    feature_days = _matured(project, lake.table(FEATURES_TABLE).days(), through)
+    label_days = set(lake.table(LABELS_TABLE).days())
+    days = [day for day in feature_days if day in label_days]
+    split = split_by_time(days, label.horizon_days, project.training.test_snapshots)
+    time_folds(split.train, label.horizon_days, project.training.cv_folds)
+
+    rows, tables = _read_gold(lake, [*split.train, *split.test], features, label.name)
+    out_dir.mkdir(parents=True, exist_ok=True)
+    (out_dir / MANIFEST_FILE).unlink(missing_ok=True)
+    manifest = DatasetManifest(
+        project=project.name,
+        through=through,
+        label=label.name,
+        horizon_days=label.horizon_days,
+        features=tuple(features),
+        train=_write_part(rows, split.train, label.name, out_dir / "train.parquet"),
+        test=_write_part(rows, split.test, label.name, out_dir / "test.parquet"),
+        unlabelled_days=tuple(day for day in feature_days if day not in label_days),
+        tables=tables,
+    )
+    (out_dir / MANIFEST_FILE).write_text(manifest.model_dump_json(indent=2) + "\n", encoding="utf-8")
+    reference = DatasetRef(out_dir, manifest)
+    log.info("data set written", extra=reference.as_dict() | {"unlabelled_days": len(manifest.unlabelled_days)})
+    return reference
+
+
+def load_dataset(folder: Path) -> DatasetRef:
+    """Return the data set in ``folder``, after comparing its files with the manifest's checksums.
+
+    Raises:
+        DatasetError: A file is missing, unreadable or was changed.
+    """
+    try:
+        manifest = DatasetManifest.model_validate_json((folder / MANIFEST_FILE).read_bytes())
+    except (OSError, ValidationError) as error:
+        raise _damaged(folder, f"{MANIFEST_FILE} is missing or unreadable.") from error
+    for part in (manifest.train, manifest.test):
+        path = folder / part.file
+        if not path.is_file() or _checksum(path) != part.sha256:
+            raise _damaged(folder, f"{part.file} is missing or differs from its checksum.")
+    return DatasetRef(folder, manifest)
+
+
+def _matured(project: Project, days: list[dt.date], through: dt.date) -> list[dt.date]:
+    horizon = dt.timedelta(days=project.label.horizon_days)
+    return [day for day in days if project.is_snapshot_day(day) and day + horizon <= through]
+
+
+def _read_gold(lake: Lake, days: list[dt.date], features: list[str], label: str) -> tuple[pa.Table, dict[str, int]]:
+    feature_rows, feature_version = _read_versioned(lake, FEATURES_TABLE, days, [*_KEYS, *features])
+    label_rows, label_version = _read_versioned(lake, LABELS_TABLE, days, [*_KEYS, label])
+    rows = feature_rows.join(label_rows, keys=_KEYS, join_type="inner").sort_by([(key, "ascending") for key in _KEYS])
+    labels = set(pc.unique(rows[label]).to_pylist())
+    if not labels <= {0, 1}:
+        raise DatasetError(
+            f"Labels are {sorted(map(str, labels))} instead of 0 and 1.",
+            where=f"{LABELS_TABLE}, column {label}",
+            remedy="Run churn_ingest again for the training days.",
+        )
+    if rows.num_rows < feature_rows.num_rows:
+        log.warning("feature rows without a label left out", extra={"rows": feature_rows.num_rows - rows.num_rows})
+    return rows, {FEATURES_TABLE: feature_version, LABELS_TABLE: label_version}
+
+
+def _read_versioned(lake: Lake, name: str, days: list[dt.date], columns: list[str]) -> tuple[pa.Table, int]:
+    table = lake.table(name)
+    present = table.read([], None).column_names
+    missing = [column for column in columns if column not in present]
+    if missing:
+        raise DatasetError(
+            f"{len(missing)} columns are missing, such as {missing[0]!r}.",
+            where=name,
+            remedy="Ingest the training days again with the project's present features.",
+        )
+    for _ in range(_READ_ATTEMPTS):
+        version = table.version()
+        rows = table.read(days, columns)
+        if table.version() == version:
+            return rows, version
+    raise DatasetError(
+        "The table was being written during every attempt to read it.",
+        where=name,
+        remedy="Run the training again when the ingest has finished.",
+    )
+
+
+def _write_part(rows: pa.Table, days: tuple[dt.date, ...], label: str, path: Path) -> DatasetPart:
+    part = rows.filter(pc.is_in(rows["dt"], value_set=pa.array(days, type=rows["dt"].type)))
+    pq.write_table(part, path)
+    positives = int(pc.sum(part[label]).as_py() or 0)
+    return DatasetPart(file=path.name, days=days, rows=part.num_rows, positives=positives, sha256=_checksum(path))
+
+
+def _checksum(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def _damaged(folder: Path, what: str) -> DatasetError:
+    return DatasetError(what, where=f"data set {folder}", remedy="Build the data set again.")
