@@ -98,19 +98,19 @@ class Table:
             return 0
         return int(pc.sum(pa.table(self._open().get_add_actions(flatten=True))["num_records"]).as_py() or 0)
 
-    def replace(self, days: DayRange, rows: pa.Table | pa.RecordBatchReader) -> int:
+    def replace(self, days: DayRange | Sequence[dt.date], rows: pa.Table | pa.RecordBatchReader) -> int:
         """Replace the partitions of ``days`` by ``rows`` in one commit, and return the new Delta version.
 
-        Days of the range that have no row lose the rows that they had. Columns that the table lacks are added.
+        Those of the days that have no row lose the rows that they had. Columns that the table lacks are added.
 
         Args:
             days: The partitions replaced; every row's ``dt`` must lie in them.
             rows: Rows with a ``dt`` column of type date.
 
         Raises:
-            LakeError: A row lies outside of the range; the table is as it was before.
+            LakeError: A row lies outside of the days; the table is as it was before.
         """
-        predicate = f"{DAY} >= '{days.first}' AND {DAY} <= '{days.last}'"
+        predicate = _predicate(days)
         if isinstance(rows, pa.Table):
             self._refuse_rows_outside(days, rows)
         self._create(rows.schema)
@@ -174,16 +174,20 @@ class Table:
         )
         return int(DeltaTable(self.uri).version())
 
-    def _refuse_rows_outside(self, days: DayRange, rows: pa.Table) -> None:
-        if not rows.num_rows:
-            return
-        bounds = pc.min_max(rows[DAY]).as_py()
-        if bounds["min"] not in days or bounds["max"] not in days:
+    def _refuse_rows_outside(self, days: DayRange | Sequence[dt.date], rows: pa.Table) -> None:
+        strangers = sorted(set(pc.unique(rows[DAY]).to_pylist()) - set(days))
+        if strangers:
             raise LakeError(
-                f"Rows of {bounds['min']}..{bounds['max']} were to replace the days {days}.",
+                f"Rows of {strangers[0]} were to replace the days {_predicate(days)}.",
                 where=self.uri,
-                remedy="Give the range that the rows belong to.",
+                remedy="Give the days that the rows belong to.",
             )
+
+
+def _predicate(days: DayRange | Sequence[dt.date]) -> str:
+    if isinstance(days, DayRange):
+        return f"{DAY} >= '{days.first}' AND {DAY} <= '{days.last}'"
+    return f"{DAY} IN ({', '.join(repr(str(day)) for day in days)})"
 
 
 def _day_of(uri: str) -> str:

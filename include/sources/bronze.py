@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import datetime as dt
 import time
 from collections.abc import Sequence
 from pathlib import Path
@@ -20,6 +21,9 @@ log = get_logger(__name__)
 
 FILE, ROW, UNDECLARED = "_file", "_row", "_undeclared"
 """Bronze's own columns: the file, the row's number in it from 1, and undeclared columns as JSON text."""
+
+DELIVERIES = "bronze/_deliveries"
+"""The table of loaded files: a day without rows was loaded too."""
 
 
 def audit_sources(project: Project, landing: Path, days: DayRange) -> dict[str, dict[str, object]]:
@@ -48,13 +52,35 @@ def load_bronze(project: Project, lake: Lake, landing: Path, days: DayRange) -> 
     Raises:
         ChurnflowError: A file cannot be read; the sources before it are loaded, its own table is as it was.
     """
-    return [_load_source(name, source, lake, landing, days) for name, source in project.sources.items()]
+    found = {name: find_deliveries(name, source, landing, days) for name, source in project.sources.items()}
+    results = [_load_source(name, project.sources[name], lake, found[name], days) for name in found]
+    lake.table(DELIVERIES).replace(days, _delivery_rows([item for items in found.values() for item in items]))
+    return results
 
 
-def _load_source(name: str, source: Source, lake: Lake, landing: Path, days: DayRange) -> StepResult:
+def delivered_days(lake: Lake, source: str, days: DayRange) -> set[dt.date]:
+    """Return the days of ``days`` whose file of ``source`` was loaded, also when it held no row."""
+    table = lake.table(DELIVERIES)
+    if not table.exists():
+        return set()
+    rows = table.read(days, ["dt", "source"]).to_pylist()
+    return {row["dt"] for row in rows if row["source"] == source}
+
+
+def _delivery_rows(deliveries: Sequence[Delivery]) -> pa.Table:
+    return pa.table(
+        {
+            "dt": pa.array([item.day for item in deliveries], pa.date32()),
+            "source": pa.array([item.source for item in deliveries], pa.string()),
+            "file": pa.array([item.path.name for item in deliveries], pa.string()),
+            "bytes": pa.array([item.size for item in deliveries], pa.int64()),
+        }
+    )
+
+
+def _load_source(name: str, source: Source, lake: Lake, deliveries: Sequence[Delivery], days: DayRange) -> StepResult:
     start = time.perf_counter()
     table = lake.table(f"bronze/{name}")
-    deliveries = find_deliveries(name, source, landing, days)
     rows = _read(source, deliveries) if deliveries else _schema(source).empty_table()
     version = table.replace(days, rows)
     result = StepResult(table.name, rows.num_rows, 0, rows.num_rows, version, round(time.perf_counter() - start, 3))
