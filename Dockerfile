@@ -1,0 +1,83 @@
+# Three images:
+#   airflow   every Airflow process of docker-compose.yaml, the MLflow server and the serving runner
+#   training  the pod that trains on Kubernetes
+#   serving   one built Bento:  docker build --target serving --build-context bento=PATH/OF/THE/BENTO .
+#
+# The base is pinned by tag. For builds that can be repeated to the byte, give its digest:
+#   --build-arg PYTHON_IMAGE=python:3.11-slim-bookworm@sha256:...
+ARG PYTHON_IMAGE=python:3.11-slim-bookworm
+
+FROM ${PYTHON_IMAGE} AS base
+ENV LANG=C.UTF-8 \
+    PYTHONUNBUFFERED=1 \
+    PYTHONDONTWRITEBYTECODE=1 \
+    PATH=/opt/venv/bin:$PATH
+RUN groupadd --gid 10001 churn \
+    && useradd --uid 10001 --gid 10001 --home-dir /home/churn --create-home --shell /usr/sbin/nologin churn
+
+FROM base AS builder
+ARG UV_VERSION=0.13.9
+ENV UV_COMPILE_BYTECODE=1 \
+    UV_LINK_MODE=copy \
+    UV_NO_PROGRESS=1 \
+    UV_PYTHON_DOWNLOADS=never
+RUN pip install --no-cache-dir "uv==${UV_VERSION}" \
+    && uv venv --python python3.11 /opt/venv
+
+# The whole lock, every file checked against its hash; wheels only, so no compiler is needed.
+FROM builder AS locked
+COPY requirements.txt /build/
+RUN uv pip sync --no-cache --no-build --require-hashes --python /opt/venv/bin/python /build/requirements.txt
+
+FROM base AS airflow
+ENV AIRFLOW_HOME=/opt/airflow \
+    PYTHONPATH=/opt/churnflow \
+    CHURN_HOME=/var/lib/churnflow \
+    GIT_PYTHON_REFRESH=quiet
+# Named volumes take the owner of the folder that they cover.
+RUN install --directory --owner=10001 --group=10001 \
+    "$AIRFLOW_HOME" "$AIRFLOW_HOME/logs" "$AIRFLOW_HOME/auth" "$CHURN_HOME" /var/lib/mlflow
+COPY --from=locked /opt/venv /opt/venv
+WORKDIR /opt/churnflow
+COPY include include
+COPY dags dags
+COPY plugins plugins
+USER 10001:10001
+# No HEALTHCHECK: each process that runs in this image has one of its own in docker-compose.yaml.
+CMD ["airflow", "version"]
+
+FROM base AS training
+ENV PYTHONPATH=/opt/churnflow \
+    CHURN_HOME=/data \
+    GIT_PYTHON_REFRESH=quiet
+COPY --from=locked /opt/venv /opt/venv
+WORKDIR /opt/churnflow
+COPY include include
+USER 10001:10001
+# No HEALTHCHECK: it runs to its end, and Kubernetes ignores one.
+ENTRYPOINT ["python", "-m", "include.training"]
+
+# Replaced by --build-context bento=...; a build without it stops at the first COPY from it.
+FROM scratch AS bento
+
+# What the Bento asks for, at the versions and hashes of the lock.
+FROM builder AS served
+COPY requirements.txt docker/serving-constraints.txt /build/
+COPY --from=bento env/python/requirements.txt /build/bento.txt
+RUN uv pip install --no-cache --no-build --python /opt/venv/bin/python --requirement /build/bento.txt \
+    --constraint /build/requirements.txt --constraint /build/serving-constraints.txt
+
+FROM base AS serving
+# /tmp is the only place that it writes to: the rest of the file system can be read-only.
+ENV BENTOML_HOME=/tmp/bentoml \
+    BENTOML_DO_NOT_TRACK=true \
+    HOME=/tmp \
+    OMP_NUM_THREADS=1
+COPY --from=served /opt/venv /opt/venv
+COPY --from=bento . /opt/bento
+WORKDIR /opt/bento
+USER 10001:10001
+EXPOSE 8000
+HEALTHCHECK --start-period=30s --interval=10s --timeout=3s --retries=3 \
+    CMD ["python", "-c", "import urllib.request; urllib.request.urlopen('http://127.0.0.1:8000/health', timeout=2)"]
+CMD ["bentoml", "serve", "/opt/bento", "--host", "0.0.0.0", "--port", "8000"]

@@ -1,0 +1,13 @@
+#!/bin/bash
+# Runs once, when the data volume is empty: a role and a database for Airflow, and for MLflow, each closed to the other.
+set -euo pipefail
+
+for name in airflow mlflow; do
+  variable="${name^^}_DB_PASSWORD"
+  psql --no-psqlrc --set ON_ERROR_STOP=1 --username "$POSTGRES_USER" --dbname postgres \
+    --set name="$name" --set password="${!variable:?is not set}" <<'SQL'
+CREATE ROLE :"name" LOGIN PASSWORD :'password';
+CREATE DATABASE :"name" OWNER :"name";
+REVOKE CONNECT ON DATABASE :"name" FROM PUBLIC;
+SQL
+done
