@@ -1,0 +1,75 @@
+"""``python -m include.training``: build a data set, train on it, promote a model.
+
+Every command ends with one JSON object on the last line of its standard output. Trainings run this same command,
+whether as a process or in a pod.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from include.days import parse_day
+from include.errors import ChurnflowError
+from include.lake import open_lake
+from include.logs import configure_json_logs
+from include.projects import load_project
+from include.settings import get_settings
+from include.training.dataset import build_dataset, dataset_dir
+from include.training.promote import promote as promote_version
+from include.training.requirements import require_data
+from include.training.train import train_challenger
+
+app = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False)
+
+DatasetFolder = Annotated[Path, typer.Option(help="The folder of a data set.", exists=True, file_okay=False)]
+
+
+@app.command()
+def dataset(day: Annotated[str, typer.Option(help="Labels known when this day (YYYY-MM-DD) closes are used.")]) -> None:
+    """Build the training data set for a day, and check what the project requires of it."""
+    settings, through = get_settings(), parse_day(day)
+    project = load_project(settings.project)
+    built = build_dataset(project, open_lake(settings), through, dataset_dir(settings, through))
+    require_data(project, built.manifest)
+    _print(built.as_dict())
+
+
+@app.command()
+def run(
+    dataset: DatasetFolder,
+    result: Annotated[Path, typer.Option(help="The file that the result is written to, too.")],
+) -> None:
+    """Tune, fit, judge, log and register a challenger."""
+    settings = get_settings()
+    trained = train_challenger(load_project(settings.project), settings, dataset).as_dict()
+    partial = result.with_name(result.name + ".partial")
+    partial.write_text(json.dumps(trained) + "\n", encoding="utf-8")
+    partial.replace(result)
+    _print(trained)
+
+
+@app.command()
+def promote(
+    dataset: DatasetFolder, version: Annotated[str, typer.Option(help="The challenger's version in the registry.")]
+) -> None:
+    """Compare a challenger with the champion on the data set's test rows, and promote it if it is better."""
+    settings = get_settings()
+    _print(promote_version(load_project(settings.project), settings, dataset, version).as_dict())
+
+
+def _print(answer: dict[str, Any]) -> None:
+    typer.echo(json.dumps(answer))
+
+
+if __name__ == "__main__":
+    configure_json_logs()
+    try:
+        app()
+    except ChurnflowError as error:
+        typer.echo(str(error), err=True)
+        sys.exit(1)

@@ -1,0 +1,79 @@
+"""The registry's view of a project: versions of its model, their bundles, and the aliases that say which one counts.
+
+``challenger`` is the version trained last, ``champion`` the one that serves, ``previous`` the champion before it.
+"""
+
+from __future__ import annotations
+
+import tempfile
+from pathlib import Path
+from typing import Literal
+
+import mlflow
+from mlflow.exceptions import MlflowException
+
+from include.errors import ChurnflowError
+from include.settings import Settings
+from include.training.bundle import Bundle
+
+Alias = Literal["challenger", "champion", "previous"]
+BUNDLE_ARTIFACT = "bundle"
+
+
+class RegistryError(ChurnflowError):
+    """The registry does not answer, or does not hold what was asked of it."""
+
+
+class Registry:
+    """The versions of one project's model.
+
+    Args:
+        settings: Name the project and the tracking server, which keeps the registry too.
+    """
+
+    def __init__(self, settings: Settings) -> None:
+        self.name = f"churn-{settings.project}"
+        self.tracking_uri = settings.mlflow.tracking_uri
+        self._client = mlflow.MlflowClient(self.tracking_uri, self.tracking_uri)
+
+    def register(self, source: str, run_id: str, tags: dict[str, str]) -> str:
+        """Make the model at ``source``, logged by run ``run_id``, a new version, and return its number."""
+        if not self._client.search_registered_models(filter_string=f"name = '{self.name}'"):
+            self._client.create_registered_model(self.name)
+        version = self._client.create_model_version(self.name, source, run_id, tags=tags)
+        return str(version.version)
+
+    def version_of(self, alias: Alias) -> str | None:
+        """Return the version that ``alias`` names; ``None`` when it names none yet."""
+        models = self._client.search_registered_models(filter_string=f"name = '{self.name}'")
+        version = dict(models[0].aliases).get(alias) if models else None
+        return None if version is None else str(version)
+
+    def set_alias(self, alias: Alias, version: str) -> None:
+        """Make ``alias`` name ``version``."""
+        self._client.set_registered_model_alias(self.name, alias, version)
+
+    def describe(self, version: str, text: str) -> None:
+        """Set the description that the registry shows for ``version``."""
+        self._client.update_model_version(self.name, version, text)
+
+    def bundle(self, version: str) -> Bundle:
+        """Return the bundle of ``version``.
+
+        Raises:
+            RegistryError: The registry does not answer, or holds no such version or bundle.
+            BundleError: What it holds is damaged.
+        """
+        with tempfile.TemporaryDirectory(prefix="churn-bundle-") as folder:
+            try:
+                run_id = self._client.get_model_version(self.name, version).run_id
+                path = mlflow.artifacts.download_artifacts(
+                    run_id=run_id, artifact_path=BUNDLE_ARTIFACT, dst_path=folder, tracking_uri=self.tracking_uri
+                )
+            except MlflowException as error:
+                raise RegistryError(
+                    f"The model's bundle cannot be fetched: {error.message}",
+                    where=f"{self.name} version {version} at {self.tracking_uri}",
+                    remedy="Check the version and that the tracking server runs.",
+                ) from error
+            return Bundle.load(Path(path))

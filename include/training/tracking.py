@@ -1,0 +1,83 @@
+"""What is kept of a training: its MLflow run, and the registered version with its bundle and model card."""
+
+from __future__ import annotations
+
+import tempfile
+from pathlib import Path
+
+import mlflow
+import pandas as pd
+import xgboost as xgb
+from mlflow.models import infer_signature
+
+from include.training.candidate import Candidate
+from include.training.dataset import MANIFEST_FILE
+from include.training.model_card import render_model_card
+from include.training.registry import BUNDLE_ARTIFACT, Registry
+from include.training.requirements import Verdict
+
+_EXAMPLES = 3
+
+
+def log_run(candidate: Candidate, verdicts: list[Verdict]) -> str:
+    """Log everything about a training to the active run, and return the address of the model logged."""
+    project, manifest, tuned = candidate.project, candidate.dataset.manifest, candidate.tuned
+    training = project.training
+    mlflow.log_params(
+        tuned.chosen.model_dump()
+        | {"max_bin": training.max_bin, "seed": training.seed, "trials": tuned.trials, "cv_folds": training.cv_folds}
+        | {"features": len(manifest.features), "train_rows": manifest.train.rows, "test_rows": manifest.test.rows}
+        | {"device": candidate.device, "threshold": candidate.contract.threshold}
+    )
+    mlflow.log_metrics(
+        candidate.evaluation.metrics()
+        | {"cv_average_precision": tuned.score}
+        | {f"cv_average_precision_fold_{i + 1}": score for i, score in enumerate(tuned.fold_scores)}
+        | {f"seconds_{name}": value for name, value in candidate.seconds.items()}
+    )
+    mlflow.set_tags(
+        {"project": project.name, "through": str(manifest.through), "fingerprint": manifest.fingerprint}
+        | {f"table.{table}": version for table, version in manifest.tables.items()}
+    )
+    mlflow.log_artifact(str(candidate.dataset.folder / MANIFEST_FILE), "dataset")
+    mlflow.log_dict({"verdicts": [verdict.as_dict() for verdict in verdicts]}, "requirements.json")
+    return _log_model(candidate)
+
+
+def _log_model(candidate: Candidate) -> str:
+    inputs = pd.DataFrame(candidate.test.matrix[:_EXAMPLES], columns=candidate.contract.feature_names)
+    logged = mlflow.xgboost.log_model(
+        candidate.booster,
+        name="model",
+        signature=infer_signature(inputs, candidate.probabilities[:_EXAMPLES]),
+        input_example=inputs,
+        # Named, because MLflow would otherwise load the model in another process to find out.
+        pip_requirements=[f"xgboost=={xgb.__version__}", f"pandas=={pd.__version__}"],
+    )
+    return str(logged.model_uri)
+
+
+def register(candidate: Candidate, verdicts: list[Verdict], registry: Registry, source: str, run_id: str) -> str:
+    """Make a logged model the challenger, and return its version.
+
+    It is registered before its bundle is logged, because the registry gives the version that the bundle carries. The
+    alias comes last: until then nothing points to a version whose bundle is not there.
+
+    Args:
+        candidate: The model.
+        verdicts: What its requirements say, for the card.
+        registry: Where it is registered.
+        source: The address of the model logged.
+        run_id: The active run.
+    """
+    fingerprint = candidate.dataset.manifest.fingerprint
+    version = registry.register(source, run_id, tags={"fingerprint": fingerprint})
+    bundle = candidate.bundle(run_id, version)
+    card = render_model_card(candidate, bundle, verdicts)
+    with tempfile.TemporaryDirectory(prefix="churn-bundle-") as folder:
+        bundle.save(Path(folder))
+        mlflow.log_artifacts(folder, BUNDLE_ARTIFACT)
+    mlflow.log_text(card, "model_card.md")
+    registry.describe(version, card)
+    registry.set_alias("challenger", version)
+    return version
