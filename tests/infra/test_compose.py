@@ -1,0 +1,139 @@
+from __future__ import annotations
+
+import re
+import subprocess
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+SECRET = re.compile(r"PASSWORD|SECRET|FERNET|SQL_ALCHEMY_CONN|BACKEND_STORE_URI")
+REQUIRED = re.compile(r"\$\{[A-Z_]+:\?[^}]+\}")
+VARIABLE = re.compile(r"\$\{([A-Z_]+)")
+
+
+@pytest.fixture(scope="module")
+def text(root: Path) -> str:
+    return (root / "docker-compose.yaml").read_text()
+
+
+@pytest.fixture(scope="module")
+def services(text: str) -> dict[str, dict[str, Any]]:
+    services: dict[str, dict[str, Any]] = yaml.safe_load(text)["services"]
+    return services
+
+
+@pytest.fixture(scope="module")
+def airflow(services: dict[str, dict[str, Any]]) -> dict[str, dict[str, Any]]:
+    return {name: service for name, service in services.items() if name.startswith("airflow-")}
+
+
+def _mounts(service: dict[str, Any]) -> dict[str, str]:
+    pairs = [v.split(":")[:2] if isinstance(v, str) else (v["source"], v["target"]) for v in service["volumes"]]
+    return {target: source for source, target in pairs}
+
+
+def test_it_follows_the_compose_specification(root: Path) -> None:
+    command = [root / ".venv/bin/check-jsonschema", "--builtin-schema", "vendor.compose-spec", "docker-compose.yaml"]
+
+    done = subprocess.run(command, cwd=root, capture_output=True, text=True, check=False)
+
+    assert done.returncode == 0, done.stdout
+
+
+def test_every_published_port_is_on_this_machine_only(services: dict[str, dict[str, Any]]) -> None:
+    ports = [port for service in services.values() for port in service.get("ports", [])]
+
+    assert ports
+    assert all(port.startswith("127.0.0.1:") for port in ports)
+    assert not any(service.get("network_mode") == "host" for service in services.values())
+
+
+def test_no_secret_is_written_down_or_has_a_default(services: dict[str, dict[str, Any]]) -> None:
+    secrets = {
+        (service, name): str(value)
+        for service, definition in services.items()
+        for name, value in definition["environment"].items()
+        if SECRET.search(name) and not name.endswith("_FILE")
+    }
+
+    assert secrets
+    assert [where for where, value in secrets.items() if not REQUIRED.search(value)] == []
+
+
+def test_the_example_environment_names_every_variable_and_no_secret(root: Path, text: str) -> None:
+    lines = [line for line in (root / ".env.example").read_text().splitlines() if line and not line.startswith("#")]
+    example = dict(line.split("=", 1) for line in lines)
+
+    assert set(VARIABLE.findall(text)) == set(example)
+    required = {match[2:].split(":?")[0] for match in REQUIRED.findall(text)}
+    assert {name for name in required if example[name]} == set()
+
+
+def test_all_of_airflow_runs_one_image_with_one_configuration(airflow: dict[str, dict[str, Any]]) -> None:
+    assert {"airflow-api-server", "airflow-dag-processor", "airflow-scheduler", "airflow-triggerer"} < set(airflow)
+    assert len({service["image"] for service in airflow.values()}) == 1
+    settings = [dict(service["environment"]) for service in airflow.values()]
+    for environment in settings:
+        environment.pop("AIRFLOW_ADMIN_PASSWORD", None)
+    assert all(environment == settings[0] for environment in settings)
+    # DAGs come with the image: no service has others mounted over them.
+    assert not any(target.startswith("/opt/churnflow") for service in airflow.values() for target in _mounts(service))
+
+
+def test_what_airflow_deploys_serving_sees(services: dict[str, dict[str, Any]]) -> None:
+    scheduler, serving = services["airflow-scheduler"], services["serving"]
+    home = scheduler["environment"]["CHURN_HOME"]
+
+    assert serving["environment"]["CHURN_HOME"] == home
+    assert _mounts(scheduler)[home] == _mounts(serving)[home]
+    assert scheduler["image"] == serving["image"]
+    # Airflow calls the endpoint by the service's name, on the port that it listens on.
+    assert scheduler["environment"]["CHURN_SERVING__HOST"] in services
+    assert scheduler["environment"]["CHURN_SERVING__PORT"] == serving["environment"]["CHURN_SERVING__PORT"]
+
+
+def test_every_long_running_service_is_watched_and_restarted(services: dict[str, dict[str, Any]]) -> None:
+    long_running = {name: service for name, service in services.items() if name != "airflow-init"}
+
+    assert all("healthcheck" in service for service in long_running.values())
+    assert all(service["restart"] == "unless-stopped" for service in long_running.values())
+    assert services["airflow-init"]["restart"] == "no"
+
+
+def test_nothing_waits_for_what_does_not_exist_or_cannot_be_ready(services: dict[str, dict[str, Any]]) -> None:
+    for service in services.values():
+        for needed, how in service.get("depends_on", {}).items():
+            ready = "service_healthy" if "healthcheck" in services[needed] else "service_completed_successfully"
+            assert how == {"condition": ready}
+
+
+def test_every_named_volume_is_declared_and_used(text: str, services: dict[str, dict[str, Any]]) -> None:
+    sources = {source for service in services.values() for source in _mounts(service).values()}
+
+    assert {source for source in sources if not source.startswith((".", "$"))} == set(yaml.safe_load(text)["volumes"])
+
+
+def test_our_own_containers_have_no_capabilities(services: dict[str, dict[str, Any]]) -> None:
+    own = [service for service in services.values() if service["image"].startswith("churnflow-")]
+
+    assert len(own) == len(services) - 1
+    assert all(service["cap_drop"] == ["ALL"] for service in own)
+    assert all(service["security_opt"] == ["no-new-privileges:true"] for service in own)
+
+
+def test_postgres_is_17_or_later(services: dict[str, dict[str, Any]]) -> None:
+    assert int(services["postgres"]["image"].split(":")[1].split(".")[0]) >= 17
+
+
+@pytest.mark.slow
+def test_mlflow_answers_to_the_name_by_which_airflow_calls_it(services: dict[str, dict[str, Any]]) -> None:
+    from mlflow.server.security_utils import is_allowed_host_header
+
+    allowed = services["mlflow"]["environment"]["MLFLOW_SERVER_ALLOWED_HOSTS"].split(",")
+    called = services["airflow-scheduler"]["environment"]["CHURN_MLFLOW__TRACKING_URI"].removeprefix("http://")
+
+    assert is_allowed_host_header(allowed, called)
+    assert is_allowed_host_header(allowed, "127.0.0.1:5000")
+    assert not is_allowed_host_header(allowed, "attacker.example:5000")

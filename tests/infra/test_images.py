@@ -1,0 +1,82 @@
+from __future__ import annotations
+
+import re
+import subprocess
+from pathlib import Path
+
+import pytest
+import yaml
+
+
+@pytest.fixture(scope="module")
+def dockerfile(root: Path) -> str:
+    return (root / "Dockerfile").read_text()
+
+
+@pytest.fixture(scope="module")
+def stages(dockerfile: str) -> dict[str, str]:
+    parts = re.split(r"^FROM \S+ AS (\w+)$", dockerfile, flags=re.MULTILINE)
+    return dict(zip(parts[1::2], parts[2::2], strict=True))
+
+
+def test_hadolint_has_no_complaint(root: Path) -> None:
+    done = subprocess.run(
+        [root / ".venv/bin/hadolint", "Dockerfile"], cwd=root, capture_output=True, text=True, check=False
+    )
+
+    assert (done.returncode, done.stdout) == (0, "")
+
+
+@pytest.mark.parametrize("target", ["airflow", "training", "serving"])
+def test_each_image_runs_as_an_unprivileged_number(stages: dict[str, str], target: str) -> None:
+    # A number, because Kubernetes cannot tell from a name that it is not root.
+    assert re.findall(r"^USER (\S+)$", stages[target], flags=re.MULTILINE)[-1] == "10001:10001"
+
+
+def test_the_lock_is_installed_with_hashes(stages: dict[str, str]) -> None:
+    assert "--require-hashes" in stages["locked"]
+
+
+def test_every_constraint_of_serving_has_a_hash(root: Path) -> None:
+    constraints = (root / "docker/serving-constraints.txt").read_text().replace("\\\n", " ")
+    pins = [line for line in constraints.splitlines() if line and not line.startswith("#")]
+
+    assert pins
+    assert all("--hash=sha256:" in pin for pin in pins)
+
+
+def test_serving_has_the_xgboost_version_of_the_lock(root: Path) -> None:
+    def pinned(file: str, package: str) -> str:
+        (version,) = re.findall(rf"^{package}==(\S+)", (root / file).read_text(), flags=re.MULTILINE)
+        return str(version)
+
+    assert pinned("docker/serving-constraints.txt", "xgboost-cpu") == pinned("requirements.txt", "xgboost")
+
+
+def test_the_serving_image_listens_where_the_chart_looks(root: Path, stages: dict[str, str]) -> None:
+    chart = (root / "helm/churn-serving/templates/deployment.yaml").read_text()
+
+    assert "EXPOSE 8000" in stages["serving"]
+    assert '"--port", "8000"' in stages["serving"]
+    assert "containerPort: 8000" in chart
+    assert "runAsUser: 10001" in chart
+
+
+def test_what_is_copied_reaches_the_engine_and_exists(root: Path, dockerfile: str) -> None:
+    sources = [
+        source
+        for line in re.findall(r"^COPY (?!--from)(.+)$", dockerfile, flags=re.MULTILINE)
+        for source in line.split()[:-1]
+    ]
+    let_through = {line[1:] for line in (root / ".dockerignore").read_text().splitlines() if line.startswith("!")}
+
+    assert set(sources) == let_through
+    assert [source for source in let_through if not (root / source).exists()] == []
+
+
+def test_the_targets_that_compose_builds_exist(root: Path, stages: dict[str, str]) -> None:
+    services = yaml.safe_load((root / "docker-compose.yaml").read_text())["services"]
+    targets = {service["build"]["target"] for service in services.values() if "build" in service}
+
+    assert targets
+    assert targets <= set(stages)
