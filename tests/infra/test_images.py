@@ -7,6 +7,9 @@ from pathlib import Path
 import pytest
 import yaml
 
+from include.serving.package import build_bento
+from tests.serving.conftest import train_bundle
+
 
 @pytest.fixture(scope="module")
 def dockerfile(root: Path) -> str:
@@ -80,3 +83,13 @@ def test_the_targets_that_compose_builds_exist(root: Path, stages: dict[str, str
 
     assert targets
     assert targets <= set(stages)
+
+
+@pytest.mark.slow
+def test_what_a_bento_asks_for_is_pinned_with_a_hash(root: Path, tmp_path: Path) -> None:
+    bento = Path(build_bento(train_bundle("7"), tmp_path).path)
+    requirements = (bento / "env/python/requirements.txt").read_text().split()
+    pinned = (root / "requirements.txt").read_text() + (root / "docker/serving-constraints.txt").read_text()
+
+    assert any(requirement.startswith("bentoml==") for requirement in requirements)
+    assert [r for r in requirements if not re.search(rf"^{re.escape(r)} \\\n +--hash", pinned, re.MULTILINE)] == []
