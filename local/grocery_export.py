@@ -89,7 +89,7 @@ def _open_package() -> duckdb.DuckDBPyConnection:
     data = Path(spec.origin).parent / "data"
     connection = duckdb.connect()
     for file in data.glob("*.parquet"):
-        connection.execute(f"CREATE VIEW {file.stem} AS SELECT * FROM read_parquet('{file}')")
+        connection.read_parquet(str(file)).create_view(file.stem)
     return connection
 
 

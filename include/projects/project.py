@@ -8,6 +8,7 @@ from typing import Any, Literal
 
 from pydantic import Field, model_validator
 
+from include.days import DayRange
 from include.projects.base import Config
 from include.projects.features import Aggregate, Attribute, FeatureFamily, FeatureSpec, Ratio, Share
 from include.projects.model import Label, Monitoring, Requirements, Training
@@ -82,6 +83,11 @@ class Project(Config):
         """Return whether ``day`` belongs to the training set's cadence."""
         first = self.first_day + dt.timedelta(days=self.snapshots.warm_up_days)
         return day >= first and day.weekday() == _WEEKDAYS.index(self.snapshots.weekday)
+
+    def is_training_due(self, days: DayRange) -> bool:
+        """Return whether a training falls into ``days``: every ``training.every_days`` after the first snapshot."""
+        first = self.first_day + dt.timedelta(days=self.snapshots.warm_up_days)
+        return any(day >= first and (day - first).days % self.training.every_days == 0 for day in days)
 
     @model_validator(mode="after")
     def _references_exist(self) -> Project:

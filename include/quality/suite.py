@@ -83,8 +83,10 @@ def run_suite(table: str, frame: pd.DataFrame, expectations: Sequence[Expectatio
 
 def describe(expectation: Expectation) -> str:
     """Return the rule in short: its type and the columns that it looks at."""
-    columns = expectation.arguments.get("column") or expectation.arguments.get("column_list") or "table"
-    return f"{expectation.type}({columns if isinstance(columns, str) else ', '.join(columns)})"
+    arguments = expectation.arguments
+    columns = arguments.get("column") or arguments.get("column_list") or "table"
+    condition = f" where {arguments['row_condition']}" if "row_condition" in arguments else ""
+    return f"{expectation.type}({columns if isinstance(columns, str) else ', '.join(columns)}){condition}"
 
 
 def _import_quietly() -> Any:

@@ -1,0 +1,127 @@
+"""Raw files to gold, for a day or a range of days."""
+
+from __future__ import annotations
+
+import datetime as dt
+from pathlib import Path
+from typing import Any
+
+from airflow.sdk import CronPartitionTimetable, dag, get_current_context, task
+
+from dags.wiring.assets import GOLD, TRAINING_REQUEST, announce
+from dags.wiring.day import day_param, resolve_days
+from dags.wiring.defaults import START, common, schedule_note
+from include.settings import get_settings
+
+DOC = f"""
+### Raw files to gold
+
+Opens the day's files, keeps them in **bronze**, types and checks them into **silver** (refused rows go to quarantine
+with the rule that they broke), computes point-in-time **features**, checks them, and replaces the day in **gold**.
+Labels follow once their horizon has passed. Running a day twice changes nothing.
+
+{schedule_note()}
+
+* **One day**: trigger with a day, or `airflow backfill create --dag-id churn_ingest --from-date A --to-date B
+  --max-active-runs 1` for several, oldest first.
+* **History**: trigger once with a first and a last day: a single pass over the whole range.
+"""
+
+
+@dag(
+    dag_id="churn_ingest",
+    dag_display_name="1 · Ingest",
+    description=f"Raw files to gold. {schedule_note().replace('*', '').replace('`', '')}",
+    doc_md=DOC,
+    schedule=CronPartitionTimetable("0 1 * * *", timezone="UTC", run_offset=-1, key_format="%Y-%m-%d"),
+    # A DAG without a schedule cannot be backfilled; one that has ended can, and starts nothing by itself.
+    end_date=START + dt.timedelta(days=1) if get_settings().schedule == "off" else None,
+    params={
+        "from_day": day_param("First day", "Of a range; leave empty for one day."),
+        "to_day": day_param("Last day", "The day, or the last of a range."),
+    },
+    **common("data"),
+)
+def churn_ingest() -> None:
+    @task
+    def audit_sources() -> dict[str, Any]:
+        """Open every file of the days and compare its columns, before anything is written."""
+        from include.projects import load_project
+        from include.sources.bronze import audit_sources
+
+        settings = get_settings()
+        return audit_sources(load_project(settings.project), _landing(), resolve_days(get_current_context()))
+
+    @task
+    def load_bronze() -> list[dict[str, Any]]:
+        """Keep every row as it arrived."""
+        from include.lake import open_lake
+        from include.projects import load_project
+        from include.sources.bronze import load_bronze
+
+        settings = get_settings()
+        days = resolve_days(get_current_context())
+        results = load_bronze(load_project(settings.project), open_lake(settings), _landing(), days)
+        return [result.as_dict() for result in results]
+
+    @task
+    def build_silver() -> list[dict[str, Any]]:
+        """Type, deduplicate and check; quarantine what breaks a rule; stop when too much does."""
+        from include.lake import open_lake
+        from include.projects import load_project
+        from include.quality.silver import build_silver
+
+        settings = get_settings()
+        days = resolve_days(get_current_context())
+        reports = settings.reports_dir / "quality"
+        results = build_silver(load_project(settings.project), open_lake(settings), days, reports)
+        return [result.as_dict() for result in results]
+
+    @task(outlets=[GOLD])
+    def build_gold() -> dict[str, Any]:
+        """Compute features, check them, replace the days in gold."""
+        from include.features.gold import build_gold
+        from include.lake import open_lake
+        from include.projects import load_project
+
+        settings, context = get_settings(), get_current_context()
+        days = resolve_days(context)
+        reports = settings.reports_dir / "quality"
+        result = build_gold(load_project(settings.project), open_lake(settings), days, reports)
+        announce(context, GOLD, days.last, version=result.version, rows=result.rows_written)
+        return result.as_dict()
+
+    @task
+    def build_labels() -> dict[str, Any]:
+        """Label the gold rows whose horizon has passed."""
+        from include.features.labels import build_labels
+        from include.lake import open_lake
+        from include.projects import load_project
+
+        settings = get_settings()
+        days = resolve_days(get_current_context())
+        return build_labels(load_project(settings.project), open_lake(settings), days).as_dict()
+
+    @task(outlets=[TRAINING_REQUEST])
+    def request_training() -> str:
+        """Ask for a training when the days hold one that is due; otherwise skip."""
+        from airflow.sdk.exceptions import AirflowSkipException
+
+        from include.projects import load_project
+
+        context = get_current_context()
+        days = resolve_days(context)
+        if not load_project(get_settings().project).is_training_due(days):
+            raise AirflowSkipException(f"No training is due in {days}.")
+        announce(context, TRAINING_REQUEST, days.last, reason="due")
+        return str(days.last)
+
+    audit_sources() >> load_bronze() >> build_silver() >> build_gold() >> build_labels() >> request_training()
+
+
+def _landing() -> Path:
+    settings = get_settings()
+    return Path(settings.landing_uri) / settings.project
+
+
+churn_ingest()

@@ -1,0 +1,61 @@
+"""The retention list of a day."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from airflow.sdk import PartitionedAssetTimetable, dag, get_current_context, task
+
+from dags.wiring.assets import ENDPOINT, GOLD, SCORES, announce
+from dags.wiring.day import day_param, resolve_day
+from dags.wiring.defaults import common
+from include.settings import get_settings
+
+DOC = """
+### The retention list
+
+Scores every active customer of the day with the model that the endpoint serves, and replaces that day of
+`gold/scores`: customers by falling risk, with probability, prediction and model version.
+
+Runs after each gold day, and again when another model is deployed. Before the first deployment it has nothing to do
+and skips.
+"""
+
+
+@dag(
+    dag_id="churn_score",
+    dag_display_name="4 · Score",
+    description="Score every active customer of the day: the retention list.",
+    doc_md=DOC,
+    schedule=PartitionedAssetTimetable(assets=GOLD | ENDPOINT),
+    params={"day": day_param("Day", "A day that is in gold.")},
+    **common("serving"),
+)
+def churn_score() -> None:
+    @task
+    def find_model() -> str:
+        """Find the deployed model; skip when there is none yet."""
+        from airflow.sdk.exceptions import AirflowSkipException
+
+        from include.serving.pointer import read_pointer
+
+        served = read_pointer(get_settings().serving_dir)
+        if served is None:
+            raise AirflowSkipException("No model is deployed yet.")
+        return served.model_version
+
+    @task(outlets=[SCORES])
+    def score_customers() -> dict[str, Any]:
+        """Score the day in one pass and replace its list."""
+        from include.serving.batch import score_day
+
+        context = get_current_context()
+        day = resolve_day(context)
+        result = score_day(day, get_settings()).as_dict()
+        announce(context, SCORES, day, version=result["version"], rows=result["rows_written"])
+        return result
+
+    find_model() >> score_customers()
+
+
+churn_score()

@@ -1,0 +1,89 @@
+"""Gold to a registered model, and the decision whether it becomes the champion."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from airflow.sdk import PartitionedAssetTimetable, dag, get_current_context, task
+
+from dags.wiring.assets import CHAMPION, TRAINING_REQUEST, announce
+from dags.wiring.day import day_param, resolve_day
+from dags.wiring.defaults import common
+from dags.wiring.training_task import training_task
+from include.settings import get_settings
+
+DOC = """
+### Gold to a champion
+
+Builds the training set of all snapshots whose labels are known by the day, split by time with a gap of one horizon;
+checks what the project requires of it; tunes, fits and judges a model; registers it as **challenger**; and promotes it
+to **champion** when it saves more money than the champion, or, for the first, than the best simple rule.
+
+Runs when a training is requested: by the ingest when one is due, by the monitor on drift, or by hand with a day.
+"""
+
+
+@dag(
+    dag_id="churn_train",
+    dag_display_name="2 · Train",
+    description="Train a challenger on gold and decide whether it becomes the champion.",
+    doc_md=DOC,
+    schedule=PartitionedAssetTimetable(assets=TRAINING_REQUEST),
+    params={"day": day_param("Day", "Train on the labels known when this day closes.")},
+    **common("model"),
+)
+def churn_train() -> None:
+    @task
+    def build_dataset() -> dict[str, Any]:
+        """Write train and test rows, split by time, and check what the project requires of them."""
+        from include.lake import open_lake
+        from include.projects import load_project
+        from include.training.dataset import build_dataset, dataset_dir
+        from include.training.requirements import require_data
+
+        settings, day = get_settings(), resolve_day(get_current_context())
+        project = load_project(settings.project)
+        dataset = build_dataset(project, open_lake(settings), day, dataset_dir(settings, day))
+        require_data(project, dataset.manifest)
+        return dataset.as_dict()
+
+    @task
+    def read_result(folder: str) -> dict[str, Any]:
+        """Read what the training handed over through storage; a missing result is a failure."""
+        from pathlib import Path
+
+        from include.training.train import read_result
+
+        return read_result(Path(folder) / "result.json").as_dict()
+
+    @task
+    def decide_promotion(folder: str, trained: dict[str, Any]) -> dict[str, Any]:
+        """Judge challenger and champion anew on the same rows, and move the aliases."""
+        from pathlib import Path
+
+        from include.projects import load_project
+        from include.training.promote import promote
+
+        settings = get_settings()
+        return promote(load_project(settings.project), settings, Path(folder), trained["model_version"]).as_dict()
+
+    @task(outlets=[CHAMPION])
+    def announce_champion(decision: dict[str, Any]) -> str:
+        """Tell the deployment that there is a new champion; otherwise skip."""
+        from airflow.sdk.exceptions import AirflowSkipException
+
+        if not decision["promoted"]:
+            raise AirflowSkipException(decision["reason"])
+        context = get_current_context()
+        announce(context, CHAMPION, resolve_day(context), model_version=decision["champion_version"])
+        return str(decision["champion_version"])
+
+    dataset = build_dataset()
+    folder = "{{ ti.xcom_pull(task_ids='build_dataset')['folder'] }}"
+    train = training_task(get_settings(), dataset=folder, result=f"{folder}/result.json")
+    trained = read_result(dataset["folder"])
+    dataset >> train >> trained
+    announce_champion(decide_promotion(dataset["folder"], trained))
+
+
+churn_train()

@@ -1,0 +1,1 @@
+"""What the DAG files share: days, assets, defaults, the training task, and alerts. Nothing here computes."""

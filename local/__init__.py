@@ -1,0 +1,1 @@
+"""The local stack and the demo: not part of the product."""

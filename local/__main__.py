@@ -1,0 +1,68 @@
+"""``python -m local``: start, stop and show the local stack, and run the demo."""
+
+from __future__ import annotations
+
+import os
+import sys
+from typing import Annotated
+
+import typer
+
+from include.errors import ChurnflowError
+from local.stack import Stack
+
+app = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False)
+
+
+@app.command()
+def up() -> None:
+    """Start the stack and leave it running."""
+    stack = Stack()
+    stack.up(_say)
+    _say(f"Airflow {stack.airflow_url}   MLflow {stack.mlflow_url}   endpoint {stack.settings.serving.url}")
+
+
+@app.command()
+def down() -> None:
+    """Stop the stack."""
+    Stack().down(_say)
+
+
+@app.command()
+def status() -> None:
+    """Show each process and each of Airflow's components."""
+    stack = Stack()
+    if stack.supervisor.pid() is None:
+        _say("The stack is down.")
+        raise typer.Exit(3)
+    for name, state in {**stack.supervisor.states(), **stack.health()}.items():
+        _say(f"{name:15} {state}")
+
+
+@app.command(context_settings={"allow_extra_args": True, "ignore_unknown_options": True, "help_option_names": []})
+def airflow(context: typer.Context) -> None:
+    """Run Airflow's own command line against the running stack."""
+    environment = Stack().environment()
+    os.execvpe("airflow", ["airflow", *context.args], environment)  # noqa: S606 - replaces this process on purpose
+
+
+@app.command()
+def demo(
+    keep: Annotated[bool, typer.Option(help="Leave the stack running after a successful demo.")] = True,
+) -> None:
+    """Run the whole chain on the grocery data."""
+    from local.demo import run_demo
+
+    raise typer.Exit(run_demo(Stack(), keep))
+
+
+def _say(text: str) -> None:
+    print(text, flush=True)
+
+
+if __name__ == "__main__":
+    try:
+        app()
+    except ChurnflowError as error:
+        print(error, file=sys.stderr)
+        sys.exit(1)

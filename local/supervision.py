@@ -1,0 +1,229 @@
+"""Supervisor: the process manager that runs the stack, its configuration, and the calls to it."""
+
+from __future__ import annotations
+
+import configparser
+import contextlib
+import hashlib
+import io
+import os
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from http.client import HTTPException
+from pathlib import Path
+from typing import Any
+from xmlrpc.client import Fault, ServerProxy
+
+import psutil
+from supervisor.xmlrpc import SupervisorTransport
+
+from include.errors import ChurnflowError
+
+
+class ProcessError(ChurnflowError):
+    """A process of the stack did not start, or ended."""
+
+
+@dataclass(frozen=True)
+class Program:
+    """One process of the stack.
+
+    Attributes:
+        name: Its name.
+        command: What is run.
+        priority: Lower ones are stopped later.
+        environment: Its variables.
+        whole_group: Whether a stop goes to all processes of its group, or to it alone.
+    """
+
+    name: str
+    command: list[str]
+    priority: int
+    environment: dict[str, str]
+    whole_group: bool = True
+
+
+class Supervisor:
+    """One supervisor daemon, found by its folder.
+
+    Args:
+        folder: For its configuration and logs.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        # A socket's path is limited to about 100 characters, which a home folder may exceed.
+        digest = hashlib.sha256(str(folder).encode()).hexdigest()[:12]
+        self._socket = Path(tempfile.gettempdir()) / f"churnflow-{os.getuid()}-{digest}.sock"
+        self._pid_file = folder / "supervisord.pid"
+
+    def pid(self) -> int | None:
+        """Return the daemon's process id while it runs."""
+        try:
+            pid = int(self._pid_file.read_text())
+        except (FileNotFoundError, ValueError):
+            return None
+        if not psutil.pid_exists(pid):
+            return None
+        try:
+            command = " ".join(psutil.Process(pid).cmdline())
+        except psutil.Error:
+            return None
+        return pid if "supervisord" in command else None
+
+    def launch(self) -> None:
+        """Start the daemon, without any program."""
+        self.folder.mkdir(parents=True, exist_ok=True)
+        self._write([])
+        subprocess.run(
+            [sys.executable, "-m", "supervisor.supervisord", "-c", str(self._config)], check=True, cwd=self.folder
+        )
+        self._wait_for_socket()
+
+    def add(self, programs: list[Program], present: list[Program]) -> None:
+        """Make ``programs`` known beside those ``present``, and start them."""
+        self._write([*present, *programs])
+        self._call("reloadConfig")
+        for program in programs:
+            with contextlib.suppress(Fault):
+                self._call("addProcessGroup", program.name)
+            with contextlib.suppress(Fault):  # it may have started with its group
+                self._call("startProcess", program.name, False)
+
+    def states(self) -> dict[str, str]:
+        """Return each program's state, such as ``RUNNING`` or ``FATAL``."""
+        return {item["name"]: item["statename"] for item in self._call("getAllProcessInfo")}
+
+    def require_alive(self) -> None:
+        """Check that no program has given up.
+
+        Raises:
+            ProcessError: One has; the message ends with its log.
+        """
+        for name, state in self.states().items():
+            if state in ("FATAL", "EXITED", "UNKNOWN"):
+                raise ProcessError(
+                    f"{name} is {state}. Its log ends:\n{self.log_tail(name)}\n",
+                    where=str(self.log_path(name)),
+                    remedy="Correct what the log says, then start again.",
+                )
+
+    def log_path(self, name: str) -> Path:
+        """Return the path of a program's log."""
+        return self.folder / "logs" / f"{name}.log"
+
+    def log_tail(self, name: str, lines: int = 20) -> str:
+        """Return the last lines of a program's log."""
+        try:
+            return "\n".join(self.log_path(name).read_text(errors="replace").splitlines()[-lines:])
+        except FileNotFoundError:
+            return "(no log)"
+
+    def shut_down(self, timeout: float = 60.0) -> None:
+        """Stop all programs, the last started first, and the daemon; leave no process.
+
+        Raises:
+            ProcessError: Something would not end.
+        """
+        pid = self.pid()
+        if pid is None:
+            return
+        daemon = psutil.Process(pid)
+        family = [daemon, *daemon.children(recursive=True)]
+        with contextlib.suppress(OSError, Fault, HTTPException):
+            self._call("shutdown")
+        _, alive = psutil.wait_procs(family, timeout=timeout)
+        for process in alive:
+            with contextlib.suppress(psutil.NoSuchProcess):
+                process.kill()
+        _, alive = psutil.wait_procs(alive, timeout=5)
+        if alive:
+            raise ProcessError(
+                f"Processes {[item.pid for item in alive]} would not end.", where=str(self.folder), remedy="End them."
+            )
+        self._socket.unlink(missing_ok=True)
+
+    @property
+    def _config(self) -> Path:
+        return self.folder / "supervisord.conf"
+
+    def _write(self, programs: list[Program]) -> None:
+        (self.folder / "logs").mkdir(parents=True, exist_ok=True)
+        parser = configparser.RawConfigParser()
+        parser.optionxform = str  # type: ignore[assignment, method-assign]
+        parser["unix_http_server"] = {"file": str(self._socket), "chmod": "0700"}
+        parser["rpcinterface:supervisor"] = {
+            "supervisor.rpcinterface_factory": "supervisor.rpcinterface:make_main_rpcinterface"
+        }
+        parser["supervisord"] = {
+            "logfile": str(self.folder / "supervisord.log"),
+            "pidfile": str(self._pid_file),
+            "childlogdir": str(self.folder / "logs"),
+        }
+        if os.getuid() == 0:
+            parser["supervisord"]["user"] = "root"
+        for program in programs:
+            parser[f"program:{program.name}"] = self._section(program)
+        text = io.StringIO()
+        parser.write(text)
+        # It holds the environment, and so the keys: for its owner only.
+        with os.fdopen(os.open(self._config, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "w") as stream:
+            stream.write(text.getvalue())
+
+    def _section(self, program: Program) -> dict[str, str]:
+        changed = {key: value for key, value in program.environment.items() if os.environ.get(key) != value}
+        group = str(program.whole_group).lower()
+        return {
+            "command": " ".join(_escape(part) for part in program.command),
+            "environment": ",".join(f'{key}="{_escape(value)}"' for key, value in sorted(changed.items())),
+            "directory": str(self.folder),
+            "priority": str(program.priority),
+            "autostart": "true",
+            "autorestart": "true",
+            "startsecs": "2",
+            "startretries": "2",
+            "stopwaitsecs": "25",
+            "stopasgroup": group,
+            "killasgroup": group,
+            "redirect_stderr": "true",
+            "stdout_logfile": str(self.log_path(program.name)),
+            "stdout_logfile_maxbytes": "20MB",
+            "stdout_logfile_backups": "1",
+        }
+
+    def _call(self, method: str, *arguments: Any) -> Any:
+        proxy = ServerProxy("http://localhost", SupervisorTransport(None, None, f"unix://{self._socket}"))
+        return getattr(proxy.supervisor, method)(*arguments)
+
+    def _wait_for_socket(self, timeout: float = 15.0) -> None:
+        def answers() -> bool:
+            with contextlib.suppress(OSError, HTTPException):
+                self._call("getState")
+                return True
+            return False
+
+        if not wait_until(answers, timeout):
+            raise ProcessError(
+                "The process manager does not answer.",
+                where=str(self.folder / "supervisord.log"),
+                remedy="Read that log, then start again.",
+            )
+
+
+def wait_until(condition: Callable[[], bool], timeout: float, pause: float = 0.2) -> bool:
+    """Poll ``condition`` until it holds or ``timeout`` seconds have passed; return whether it holds."""
+    end = time.monotonic() + timeout
+    while time.monotonic() < end:
+        if condition():
+            return True
+        time.sleep(pause)
+    return condition()
+
+
+def _escape(text: str) -> str:
+    # Supervisor expands %(...)s, and its environment strings end at a double quote.
+    return text.replace("%", "%%").replace("\\", "\\\\").replace('"', '\\"')
