@@ -35,8 +35,11 @@ def status() -> None:
     if stack.supervisor.pid() is None:
         _say("The stack is down.")
         raise typer.Exit(3)
-    for name, state in {**stack.supervisor.states(), **stack.health()}.items():
-        _say(f"{name:15} {state}")
+    for name, state in {
+        **stack.supervisor.states(),
+        **{f"airflow {part}": state for part, state in stack.health().items()},
+    }.items():
+        _say(f"{name:23} {state}")
 
 
 @app.command(context_settings={"allow_extra_args": True, "ignore_unknown_options": True, "help_option_names": []})

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import signal
 import sys
 import threading
@@ -62,15 +63,14 @@ def serve(data: Path) -> int:
 
 
 def _create_databases(host: str) -> None:
-    connection = psycopg2.connect(host=host, user="postgres", dbname="postgres")
-    connection.autocommit = True
-    with connection, connection.cursor() as cursor:
+    with contextlib.closing(psycopg2.connect(host=host, user="postgres", dbname="postgres")) as connection:
+        connection.autocommit = True  # a database cannot be created inside a transaction
+        cursor = connection.cursor()
         cursor.execute("SELECT datname FROM pg_database")
         present = {row[0] for row in cursor.fetchall()}
         for name in DATABASES:
             if name not in present:
                 cursor.execute(sql.SQL("CREATE DATABASE {}").format(sql.Identifier(name)))
-    connection.close()
 
 
 if __name__ == "__main__":
