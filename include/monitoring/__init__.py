@@ -1,0 +1,1 @@
+"""Production, watched: drift, realised performance, reports, alerts, metrics, and when to train again."""
