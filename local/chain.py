@@ -1,7 +1,7 @@
 """What the demo still waits for, and what counts as done: conclusions from one snapshot of runs and tasks.
 
-A consumer's run appears some seconds after the task that causes it. It is awaited from the moment at which that task has
-succeeded, so that the chain never looks finished in between.
+A consumer's run appears some seconds after the task that causes it. It is awaited from the moment at which that task
+has succeeded, so that the chain never looks finished in between.
 """
 
 from __future__ import annotations

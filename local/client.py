@@ -186,12 +186,8 @@ class AirflowClient:
         return self._send(method, f"/api/v2{path}", headers=headers, **arguments)
 
     def _send(self, method: str, path: str, **arguments: Any) -> httpx.Response:
-        def again(error: BaseException) -> bool:
-            # A request that may have arrived is only repeated when that changes nothing.
-            return isinstance(error, httpx.ConnectError) or (
-                method == "GET" and isinstance(error, httpx.TransportError)
-            )
-
+        # A request that may have arrived is only repeated when that changes nothing.
+        passing = httpx.TransportError if method == "GET" else httpx.ConnectError
         retrying = Retrying(
             retry=retry_if_exception_type(passing),
             stop=stop_after_attempt(self._attempts),

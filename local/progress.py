@@ -41,14 +41,15 @@ class Progress:
             if task.state in _WORTH_TELLING and self._told.get(task.key) != (task.state, task.attempt)
         ]
         self._told |= {task.key: (task.state, task.attempt) for task in changed}
-        ended = sorted((task for task in changed if task.ended), key=lambda task: task.ended or dt.datetime.max)
-        return ended + [task for task in changed if not task.ended]
+        at_work = [task for task in changed if task.ended is None or task.state == "running"]
+        ends = [(task.ended, task.key, task) for task in changed if task.ended and task.state != "running"]
+        return [task for _, _, task in sorted(ends)] + at_work
 
 
 def line(task: Task) -> str:
     """Return a change of a task as one line, without the time."""
     attempt = f", try {task.attempt}" if task.attempt > 1 else ""
-    seconds = f" ({task.seconds:.0f} s)" if task.ended and task.seconds is not None else ""
+    seconds = f" ({task.seconds:.0f} s)" if task.state != "running" and task.seconds is not None else ""
     return f"{task.title} {task.state}{attempt}{seconds}"
 
 
