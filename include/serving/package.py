@@ -31,6 +31,7 @@ _SOURCES = (
     "include/training/bundle.py",
     "include/serving/__init__.py",
     "include/serving/guard.py",
+    "include/serving/lean.py",
     "include/serving/requests.py",
     "include/serving/scorer.py",
     "include/serving/service.py",

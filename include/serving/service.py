@@ -17,6 +17,7 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse
 from starlette.routing import Route
 
+import include.serving.lean  # noqa: F401
 from include.logs import configure_json_logs, get_logger
 from include.serving.guard import BodyGuard
 from include.serving.requests import Prediction, PredictRequest, Refusal, request_model

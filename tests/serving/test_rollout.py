@@ -8,6 +8,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from pathlib import Path
 
 import psutil
@@ -16,6 +17,7 @@ import pytest
 from include.serving.client import EndpointClient, EndpointError
 from include.serving.package import build_bento
 from include.serving.pointer import PREVIOUS, BentoReference, read_pointer, write_pointer
+from include.serving.process import end_processes_of
 from include.serving.rollout import RolloutError, roll_back, roll_out
 from include.serving.smoke import SmokeTestError, smoke_test
 from include.settings import ROOT, Settings
@@ -44,6 +46,16 @@ def runner(settings: Settings) -> Iterator[psutil.Popen]:
         if process.is_running():
             process.terminate()
             process.wait(30)
+
+
+def running_below(home: Path) -> list[int]:
+    """Processes of a server whose files lie below ``home``."""
+    found = []
+    for process in psutil.process_iter():
+        with suppress(psutil.Error):
+            if process.environ().get("BENTOML_HOME", "").startswith(str(home)):
+                found.append(process.pid)
+    return found
 
 
 @pytest.fixture(scope="module")
@@ -87,18 +99,25 @@ def test_deploy_replace_fail_crash_and_stop(
     client.wait_for(bento.bento, 1)
     assert read_pointer(settings.serving_dir, PREVIOUS) == next_bento
 
-    for child in runner.children():
-        child.kill()
+    (server,) = runner.children()
+    before = set(running_below(settings.home))
+    server.kill()
+    wait_until(lambda: before.isdisjoint(running_below(settings.home)))
     client.wait_for(bento.bento, 60)
 
-    family = runner.children(recursive=True)
-    assert family
+    assert len(running_below(settings.home)) >= 2
     runner.send_signal(signal.SIGTERM)
     assert runner.wait(30) == 0
-    _, alive = psutil.wait_procs(family, timeout=1)
-    assert not alive
+    assert running_below(settings.home) == []
     assert client.health() is None
     client.close()
+
+
+def wait_until(condition: Callable[[], bool]) -> None:
+    deadline = time.monotonic() + 30
+    while not condition():
+        assert time.monotonic() < deadline
+        time.sleep(0.1)
 
 
 def test_smoke_test_compares_with_training(settings: Settings, bento: BentoReference) -> None:
@@ -145,6 +164,17 @@ def test_silent_endpoint_is_named(settings: Settings) -> None:
     with pytest.raises(EndpointError, match="gave no answer"):
         client.predict("x", {})
     client.close()
+
+
+def test_killed_runner_leaves_nothing_that_its_successor_cannot_end(
+    settings: Settings, runner: psutil.Popen, bento: BentoReference
+) -> None:
+    roll_out(bento, settings)
+    runner.kill()
+    runner.wait(10)
+    assert running_below(settings.home)
+    end_processes_of(settings.serving_dir / "live")
+    assert running_below(settings.home) == []
 
 
 def test_unknown_pointer_target_leaves_the_runner_waiting(settings: Settings, runner: psutil.Popen) -> None:
