@@ -146,6 +146,14 @@ class AirflowClient:
         body = {"logical_date": None, "partition_key": partition_key, "conf": conf}
         return _run(self._call("POST", f"/dags/{dag_id}/dagRuns", json=body))
 
+    def unfinished_runs(self) -> list[Run]:
+        """Return all runs that are queued or running."""
+        return [_run(item) for item in self._list("/dags/~/dagRuns", "dag_runs", {"state": ["queued", "running"]})]
+
+    def fail(self, run: Run) -> None:
+        """End a run as failed, with its tasks."""
+        self._call("PATCH", f"/dags/{run.dag_id}/dagRuns/{run.run_id}", json={"state": "failed"})
+
     def snapshot(self, since: dt.datetime) -> Snapshot:
         """Return all runs created at ``since`` or later, and their tasks."""
         created = {"run_after_gte": since.isoformat()}

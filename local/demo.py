@@ -1,0 +1,225 @@
+"""The demo: the whole chain on real data under a real scheduler, first the history in one range, then one more day."""
+
+from __future__ import annotations
+
+import datetime as dt
+import json
+import signal
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from types import FrameType
+from typing import Any
+
+from rich.console import Console
+
+from include.days import DayRange
+from include.errors import ChurnflowError
+from local import chain
+from local.client import AirflowClient, ApiError, Link, Run, Snapshot, Task
+from local.grocery_export import export
+from local.progress import display
+from local.stack import Stack
+from local.summary import Summary, collect, render
+
+HISTORY = DayRange.parse("2017-01-01", "2017-12-17")
+NEXT_DAY = dt.date(2017, 12, 18)
+LIMIT_SECONDS = 20 * 60.0
+
+_DAGS = ("churn_ingest", "churn_train", "churn_deploy", "churn_score", "churn_monitor")
+_PARSE_SECONDS = 90.0
+_POLL_SECONDS = 1.0
+_LOG_LINES = 30
+_NO_FIGURES = dict.fromkeys(("auc", "pr_auc", "rows", "quarantined", "prediction", "drift"))
+
+
+class DemoError(ChurnflowError):
+    """The chain did not do what it should."""
+
+
+class Demo:
+    """One pass over the demo's days on a stack that runs.
+
+    Args:
+        client: Its Airflow.
+        console: Where progress is shown.
+        deadline: When to give up, by ``time.monotonic``.
+    """
+
+    def __init__(self, client: AirflowClient, console: Console, deadline: float) -> None:
+        self._client = client
+        self._console = console
+        self._deadline = deadline
+
+    def prepare(self) -> None:
+        """Wait until Airflow knows the DAGs, and let them run.
+
+        Raises:
+            DemoError: A DAG file cannot be imported, or a DAG does not appear.
+        """
+        limit = min(self._deadline, time.monotonic() + _PARSE_SECONDS)
+        while absent := sorted(set(_DAGS) - self._client.dags().keys()):
+            if time.monotonic() > limit:
+                raise DemoError(
+                    f"Airflow has not found {', '.join(absent)}. {self._broken_files()}".rstrip(),
+                    where="dags/",
+                    remedy="Correct the file, or read the dag-processor's log.",
+                )
+            time.sleep(_POLL_SECONDS)
+        for dag_id, paused in self._client.dags().items():
+            if paused and dag_id in _DAGS:
+                self._client.unpause(dag_id)
+
+    def end_leftovers(self) -> None:
+        """End the runs that an interrupted demo has left in the database; they would hold up the new ones."""
+        for run in self._client.unfinished_runs():
+            self._client.fail(run)
+
+    def run(self, days: DayRange, dag_ids: Sequence[str]) -> None:
+        """Ingest ``days`` and wait until everything that follows from it is done.
+
+        Args:
+            days: The days.
+            dag_ids: DAGs of which a run must have done its work.
+
+        Raises:
+            DemoError: A task failed, a run is missing, or the time is up.
+        """
+        conf = {"from_day": str(days.first), "to_day": str(days.last)}
+        links = self._client.links()
+        first = self._client.trigger("churn_ingest", str(days.last), conf)
+        with display(self._console) as show:
+            snapshot = self._watch(first, links, show)
+        if missing := chain.missing(snapshot, dag_ids):
+            skipped = ", ".join(task.title for task in snapshot.tasks if task.state == "skipped")
+            raise DemoError(
+                f"The chain ended without a complete run of {', '.join(missing)}. Skipped: {skipped or 'nothing'}.",
+                where=f"runs of {days.last} at {self._client.url}",
+                remedy="The skipped tasks' logs say why they had nothing to do.",
+            )
+
+    def _watch(self, first: Run, links: list[Link], show: Callable[[Snapshot], None]) -> Snapshot:
+        while True:
+            snapshot = self._client.snapshot(first.created)
+            show(snapshot)
+            self._require_success(snapshot)
+            awaited = chain.awaited(snapshot, links)
+            if not awaited:
+                return snapshot
+            if time.monotonic() > self._deadline:
+                raise DemoError(
+                    f"The demo's {LIMIT_SECONDS / 60:.0f} minutes are over. Awaited: {'; '.join(awaited)}.",
+                    where=self._client.url,
+                    remedy="Read the logs of these tasks in the UI or below the stack's home.",
+                )
+            time.sleep(_POLL_SECONDS)
+
+    def _require_success(self, snapshot: Snapshot) -> None:
+        failures = chain.failures(snapshot)
+        if failures:
+            task = failures[0]
+            self._print_log(task)
+            raise DemoError(
+                f"{task.title} ended as {task.state}.",
+                where=f"run {task.run_id}",
+                remedy="Its log above ends with the reason.",
+            )
+        failed = [run.title for run in snapshot.runs if run.state == "failed"]
+        if failed:
+            raise DemoError(
+                f"{failed[0]} failed without a failed task.", where=self._client.url, remedy="Read the scheduler's log."
+            )
+
+    def _print_log(self, task: Task) -> None:
+        self._console.print(f"--- the log of {task.title} ends:", highlight=False, markup=False)
+        try:
+            lines = self._client.task_log_tail(task, _LOG_LINES)
+        except ApiError as error:
+            lines = [f"It cannot be read: {error}"]
+        for text in lines:
+            self._console.print(text, highlight=False, markup=False, soft_wrap=True)
+
+    def _broken_files(self) -> str:
+        errors = self._client.import_errors()
+        return " ".join(f"{name} cannot be imported: {trace.splitlines()[-1]}" for name, trace in errors.items())
+
+
+def run_demo(stack: Stack, keep: bool) -> int:
+    """Run the demo and print its summary; the last line is one JSON object.
+
+    Args:
+        stack: The stack, running or not.
+        keep: Whether it stays up after success. After a failure or an interruption it never does.
+
+    Returns:
+        The exit code: 0 when every task succeeded, 1 after a failure, 130 after an interruption.
+    """
+    start = time.perf_counter()
+    console = Console()
+    code, figures = 1, dict[str, Any](_NO_FIGURES)
+    with _handling(_interrupt):
+        try:
+            summary = _run(stack, console)
+            render(summary, console)
+            code, figures = 0, summary.as_dict()
+        except KeyboardInterrupt:
+            code = 130
+            _say(console, "Interrupted.")
+        except ChurnflowError as error:
+            _say(console, str(error))
+        finally:
+            # A second signal would leave processes behind.
+            with _handling(signal.SIG_IGN):
+                if code or not keep:
+                    stack.down(lambda text: _say(console, text))
+                else:
+                    _say(console, "The stack is up; `make down` stops it.")
+                seconds = round(time.perf_counter() - start, 1)
+                _say(console, f"{seconds:.0f} s in all.")
+                print(json.dumps({"ok": code == 0, "seconds": seconds, **figures}), flush=True)
+    return code
+
+
+def _run(stack: Stack, console: Console) -> Summary:
+    deadline = time.monotonic() + LIMIT_SECONDS
+    ran_before = stack.supervisor.pid() is not None
+    stack.up(lambda text: _say(console, text))
+    settings = stack.settings
+    files = export(Path(settings.landing_uri) / settings.project, DayRange(HISTORY.first, NEXT_DAY))
+    _say(console, f"{files} new files in {settings.landing_uri}.")
+    client = AirflowClient(stack.airflow_url)
+    try:
+        demo = Demo(client, console, deadline)
+        demo.prepare()
+        if not ran_before:
+            demo.end_leftovers()
+        _say(console, f"The history, {HISTORY}, and all that follows from it:")
+        # A deployment is awaited when a model was promoted; a champion that stays is deployed already.
+        demo.run(HISTORY, ("churn_ingest", "churn_train", "churn_score", "churn_monitor"))
+        _say(console, f"One more day, {NEXT_DAY}:")
+        demo.run(DayRange.single(NEXT_DAY), ("churn_ingest", "churn_score", "churn_monitor"))
+    finally:
+        client.close()
+    return collect(stack, NEXT_DAY)
+
+
+def _say(console: Console, text: str) -> None:
+    console.print(text, highlight=False, markup=False, soft_wrap=True)
+
+
+def _interrupt(number: int, frame: FrameType | None) -> None:
+    """Let SIGTERM end the demo as Ctrl-C does."""
+    raise KeyboardInterrupt
+
+
+@contextmanager
+def _handling(handler: Any) -> Iterator[None]:
+    """Handle SIGINT and SIGTERM by ``handler``."""
+    numbers = (signal.SIGINT, signal.SIGTERM)
+    former = [signal.signal(number, handler) for number in numbers]
+    try:
+        yield
+    finally:
+        for number, previous in zip(numbers, former, strict=True):
+            signal.signal(number, previous)

@@ -1,0 +1,168 @@
+"""What the demo ends with: the figures, a prediction by the running endpoint, and where to look."""
+
+from __future__ import annotations
+
+import datetime as dt
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pyarrow.compute as pc
+from rich.console import Console
+from rich.table import Table
+
+from include.days import DayRange
+from include.errors import ChurnflowError
+from include.lake import Lake, open_lake
+from include.monitoring.health import list_reports
+from include.monitoring.store import RESULT_FILE, day_dir, read_result
+from include.serving.batch import FEATURES, SCORES, deployed_bundle
+from include.serving.client import EndpointClient
+from include.settings import Settings
+from local.stack import Stack
+
+_SHOWN = ("auc", "pr_auc", "brier", "precision", "recall", "f1", "saving_usd_per_1000_at_threshold")
+
+
+class SummaryError(ChurnflowError):
+    """A result of the demo is not where it belongs."""
+
+
+@dataclass(frozen=True)
+class Champion:
+    """The model that serves.
+
+    Attributes:
+        version: The registry's number.
+        metrics: Its figures on the time-split test.
+    """
+
+    version: str
+    metrics: dict[str, float]
+
+
+@dataclass(frozen=True)
+class Summary:
+    """The results of a demo.
+
+    Attributes:
+        day: The last day.
+        rows: Rows of every table of the lake.
+        quarantined: Rows in all quarantine tables.
+        champion: The model that serves.
+        prediction: The endpoint's answer for the customer at the top of the day's retention list.
+        drift: The drift verdict of the day, without its details.
+        addresses: Where to look, by name.
+    """
+
+    day: dt.date
+    rows: dict[str, int]
+    quarantined: int
+    champion: Champion
+    prediction: dict[str, Any]
+    drift: dict[str, Any]
+    addresses: dict[str, str]
+
+    def as_dict(self) -> dict[str, Any]:
+        """Return the figures as plain JSON types."""
+        return {
+            "auc": self.champion.metrics["auc"],
+            "pr_auc": self.champion.metrics["pr_auc"],
+            "rows": self.rows,
+            "quarantined": self.quarantined,
+            "prediction": self.prediction,
+            "drift": self.drift,
+        }
+
+
+def collect(stack: Stack, day: dt.date) -> Summary:
+    """Return the results on a running stack that has scored and monitored ``day``.
+
+    Raises:
+        SummaryError: There is no champion, or the day has no retention list.
+        EndpointError: The endpoint does not answer.
+        ResultError: The day has no monitoring result.
+    """
+    settings = stack.settings
+    lake = open_lake(settings)
+    rows = {name: lake.table(name).count() for name in lake.table_names()}
+    return Summary(
+        day=day,
+        rows=rows,
+        quarantined=sum(count for name, count in rows.items() if name.startswith("quarantine/")),
+        champion=_champion(stack.mlflow_url, f"churn-{settings.project}"),
+        prediction=_predict(lake, settings, day),
+        drift=_verdict(settings.reports_dir, day),
+        addresses={
+            "Airflow": stack.airflow_url,
+            "MLflow": stack.mlflow_url,
+            "Endpoint": f"{settings.serving.url}/predict",
+            **_reports(settings.reports_dir, day),
+        },
+    )
+
+
+def render(summary: Summary, console: Console) -> None:
+    """Print a summary for people."""
+    tables = Table("table", "rows", title="The lake", title_justify="left", box=None, padding=(0, 2, 0, 0))
+    tables.columns[1].justify = "right"
+    for name, count in summary.rows.items():
+        tables.add_row(name, f"{count:,}")
+    console.print(tables)
+    metrics = summary.champion.metrics
+    shown = "  ".join(f"{name} {metrics[name]:.3f}" for name in _SHOWN if name in metrics)
+    facts = {
+        "Quarantine": f"{summary.quarantined:,} rows",
+        "Champion": f"version {summary.champion.version}, on the time-split test: {shown}",
+        "Prediction": f"for the first of the retention list of {summary.day}: {summary.prediction}",
+        "Drift": f"on {summary.day}: " + ", ".join(f"{key} {value}" for key, value in summary.drift.items()),
+        **summary.addresses,
+    }
+    for name, fact in facts.items():
+        console.print(f"{name:12} {fact}", highlight=False, markup=False, soft_wrap=True)
+
+
+def _champion(mlflow_url: str, name: str) -> Champion:
+    # Two calls by hand: MLflow's own client takes longer to import than the rest of the summary to collect.
+    with httpx.Client(base_url=f"{mlflow_url}/api/2.0/mlflow", timeout=30, trust_env=False) as http:
+        try:
+            alias = {"name": name, "alias": "champion"}
+            found = http.get("/registered-models/alias", params=alias).raise_for_status().json()["model_version"]
+            run = http.get("/runs/get", params={"run_id": found["run_id"]}).raise_for_status().json()["run"]
+            metrics = {item["key"]: float(item["value"]) for item in run["data"]["metrics"]}
+            return Champion(str(found["version"]), {key: metrics[key] for key in ("auc", "pr_auc")} | metrics)
+        except (httpx.HTTPError, KeyError, ValueError) as error:
+            raise SummaryError(
+                f"The champion's figures cannot be read ({type(error).__name__}: {error}).",
+                where=f"{name} at {mlflow_url}",
+                remedy="See in churn_train's last run whether a model was promoted.",
+            ) from error
+
+
+def _predict(lake: Lake, settings: Settings, day: dt.date) -> dict[str, Any]:
+    single = DayRange.single(day)
+    scores = lake.table(SCORES).read(single)
+    if not scores.num_rows:
+        raise SummaryError("The day has no retention list.", where=f"{SCORES}, dt={day}", remedy="Run churn_score.")
+    customer = scores.filter(pc.equal(scores["rank"], 1))["customer_id"][0].as_py()
+    features = lake.table(FEATURES).read(single)
+    names = deployed_bundle(settings).contract.feature_names
+    row = features.filter(pc.equal(features["customer_id"], customer)).select(names).to_pylist()[0]
+    client = EndpointClient(settings.serving.url)
+    try:
+        return client.predict(customer, row)
+    finally:
+        client.close()
+
+
+def _verdict(reports_dir: Path, day: dt.date) -> dict[str, Any]:
+    drift = read_result(day_dir(reports_dir, day) / RESULT_FILE)["drift"]
+    return {key: value for key, value in drift.items() if not isinstance(value, dict | list)}
+
+
+def _reports(reports_dir: Path, day: dt.date) -> dict[str, str]:
+    of_day = [report for report in list_reports(reports_dir) if report.day == str(day)]
+    return {"Reports": str(reports_dir)} | {
+        f"{report.kind}/{Path(report.path).stem}": str(reports_dir / report.path) for report in of_day
+    }
