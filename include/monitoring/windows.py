@@ -1,0 +1,87 @@
+"""The two windows that are compared: what the model learned from last, and what it sees in production now.
+
+Both span the same number of days and hold one row per customer, the latest: a customer who appears seven times would
+make chance look like change.
+"""
+
+from __future__ import annotations
+
+import datetime as dt
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import pandas as pd
+
+from include.days import DayRange
+from include.errors import ChurnflowError
+from include.lake import Lake
+from include.projects import Project
+from include.projects.features import FeatureSpec
+from include.training.bundle import ModelContract
+
+FEATURES_TABLE = "gold/features"
+
+
+class WindowError(ChurnflowError):
+    """Gold has no rows for a window."""
+
+
+@dataclass(frozen=True)
+class Window:
+    """Rows of a few days.
+
+    Attributes:
+        days: The days that have rows, sorted.
+        rows: ``customer_id`` and the features, one row per customer.
+    """
+
+    days: tuple[dt.date, ...]
+    rows: pd.DataFrame
+
+
+def monitored_features(project: Project, contract: ModelContract) -> list[FeatureSpec]:
+    """Return the features that both the model and the project know, in the project's order."""
+    known = set(contract.feature_names)
+    return [spec for spec in project.features if spec.name in known]
+
+
+def reference_window(lake: Lake, project: Project, contract: ModelContract) -> Window:
+    """Return the training rows of the last ``window_days`` up to the model's last training snapshot.
+
+    Only the latest snapshots count: a year's would bury today's season under all others, and would compare customers
+    of many weeks with those of one.
+
+    Raises:
+        WindowError: Gold no longer has those days.
+        LakeError: There is no ``gold/features`` yet.
+    """
+    span = DayRange.ending(contract.trained_through, project.monitoring.window_days)
+    days = [day for day in lake.table(FEATURES_TABLE).days() if day in span and project.is_snapshot_day(day)]
+    return _window(lake, days, span, [spec.name for spec in monitored_features(project, contract)])
+
+
+def current_window(lake: Lake, project: Project, contract: ModelContract, day: dt.date) -> Window:
+    """Return the rows of the ``window_days`` that end with ``day``.
+
+    Raises:
+        WindowError: Gold has none.
+        LakeError: There is no ``gold/features`` yet.
+    """
+    span = DayRange.ending(day, project.monitoring.window_days)
+    days = [present for present in lake.table(FEATURES_TABLE).days() if present in span]
+    return _window(lake, days, span, [spec.name for spec in monitored_features(project, contract)])
+
+
+def latest_per_customer(rows: pd.DataFrame) -> pd.DataFrame:
+    """Return each customer's row of the latest ``dt``, ordered by customer."""
+    latest = rows.sort_values(["customer_id", "dt"]).drop_duplicates("customer_id", keep="last")
+    return latest.reset_index(drop=True)
+
+
+def _window(lake: Lake, days: Sequence[dt.date], span: DayRange, features: list[str]) -> Window:
+    if not days:
+        raise WindowError(
+            f"No day in {span} has rows.", where=FEATURES_TABLE, remedy="Run churn_ingest for those days."
+        )
+    rows = lake.table(FEATURES_TABLE).read(days, ["dt", "customer_id", *features]).to_pandas()
+    return Window(tuple(days), latest_per_customer(rows).drop(columns="dt"))
