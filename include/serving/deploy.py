@@ -2,52 +2,12 @@
 
 from __future__ import annotations
 
-import tempfile
-from pathlib import Path
-
-import mlflow
-from mlflow.exceptions import MlflowException
-
-from include.errors import ChurnflowError
-from include.logs import get_logger
 from include.serving import rollout
 from include.serving.package import build_bento
 from include.serving.pointer import BentoReference
 from include.serving.smoke import smoke_test
 from include.settings import Settings
-from include.training.bundle import Bundle
-
-log = get_logger(__name__)
-
-BUNDLE_ARTIFACT = "bundle"
-
-
-class RegistryError(ChurnflowError):
-    """The registry does not hold the model version, or its run holds no bundle."""
-
-
-def fetch_bundle(model_version: str, settings: Settings) -> Bundle:
-    """Return the bundle of a registered model version, under the registry's number.
-
-    Raises:
-        RegistryError: The registry does not answer or does not hold it.
-        BundleError: What it holds is damaged.
-    """
-    name = f"churn-{settings.project}"
-    uri = settings.mlflow.tracking_uri
-    with tempfile.TemporaryDirectory(prefix="churn-bundle-") as folder:
-        try:
-            run_id = mlflow.MlflowClient(uri, uri).get_model_version(name, model_version).run_id
-            path = mlflow.artifacts.download_artifacts(
-                run_id=run_id, artifact_path=BUNDLE_ARTIFACT, dst_path=folder, tracking_uri=uri
-            )
-        except MlflowException as error:
-            raise RegistryError(
-                f"The model's bundle cannot be fetched: {error.message}",
-                where=f"{name} version {model_version} at {uri}",
-                remedy="Check the version and that the tracking server runs.",
-            ) from error
-        return Bundle.load(Path(path)).with_version(model_version)
+from include.training.registry import Registry
 
 
 def build(model_version: str, settings: Settings) -> dict[str, str]:
@@ -55,8 +15,15 @@ def build(model_version: str, settings: Settings) -> dict[str, str]:
 
     Returns:
         A reference to it, as the other steps take it: ``bento``, ``model_version``, ``path``.
+
+    Raises:
+        RegistryError: The registry does not answer, or does not hold that version.
+        BundleError: The version's bundle is damaged.
+        PackagingError: BentoML refused.
     """
-    return build_bento(fetch_bundle(model_version, settings), settings.serving_dir).as_dict()
+    # Training logs the bundle before the registry numbers it.
+    bundle = Registry(settings).bundle(model_version).with_version(model_version)
+    return build_bento(bundle, settings.serving_dir).as_dict()
 
 
 def smoke(bento: dict[str, str], settings: Settings) -> dict[str, float]:

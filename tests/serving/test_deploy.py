@@ -6,9 +6,10 @@ from pathlib import Path
 import mlflow
 import pytest
 
-from include.serving.deploy import RegistryError, fetch_bundle
+from include.serving import deploy
 from include.settings import MlflowSettings, Settings
 from include.training.bundle import Bundle, BundleError
+from include.training.registry import RegistryError
 
 pytestmark = pytest.mark.slow
 
@@ -30,14 +31,14 @@ def register(folder: Path, settings: Settings, artifacts: Path) -> str:
     return str(client.create_model_version("churn-synthetic", source, run.info.run_id).version)
 
 
-def test_bundle_of_a_version_comes_back_under_the_registrys_number(
-    bundle: Bundle, settings: Settings, tmp_path: Path
-) -> None:
+def test_bento_of_a_version_carries_the_registrys_number(bundle: Bundle, settings: Settings, tmp_path: Path) -> None:
     bundle.with_version("unregistered").save(tmp_path / "bundle")
     version = register(tmp_path / "bundle", settings, tmp_path / "artifacts")
-    fetched = fetch_bundle(version, settings)
-    assert fetched.contract == bundle.with_version(version).contract
-    assert fetched.samples == bundle.samples
+    bento = deploy.build(version, settings)
+    assert bento["model_version"] == version
+    packed = Bundle.load(Path(bento["path"]) / "src" / "bundle")
+    assert packed.contract == bundle.with_version(version).contract
+    assert packed.samples == bundle.samples
 
 
 def test_damaged_bundle_is_refused(bundle: Bundle, settings: Settings, tmp_path: Path) -> None:
@@ -45,9 +46,9 @@ def test_damaged_bundle_is_refused(bundle: Bundle, settings: Settings, tmp_path:
     (tmp_path / "bundle" / "model.ubj").write_bytes(b"not a booster")
     version = register(tmp_path / "bundle", settings, tmp_path / "artifacts")
     with pytest.raises(BundleError, match=r"model\.ubj"):
-        fetch_bundle(version, settings)
+        deploy.build(version, settings)
 
 
 def test_unknown_version_is_named(settings: Settings) -> None:
     with pytest.raises(RegistryError, match="churn-synthetic version 99"):
-        fetch_bundle("99", settings)
+        deploy.build("99", settings)
