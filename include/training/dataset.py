@@ -22,6 +22,7 @@ from include.lake import Lake
 from include.logs import get_logger
 from include.projects import Project
 from include.settings import Settings
+from include.training.pod import training_root
 from include.training.split import split_by_time, time_folds
 
 log = get_logger(__name__)
@@ -109,6 +110,7 @@ class DatasetRef:
         manifest = self.manifest
         return {
             "folder": str(self.folder),
+            "name": dataset_name(manifest.project, manifest.through),
             "through": str(manifest.through),
             "train_rows": manifest.train.rows,
             "test_rows": manifest.test.rows,
@@ -121,14 +123,14 @@ class DatasetRef:
         }
 
 
-def training_root(settings: Settings) -> Path:
-    """Return the folder of all data sets; in a pod it is the training volume."""
-    return settings.home / "training"
-
-
 def dataset_dir(settings: Settings, through: dt.date) -> Path:
     """Return the folder of the data set of the settings' project for one day."""
-    return training_root(settings) / settings.project / str(through)
+    return training_root(settings) / dataset_name(settings.project, through)
+
+
+def dataset_name(project: str, through: dt.date) -> str:
+    """Return the data set's folder below the training folder, wherever that is mounted."""
+    return f"{project}/{through}"
 
 
 def build_dataset(project: Project, lake: Lake, through: dt.date, out_dir: Path) -> DatasetRef:

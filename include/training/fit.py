@@ -84,6 +84,17 @@ def fit(
     return booster
 
 
+def probe_device(device: Device) -> None:
+    """Fit one tree on two rows, so that a missing GPU is noticed before any work is done.
+
+    Raises:
+        DeviceError: XGBoost cannot use ``device``.
+    """
+    rows = xgb.DMatrix(np.array([[0.0], [1.0]], dtype=np.float32), np.array([0, 1]), nthread=1)
+    with xgb.config_context(verbosity=0):
+        require_device(xgb.train({"tree_method": "hist", "device": device, "nthread": 1}, rows, 1), device)
+
+
 def require_device(booster: xgb.Booster, device: Device) -> None:
     """Check on which device ``booster`` trained; without a GPU XGBoost only warns, and goes on with the CPU.
 

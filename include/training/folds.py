@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from sklearn.metrics import average_precision_score
 
 from include.errors import ChurnflowError
-from include.training.fit import Device, Hyperparameters, booster_parameters, require_device
+from include.training.fit import Device, Hyperparameters, booster_parameters
 from include.training.rows import Rows
 from include.training.split import TimeSplit
 
@@ -53,12 +53,9 @@ def score_folds(
         max_bin: Histogram bins.
         device: Where to train.
         threads: Folds fitted side by side, each with one thread; the result does not depend on it.
-
-    Raises:
-        DeviceError: Another device than ``device`` was used.
     """
     parameters = booster_parameters(chosen, seed=seed, max_bin=max_bin, device=device)
-    score = partial(_score, parameters=parameters, trees=chosen.n_estimators, device=device)
+    score = partial(_score, parameters=parameters, trees=chosen.n_estimators)
     # The largest fold starts first: it is the last one, and the others then share what it leaves.
     largest_first = sorted(range(len(folds)), key=lambda i: -folds[i].rows)
     with ThreadPoolExecutor(threads) as pool:
@@ -80,7 +77,6 @@ def _bin(rows: Rows, split: TimeSplit, max_bin: int) -> Fold:
     return Fold(binned, held_out, churned, int(train.sum()))
 
 
-def _score(fold: Fold, *, parameters: dict[str, object], trees: int, device: Device) -> float:
+def _score(fold: Fold, *, parameters: dict[str, object], trees: int) -> float:
     booster = xgb.train(parameters, fold.train, trees)
-    require_device(booster, device)
     return float(average_precision_score(fold.churned, booster.predict(fold.valid)))

@@ -15,6 +15,7 @@ from include.projects import Project
 from include.settings import Settings
 from include.training.candidate import make_candidate
 from include.training.dataset import DatasetRef, load_dataset
+from include.training.fit import probe_device
 from include.training.registry import Registry
 from include.training.requirements import check_model, require_data, require_model
 from include.training.tracking import log_run, register
@@ -77,6 +78,7 @@ def train_challenger(project: Project, settings: Settings, dataset_folder: Path)
     dataset = load_dataset(dataset_folder)
     _require_match(project, dataset)
     require_data(project, dataset.manifest)
+    probe_device(settings.training.device)
     mlflow.set_tracking_uri(settings.mlflow.tracking_uri)
     # Set before the work starts, so that an unreachable server costs no training.
     mlflow.set_experiment(f"churn-{project.name}")

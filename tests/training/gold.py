@@ -27,6 +27,13 @@ def small_project(**training: object) -> Project:
     return Project.model_validate(content)
 
 
+def without_family(project: Project, name: str) -> Project:
+    """Return the project without one entry of its features."""
+    content = project.model_dump()
+    content["feature_families"] = [family for family in content["feature_families"] if family["name"] != name]
+    return Project.model_validate(content)
+
+
 def snapshot_days(project: Project, count: int) -> list[dt.date]:
     """Return the project's first ``count`` snapshot days."""
     start = project.first_day
