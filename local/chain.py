@@ -39,9 +39,9 @@ def awaited(snapshot: Snapshot, links: Iterable[Link]) -> list[str]:
 
 
 def failures(snapshot: Snapshot) -> list[Task]:
-    """Return the tasks that failed, and those that skipped although they always have something to do."""
+    """Return the tasks that failed, causes before their consequences, and those that skipped without a reason."""
     skipped = [task for task in snapshot.tasks if task.state == "skipped" and not _may_skip(task)]
-    return [task for task in snapshot.tasks if task.state in FAILED] + skipped
+    return [task for state in FAILED for task in snapshot.tasks if task.state == state] + skipped
 
 
 def missing(snapshot: Snapshot, dag_ids: Collection[str]) -> list[str]:

@@ -245,6 +245,7 @@ def _log_lines(item: dict[str, Any] | str) -> list[str]:
         return item.splitlines()
     lines = str(item["event"]).splitlines()
     for detail in item.get("error_detail") or []:
+        lines += [f"  {frame['filename']}:{frame['lineno']} in {frame['name']}" for frame in detail.get("frames") or []]
         lines.append(f"{detail.get('exc_type')}: {detail.get('exc_value')}")
     return lines
 

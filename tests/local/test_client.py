@@ -1,0 +1,136 @@
+from __future__ import annotations
+
+import datetime as dt
+
+import pytest
+
+from local.client import AirflowClient, ApiError, Link, Task
+from tests.local.airflow_server import START, AirflowServer, run_item, task_item
+
+
+def test_a_token_that_has_expired_is_replaced(airflow: AirflowServer, client: AirflowClient) -> None:
+    airflow.token_lifetime = 1
+    assert client.dags() == {"churn_ingest": False}
+    assert client.dags() == {"churn_ingest": False}
+    assert airflow.tokens == 2
+
+
+def test_a_token_that_is_never_accepted_is_an_error_and_no_loop(airflow: AirflowServer, client: AirflowClient) -> None:
+    airflow.token_lifetime = 0
+    with pytest.raises(ApiError, match="401: Invalid JWT token"):
+        client.dags()
+    assert airflow.tokens == 2
+
+
+def test_a_trigger_names_the_partition_and_no_date(airflow: AirflowServer, client: AirflowClient) -> None:
+    run = client.trigger("churn_ingest", "2017-12-17", {"to_day": "2017-12-17"})
+    assert airflow.triggered == [
+        {"logical_date": None, "partition_key": "2017-12-17", "conf": {"to_day": "2017-12-17"}}
+    ]
+    assert (run.dag_id, run.partition_key, run.state, run.created) == ("churn_ingest", "2017-12-17", "queued", START)
+
+
+def test_a_refusal_carries_airflows_reason_and_the_address(airflow: AirflowServer, client: AirflowClient) -> None:
+    with pytest.raises(ApiError, match="404: Dag with dag_id: 'nope' not found") as caught:
+        client.trigger("nope", "2017-12-17", {})
+    assert caught.value.where == f"POST {airflow.url}/api/v2/dags/nope/dagRuns"
+
+
+def test_a_dropped_connection_is_tried_again(airflow: AirflowServer, client: AirflowClient) -> None:
+    airflow.drop_connections = 2
+    assert client.dags() == {"churn_ingest": False}
+
+
+def test_a_trigger_that_may_have_arrived_is_not_repeated(airflow: AirflowServer, client: AirflowClient) -> None:
+    client.dags()
+    airflow.drop_connections = 1
+    with pytest.raises(ApiError, match="no answer"):
+        client.trigger("churn_ingest", "2017-12-17", {})
+    assert airflow.triggered == []
+
+
+def test_nobody_there_is_an_error_that_says_so(airflow: AirflowServer) -> None:
+    airflow.close()
+    client = AirflowClient(airflow.url, attempts=2)
+    with pytest.raises(ApiError, match=r"no answer \(ConnectError\)"):
+        client.dags()
+
+
+def test_a_snapshot_reads_every_page_and_leaves_out_what_came_before(
+    airflow: AirflowServer, client: AirflowClient
+) -> None:
+    runs = [run_item("churn_ingest", created=-5), run_item("churn_ingest", created=0)]
+    tasks = [task_item("churn_ingest", f"task_{number}") for number in range(230)]
+    airflow.frames = [(runs, [*tasks, task_item("churn_ingest", "old", run=-5)])]
+    snapshot = client.snapshot(START)
+    assert [run.created for run in snapshot.runs] == [START]
+    assert [task.task_id for task in snapshot.tasks] == [f"task_{number}" for number in range(230)]
+
+
+def test_a_task_is_read_with_its_try_and_times(airflow: AirflowServer, client: AirflowClient) -> None:
+    airflow.frames = [
+        (
+            [run_item("churn_train")],
+            [
+                task_item("churn_train", "train", "success", ended=34, attempt=2),
+                task_item("churn_train", "read_result", None, ended=None, attempt=0),
+            ],
+        )
+    ]
+    done, waiting = client.snapshot(START).tasks
+    ended = START + dt.timedelta(seconds=34)
+    assert done == Task("churn_train", "run+0", "train", "success", attempt=2, seconds=34, ended=ended)
+    assert (waiting.state, waiting.seconds, waiting.ended) == (None, None, None)
+
+
+def test_links_join_every_producer_with_every_consumer(airflow: AirflowServer, client: AirflowClient) -> None:
+    airflow.assets = [
+        {
+            "producing_tasks": [{"dag_id": "a", "task_id": "t"}, {"dag_id": "b", "task_id": "u"}],
+            "scheduled_dags": [{"dag_id": "c"}],
+        },
+        {"producing_tasks": [{"dag_id": "c", "task_id": "v"}], "scheduled_dags": []},
+    ]
+    assert client.links() == [Link("a", "t", "c"), Link("b", "u", "c")]
+
+
+def test_a_logs_tail_ends_with_the_exception(airflow: AirflowServer, client: AirflowClient) -> None:
+    airflow.log = [
+        {"event": "one"},
+        {"event": "two\nthree"},
+        {
+            "event": "Task failed",
+            "error_detail": [
+                {
+                    "exc_type": "GateError",
+                    "exc_value": "The gate is shut.",
+                    "frames": [{"filename": "gate.py", "lineno": 83, "name": "require_open"}],
+                }
+            ],
+        },
+    ]
+    task = Task("churn_ingest", "run+0", "build_silver", "failed", 2, 3.0, START)
+    assert client.task_log_tail(task, 4) == [
+        "three",
+        "Task failed",
+        "  gate.py:83 in require_open",
+        "GateError: The gate is shut.",
+    ]
+    airflow.log = ["plain", "lines"]
+    assert client.task_log_tail(task) == ["plain", "lines"]
+
+
+def test_a_paused_dag_can_be_let_run(airflow: AirflowServer, client: AirflowClient) -> None:
+    airflow.paused["churn_score"] = True
+    client.unpause("churn_score")
+    assert client.dags() == {"churn_ingest": False, "churn_score": False}
+
+
+def test_unfinished_runs_can_be_ended(airflow: AirflowServer, client: AirflowClient) -> None:
+    airflow.frames = [
+        ([run_item("churn_ingest", "running", created=-9), run_item("churn_ingest", "success", created=-8)], [])
+    ]
+    runs = client.unfinished_runs()
+    assert [run.run_id for run in runs] == ["run+-9"]
+    client.fail(runs[0])
+    assert airflow.ended == ["run+-9"]

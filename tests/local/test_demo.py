@@ -1,0 +1,110 @@
+from __future__ import annotations
+
+import io
+import time
+from typing import Any
+
+import pytest
+from rich.console import Console
+
+from include.days import DayRange
+from local.client import AirflowClient
+from local.demo import HISTORY, Demo, DemoError
+from tests.local.airflow_server import AirflowServer, run_item, task_item
+
+DAGS = ("churn_ingest", "churn_score")
+Frame = tuple[list[dict[str, Any]], list[dict[str, Any]]]
+
+
+@pytest.fixture
+def output() -> io.StringIO:
+    return io.StringIO()
+
+
+@pytest.fixture
+def demo(airflow: AirflowServer, client: AirflowClient, output: io.StringIO, monkeypatch: pytest.MonkeyPatch) -> Demo:
+    monkeypatch.setattr("local.demo._POLL_SECONDS", 0.01)
+    airflow.paused = dict.fromkeys(
+        ("churn_ingest", "churn_train", "churn_deploy", "churn_score", "churn_monitor"), False
+    )
+    airflow.assets = [
+        {
+            "producing_tasks": [{"dag_id": "churn_ingest", "task_id": "build_gold"}],
+            "scheduled_dags": [{"dag_id": "churn_score"}],
+        }
+    ]
+    return Demo(client, Console(file=output), time.monotonic() + 5)
+
+
+def ingesting() -> Frame:
+    return [run_item("churn_ingest", "running")], [task_item("churn_ingest", "build_gold", "running", ended=None)]
+
+
+def ingested() -> Frame:
+    return [run_item("churn_ingest")], [task_item("churn_ingest", "build_gold", ended=5)]
+
+
+def scored(state: str = "success") -> Frame:
+    runs, tasks = ingested()
+    score = [task_item("churn_score", name, state, run=6, ended=9) for name in ("find_model", "score_customers")]
+    return [*runs, run_item("churn_score", created=6)], [*tasks, *score]
+
+
+def test_the_chain_is_done_when_what_follows_from_it_is(
+    airflow: AirflowServer, demo: Demo, output: io.StringIO
+) -> None:
+    airflow.frames = [ingesting(), ingested(), ingested(), scored()]
+    demo.run(HISTORY, DAGS)
+    assert airflow.triggered[0]["conf"] == {"from_day": "2017-01-01", "to_day": "2017-12-17"}
+    assert airflow.triggered[0]["partition_key"] == "2017-12-17"
+    assert [text.split(" ", 1)[1] for text in output.getvalue().splitlines()] == [
+        "churn_ingest.build_gold running",
+        "churn_ingest.build_gold success (5 s)",
+        "churn_score.find_model success (9 s)",
+        "churn_score.score_customers success (9 s)",
+    ]
+
+
+def test_a_failed_task_ends_the_demo_with_its_log(airflow: AirflowServer, demo: Demo, output: io.StringIO) -> None:
+    airflow.frames = [([run_item("churn_ingest", "running")], [task_item("churn_ingest", "build_gold", "failed")])]
+    airflow.log = [{"event": f"line {number}"} for number in range(40)]
+    with pytest.raises(DemoError, match=r"churn_ingest\.build_gold ended as failed"):
+        demo.run(HISTORY, DAGS)
+    assert "line 10\n" in output.getvalue()
+    assert "line 9\n" not in output.getvalue()
+    assert output.getvalue().endswith("line 39\n")
+
+
+def test_the_error_at_the_time_limit_says_what_was_awaited(
+    airflow: AirflowServer, client: AirflowClient, demo: Demo
+) -> None:
+    airflow.frames = [ingested()]
+    with pytest.raises(DemoError, match=r"churn_score of 2017-12-17 \(caused by churn_ingest.build_gold\)"):
+        Demo(client, Console(file=io.StringIO()), time.monotonic()).run(HISTORY, DAGS)
+
+
+def test_a_chain_that_rests_without_having_scored_is_an_error(airflow: AirflowServer, demo: Demo) -> None:
+    airflow.frames = [scored("skipped")]
+    with pytest.raises(DemoError, match=r"without a complete run of churn_score. Skipped: churn_score.find_model"):
+        demo.run(DayRange.parse("2017-12-17", "2017-12-17"), DAGS)
+
+
+def test_before_it_starts_paused_dags_are_let_run(airflow: AirflowServer, demo: Demo) -> None:
+    airflow.paused["churn_train"] = True
+    demo.prepare()
+    assert not any(airflow.paused.values())
+
+
+def test_a_dag_that_cannot_be_imported_is_named_with_its_error(
+    airflow: AirflowServer, client: AirflowClient, demo: Demo
+) -> None:
+    del airflow.paused["churn_monitor"]
+    airflow.import_errors = [{"filename": "churn_monitor.py", "stack_trace": "Traceback\nImportError: no drift"}]
+    with pytest.raises(DemoError, match=r"not found churn_monitor\. churn_monitor.py cannot .*ImportError: no drift"):
+        Demo(client, Console(file=io.StringIO()), time.monotonic()).prepare()
+
+
+def test_runs_of_an_interrupted_demo_are_ended(airflow: AirflowServer, demo: Demo) -> None:
+    airflow.frames = [([run_item("churn_ingest", "running"), run_item("churn_train", "success", created=1)], [])]
+    demo.end_leftovers()
+    assert airflow.ended == ["run+0"]
