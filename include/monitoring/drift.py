@@ -173,7 +173,8 @@ def _compare_feature(
     elif spec.dtype == "category":
         findings.insert(0, _category_share(*kept, rules, level))
     else:
-        findings[:0] = _numbers(*(part.to_numpy(dtype=np.float64) for part in kept), rules=rules, level=level)
+        before, after = (part.to_numpy(dtype=np.float64) for part in kept)
+        findings[:0] = _numbers(before, after, rules, level)
     fired = [finding for finding in findings if finding.fires]
     shown = max(fired, key=lambda finding: finding.severity) if fired else findings[0]
     return FeatureDrift(
@@ -212,7 +213,7 @@ def _category_share(reference: pd.Series[Any], current: pd.Series[Any], rules: D
     change = (shares["after"] - shares["before"]).abs()
     largest = str(change.idxmax())
     p_value = 1.0 if len(counts) < 2 else float(stats.chi2_contingency(counts.to_numpy().T).pvalue)
-    before_share, after_share = (float(shares.loc[largest, side]) for side in ("before", "after"))
+    before_share, after_share = float(shares["before"][largest]), float(shares["after"][largest])
     return _Finding(
         rule="category_share",
         statistic=float(change.max()),

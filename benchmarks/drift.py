@@ -1,0 +1,87 @@
+"""False alarms and power of the drift rules in simulation, by rows per window: ``python -m benchmarks.drift``."""
+
+from __future__ import annotations
+
+import json
+import time
+
+import numpy as np
+import pandas as pd
+
+from include.monitoring.drift import DriftVerdict, compare
+from include.projects.features import Aggregate, Attribute, FeatureSpec, Validation
+from include.projects.model import Monitoring
+
+SEED = 20170101
+DAYS = 20
+ROWS = (500, 2_000, 10_000)
+NUMBERS, CATEGORIES = 40, 10
+SHIFTED = 5
+MONITORING = Monitoring(
+    window_days=7, min_drifted_features=5, retrain_on_drift=True, max_auc_drop=0.05, sample_rows=2_000
+)
+
+
+def specs() -> list[FeatureSpec]:
+    """Return 40 numbers and 10 categories."""
+    count = Aggregate(function="count", source="events")
+    attribute = Attribute(function="attribute", source="people", column="x")
+    levels = Validation(categories=["a", "b", "c", "d"])
+    return [
+        FeatureSpec(name=f"number_{i}", description="", type="aggregation", calculation=count) for i in range(NUMBERS)
+    ] + [
+        FeatureSpec(name=f"category_{i}", description="", type="derived", calculation=attribute, validation=levels)
+        for i in range(CATEGORIES)
+    ]
+
+
+def draw(
+    rng: np.random.Generator, rows: int, shift: float = 0.0, spread: float = 1.0, missing: float = 0.05
+) -> pd.DataFrame:
+    """Return rows of normal, heavy-tailed, zero-inflated and count features; five normal ones take the changes."""
+    normal = rng.standard_normal((rows, NUMBERS))
+    normal[:, :SHIFTED] = normal[:, :SHIFTED] * spread + shift
+    normal[:, 10:20] = np.exp(1.5 * normal[:, 10:20])
+    normal[:, 20:30] = np.where(rng.random((rows, 10)) < 0.9, 0, np.exp(normal[:, 20:30]))
+    normal[:, 30:40] = rng.poisson(3, (rows, 10))
+    normal[:, 5:10][rng.random((rows, 5)) < missing] = np.nan
+    frame = pd.DataFrame(normal, columns=[f"number_{i}" for i in range(NUMBERS)])
+    for i in range(CATEGORIES):
+        frame[f"category_{i}"] = rng.choice(["a", "b", "c", "d"], rows, p=[0.4, 0.3, 0.2, 0.1])
+    return frame
+
+
+def simulate(rows: int, days: int = DAYS) -> dict[str, float]:
+    """Return, for windows of ``rows``, the shares of days or features on which the rules fire."""
+    rng = np.random.default_rng(SEED + rows)
+    null = [compare(draw(rng, rows), draw(rng, rows), specs(), MONITORING) for _ in range(days)]
+    cases = {"shift_025_sd": {"shift": 0.25}, "spread_122": {"spread": 1.22}, "missing_05_to_10": {"missing": 0.10}}
+    figures = {
+        "false_verdicts": float(np.mean([verdict.drifted for verdict in null])),
+        "false_features": float(np.mean([bool(verdict.drifted_features) for verdict in null])),
+        "false_features_wasserstein_alone": float(np.mean([_any_wasserstein(verdict) for verdict in null])),
+    }
+    for name, change in cases.items():
+        found = [compare(draw(rng, rows), draw(rng, rows, **change), specs(), MONITORING) for _ in range(days)]
+        figures[f"found_{name}"] = float(np.mean([len(verdict.drifted_features) / SHIFTED for verdict in found]))
+    return figures
+
+
+def _any_wasserstein(verdict: DriftVerdict) -> bool:
+    # A feature that did not drift shows the distance that did not suffice.
+    limit = MONITORING.rules.wasserstein
+    return any(feature.name.startswith("number") and (feature.statistic or 0) >= limit for feature in verdict.features)
+
+
+def main() -> None:
+    """Print the figures for each window size, and all of them as one JSON object on the last line."""
+    start = time.perf_counter()
+    figures = {}
+    for rows in ROWS:
+        figures[str(rows)] = simulate(rows, DAYS if rows < ROWS[-1] else DAYS // 4)
+        print(rows, figures[str(rows)], flush=True)
+    print(json.dumps({"benchmark": "drift", "seconds": round(time.perf_counter() - start, 1), "rows": figures}))
+
+
+if __name__ == "__main__":
+    main()

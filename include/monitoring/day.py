@@ -1,0 +1,88 @@
+"""One day of monitoring, in one function: importing Evidently takes longer than all that it does."""
+
+from __future__ import annotations
+
+import datetime as dt
+import time
+from typing import Any
+
+from include.lake import open_lake
+from include.logs import get_logger
+from include.monitoring.drift import compare
+from include.monitoring.performance import realised_performance
+from include.monitoring.report import PAGE, write_evidently, write_page
+from include.monitoring.retraining import retrain_request
+from include.monitoring.store import KIND, RESULT_FILE, day_dir, read_result, result_days, write_result
+from include.monitoring.windows import current_window, monitored_features, reference_window
+from include.projects import Project
+from include.serving.batch import deployed_bundle
+from include.settings import Settings
+
+log = get_logger(__name__)
+
+
+def monitor_day(project: Project, settings: Settings, day: dt.date) -> dict[str, Any]:
+    """Compare ``day`` with what the deployed model learned from, judge matured scores, and write reports and result.
+
+    Running a day again replaces its folder's files.
+
+    Returns:
+        The content of ``result.json``: ``project``, ``day``, ``model_version``, ``trained_through``, ``drift`` (see
+        ``DriftVerdict``), ``performance`` (see ``Performance``), ``reference_days``, ``current_days``,
+        ``evidently_left_out``, ``retrain_reason`` (None when no training is requested), ``report`` (relative to the
+        reports' folder), ``seconds``.
+
+    Raises:
+        ScoringError: No model is deployed.
+        WindowError: Gold has no rows for one of the windows.
+        DriftError: The windows cannot be compared.
+    """
+    start = time.perf_counter()
+    bundle, lake, folder = deployed_bundle(settings), open_lake(settings), day_dir(settings.reports_dir, day)
+    contract = bundle.contract
+    reference, current = reference_window(lake, project, contract), current_window(lake, project, contract, day)
+    features = monitored_features(project, contract)
+    verdict = compare(reference.rows, current.rows, features, project.monitoring)
+    drawn = [spec for spec in features if spec.name not in verdict.left_out]
+    result: dict[str, Any] = {
+        "format": 1,
+        "project": project.name,
+        "day": str(day),
+        "model_version": contract.model_version,
+        "trained_through": str(contract.trained_through),
+        "drift": verdict.as_dict(),
+        "performance": realised_performance(lake, project, bundle, day).as_dict(),
+        "reference_days": [str(present) for present in reference.days],
+        "current_days": [str(present) for present in current.days],
+        "evidently_left_out": write_evidently(
+            reference.rows, current.rows, drawn, project.monitoring.sample_rows, folder
+        ),
+        "report": f"{KIND}/{day}/{PAGE}",
+    }
+    result["retrain_reason"] = retrain_request(
+        project, result, contract.trained_through, day, _requested_days(project, settings, day)
+    )
+    result["seconds"] = round(time.perf_counter() - start, 3)
+    write_page(result, folder)
+    write_result(settings.reports_dir, day, result)
+    log.info(
+        "day monitored",
+        extra={
+            "day": str(day),
+            "model_version": contract.model_version,
+            "drifted": verdict.drifted,
+            "drifted_features": len(verdict.drifted_features),
+            "performance": result["performance"]["state"],
+            "auc": result["performance"]["auc"],
+            "retrain": result["retrain_reason"] is not None,
+            "seconds": result["seconds"],
+        },
+    )
+    return result
+
+
+def _requested_days(project: Project, settings: Settings, day: dt.date) -> list[dt.date]:
+    recent = day - dt.timedelta(days=project.label.horizon_days)
+    days = [earlier for earlier in result_days(settings.reports_dir) if recent < earlier < day]
+    results = {earlier: read_result(day_dir(settings.reports_dir, earlier) / RESULT_FILE) for earlier in days}
+    return [earlier for earlier, result in results.items() if result.get("retrain_reason")]
