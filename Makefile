@@ -1,0 +1,79 @@
+# Everything a contributor runs. `make help` lists it.
+# Needs python3.11, git and make; the rest comes from the lock into .venv/.
+
+PYTHON ?= python3.11
+UV_VERSION := 0.13.9
+UV := .uv/bin/uv
+BIN := .venv/bin
+# KEEP=0 stops the stack after a successful demo.
+KEEP ?= 1
+
+COMPILE := $(UV) pip compile pyproject.toml --python-version 3.11 --no-emit-index-url --no-annotate --generate-hashes -q \
+	--custom-compile-command 'make lock'
+UV_STAMP := .uv/.version-$(UV_VERSION)
+ENV_STAMP := .venv/.synced
+
+SHELL := /bin/sh
+.DEFAULT_GOAL := help
+.NOTPARALLEL:
+.DELETE_ON_ERROR:
+.PHONY: help env demo up down status airflow test lint lock bench
+
+help:  ## Show this list
+	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  %-10s %s\n", $$1, $$2}' Makefile
+
+env: $(ENV_STAMP)  ## Build .venv from the lock
+
+demo: $(ENV_STAMP)  ## Run the whole chain on real data (KEEP=0 stops the stack afterwards)
+	@$(BIN)/python -m local demo $(if $(filter 0 no false,$(KEEP)),--no-keep)
+
+up: $(ENV_STAMP)  ## Start the local stack and leave it running
+	@$(BIN)/python -m local up
+
+down: $(ENV_STAMP)  ## Stop the local stack
+	@$(BIN)/python -m local down
+
+status: $(ENV_STAMP)  ## Show the processes of the local stack
+	@$(BIN)/python -m local status
+
+airflow: $(ENV_STAMP)  ## Run Airflow's command line on the local stack: make airflow ARGS="dags list"
+	@bin/airflow $(ARGS)
+
+# Three runs, so that the fast tests fail within seconds.
+test: $(ENV_STAMP)  ## Run all tests: the fast ones, then the slow ones, then end to end
+	$(BIN)/pytest -q -m "not slow and not airflow and not e2e"
+	$(BIN)/pytest -q -m "(slow or airflow) and not e2e"
+	$(BIN)/pytest -q -m e2e
+
+lint: $(ENV_STAMP)  ## Check style, types, the import contract, configuration files and the lock; needs no network
+	$(BIN)/ruff check
+	$(BIN)/ruff format --check
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+	$(BIN)/yamllint --strict .
+	$(BIN)/check-jsonschema --builtin-schema vendor.github-workflows $(wildcard .github/workflows/*.yml)
+	$(BIN)/check-jsonschema --builtin-schema vendor.compose-spec docker-compose.yaml
+	$(BIN)/hadolint Dockerfile
+	$(BIN)/python -m local.lock
+
+lock: $(UV_STAMP)  ## Pin all dependencies of pyproject.toml again
+	$(COMPILE) -o requirements.txt
+	$(COMPILE) --group dev -c requirements.txt -o requirements-dev.txt
+
+bench: $(ENV_STAMP)  ## Run one benchmark: make bench NAME=...
+	@test -n "$(NAME)" || { echo "Which one? make bench NAME=... (see benchmarks/)" >&2; exit 2; }
+	@$(BIN)/python -m benchmarks.$(NAME)
+
+# Some distributions ship Python without the venv module's pip; then pip itself unpacks uv.
+$(UV_STAMP):
+	@echo "Installing uv $(UV_VERSION) into .uv/ ..." >&2
+	@rm -rf .uv
+	@{ $(PYTHON) -m venv .uv && .uv/bin/python -m pip install -q uv==$(UV_VERSION); } >&2 || \
+		{ rm -rf .uv && $(PYTHON) -m pip install -q --target .uv uv==$(UV_VERSION) >&2; }
+	@touch $@
+
+$(ENV_STAMP): requirements-dev.txt | $(UV_STAMP)
+	@echo "Installing the locked packages into .venv/ ..." >&2
+	@test -x $(BIN)/python || $(UV) venv -q .venv --python $(PYTHON)
+	@$(UV) pip sync -q --python $(BIN)/python requirements-dev.txt
+	@touch $@
