@@ -52,9 +52,9 @@ def churn_train() -> None:
         """Read what the training handed over through storage; a missing result is a failure."""
         from pathlib import Path
 
-        from include.training.train import read_result
+        from include.training.handover import read_result
 
-        return read_result(Path(folder) / "result.json").as_dict()
+        return read_result(Path(folder) / "result.json")
 
     @task
     def decide_promotion(folder: str, trained: dict[str, Any]) -> dict[str, Any]:

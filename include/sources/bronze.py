@@ -94,38 +94,53 @@ def _schema(source: Source) -> pa.Schema:
 
 
 def _read(source: Source, deliveries: Sequence[Delivery]) -> pa.Table:
-    # Projections over a plain scan keep the files' order, which numbers the rows of a CSV file.
+    # Files with the same columns in the same order are read together; each group only once.
+    groups: dict[tuple[str, ...], list[Delivery]] = {}
+    for item in deliveries:
+        groups.setdefault(item.columns, []).append(item)
+    return pa.concat_tables([_read_alike(source, group) for group in groups.values()])
+
+
+def _read_alike(source: Source, deliveries: Sequence[Delivery]) -> pa.Table:
+    # Insertion order is kept here: it numbers the rows of a CSV file.
     connection = duckdb.connect()
     days = pa.table({"path": [str(item.path) for item in deliveries], "dt": [item.day for item in deliveries]})
     connection.register("deliveries", days)
-    paths = "[" + ", ".join(_quote(str(item.path)) for item in deliveries) + "]"
-    undeclared = sorted({column for item in deliveries for column in item.undeclared})
-    try:
-        connection.execute(f"CREATE TEMP TABLE raw AS {_scan(source, paths)}")
-    except duckdb.Error as error:
-        raise unreadable(_culprit(str(error), deliveries), source, source.format) from error
     declared = ", ".join(f"CAST({_name(column)} AS VARCHAR) AS {_name(column)}" for column in source.columns)
+    undeclared = deliveries[0].undeclared
     packed = ", ".join(f"{_name(column)} := {_name(column)}" for column in undeclared)
     extra = f"CAST(to_json(struct_pack({packed})) AS VARCHAR)" if undeclared else "CAST(NULL AS VARCHAR)"
-    rows = connection.sql(
-        f"SELECT {declared}, {extra} AS {UNDECLARED}, parse_filename(filename) AS {FILE},"  # noqa: S608 - names are quoted
-        f" _n - min(_n) OVER (PARTITION BY filename) + 1 AS {ROW}, deliveries.dt"
-        " FROM raw JOIN deliveries ON raw.filename = deliveries.path"
-    )
-    return rows.to_arrow_table().cast(_schema(source))
+    try:
+        connection.execute(f"CREATE TEMP TABLE raw AS {_scan(source, deliveries)}")
+        rows = connection.sql(
+            f"SELECT {declared}, {extra} AS {UNDECLARED}, parse_filename(filename) AS {FILE},"  # noqa: S608 - quoted
+            f" _n - min(_n) OVER (PARTITION BY filename) + 1 AS {ROW}, deliveries.dt"
+            " FROM raw JOIN deliveries ON raw.filename = deliveries.path"
+        )
+        return rows.to_arrow_table().cast(_schema(source))
+    except duckdb.Error as error:
+        raise unreadable(_culprit(str(error), deliveries), source, source.format) from error
 
 
-def _scan(source: Source, paths: str) -> str:
+def _scan(source: Source, deliveries: Sequence[Delivery]) -> str:
+    paths = "[" + ", ".join(_quote(str(item.path)) for item in deliveries) + "]"
     if source.format == "parquet":
         scan = f"read_parquet({paths}, filename = true, union_by_name = true)"
     else:
-        scan = f"read_csv({paths}, header = true, all_varchar = true, filename = true, union_by_name = true)"
-    return f"SELECT *, row_number() OVER () AS _n FROM {scan}"  # noqa: S608 - paths are quoted
+        # Nothing is guessed: a sniffer would take a damaged file for one of another dialect.
+        columns = ", ".join(f"{_quote(column)}: 'VARCHAR'" for column in deliveries[0].columns)
+        scan = (
+            f"read_csv({paths}, auto_detect = false, header = true, delim = ',', quote = '\"', escape = '\"',"
+            f" columns = {{{columns}}}, filename = true)"
+        )
+    return f"SELECT *, row_number() OVER () AS _n FROM {scan}"  # noqa: S608 - paths and columns are quoted
 
 
 def _culprit(message: str, deliveries: Sequence[Delivery]) -> str:
     named = [str(item.path) for item in deliveries if str(item.path) in message]
-    return named[0] if named else f"one of {len(deliveries)} files in {deliveries[0].path.parent}"
+    if named or len(deliveries) == 1:
+        return named[0] if named else str(deliveries[0].path)
+    return f"one of {len(deliveries)} files in {deliveries[0].path.parent}"
 
 
 def _quote(text: str) -> str:

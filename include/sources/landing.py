@@ -40,13 +40,15 @@ class Delivery:
         day: The day it was delivered for.
         path: Where it lies.
         size: Its bytes.
-        undeclared: Columns that it has and the source does not declare.
+        columns: Its columns, in its order.
+        undeclared: Those of them that the source does not declare, sorted.
     """
 
     source: str
     day: dt.date
     path: Path
     size: int
+    columns: tuple[str, ...]
     undeclared: tuple[str, ...]
 
 
@@ -108,7 +110,7 @@ def _open(name: str, source: Source, day: dt.date, path: Path) -> Delivery:
             where=str(path),
             remedy=f"Ask {source.owner} whether it was renamed; adapt sources.yaml, or have the file delivered again.",
         )
-    return Delivery(name, day, path, size, tuple(sorted(set(columns) - set(source.columns))))
+    return Delivery(name, day, path, size, tuple(columns), tuple(sorted(set(columns) - set(source.columns))))
 
 
 def _parquet_columns(path: Path, source: Source) -> list[str]:

@@ -49,6 +49,28 @@ class Registry:
         version = dict(models[0].aliases).get(alias) if models else None
         return None if version is None else str(version)
 
+    def require(self, alias: Alias) -> str:
+        """Return the version that ``alias`` names.
+
+        Raises:
+            RegistryError: It names none.
+        """
+        version = self.version_of(alias)
+        if version is None:
+            raise RegistryError(
+                f"No version has the alias {alias!r} yet.",
+                where=f"{self.name} at {self.tracking_uri}",
+                remedy="Run churn_train first.",
+            )
+        return version
+
+    def restore_champion(self, version: str) -> None:
+        """Name ``version`` champion again, and the one that it takes over from ``previous``."""
+        current = self.version_of("champion")
+        if current is not None and current != version:
+            self.set_alias("previous", current)
+        self.set_alias("champion", version)
+
     def set_alias(self, alias: Alias, version: str) -> None:
         """Make ``alias`` name ``version``."""
         self._client.set_registered_model_alias(self.name, alias, version)

@@ -1,0 +1,92 @@
+import datetime as dt
+import random
+from concurrent.futures import ProcessPoolExecutor
+from multiprocessing import get_context
+
+import pyarrow as pa
+import pytest
+
+from include.days import DayRange
+from include.lake import Lake, LakeError
+
+DAYS = DayRange.parse("2024-01-01", "2024-01-28")
+
+
+def rows(day: dt.date, *values: int) -> pa.Table:
+    return pa.table({"dt": pa.array([day] * len(values), pa.date32()), "value": pa.array(values, pa.int64())})
+
+
+def content(lake: Lake, name: str = "silver/things") -> list[dict]:
+    return sorted(lake.table(name).read(DAYS).to_pylist(), key=lambda row: (row["dt"], row["value"]))
+
+
+def write_one_day(uri: str, day: dt.date) -> None:
+    Lake(uri).table("silver/things").replace(DayRange.single(day), rows(day, day.day, day.day + 100))
+
+
+@pytest.fixture
+def lake(tmp_path) -> Lake:
+    return Lake(str(tmp_path / "lake"))
+
+
+def test_replacing_a_day_twice_is_replacing_it_once(lake):
+    day = DAYS.first
+    for _ in range(2):
+        lake.table("silver/things").replace(DayRange.single(day), rows(day, 1, 2))
+    assert content(lake) == [{"dt": day, "value": 1}, {"dt": day, "value": 2}]
+    assert lake.table("silver/things").count() == 2
+
+
+def test_other_days_stay(lake):
+    table = lake.table("silver/things")
+    first, second = DAYS.first, DAYS.first + dt.timedelta(days=1)
+    table.replace(DayRange.single(first), rows(first, 1))
+    table.replace(DayRange.single(second), rows(second, 2))
+    table.replace(DayRange.single(first), rows(first, 3))
+    assert [row["value"] for row in content(lake)] == [3, 2]
+
+
+def test_a_day_without_rows_loses_its_rows(lake):
+    table = lake.table("silver/things")
+    table.replace(DayRange.single(DAYS.first), rows(DAYS.first, 1))
+    table.replace(DAYS, rows(DAYS.last, 9))
+    assert table.days() == [DAYS.last]
+
+
+def test_single_days_can_be_replaced_between_others(lake):
+    table = lake.table("silver/things")
+    days = list(DAYS)[:3]
+    table.replace(DAYS, pa.concat_tables([rows(day, 1) for day in days]))
+    table.replace([days[0], days[2]], pa.concat_tables([rows(days[0], 5), rows(days[2], 6)]))
+    assert [row["value"] for row in content(lake)] == [5, 1, 6]
+
+
+def test_rows_of_other_days_are_refused_and_nothing_changes(lake):
+    table = lake.table("silver/things")
+    version = table.replace(DayRange.single(DAYS.first), rows(DAYS.first, 1))
+    with pytest.raises(LakeError, match="2024-01-28"):
+        table.replace(DayRange.single(DAYS.first), rows(DAYS.last, 2))
+    assert table.version() == version
+
+
+def test_a_column_that_comes_later_is_null_before(lake):
+    table = lake.table("silver/things")
+    table.replace(DayRange.single(DAYS.first), rows(DAYS.first, 1))
+    wider = rows(DAYS.last, 2).append_column("note", pa.array(["new"]))
+    table.replace(DayRange.single(DAYS.last), wider)
+    assert [row["note"] for row in table.read(DAYS).sort_by("dt").to_pylist()] == [None, "new"]
+    assert table.read(DayRange.single(DAYS.first))["note"].to_pylist() == [None]
+
+
+def test_a_missing_table_says_what_to_do(lake):
+    with pytest.raises(LakeError, match=r"does not exist yet.*churn_ingest"):
+        lake.table("gold/features").read(DAYS)
+
+
+@pytest.mark.slow
+def test_days_written_at_once_by_four_processes_in_any_order_are_all_there(lake):
+    days = list(DAYS)
+    random.Random(7).shuffle(days)  # noqa: S311 - an order, not a secret
+    with ProcessPoolExecutor(4, mp_context=get_context("spawn")) as pool:
+        list(pool.map(write_one_day, [lake.uri] * 28, days))
+    assert content(lake) == [{"dt": day, "value": day.day + more} for day in DAYS for more in (0, 100)]

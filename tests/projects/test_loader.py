@@ -1,0 +1,95 @@
+import shutil
+from pathlib import Path
+
+import pytest
+import yaml
+
+from include.days import DayRange
+from include.projects import ProjectError, load_project, project_names
+from include.projects.loader import PROJECTS_DIR
+
+
+@pytest.fixture
+def projects(tmp_path: Path) -> Path:
+    shutil.copytree(PROJECTS_DIR / "grocery", tmp_path / "shop")
+    return tmp_path
+
+
+def edit(projects: Path, file: str, change) -> None:
+    path = projects / "shop" / file
+    content = yaml.safe_load(path.read_text())
+    change(content)
+    path.write_text(yaml.safe_dump(content, sort_keys=False))
+
+
+def error_of(projects: Path) -> str:
+    with pytest.raises(ProjectError) as caught:
+        load_project("shop", projects)
+    return str(caught.value)
+
+
+def test_grocery_has_at_least_60_features_with_windows_and_validations():
+    project = load_project("grocery")
+    assert len(project.features) >= 60
+    assert len({spec.name for spec in project.features}) == len(project.features)
+    spend = next(spec for spec in project.features if spec.name == "spend_28d")
+    assert (spec_window := spend.window) == 28, spec_window
+    assert spend.minimum == 0
+    assert not spend.nullable
+    assert "28 days" in spend.description
+
+
+def test_every_project_of_the_repository_loads():
+    assert [load_project(name).name for name in project_names()] == project_names()
+
+
+def test_an_unknown_project_names_those_that_exist():
+    with pytest.raises(ProjectError, match=r"no project 'nowhere'.*CHURN_PROJECT.*grocery"):
+        load_project("nowhere")
+
+
+@pytest.mark.parametrize(
+    ("file", "change", "told"),
+    [
+        ("sources.yaml", lambda c: c["sources"]["products"].pop("owner"), "sources.products.owner"),
+        ("sources.yaml", lambda c: c["sources"]["products"].update(colour="red"), "sources.products.colour"),
+        ("sources.yaml", lambda c: c["sources"]["products"].update(path="all.csv"), "sources.products"),
+        ("features.yaml", lambda c: c["features"][0]["calculation"].update(source="clicks"), "features.baskets_7d"),
+        ("features.yaml", lambda c: c["features"][0]["calculation"].update(column="colour"), "features.baskets_7d"),
+        ("features.yaml", lambda c: c["features"].append(c["features"][0]), "features.baskets_7d"),
+        ("label.yaml", lambda c: c.update(source="clicks"), "label.source"),
+        ("label.yaml", lambda c: c.update(horizon_days=0), "horizon_days"),
+        ("requirements.yaml", lambda c: c["costs"].pop("missed_churner_usd"), "costs.missed_churner_usd"),
+        ("training.yaml", lambda c: c.update(n_trails=5), "n_trails"),
+        ("monitoring.yaml", lambda c: c["rules"].update(wasserstein=-1), "rules"),
+        ("checks.yaml", lambda c: c["silver"].update(clicks={}), "checks.clicks"),
+        ("checks.yaml", lambda c: c.update(bronze={}), "bronze"),
+        ("project.yaml", lambda c: c["snapshots"].update(weekday="someday"), "snapshots.weekday"),
+    ],
+)
+def test_a_wrong_key_is_an_error_that_names_file_key_and_remedy(projects, file, change, told):
+    edit(projects, file, change)
+    message = error_of(projects)
+    assert file in message
+    assert told in message
+    assert "Remedy: " in message
+
+
+def test_a_missing_file_and_broken_yaml_are_named(projects):
+    (projects / "shop" / "label.yaml").write_text("name: [unclosed\n")
+    assert "label.yaml, line" in error_of(projects)
+    (projects / "shop" / "label.yaml").unlink()
+    assert "label.yaml" in error_of(projects)
+
+
+def test_trainings_are_due_every_28_days_after_the_first_snapshot():
+    project = load_project("grocery")
+    assert project.is_training_due(DayRange.parse("2017-03-26", "2017-03-26"))
+    assert not project.is_training_due(DayRange.parse("2017-03-27", "2017-04-22"))
+    assert project.is_training_due(DayRange.parse("2017-03-27", "2017-04-23"))
+
+
+def test_snapshots_are_sundays_after_the_warm_up():
+    project = load_project("grocery")
+    days = [day for day in DayRange.parse("2017-01-01", "2017-04-10") if project.is_snapshot_day(day)]
+    assert [str(day) for day in days] == ["2017-03-26", "2017-04-02", "2017-04-09"]
