@@ -9,7 +9,7 @@ from airflow.sdk import PartitionedAssetTimetable, dag, get_current_context, tas
 from dags.wiring.assets import CHAMPION, TRAINING_REQUEST, announce
 from dags.wiring.day import day_param, resolve_day
 from dags.wiring.defaults import common
-from dags.wiring.training_task import training_task
+from dags.wiring.training_task import RESULT, training_task
 from include.settings import get_settings
 
 DOC = """
@@ -54,7 +54,7 @@ def churn_train() -> None:
 
         from include.training.handover import read_result
 
-        return read_result(Path(folder) / "result.json")
+        return read_result(Path(folder) / RESULT)
 
     @task
     def decide_promotion(folder: str, trained: dict[str, Any]) -> dict[str, Any]:
@@ -79,8 +79,7 @@ def churn_train() -> None:
         return str(decision["champion_version"])
 
     dataset = build_dataset()
-    folder = "{{ ti.xcom_pull(task_ids='build_dataset')['folder'] }}"
-    train = training_task(get_settings(), dataset=folder, result=f"{folder}/result.json")
+    train = training_task(get_settings(), dataset="{{ ti.xcom_pull(task_ids='build_dataset')['name'] }}")
     trained = read_result(dataset["folder"])
     dataset >> train >> trained
     announce_champion(decide_promotion(dataset["folder"], trained))

@@ -12,23 +12,25 @@ if TYPE_CHECKING:
     from airflow.sdk import BaseOperator
 
 TASK_ID = "train"
+RESULT = "result.json"
+"""The file in the data set's folder through which the training hands its result over."""
 
 
-def training_task(settings: Settings, dataset: str, result: str) -> BaseOperator:
+def training_task(settings: Settings, dataset: str) -> BaseOperator:
     """Return the operator that trains.
 
     Args:
         settings: Choose the backend and describe the pod.
-        dataset: The data set's folder; a template is rendered when the task runs.
-        result: The file for the result, likewise.
+        dataset: The data set's name; a template of it is rendered when the task runs.
     """
-    from include.training.pod import training_command, training_environment
+    from include.training.pod import dataset_as_seen, training_command, training_environment
 
+    folder = dataset_as_seen(settings, dataset)
     if settings.training.backend == "kubernetes":
-        return _pod(settings, dataset, result)
+        return _pod(settings, training_command(folder, f"{folder}/{RESULT}"))
     from airflow.providers.standard.operators.bash import BashOperator
 
-    command = training_command(dataset, result, python=sys.executable)
+    command = training_command(folder, f"{folder}/{RESULT}", python=sys.executable)
     # Paths come from settings; the templates in them hold Airflow's own values.
     text = " ".join(part if "{{" in part else shlex.quote(part) for part in command)
     return BashOperator(
@@ -36,11 +38,11 @@ def training_task(settings: Settings, dataset: str, result: str) -> BaseOperator
     )
 
 
-def _pod(settings: Settings, dataset: str, result: str) -> BaseOperator:
+def _pod(settings: Settings, command: list[str]) -> BaseOperator:
     from airflow.providers.cncf.kubernetes.operators.pod import KubernetesPodOperator
     from kubernetes.client import models as k8s
 
-    from include.training.pod import training_command, training_environment
+    from include.training.pod import training_environment
 
     pod = settings.training.pod
     return KubernetesPodOperator(
@@ -48,8 +50,8 @@ def _pod(settings: Settings, dataset: str, result: str) -> BaseOperator:
         name="churn-training",
         namespace=pod.namespace,
         image=pod.image,
-        cmds=training_command(dataset, result)[:1],
-        arguments=training_command(dataset, result)[1:],
+        cmds=command[:1],
+        arguments=command[1:],
         env_vars=training_environment(settings),
         env_from=[k8s.V1EnvFromSource(secret_ref=k8s.V1SecretEnvSource(name=pod.tracking_env_from))],
         service_account_name=pod.service_account,

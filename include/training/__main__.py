@@ -20,6 +20,7 @@ from include.logs import configure_json_logs
 from include.projects import load_project
 from include.settings import get_settings
 from include.training.dataset import build_dataset, dataset_dir
+from include.training.handover import clear_result, write_result
 from include.training.promote import promote as promote_version
 from include.training.requirements import require_data
 from include.training.train import train_challenger
@@ -46,10 +47,9 @@ def run(
 ) -> None:
     """Tune, fit, judge, log and register a challenger."""
     settings = get_settings()
+    clear_result(result)
     trained = train_challenger(load_project(settings.project), settings, dataset).as_dict()
-    partial = result.with_name(result.name + ".partial")
-    partial.write_text(json.dumps(trained) + "\n", encoding="utf-8")
-    partial.replace(result)
+    write_result(result, trained)
     _print(trained)
 
 
