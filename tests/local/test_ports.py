@@ -1,0 +1,63 @@
+from __future__ import annotations
+
+import socket
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from include.settings import ServingSettings, Settings
+from local.ports import LocalPorts, PortError, require_free
+
+
+@pytest.fixture
+def free() -> list[int]:
+    probes = [socket.socket() for _ in range(4)]
+    for probe in probes:
+        probe.bind(("127.0.0.1", 0))
+    numbers = [probe.getsockname()[1] for probe in probes]
+    for probe in probes:
+        probe.close()
+    return numbers
+
+
+@pytest.fixture
+def taken() -> Iterator[int]:
+    with socket.socket() as listener:
+        listener.bind(("127.0.0.1", 0))
+        listener.listen()
+        yield listener.getsockname()[1]
+
+
+def check(home: Path, numbers: list[int]) -> None:
+    serving = ServingSettings(port=numbers[2], staging_port=numbers[3])
+    require_free(LocalPorts(airflow_port=numbers[0], mlflow_port=numbers[1]), Settings(home=home, serving=serving))
+
+
+def test_free_ports_pass(tmp_path: Path, free: list[int]) -> None:
+    check(tmp_path, free)
+
+
+@pytest.mark.parametrize(
+    ("place", "variable"),
+    [
+        (0, "CHURN_LOCAL_AIRFLOW_PORT"),
+        (1, "CHURN_LOCAL_MLFLOW_PORT"),
+        (2, "CHURN_SERVING__PORT"),
+        (3, "CHURN_SERVING__STAGING_PORT"),
+    ],
+)
+def test_a_taken_port_names_the_variable_that_changes_it(
+    tmp_path: Path, free: list[int], taken: int, place: int, variable: str
+) -> None:
+    free[place] = taken
+    with pytest.raises(PortError) as error:
+        check(tmp_path, free)
+    assert str(taken) in error.value.what
+    assert f"{variable}=" in error.value.remedy
+
+
+def test_ports_come_from_the_environment(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("CHURN_LOCAL_AIRFLOW_PORT", "18080")
+    monkeypatch.setenv("CHURN_LOCAL_MLFLOW_PORT", "15000")
+    assert LocalPorts() == LocalPorts(airflow_port=18080, mlflow_port=15000)
