@@ -243,7 +243,8 @@ def _task(item: dict[str, Any]) -> Task:
 def _log_lines(item: dict[str, Any] | str) -> list[str]:
     if isinstance(item, str):
         return item.splitlines()
-    lines = str(item["event"]).splitlines()
+    # The marks with which the UI folds parts of a log say nothing here.
+    lines = [line for line in str(item["event"]).splitlines() if not line.startswith(("::group::", "::endgroup::"))]
     for detail in item.get("error_detail") or []:
         lines += [f"  {frame['filename']}:{frame['lineno']} in {frame['name']}" for frame in detail.get("frames") or []]
         lines.append(f"{detail.get('exc_type')}: {detail.get('exc_value')}")

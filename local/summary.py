@@ -106,6 +106,7 @@ def collect(stack: Stack, day: dt.date) -> Summary:
 def render(summary: Summary, console: Console) -> None:
     """Print a summary for people."""
     tables = Table("table", "rows", title="The lake", title_justify="left", box=None, padding=(0, 2, 0, 0))
+    tables.columns[0].no_wrap = tables.columns[1].no_wrap = True
     tables.columns[1].justify = "right"
     for name, count in summary.rows.items():
         tables.add_row(name, f"{count:,}")

@@ -98,6 +98,7 @@ def test_a_logs_tail_ends_with_the_exception(airflow: AirflowServer, client: Air
     airflow.log = [
         {"event": "one"},
         {"event": "two\nthree"},
+        {"event": "::endgroup::"},
         {
             "event": "Task failed",
             "error_detail": [

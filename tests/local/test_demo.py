@@ -1,15 +1,26 @@
 from __future__ import annotations
 
 import io
+import json
+import os
+import signal
+import socket
+import subprocess
+import sys
 import time
+from pathlib import Path
 from typing import Any
 
+import psutil
 import pytest
 from rich.console import Console
 
 from include.days import DayRange
+from include.settings import ROOT, ServingSettings, Settings
 from local.client import AirflowClient
-from local.demo import HISTORY, Demo, DemoError
+from local.demo import HISTORY, Demo, DemoError, run_demo
+from local.ports import LocalPorts
+from local.stack import Stack
 from tests.local.airflow_server import AirflowServer, run_item, task_item
 
 DAGS = ("churn_ingest", "churn_score")
@@ -108,3 +119,57 @@ def test_runs_of_an_interrupted_demo_are_ended(airflow: AirflowServer, demo: Dem
     airflow.frames = [([run_item("churn_ingest", "running"), run_item("churn_train", "success", created=1)], [])]
     demo.end_leftovers()
     assert airflow.ended == ["run+0"]
+
+
+def free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+def test_a_demo_that_cannot_start_says_why_and_ends_with_its_figures(
+    tmp_path: Path, airflow: AirflowServer, capsys: pytest.CaptureFixture[str]
+) -> None:
+    taken = int(airflow.url.rsplit(":", 1)[1])
+    settings = Settings(home=tmp_path, serving=ServingSettings(port=free_port(), staging_port=free_port()))
+    stack = Stack(settings, LocalPorts(airflow_port=taken, mlflow_port=free_port()))
+    assert run_demo(stack, keep=True) == 1
+    lines = capsys.readouterr().out.splitlines()
+    assert lines[0].startswith(f"Port {taken} is taken by another process.")
+    figures = json.loads(lines[-1])
+    assert figures.pop("seconds") >= 0
+    assert figures == {
+        "ok": False,
+        "auc": None,
+        "pr_auc": None,
+        "rows": None,
+        "quarantined": None,
+        "prediction": None,
+        "drift": None,
+    }
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_an_interrupted_demo_leaves_no_process(tmp_path: Path, number: signal.Signals) -> None:
+    names = ("LOCAL_AIRFLOW_PORT", "LOCAL_MLFLOW_PORT", "SERVING__PORT", "SERVING__STAGING_PORT")
+    ports = {f"CHURN_{name}": str(free_port()) for name in names}
+    environment = os.environ | ports | {"CHURN_HOME": str(tmp_path), "PYTHONUNBUFFERED": "1"}
+    demo = subprocess.Popen(
+        [sys.executable, "-m", "local", "demo"], cwd=ROOT, env=environment, stdout=subprocess.PIPE, text=True
+    )
+    assert demo.stdout is not None
+    assert demo.stdout.readline() == "PostgreSQL is ready.\n"
+    demo.send_signal(number)
+    output = demo.stdout.read().splitlines()
+    assert demo.wait() == 130
+    assert "Interrupted." in output
+    assert json.loads(output[-1])["ok"] is False
+    assert [item.pid for item in psutil.process_iter() if str(tmp_path) in _command(item)] == []
+
+
+def _command(process: psutil.Process) -> str:
+    try:
+        return " ".join(process.cmdline())
+    except psutil.Error:
+        return ""

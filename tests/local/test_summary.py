@@ -1,0 +1,188 @@
+from __future__ import annotations
+
+import datetime as dt
+import io
+import json
+import threading
+from collections.abc import Iterator
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pytest
+import xgboost as xgb
+from rich.console import Console
+
+from include.days import DayRange
+from include.lake import open_lake
+from include.monitoring.store import ResultError, write_result
+from include.serving.pointer import BentoReference, write_pointer
+from include.settings import ServingSettings, Settings
+from include.training.bundle import Bundle, FeatureContract, ModelContract
+from local.ports import LocalPorts
+from local.stack import Stack
+from local.summary import SummaryError, collect, render
+
+DAY = dt.date(2017, 12, 18)
+
+
+class Servers:
+    """MLflow's registry and the endpoint, as far as the summary asks them, on one port."""
+
+    def __init__(self) -> None:
+        self.metrics: dict[str, float] = {"auc": 0.85, "pr_auc": 0.41, "f1": 0.4}
+        self.asked: list[dict[str, Any]] = []
+        servers = self
+
+        class Handler(BaseHTTPRequestHandler):
+            def do_GET(self) -> None:
+                path, _, query = self.path.partition("?")
+                if path.endswith("/registered-models/alias") and query == "name=churn-grocery&alias=champion":
+                    self._answer({"model_version": {"version": "3", "run_id": "r1"}})
+                elif path.endswith("/runs/get") and query == "run_id=r1":
+                    metrics = [{"key": key, "value": value} for key, value in servers.metrics.items()]
+                    self._answer({"run": {"data": {"metrics": metrics}}})
+                else:
+                    self._answer({"error_code": "RESOURCE_DOES_NOT_EXIST"}, 404)
+
+            def do_POST(self) -> None:
+                body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
+                servers.asked.append(body)
+                self._answer({"customer_id": body["customer_id"], "churn_probability": 0.9, "prediction": "churn"})
+
+            def _answer(self, body: dict[str, Any], status: int = 200) -> None:
+                data = json.dumps(body).encode()
+                self.send_response(status)
+                self.send_header("Content-Length", str(len(data)))
+                self.end_headers()
+                self.wfile.write(data)
+
+            def log_message(self, *_: object) -> None:
+                pass
+
+        self._http = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+        self.port = self._http.server_port
+        self._thread = threading.Thread(target=self._http.serve_forever, kwargs={"poll_interval": 0.01})
+        self._thread.start()
+
+    def close(self) -> None:
+        self._http.shutdown()
+        self._thread.join()
+        self._http.server_close()
+
+
+@pytest.fixture
+def servers() -> Iterator[Servers]:
+    servers = Servers()
+    yield servers
+    servers.close()
+
+
+@pytest.fixture
+def stack(tmp_path: Path, servers: Servers) -> Stack:
+    settings = Settings(home=tmp_path, serving=ServingSettings(port=servers.port))
+    _fill_lake(settings)
+    _deploy(settings)
+    drift = {"drifted": False, "features": {"spend": 0.01}, "drifted_features": 0}
+    write_result(settings.reports_dir, DAY, {"day": str(DAY), "drift": drift, "performance": None})
+    _touch(settings.reports_dir / "drift" / str(DAY) / "index.html")
+    _touch(settings.reports_dir / "quality" / "2017-12-17" / "silver.html")
+    return Stack(settings, LocalPorts(mlflow_port=servers.port))
+
+
+def _touch(path: Path) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text("<html/>")
+
+
+def _fill_lake(settings: Settings) -> None:
+    lake, day = open_lake(settings), DayRange.single(DAY)
+    days = pa.array([DAY] * 3, pa.date32())
+    features = {"dt": days, "customer_id": ["a", "b", "c"], "spend": [1.0, None, 3.0], "not_in_the_model": [0.0] * 3}
+    lake.table("gold/features").replace(day, pa.table(features))
+    scores = {"dt": days, "customer_id": ["b", "c", "a"], "rank": [1, 2, 3]}
+    lake.table("gold/scores").replace(day, pa.table(scores))
+    refused = {"dt": days[:2], "rules": ["unique_key", "price_not_negative"]}
+    lake.table("quarantine/transactions").replace(day, pa.table(refused))
+    lake.table("quarantine/coupons").replace(day, pa.table({"dt": days[:1], "rules": ["unique_key"]}))
+
+
+def _deploy(settings: Settings) -> None:
+    contract = ModelContract(
+        project="grocery",
+        model_version="3",
+        run_id="r1",
+        trained_through=dt.date(2017, 11, 19),
+        label="churned",
+        horizon_days=28,
+        threshold=0.1,
+        features=(FeatureContract(name="spend", dtype="number", nullable=True),),
+    )
+    data = xgb.DMatrix(np.array([[1.0], [2.0], [3.0], [4.0]]), label=[0, 0, 1, 1])
+    bento = settings.serving_dir / "bento"
+    Bundle(contract, xgb.train({"objective": "binary:logistic"}, data, 1)).save(bento / "src" / "bundle")
+    write_pointer(settings.serving_dir, BentoReference("b1", "3", str(bento)))
+
+
+def test_the_figures_are_those_of_lake_registry_endpoint_and_monitor(stack: Stack) -> None:
+    assert collect(stack, DAY).as_dict() == {
+        "auc": 0.85,
+        "pr_auc": 0.41,
+        "rows": {"gold/features": 3, "gold/scores": 3, "quarantine/coupons": 1, "quarantine/transactions": 2},
+        "quarantined": 3,
+        "prediction": {"customer_id": "b", "churn_probability": 0.9, "prediction": "churn"},
+        "drift": {"drifted": False, "drifted_features": 0},
+    }
+
+
+def test_the_first_customer_of_the_list_is_predicted_from_gold(stack: Stack, servers: Servers) -> None:
+    collect(stack, DAY)
+    assert servers.asked == [{"customer_id": "b", "features": {"spend": None}}]
+
+
+def test_addresses_lead_to_every_part_and_to_the_days_reports(stack: Stack, servers: Servers) -> None:
+    reports = stack.settings.reports_dir
+    assert collect(stack, DAY).addresses == {
+        "Airflow": "http://127.0.0.1:8080",
+        "MLflow": f"http://127.0.0.1:{servers.port}",
+        "Endpoint": f"http://127.0.0.1:{servers.port}/predict",
+        "Reports": str(reports),
+        "drift/index": str(reports / "drift" / "2017-12-18" / "index.html"),
+    }
+
+
+def test_the_summary_for_people_names_all_of_it(stack: Stack) -> None:
+    stream = io.StringIO()
+    render(collect(stack, DAY), Console(file=stream, width=60))
+    text = stream.getvalue()
+    assert ["gold/features", "3"] in [line.split() for line in text.splitlines()]
+    assert "Quarantine   3 rows" in text
+    assert "version 3, on the time-split test: auc 0.850  pr_auc 0.410  f1 0.400" in text
+    assert "drifted False, drifted_features 0" in text
+    assert "Airflow      http://127.0.0.1:8080" in text
+
+
+def test_a_champion_without_its_figures_is_an_error(stack: Stack, servers: Servers) -> None:
+    del servers.metrics["pr_auc"]
+    with pytest.raises(SummaryError, match="KeyError: 'pr_auc'"):
+        collect(stack, DAY)
+
+
+def test_no_champion_is_an_error(stack: Stack) -> None:
+    other = Stack(stack.settings.model_copy(update={"project": "other"}), stack.ports)
+    with pytest.raises(SummaryError, match="404") as caught:
+        collect(other, DAY)
+    assert caught.value.where == f"churn-other at {stack.mlflow_url}"
+
+
+def test_a_day_without_a_retention_list_is_an_error(stack: Stack) -> None:
+    with pytest.raises(SummaryError, match="no retention list"):
+        collect(stack, dt.date(2017, 12, 19))
+
+
+def test_a_day_that_was_not_monitored_is_an_error(stack: Stack) -> None:
+    (stack.settings.reports_dir / "drift" / str(DAY) / "result.json").unlink()
+    with pytest.raises(ResultError):
+        collect(stack, DAY)
