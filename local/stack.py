@@ -63,6 +63,7 @@ class Stack:
             self._wait_healthy()
             report("The stack runs already.")
             return
+        self.supervisor.shut_down()  # what a killed daemon has left would hold the ports
         require_free(self.ports, self.settings)
         try:
             self._boot(report)

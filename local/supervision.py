@@ -7,6 +7,7 @@ import contextlib
 import hashlib
 import io
 import os
+import shlex
 import subprocess
 import sys
 import tempfile
@@ -129,13 +130,15 @@ class Supervisor:
         Raises:
             ProcessError: Something would not end.
         """
-        pid = self.pid()
-        if pid is None:
-            return
-        daemon = psutil.Process(pid)
-        family = [daemon, *daemon.children(recursive=True)]
-        with contextlib.suppress(OSError, Fault, HTTPException):
-            self._call("shutdown")
+        family = self._family()
+        if self.pid() is None:
+            # The daemon was killed; what it had started goes on without it.
+            for process in family:
+                with contextlib.suppress(psutil.NoSuchProcess):
+                    process.terminate()
+        else:
+            with contextlib.suppress(OSError, Fault, HTTPException):
+                self._call("shutdown")
         _, alive = psutil.wait_procs(family, timeout=timeout)
         for process in alive:
             with contextlib.suppress(psutil.NoSuchProcess):
@@ -146,6 +149,17 @@ class Supervisor:
                 f"Processes {[item.pid for item in alive]} would not end.", where=str(self.folder), remedy="End them."
             )
         self._socket.unlink(missing_ok=True)
+        self._pid_file.unlink(missing_ok=True)
+
+    def _family(self) -> list[psutil.Process]:
+        """Return the daemon and all processes of its session, which outlives a daemon that was killed."""
+        try:
+            session, written = int(self._pid_file.read_text()), self._pid_file.stat().st_mtime
+        except (FileNotFoundError, ValueError):
+            return []
+        if written < psutil.boot_time() or (self.pid() is None and _runs(session)):
+            return []  # the number belongs to someone else by now
+        return [process for process in psutil.process_iter() if _session_of(process) == session]
 
     @property
     def _config(self) -> Path:
@@ -178,7 +192,7 @@ class Supervisor:
         changed = {key: value for key, value in program.environment.items() if os.environ.get(key) != value}
         group = str(program.whole_group).lower()
         return {
-            "command": " ".join(_escape(part) for part in program.command),
+            "command": _escape(shlex.join(program.command)),
             "environment": ",".join(f'{key}="{_escape(value)}"' for key, value in sorted(changed.items())),
             "directory": str(self.folder),
             "priority": str(program.priority),
@@ -224,6 +238,19 @@ def wait_until(condition: Callable[[], bool], timeout: float, pause: float = 0.2
     return condition()
 
 
+def _session_of(process: psutil.Process) -> int | None:
+    try:
+        return os.getsid(process.pid)
+    except OSError:
+        return None
+
+
+def _runs(pid: int) -> bool:
+    try:
+        return psutil.Process(pid).status() != psutil.STATUS_ZOMBIE
+    except psutil.NoSuchProcess:
+        return False
+
+
 def _escape(text: str) -> str:
-    # Supervisor expands %(...)s, and its environment strings end at a double quote.
-    return text.replace("%", "%%").replace("\\", "\\\\").replace('"', '\\"')
+    return text.replace("%", "%%")  # supervisor expands %(...)s
