@@ -12,6 +12,7 @@ from tenacity import Retrying, retry_if_exception_type, stop_after_attempt, wait
 from include.errors import ChurnflowError
 
 _PAGE = 100
+_FRAMES = 5
 
 
 class ApiError(ChurnflowError):
@@ -246,7 +247,10 @@ def _log_lines(item: dict[str, Any] | str) -> list[str]:
     # The marks with which the UI folds parts of a log say nothing here.
     lines = [line for line in str(item["event"]).splitlines() if not line.startswith(("::group::", "::endgroup::"))]
     for detail in item.get("error_detail") or []:
-        lines += [f"  {frame['filename']}:{frame['lineno']} in {frame['name']}" for frame in detail.get("frames") or []]
+        lines += [
+            f"  {frame['filename']}:{frame['lineno']} in {frame['name']}"
+            for frame in (detail.get("frames") or [])[-_FRAMES:]
+        ]
         lines.append(f"{detail.get('exc_type')}: {detail.get('exc_value')}")
     return lines
 

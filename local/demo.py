@@ -31,6 +31,7 @@ _DAGS = ("churn_ingest", "churn_train", "churn_deploy", "churn_score", "churn_mo
 _PARSE_SECONDS = 90.0
 _POLL_SECONDS = 1.0
 _LOG_LINES = 30
+_SIGNALS = (signal.SIGINT, signal.SIGTERM)
 _NO_FIGURES = dict.fromkeys(("auc", "pr_auc", "rows", "quarantined", "prediction", "drift"))
 
 
@@ -209,17 +210,18 @@ def _say(console: Console, text: str) -> None:
 
 
 def _interrupt(number: int, frame: FrameType | None) -> None:
-    """Let SIGTERM end the demo as Ctrl-C does."""
+    """End the demo, on SIGTERM as on Ctrl-C; a second signal must not cut the teardown short."""
+    for signal_number in _SIGNALS:
+        signal.signal(signal_number, signal.SIG_IGN)
     raise KeyboardInterrupt
 
 
 @contextmanager
 def _handling(handler: Any) -> Iterator[None]:
     """Handle SIGINT and SIGTERM by ``handler``."""
-    numbers = (signal.SIGINT, signal.SIGTERM)
-    former = [signal.signal(number, handler) for number in numbers]
+    former = [signal.signal(number, handler) for number in _SIGNALS]
     try:
         yield
     finally:
-        for number, previous in zip(numbers, former, strict=True):
+        for number, previous in zip(_SIGNALS, former, strict=True):
             signal.signal(number, previous)
