@@ -13,7 +13,7 @@ from include.projects.features import Aggregate, Attribute, FeatureSpec, Validat
 from include.projects.model import Monitoring
 
 SEED = 20170101
-DAYS = 20
+DAYS = 10
 ROWS = (500, 2_000, 10_000)
 NUMBERS, CATEGORIES = 40, 10
 SHIFTED = 5
@@ -78,7 +78,7 @@ def main() -> None:
     start = time.perf_counter()
     figures = {}
     for rows in ROWS:
-        figures[str(rows)] = simulate(rows, DAYS if rows < ROWS[-1] else DAYS // 4)
+        figures[str(rows)] = simulate(rows, DAYS if rows < ROWS[-1] else DAYS // 3)
         print(rows, figures[str(rows)], flush=True)
     print(json.dumps({"benchmark": "drift", "seconds": round(time.perf_counter() - start, 1), "rows": figures}))
 

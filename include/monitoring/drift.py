@@ -236,8 +236,8 @@ def _numbers(reference: Floats, current: Floats, rules: DriftRules, level: float
         significant=p_value < level,
         text=f"Kolmogorov-Smirnov distance {distance:.3f} (p {p_value:.2g}), {centres}",
     )
-    any_p = _any_change(reference, current, p_value)
     normed = _normed_wasserstein(reference, current)
+    any_p = _any_change(reference, current, p_value) if normed >= rules.wasserstein else p_value
     return [
         _Finding(
             rule="wasserstein",

@@ -1,0 +1,67 @@
+"""What monitoring found last, as Prometheus metrics; predictions and latencies are counted by the endpoint itself."""
+
+from __future__ import annotations
+
+import datetime as dt
+
+from prometheus_client import CollectorRegistry, Gauge, generate_latest
+
+from include.monitoring.health import ModelHealth, model_health
+from include.settings import Settings
+
+CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
+
+
+def render_metrics(settings: Settings) -> str:
+    """Return the metrics in Prometheus' text format; what is not known yet is absent, never zero.
+
+    Raises:
+        PointerError: The pointer to the deployed model is not one.
+        ResultError: The newest monitoring result is damaged.
+    """
+    health, registry = model_health(settings), CollectorRegistry()
+    _model(health, registry)
+    _drift(health, registry)
+    _performance(health, registry)
+    return generate_latest(registry).decode()
+
+
+def _model(health: ModelHealth, registry: CollectorRegistry) -> None:
+    if health.model_version is not None:
+        info = Gauge("ml_model_info", "The deployed model.", ["project", "model_version"], registry=registry)
+        info.labels(health.project, health.model_version).set(1)
+    if health.monitored_day is not None:
+        closed = dt.datetime.combine(health.monitored_day + dt.timedelta(days=1), dt.time(), dt.UTC)
+        _set(
+            "ml_monitored_day_timestamp_seconds",
+            "When the newest monitored day closed.",
+            closed.timestamp(),
+            health,
+            registry,
+        )
+
+
+def _drift(health: ModelHealth, registry: CollectorRegistry) -> None:
+    if health.drift is None:
+        return
+    drift = health.drift
+    _set("ml_drift_detected", "1 when the newest verdict is drift.", float(drift["drifted"]), health, registry)
+    _set("ml_drifted_features", "Features that drifted.", drift["drifted_features"], health, registry)
+
+
+def _performance(health: ModelHealth, registry: CollectorRegistry) -> None:
+    described = {
+        "accuracy": ("ml_model_accuracy", "Realised accuracy on matured labels."),
+        "auc": ("ml_model_auc", "Realised area under the ROC curve on matured labels."),
+        "test_auc": ("ml_model_test_auc", "Area under the ROC curve on the model's test."),
+        "brier": ("ml_model_brier_score", "Realised Brier score on matured labels."),
+        "observed_over_expected": ("ml_model_observed_over_expected", "Churn observed over churn expected."),
+    }
+    for key, (name, text) in described.items():
+        value = (health.performance or {}).get(key)
+        if value is not None:
+            _set(name, text, value, health, registry)
+
+
+def _set(name: str, text: str, value: float, health: ModelHealth, registry: CollectorRegistry) -> None:
+    Gauge(name, text, ["project"], registry=registry).labels(health.project).set(value)

@@ -1,0 +1,1 @@
+"""Tests of the DAGs and what they share."""
