@@ -117,7 +117,7 @@ def render(summary: Summary, console: Console) -> None:
         "Quarantine": f"{summary.quarantined:,} rows",
         "Champion": f"version {summary.champion.version}, on the time-split test: {shown}",
         "Prediction": f"for the first of the retention list of {summary.day}: {summary.prediction}",
-        "Drift": f"on {summary.day}: " + ", ".join(f"{key} {value}" for key, value in summary.drift.items()),
+        "Drift": f"{'yes' if summary.drift['drifted'] else 'no'}, on {summary.day}: {summary.drift['reason']}",
         **summary.addresses,
     }
     for name, fact in facts.items():

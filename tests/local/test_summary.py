@@ -85,7 +85,7 @@ def stack(tmp_path: Path, servers: Servers) -> Stack:
     settings = Settings(home=tmp_path, serving=ServingSettings(port=servers.port))
     _fill_lake(settings)
     _deploy(settings)
-    drift = {"drifted": False, "features": {"spend": 0.01}, "drifted_features": 0}
+    drift = {"drifted": False, "reason": "0 of 5 drifted.", "features": [{"name": "spend"}], "drifted_features": 0}
     write_result(settings.reports_dir, DAY, {"day": str(DAY), "drift": drift, "performance": None})
     _touch(settings.reports_dir / "drift" / str(DAY) / "index.html")
     _touch(settings.reports_dir / "quality" / "2017-12-17" / "silver.html")
@@ -133,7 +133,7 @@ def test_the_figures_are_those_of_lake_registry_endpoint_and_monitor(stack: Stac
         "rows": {"gold/features": 3, "gold/scores": 3, "quarantine/coupons": 1, "quarantine/transactions": 2},
         "quarantined": 3,
         "prediction": {"customer_id": "b", "churn_probability": 0.9, "prediction": "churn"},
-        "drift": {"drifted": False, "drifted_features": 0},
+        "drift": {"drifted": False, "reason": "0 of 5 drifted.", "drifted_features": 0},
     }
 
 
@@ -160,7 +160,7 @@ def test_the_summary_for_people_names_all_of_it(stack: Stack) -> None:
     assert ["gold/features", "3"] in [line.split() for line in text.splitlines()]
     assert "Quarantine   3 rows" in text
     assert "version 3, on the time-split test: auc 0.850  pr_auc 0.410  f1 0.400" in text
-    assert "drifted False, drifted_features 0" in text
+    assert "Drift        no, on 2017-12-18: 0 of 5 drifted." in text
     assert "Airflow      http://127.0.0.1:8080" in text
 
 
