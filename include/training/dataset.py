@@ -110,7 +110,7 @@ class DatasetRef:
         manifest = self.manifest
         return {
             "folder": str(self.folder),
-            "name": dataset_name(manifest.project, manifest.through),
+            "dataset": dataset_name(manifest.project, manifest.through),
             "through": str(manifest.through),
             "train_rows": manifest.train.rows,
             "test_rows": manifest.test.rows,

@@ -1,4 +1,4 @@
-"""A small gold layer with a learnable signal: customers whose shopping slows down churn more often."""
+"""A small gold layer with a learnable signal: customers who shop rarely churn more often."""
 
 from __future__ import annotations
 
@@ -53,7 +53,8 @@ def write_gold(lake: Lake, project: Project, days: list[dt.date], customers: int
 def _day(project: Project, day: dt.date, customers: int, rng: np.random.Generator) -> tuple[pa.Table, pa.Table]:
     pace = rng.gamma(2.0, 1.0, customers)
     recency = np.minimum(55, rng.exponential(4 + 20 / (1 + pace))).round()
-    risk = 1 / (1 + np.exp(-(-4.2 + 0.09 * recency - 0.25 * pace)))
+    # Pace decides more than recency, so that a model can beat the rule that looks at recency alone.
+    risk = 1 / (1 + np.exp(-(0.5 + 0.02 * recency - 2.0 * pace)))
     keys = {"dt": pa.array([day] * customers, pa.date32()), "customer_id": [f"c{i:05d}" for i in range(customers)]}
     features = {spec.name: _column(spec, pace, recency, rng) for spec in project.features}
     churned = pa.array((rng.random(customers) < risk).astype(np.int32))
@@ -66,8 +67,8 @@ def _column(spec, pace, recency, rng):  # type: ignore[no-untyped-def]
         return pa.array([None if i < 0 else spec.categories[i] for i in picked], pa.string())
     if spec.name == "days_since_purchase":
         return pa.array(recency.astype(float))
-    noise = rng.gamma(2.0, 1.0, len(pace))
-    values = (pace * noise).round(3) if rng.random() < 0.5 else noise
+    steady = spec.name.startswith("baskets")
+    values = pace * rng.uniform(0.8, 1.2, len(pace)) if steady else rng.gamma(2.0, 1.0, len(pace))
     values = np.minimum(values, spec.maximum or np.inf)
     missing = rng.random(len(pace)) < (0.1 if spec.nullable else 0)
     return pa.array(values, mask=missing)

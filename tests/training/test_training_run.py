@@ -1,0 +1,143 @@
+"""The training command as Airflow runs it: a process, a data set's folder, a tracking server."""
+
+from __future__ import annotations
+
+import datetime as dt
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import mlflow
+import numpy as np
+import pytest
+
+from include.lake import Lake
+from include.projects import Project, load_project
+from include.settings import ROOT, Settings
+from include.training.dataset import build_dataset, dataset_dir
+from include.training.pod import training_command, training_environment
+from include.training.promote import promote
+from include.training.promotion import PromotionError
+from include.training.registry import Registry, RegistryError
+from include.training.requirements import RequirementsError
+from include.training.train import ProjectMismatchError, train_challenger
+from tests.training.gold import LAST_DAY, small_project, snapshot_days, without_family, write_gold
+
+pytestmark = pytest.mark.slow
+
+
+def use(home: Path, monkeypatch: pytest.MonkeyPatch) -> Settings:
+    # MLflow keeps the artifacts of an SQLite store below the working directory.
+    monkeypatch.chdir(home)
+    return Settings(home=home, mlflow={"tracking_uri": f"sqlite:///{home}/mlflow.db"})
+
+
+def run_command(settings: Settings, folder: str, result: Path, **variables: str) -> subprocess.CompletedProcess[str]:
+    """Run the command that the DAG runs, with the environment that the DAG gives it."""
+    environment = os.environ | {"PYTHONPATH": str(ROOT), "CHURN_HOME": str(settings.home)}
+    return subprocess.run(
+        training_command(folder, str(result), python=sys.executable),
+        cwd=settings.home,
+        env=environment | training_environment(settings) | variables,
+        capture_output=True,
+        text=True,
+        timeout=280,
+        check=False,
+    )
+
+
+def answer(done: subprocess.CompletedProcess[str]) -> dict[str, Any]:
+    assert done.returncode == 0, done.stderr[-3000:]
+    last: dict[str, Any] = json.loads(done.stdout.splitlines()[-1])
+    return last
+
+
+def lake_of(settings: Settings) -> Lake:
+    return Lake(f"{settings.lake_uri}/grocery")
+
+
+def prepared(project: Project, settings: Settings) -> Path:
+    write_gold(lake_of(settings), project, snapshot_days(project, 30), customers=150)
+    return build_dataset(project, lake_of(settings), LAST_DAY, dataset_dir(settings, LAST_DAY)).folder
+
+
+def test_from_the_command_line_to_a_champion(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    settings = use(tmp_path, monkeypatch)
+    project = load_project("grocery")
+    days = snapshot_days(project, 37)
+    write_gold(lake_of(settings), project, days, customers=500)
+
+    folder = str(build_dataset(project, lake_of(settings), LAST_DAY, dataset_dir(settings, LAST_DAY)).folder)
+    result = tmp_path / "result.json"
+    trained = answer(run_command(settings, folder, result))
+    assert json.loads(result.read_text()) == trained
+    assert (trained["model_version"], trained["trials"]) == ("1", project.training.n_trials)
+    assert trained["metrics"]["auc"] > trained["metrics"]["auc_everybody"] + 0.2
+
+    registry = Registry(settings)
+    assert (registry.version_of("challenger"), registry.version_of("champion")) == ("1", None)
+    bundle = registry.bundle("1")
+    assert bundle.contract.model_version == "1"
+    assert bundle.contract.run_id == trained["run_id"]
+    assert bundle.contract.tables == {"gold/features": 1, "gold/labels": 1}
+    assert bundle.contract.feature_names == [spec.name for spec in project.features]
+    assert len(bundle.samples) == 20
+    columns = {name: [sample.features[name] for sample in bundle.samples] for name in bundle.contract.feature_names}
+    recorded = [sample.churn_probability for sample in bundle.samples]
+    np.testing.assert_allclose(bundle.predict(columns), recorded, rtol=1e-6)
+
+    run = mlflow.MlflowClient(settings.mlflow.tracking_uri).get_run(trained["run_id"])
+    assert run.info.status == "FINISHED"
+    assert run.data.metrics["auc"] == pytest.approx(trained["metrics"]["auc"], abs=1e-5)
+    assert run.data.tags["table.gold/features"] == "1"
+    assert not [path for path in tmp_path.rglob("*") if path.suffix in {".pkl", ".pickle"}]
+
+    without_gpu = run_command(settings, folder, result, CHURN_TRAINING__DEVICE="cuda")
+    if without_gpu.returncode:
+        assert "Training was to run on cuda, and ran on cpu." in without_gpu.stderr
+        assert "Traceback" not in without_gpu.stderr
+
+
+def test_a_champion_is_replaced_only_by_a_better_model(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    settings = use(tmp_path, monkeypatch)
+    project = small_project()
+    folder = prepared(project, settings)
+    registry = Registry(settings)
+
+    assert train_challenger(project, settings, folder).model_version == "1"
+    first = promote(project, settings, folder, "1")
+    assert (first.promoted, first.champion_version, first.champion) == (True, "1", None), first.reason
+    assert promote(project, settings, folder, "1").promoted
+    assert registry.version_of("previous") is None
+
+    # The same data and seed give the same model, which is not better by any margin.
+    assert train_challenger(project, settings, folder).model_version == "2"
+    second = promote(project, settings, folder, "2")
+    assert (second.promoted, second.champion_version) == (False, "1")
+    assert second.challenger is not None
+    assert second.champion is not None
+    assert second.challenger.saving_usd_per_1000 == second.champion.saving_usd_per_1000
+    assert (registry.version_of("challenger"), registry.version_of("champion")) == ("2", "1")
+
+    # A model that misses a baseline is logged, and not registered.
+    metrics = project.requirements.metrics.model_copy(update={"precision": 1.0})
+    strict = project.requirements.model_copy(update={"metrics_mode": "enabled", "metrics": metrics})
+    with pytest.raises(RequirementsError, match="precision"):
+        train_challenger(project.model_copy(update={"requirements": strict}), settings, folder)
+    assert registry.version_of("challenger") == "2"
+
+    # A champion that has learned from the test's days cannot be judged on them, nor one that reads other features.
+    earlier = build_dataset(project, lake_of(settings), dt.date(2017, 9, 3), tmp_path / "earlier").folder
+    with pytest.raises(PromotionError, match="learned from labels"):
+        promote(project, settings, earlier, "2")
+    fewer = without_family(project, "baskets_{window}d")
+    other = build_dataset(fewer, lake_of(settings), LAST_DAY, tmp_path / "fewer").folder
+    with pytest.raises(PromotionError, match="features that the data set lacks"):
+        promote(fewer, settings, other, "2")
+    with pytest.raises(ProjectMismatchError):
+        train_challenger(project, settings, other)
+    with pytest.raises(RegistryError, match="version 7"):
+        promote(project, settings, folder, "7")
