@@ -1,0 +1,1 @@
+"""Tests of what Airflow's UI shows."""

@@ -1,0 +1,110 @@
+"""A real Airflow api-server in this process, with the plugin mounted as Airflow mounts it."""
+
+from __future__ import annotations
+
+import os
+import tempfile
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from fastapi import FastAPI
+from fastapi.testclient import TestClient
+
+from include.settings import ROOT, Settings, get_settings
+
+# Airflow reads these when it is first imported; whoever has set them before knows better.
+_temporary = tempfile.TemporaryDirectory(prefix="churnflow-airflow-")  # removed when this process ends
+_HOME = Path(os.environ.setdefault("AIRFLOW_HOME", _temporary.name))
+for _name, _value in {
+    "AIRFLOW__CORE__LOAD_EXAMPLES": "False",
+    "AIRFLOW__CORE__UNIT_TEST_MODE": "True",
+    "AIRFLOW__CORE__PLUGINS_FOLDER": str(ROOT / "plugins"),
+    "AIRFLOW__DATABASE__SQL_ALCHEMY_CONN": f"sqlite:///{_HOME / 'airflow.db'}",
+    "AIRFLOW__API_AUTH__JWT_SECRET": "a secret that only these tests know, 64 bytes so that HS512 is content",
+}.items():
+    os.environ.setdefault(_name, _value)
+
+
+@pytest.fixture(scope="session")
+def airflow_app() -> FastAPI:
+    from airflow.api_fastapi.app import create_app
+    from airflow.utils.db import initdb
+
+    initdb()
+    return create_app(apps="core")
+
+
+@pytest.fixture(scope="session")
+def churn_app(airflow_app: FastAPI) -> FastAPI:
+    mounted = [route.app for route in airflow_app.routes if getattr(route, "path", None) == "/churn"]
+    assert len(mounted) == 1, "Airflow did not mount the plugin."
+    app: FastAPI = mounted[0]
+    return app
+
+
+@pytest.fixture
+def settings(tmp_path: Path) -> Settings:
+    return Settings(home=tmp_path, schedule="off")
+
+
+@pytest.fixture
+def anonymous(airflow_app: FastAPI, churn_app: FastAPI, settings: Settings) -> Iterator[TestClient]:
+    churn_app.dependency_overrides[get_settings] = lambda: settings
+    yield TestClient(airflow_app, raise_server_exceptions=False)
+    churn_app.dependency_overrides.clear()
+
+
+@pytest.fixture
+def token() -> Callable[[str | None], str]:
+    """Return a function that makes a session token of a user with a role."""
+
+    def make(role: str | None) -> str:
+        from airflow.api_fastapi.app import get_auth_manager
+        from airflow.api_fastapi.auth.managers.simple.user import SimpleAuthManagerUser
+
+        made: str = get_auth_manager().generate_jwt(SimpleAuthManagerUser(username="reader", role=role))
+        return made
+
+    return make
+
+
+@pytest.fixture
+def reader(anonymous: TestClient, token: Callable[[str | None], str]) -> TestClient:
+    """Return a client that sends the session cookie of a user who may only read, as a page in a frame does."""
+    anonymous.cookies.set("_token", token("viewer"))
+    return anonymous
+
+
+@pytest.fixture
+def monitored() -> dict[str, Any]:
+    """Return a monitoring result with drift, and performance that is known."""
+    return {
+        "day": "2017-12-01",
+        "drift": {
+            "drifted": True,
+            "reason": "2 of 3 features drifted; 2 make drift.",
+            "drifted_features": 2,
+            "features": [
+                {"name": "spend_28d", "drifted": True, "reason": "median 12 → 31", "severity": 3.1},
+                {"name": "visits_28d", "drifted": True, "reason": "share <b>up</b>", "severity": 2.0},
+                {"name": "quiet_one", "drifted": False, "reason": "no drift", "severity": 0.2},
+            ],
+        },
+        "performance": {
+            "state": "known",
+            "reason": "AUC 0.841 against 0.855 on the test.",
+            "decayed": False,
+            "first_day": "2017-10-28",
+            "last_day": "2017-11-03",
+            "rows": 2245,
+            "auc": 0.841,
+            "test_auc": 0.855,
+            "brier": 0.0912,
+            "accuracy": 0.873,
+            "observed_churn": 0.126,
+            "expected_churn": 0.131,
+            "observed_over_expected": 0.96,
+        },
+    }

@@ -1,0 +1,211 @@
+from __future__ import annotations
+
+import datetime as dt
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+from fastapi import FastAPI
+from fastapi.testclient import TestClient
+
+from include.monitoring.store import write_result
+from include.serving.pointer import BentoReference, write_pointer
+from include.settings import Settings, get_settings
+
+pytestmark = pytest.mark.airflow
+
+DAY = dt.date(2017, 12, 1)
+
+
+def _write(settings: Settings, path: str, content: str = "<p>found</p>") -> Path:
+    file = settings.reports_dir / path
+    file.parent.mkdir(parents=True, exist_ok=True)
+    file.write_text(content, encoding="utf-8")
+    return file
+
+
+def _deploy(settings: Settings) -> None:
+    bundle = settings.serving_dir / "bento-7" / "src" / "bundle"
+    bundle.mkdir(parents=True)
+    (bundle / "contract.json").write_text(json.dumps({"trained_through": "2017-09-24", "threshold": 0.0913}))
+    path = str(settings.serving_dir / "bento-7")
+    write_pointer(settings.serving_dir, BentoReference(bento="churn:7", model_version="7", path=path))
+
+
+PATHS = ["/health", "/reports", "/view/drift/2017-12-01/index.html", "/reports/drift/2017-12-01/index.html", "/metrics"]
+
+
+class TestAccess:
+    @pytest.mark.parametrize("path", PATHS)
+    def test_nothing_is_shown_without_a_token(self, anonymous: TestClient, settings: Settings, path: str) -> None:
+        _write(settings, "drift/2017-12-01/index.html")
+        response = anonymous.get(f"/churn{path}")
+        assert response.status_code == 401
+        assert "found" not in response.text
+
+    def test_the_paths_tested_are_all_there_are(self, churn_app: FastAPI) -> None:
+        known = {"/health", "/reports", "/view/{path:path}", "/reports/{path:path}", "/metrics"}
+        assert {getattr(route, "path", None) for route in churn_app.routes} == known
+
+    def test_a_made_up_token_is_refused(self, anonymous: TestClient) -> None:
+        answer = anonymous.get("/churn/health", headers={"Authorization": "Bearer made.up.token"})
+        assert answer.status_code == 403
+
+    def test_a_user_without_a_role_is_refused(self, anonymous: TestClient, token: Callable[[str | None], str]) -> None:
+        answer = anonymous.get("/churn/health", headers={"Authorization": f"Bearer {token(None)}"})
+        assert answer.status_code == 403
+
+    @pytest.mark.parametrize("path", PATHS)
+    def test_a_reader_gets_in_by_header(
+        self, anonymous: TestClient, settings: Settings, token: Callable[[str | None], str], path: str
+    ) -> None:
+        _write(settings, "drift/2017-12-01/index.html")
+        answer = anonymous.get(f"/churn{path}", headers={"Authorization": f"Bearer {token('viewer')}"})
+        assert answer.status_code == 200
+
+    @pytest.mark.parametrize("path", PATHS)
+    def test_a_reader_gets_in_by_cookie(self, reader: TestClient, settings: Settings, path: str) -> None:
+        _write(settings, "drift/2017-12-01/index.html")
+        assert reader.get(f"/churn{path}").status_code == 200
+
+
+class TestHealthPage:
+    def test_before_anything_has_run(self, reader: TestClient) -> None:
+        page = reader.get("/churn/health").text
+        assert "Nothing runs by itself: CHURN_SCHEDULE is off" in page
+        assert "No model is deployed yet." in page
+        assert "No day has been monitored yet." in page
+        assert "There are no reports yet." in page
+
+    def test_a_schedule_that_is_on(self, reader: TestClient, churn_app: FastAPI, tmp_path: Path) -> None:
+        churn_app.dependency_overrides[get_settings] = lambda: Settings(home=tmp_path, schedule="daily")
+        page = reader.get("/churn/health").text
+        assert "Nothing runs by itself" not in page
+        assert "<strong>daily</strong>" in page
+
+    def test_a_deployed_and_monitored_model(
+        self, reader: TestClient, settings: Settings, monitored: dict[str, Any]
+    ) -> None:
+        _deploy(settings)
+        write_result(settings.reports_dir, DAY, monitored)
+        page = reader.get("/churn/health").text
+        for shown in ("<dd>7</dd>", "2017-09-24", "0.091", "2 of 3 features drifted", "Monitored day 2017-12-01"):
+            assert shown in page
+        for shown in ("0.841, 0.855", "87.3%", "2,245", "12.6%, 13.1%", "2017-10-28 to 2017-11-03", "holds"):
+            assert shown in page
+        assert "spend_28d" in page
+        assert "quiet_one" not in page
+        assert "share &lt;b&gt;up&lt;/b&gt;" in page
+
+    def test_performance_that_is_not_known_yet(
+        self, reader: TestClient, settings: Settings, monitored: dict[str, Any]
+    ) -> None:
+        unknown = {**monitored["performance"], "state": "not yet known", "reason": "No scored day has matured."}
+        write_result(settings.reports_dir, DAY, {**monitored, "performance": unknown})
+        page = reader.get("/churn/health").text
+        assert "No scored day has matured." in page
+        assert "Brier" not in page
+
+    def test_a_damaged_result_says_what_to_do(self, reader: TestClient, settings: Settings) -> None:
+        _write(settings, "drift/2017-12-01/result.json", "{")
+        answer = reader.get("/churn/health")
+        assert answer.status_code == 500
+        assert "The file is not a monitoring result." in answer.text
+        assert "Run churn_monitor again for that day." in answer.text
+
+    def test_links_lead_below_the_plugin(self, reader: TestClient, settings: Settings) -> None:
+        _write(settings, "quality/2017-12-01/gold.html")
+        assert 'href="/churn/view/quality/2017-12-01/gold.html"' in reader.get("/churn/health").text
+
+
+class TestReports:
+    def test_listed_by_day_newest_first(self, reader: TestClient, settings: Settings) -> None:
+        for path in ("quality/2017-11-30/gold.html", "quality/2017-12-01/silver.html", "drift/2017-12-01/index.html"):
+            _write(settings, path)
+        page = reader.get("/churn/reports").text
+        assert page.index(">2017-12-01<") < page.index(">2017-11-30<")
+        assert page.count(">2017-12-01<") == 1
+        for link in ("quality/2017-11-30/gold", "quality/2017-12-01/silver", "drift/2017-12-01/index"):
+            assert f'href="/churn/view/{link}.html"' in page
+
+    @pytest.mark.parametrize(
+        ("path", "media_type"),
+        [
+            ("quality/2017-12-01/gold.html", "text/html; charset=utf-8"),
+            ("drift/2017-12-01/result.json", "application/json"),
+            ("model/7/model_card.md", "text/plain; charset=utf-8"),
+        ],
+    )
+    def test_served(self, reader: TestClient, settings: Settings, path: str, media_type: str) -> None:
+        _write(settings, path, "ü")
+        answer = reader.get(f"/churn/reports/{path}")
+        assert (answer.status_code, answer.content.decode()) == (200, "ü")
+        assert answer.headers["content-type"] == media_type
+        assert answer.headers["x-content-type-options"] == "nosniff"
+
+    def test_no_report_acts_as_its_reader(self, reader: TestClient, settings: Settings) -> None:
+        """A script is either refused, or runs cut off from Airflow's origin."""
+        for name, refused in (("index.html", True), ("evidently.html", False)):
+            _write(settings, f"drift/2017-12-01/{name}")
+            policy = reader.get(f"/churn/reports/drift/2017-12-01/{name}").headers["content-security-policy"]
+            assert "default-src 'none'" in policy
+            assert ("script-src" not in policy) is refused
+            assert ("sandbox allow-scripts;" in policy) is not refused
+
+    @pytest.mark.parametrize(
+        "path",
+        [
+            "drift/2017-12-01/absent.html",
+            "drift/2017-12-01",
+            "",
+            "drift/2017-12-01/.result.x1y2",
+            "drift/2017-12-01/page.svg",
+            "other/2017-12-01/page.html",
+            "stray.html",
+            "drift/../../secret.html",
+            "%2e%2e/secret.html",
+            "..%2fsecret.html",
+            "drift/..%2f..%2fsecret.html",
+            "%2fetc/passwd",
+            "drift/2017-12-01/link.html",
+            "drift/2017-12-01/circle.html",
+            "drift/%00.html",
+            f"drift/{'x' * 300}.html",
+        ],
+    )
+    @pytest.mark.parametrize("route", ["reports", "view"])
+    def test_anything_else_is_not_found(self, reader: TestClient, settings: Settings, route: str, path: str) -> None:
+        secret = _write(settings, "../secret.html", "secret")
+        for unserved in ("drift/2017-12-01/.result.x1y2", "drift/2017-12-01/page.svg", "stray.html"):
+            _write(settings, unserved, "secret")
+        _write(settings, "other/2017-12-01/page.html", "secret")
+        folder = settings.reports_dir / "drift" / "2017-12-01"
+        (folder / "link.html").symlink_to(secret)
+        (folder / "circle.html").symlink_to(folder / "circle.html")
+        answer = reader.get(f"/churn/{route}/{path}", follow_redirects=False)
+        assert answer.status_code in ({307, 404} if path == "" else {404})
+        assert "secret" not in answer.text.replace("secret.html", "")
+
+    def test_the_view_frames_the_report(self, reader: TestClient, settings: Settings) -> None:
+        _write(settings, "quality/2017-12-01/gold.html")
+        page = reader.get("/churn/view/quality/2017-12-01/gold.html").text
+        assert '<iframe src="/churn/reports/quality/2017-12-01/gold.html"' in page
+
+
+def test_metrics_are_prometheus_text(reader: TestClient, settings: Settings, monitored: dict[str, Any]) -> None:
+    _deploy(settings)
+    write_result(settings.reports_dir, DAY, monitored)
+    answer = reader.get("/churn/metrics")
+    assert answer.headers["content-type"] == "text/plain; version=0.0.4; charset=utf-8"
+    assert 'ml_model_info{model_version="7",project="grocery"} 1.0' in answer.text
+
+
+def test_airflow_offers_the_page_in_the_navigation_and_on_a_dag(reader: TestClient) -> None:
+    plugins = {plugin["name"]: plugin for plugin in reader.get("/api/v2/plugins").json()["plugins"]}
+    views = plugins["churn_ui"]["external_views"]
+    assert {(view["destination"], view["href"]) for view in views} == {
+        ("nav", "/churn/health"),
+        ("dag", "/churn/health"),
+    }
