@@ -90,7 +90,11 @@ class DriftVerdict:
 
     def as_dict(self) -> dict[str, Any]:
         """Return the verdict as plain JSON types."""
-        return {**asdict(self), "drifted_features": len(self.drifted_features)}
+        return asdict(self) | {
+            "drifted_features": len(self.drifted_features),
+            "features": [asdict(feature) for feature in self.features],
+            "left_out": list(self.left_out),
+        }
 
 
 @dataclass(frozen=True)

@@ -1,0 +1,78 @@
+from __future__ import annotations
+
+import datetime as dt
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import pytest
+import xgboost as xgb
+
+from include.days import DayRange
+from include.lake import Lake, open_lake
+from include.projects import Project
+from include.serving.pointer import BentoReference, write_pointer
+from include.settings import Settings
+from include.training.bundle import Bundle, FeatureContract, ModelContract
+from tests.training.gold import small_project, snapshot_days, write_gold
+
+CUSTOMERS = 400
+
+
+@dataclass
+class Production:
+    """A small lake with a deployed model, its scores not written yet."""
+
+    settings: Settings
+    project: Project
+    lake: Lake
+    bundle: Bundle
+    days: list[dt.date]
+
+
+@pytest.fixture
+def production(tmp_path: Path) -> Production:
+    settings = Settings(home=tmp_path)
+    content = small_project().model_dump()
+    content["monitoring"] |= {"min_drifted_features": 1, "sample_rows": 200}
+    project = Project.model_validate(content)
+    lake, days = open_lake(settings), snapshot_days(project, 24)
+    write_gold(lake, project, days, CUSTOMERS)
+    bundle = _train(project, lake, days[:4])
+    bundle.save(tmp_path / "bento" / "src" / "bundle")
+    write_pointer(settings.serving_dir, BentoReference("churn:1", "1", str(tmp_path / "bento")))
+    return Production(settings, project, lake, bundle, days)
+
+
+def _train(project: Project, lake: Lake, days: list[dt.date]) -> Bundle:
+    contract = ModelContract(
+        project=project.name,
+        model_version="1",
+        run_id="run",
+        trained_through=days[-1],
+        label=project.label.name,
+        horizon_days=project.label.horizon_days,
+        threshold=0.1,
+        features=tuple(
+            FeatureContract(
+                name=spec.name,
+                dtype=spec.dtype,
+                nullable=spec.nullable,
+                categories=tuple(spec.categories) or None,
+            )
+            for spec in project.features
+        ),
+    )
+    keys = ["dt", "customer_id"]
+    rows = lake.table("gold/features").read(days).join(lake.table("gold/labels").read(days), keys, join_type="inner")
+    data = xgb.DMatrix(contract.encode(rows.select(contract.feature_names)), np.asarray(rows[project.label.name]))
+    return Bundle(contract, xgb.train({"objective": "binary:logistic", "nthread": 1, "max_depth": 3}, data, 20))
+
+
+def shift(production: Production, day: dt.date, feature: str, by: float) -> None:
+    """Move one feature of a day that is in gold."""
+    table = production.lake.table("gold/features")
+    rows = table.read([day])
+    moved = pa.array(np.asarray(rows[feature]) + by)
+    table.replace(DayRange.single(day), rows.set_column(rows.schema.get_field_index(feature), feature, moved))

@@ -1,0 +1,97 @@
+from __future__ import annotations
+
+import dataclasses
+import datetime as dt
+import json
+
+import pytest
+from prometheus_client.parser import text_string_to_metric_families
+
+from include.monitoring.alerts import monitoring_alert
+from include.monitoring.day import monitor_day
+from include.monitoring.health import model_health
+from include.monitoring.metrics import render_metrics
+from include.monitoring.store import ResultError, day_dir, write_result
+from include.serving.batch import ScoringError, score_day
+from include.serving.pointer import write_pointer
+from include.settings import Settings
+from tests.monitoring.conftest import Production, shift
+
+
+def metrics(settings: Settings) -> dict[str, float]:
+    families = text_string_to_metric_families(render_metrics(settings))
+    return {sample.name: sample.value for family in families for sample in family.samples}
+
+
+@pytest.mark.slow
+def test_drift_ends_in_pages_a_result_an_alert_and_one_request(production: Production) -> None:
+    settings, project, day = production.settings, production.project, production.days[20]
+    scored = production.days[15]
+    score_day(scored, settings)
+    shift(production, day, "days_since_purchase", 900.0)
+    result = monitor_day(project, settings, day)
+
+    assert result["drift"]["drifted"]
+    assert result["drift"]["features"][0]["name"] == "days_since_purchase"
+    assert result["performance"]["state"] == "known"
+    assert result["retrain_reason"].startswith("drift")
+    folder = day_dir(settings.reports_dir, day)
+    assert sorted(path.name for path in folder.iterdir()) == ["evidently.html", "index.html", "result.json"]
+    assert json.loads((folder / "result.json").read_text()) == result
+    page = (folder / "index.html").read_text()
+    assert "days_since_purchase" in page
+    assert 'href="evidently.html"' in page
+
+    message = monitoring_alert(result)
+    assert message is not None
+    assert "days_since_purchase" in message.text
+    assert "\n" not in message.text
+
+    health = model_health(settings)
+    assert (health.model_version, health.monitored_day) == ("1", day)
+    assert health.trained_through == production.bundle.contract.trained_through
+    assert [report.path for report in health.reports] == [result["report"]]
+    exposed = metrics(settings)
+    assert exposed["ml_model_accuracy"] == pytest.approx(result["performance"]["accuracy"])
+    assert exposed["ml_drift_detected"] == 1
+
+    again = monitor_day(project, settings, day)
+    assert again["retrain_reason"] == result["retrain_reason"]
+    later = production.days[21]
+    shift(production, later, "days_since_purchase", 900.0)
+    assert monitor_day(project, settings, later)["retrain_reason"] is None
+
+
+@pytest.mark.slow
+def test_the_first_day_works_though_nothing_has_matured(production: Production) -> None:
+    result = monitor_day(production.project, production.settings, production.days[5])
+    assert result["performance"]["state"] == "not yet known"
+    assert "not yet known" in (production.settings.reports_dir / result["report"]).read_text()
+    exposed = metrics(production.settings)
+    assert "ml_model_accuracy" not in exposed
+    assert "ml_drift_detected" in exposed
+
+
+def test_without_a_deployed_model_monitoring_says_so(production: Production) -> None:
+    write_pointer(production.settings.serving_dir, None)
+    with pytest.raises(ScoringError, match="No model is deployed"):
+        monitor_day(production.project, production.settings, production.days[5])
+
+
+def test_health_before_anything_happened_is_empty(tmp_path_factory: pytest.TempPathFactory) -> None:
+    settings = Settings(home=tmp_path_factory.mktemp("fresh"))
+    empty = {key: value for key, value in dataclasses.asdict(model_health(settings)).items() if value}
+    assert empty == {"project": "grocery", "schedule": "off"}
+    assert metrics(settings) == {}
+
+
+def test_a_damaged_result_is_named(tmp_path_factory: pytest.TempPathFactory) -> None:
+    settings = Settings(home=tmp_path_factory.mktemp("damaged"))
+    write_result(settings.reports_dir, dt.date(2017, 12, 1), {"day": "2017-12-01"})
+    with pytest.raises(ResultError, match="2017-12-01"):
+        model_health(settings)
+
+
+def test_a_quiet_day_raises_no_alert() -> None:
+    quiet = {"drift": {"drifted": False}, "performance": {"decayed": False}}
+    assert monitoring_alert(quiet) is None

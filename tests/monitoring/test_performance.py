@@ -1,0 +1,73 @@
+from __future__ import annotations
+
+import datetime as dt
+
+import numpy as np
+import pyarrow as pa
+import pytest
+from sklearn.metrics import roc_auc_score
+
+from include.days import DayRange
+from include.monitoring.performance import realised_performance
+from include.serving.batch import score_day
+from tests.monitoring.conftest import Production
+
+
+def judge(production: Production, day: dt.date):  # type: ignore[no-untyped-def]
+    return realised_performance(production.lake, production.project, production.bundle, day)
+
+
+def test_nothing_is_known_before_anything_was_scored(production: Production) -> None:
+    performance = judge(production, production.days[20])
+    assert performance.state == "not yet known"
+    assert performance.auc is None
+    assert not performance.decayed
+
+
+def test_scores_are_judged_when_the_horizon_has_passed_and_not_a_day_before(production: Production) -> None:
+    scored = production.days[15]
+    score_day(scored, production.settings)
+    matured = scored + dt.timedelta(days=production.project.label.horizon_days)
+    assert judge(production, matured - dt.timedelta(days=1)).state == "not yet known"
+    assert judge(production, matured).state == "known"
+
+
+def test_the_figures_are_those_of_scores_and_labels(production: Production) -> None:
+    scored = production.days[15]
+    score_day(scored, production.settings)
+    performance = judge(production, scored + dt.timedelta(days=28))
+    keys = ["dt", "customer_id"]
+    rows = production.lake.table("gold/scores").read([scored])
+    rows = rows.join(production.lake.table("gold/labels").read([scored]), keys, join_type="inner")
+    churned, probability = np.asarray(rows["churned"]), np.asarray(rows["churn_probability"])
+    assert performance.auc == pytest.approx(roc_auc_score(churned, probability))
+    assert performance.brier == pytest.approx(np.mean((churned - probability) ** 2))
+    assert performance.observed_over_expected == pytest.approx(churned.mean() / probability.mean())
+    assert performance.rows == len(churned)
+
+
+def test_scores_that_no_longer_rank_are_decay(production: Production) -> None:
+    scored = production.days[15]
+    score_day(scored, production.settings)
+    table = production.lake.table("gold/scores")
+    rows = table.read([scored])
+    reversed_scores = pa.array(1 - np.asarray(rows["churn_probability"]))
+    index = rows.schema.get_field_index("churn_probability")
+    table.replace(DayRange.single(scored), rows.set_column(index, "churn_probability", reversed_scores))
+    performance = judge(production, scored + dt.timedelta(days=28))
+    assert performance.test_auc is not None
+    assert performance.test_auc > 0.6
+    assert performance.decayed
+    assert "fell below" in performance.reason
+
+
+def test_customers_who_all_did_the_same_have_no_auc(production: Production) -> None:
+    scored = production.days[15]
+    score_day(scored, production.settings)
+    labels = production.lake.table("gold/labels")
+    rows = labels.read([scored])
+    nobody = pa.array(np.zeros(rows.num_rows, dtype=np.int32))
+    index = rows.schema.get_field_index("churned")
+    labels.replace(DayRange.single(scored), rows.set_column(index, "churned", nobody))
+    performance = judge(production, scored + dt.timedelta(days=28))
+    assert (performance.state, performance.auc, performance.decayed) == ("known", None, False)
