@@ -8,7 +8,7 @@ frame sends. The generated API description is off, since those routes would not 
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, Any, ClassVar
+from typing import Annotated, Any
 
 from airflow.api_fastapi.core_api.security import requires_access_dag
 from airflow.plugins_manager import AirflowPlugin
@@ -147,12 +147,17 @@ def _report_file(reports_dir: Path, path: str) -> Path:
     raise HTTPException(404, "There is no such report.")
 
 
+_PAGE = {"name": "Model health", "href": f"{PREFIX}/health"}
+_APPS: list[Any] = [{"app": app, "url_prefix": PREFIX, "name": "Churnflow"}]
+_VIEWS: list[Any] = [
+    {**_PAGE, "destination": "nav", "url_route": "model-health"},
+    {**_PAGE, "destination": "dag", "url_route": "churn-health"},
+]
+
+
 class ChurnUiPlugin(AirflowPlugin):
     """Adds the pages to Airflow: in the navigation, and as a tab of a DAG's page."""
 
     name = "churn_ui"
-    fastapi_apps: ClassVar[list[dict[str, Any]]] = [{"app": app, "url_prefix": PREFIX, "name": "Churnflow"}]
-    external_views: ClassVar[list[dict[str, Any]]] = [
-        {"name": "Model health", "href": f"{PREFIX}/health", "destination": "nav", "url_route": "model-health"},
-        {"name": "Model health", "href": f"{PREFIX}/health", "destination": "dag", "url_route": "churn-health"},
-    ]
+    fastapi_apps = _APPS
+    external_views = _VIEWS
