@@ -93,7 +93,17 @@ class TestHealthPage:
         page = reader.get("/churn/health").text
         for shown in ("<dd>7</dd>", "2017-09-24", "0.091", "2 of 3 features drifted", "Monitored day 2017-12-01"):
             assert shown in page
-        for shown in ("<dd>0.841", "<dd>0.855", "87.3%", "2,245", "12.6%", "13.1%", "2017-10-28", "2017-11-03", "holds"):
+        for shown in (
+            "<dd>0.841",
+            "<dd>0.855",
+            "87.3%",
+            "2,245",
+            "12.6%",
+            "13.1%",
+            "2017-10-28",
+            "2017-11-03",
+            "holds",
+        ):
             assert shown in page
         assert "spend_28d" in page
         assert "quiet_one" not in page
