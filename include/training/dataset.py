@@ -110,7 +110,7 @@ class DatasetRef:
         manifest = self.manifest
         return {
             "folder": str(self.folder),
-            "dataset": dataset_name(manifest.project, manifest.through),
+            "name": dataset_name(manifest.project, manifest.through),
             "through": str(manifest.through),
             "train_rows": manifest.train.rows,
             "test_rows": manifest.test.rows,
@@ -171,7 +171,7 @@ def build_dataset(project: Project, lake: Lake, through: dt.date, out_dir: Path)
     )
     (out_dir / MANIFEST_FILE).write_text(manifest.model_dump_json(indent=2) + "\n", encoding="utf-8")
     reference = DatasetRef(out_dir, manifest)
-    log.info("data set written", extra=reference.as_dict() | {"unlabelled_days": len(manifest.unlabelled_days)})
+    log.info("data set written", extra={"dataset": reference.as_dict(), "unlabelled": len(manifest.unlabelled_days)})
     return reference
 
 

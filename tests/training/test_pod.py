@@ -21,7 +21,7 @@ def test_process_and_pod_run_the_same_command_on_the_same_data_set(tmp_path: Pat
 
 
 def test_a_template_of_the_name_passes_unchanged(tmp_path: Path) -> None:
-    name = "{{ ti.xcom_pull(task_ids='build_dataset')['dataset'] }}"
+    name = "{{ ti.xcom_pull(task_ids='build_dataset')['name'] }}"
     assert dataset_as_seen(Settings(home=tmp_path), name) == f"{tmp_path}/training/{name}"
 
 
