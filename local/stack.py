@@ -20,6 +20,8 @@ from local.supervision import ProcessError, Program, Supervisor, wait_until
 Report = Callable[[str], None]
 
 _BIN = Path(sys.executable).parent
+# Healthy in half a minute on two idle cores; a process that dies ends the wait at once.
+_BOOT_SECONDS = 300
 _COMPONENTS = ("metadatabase", "scheduler", "dag_processor", "triggerer")
 
 
@@ -118,7 +120,7 @@ class Stack:
         report("Airflow's database is migrated.")
         first, second = self._programs(environment)
         self.supervisor.add(first, [postgres])
-        self._await("Airflow's api-server", lambda: bool(self.health()), 120)
+        self._await("Airflow's api-server", lambda: bool(self.health()), _BOOT_SECONDS)
         report("Airflow's api-server answers.")
         self.supervisor.add(second, [postgres, *first])
         self._wait_healthy()
@@ -167,8 +169,8 @@ class Stack:
         return host is not None and databases_exist(host)
 
     def _wait_healthy(self) -> None:
-        self._await("Airflow", lambda: set(self.health().values()) == {"healthy"}, 120)
-        self._await("MLflow", lambda: _answers(f"{self.mlflow_url}/health"), 120)
+        self._await("Airflow", lambda: set(self.health().values()) == {"healthy"}, _BOOT_SECONDS)
+        self._await("MLflow", lambda: _answers(f"{self.mlflow_url}/health"), _BOOT_SECONDS)
 
     def _await(self, what: str, condition: Callable[[], bool], timeout: float) -> None:
         def alive_and_ready() -> bool:

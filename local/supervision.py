@@ -136,6 +136,7 @@ class Supervisor:
             for process in family:
                 with contextlib.suppress(psutil.NoSuchProcess):
                     process.terminate()
+            timeout = min(timeout, 15.0)  # they wait for each other in vain
         else:
             with contextlib.suppress(OSError, Fault, HTTPException):
                 self._call("shutdown")

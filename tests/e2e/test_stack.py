@@ -1,0 +1,58 @@
+from __future__ import annotations
+
+import json
+
+import httpx
+import psutil
+import pytest
+
+from tests.e2e.conftest import RunningStack
+
+pytestmark = [pytest.mark.e2e, pytest.mark.timeout(900)]
+
+PROGRAMS = {"postgres", "api-server", "dag-processor", "scheduler", "triggerer", "mlflow", "serving"}
+
+
+def test_every_part_is_healthy(stack: RunningStack) -> None:
+    assert stack.stack.supervisor.states() == dict.fromkeys(PROGRAMS, "RUNNING")
+    assert set(stack.stack.health().values()) == {"healthy"}
+    assert httpx.get(f"{stack.stack.mlflow_url}/health").text == "OK"
+
+
+def test_status_shows_each_process(stack: RunningStack) -> None:
+    done = stack.run(".venv/bin/python", "-m", "local", "status")
+    assert done.returncode == 0, done.stderr
+    assert {line.split()[0] for line in done.stdout.splitlines()} >= PROGRAMS
+
+
+def test_a_second_up_changes_nothing(stack: RunningStack) -> None:
+    before = stack.stack.supervisor.pid()
+    done = stack.run(".venv/bin/python", "-m", "local", "up")
+    assert done.returncode == 0, done.stderr
+    assert "runs already" in done.stdout
+    assert stack.stack.supervisor.pid() == before
+
+
+def test_the_command_line_reaches_the_same_airflow(stack: RunningStack) -> None:
+    done = stack.run("bin/airflow", "dags", "list", "-o", "json")
+    assert done.returncode == 0, done.stderr
+    answer = next(line for line in done.stdout.splitlines() if line.startswith("[{"))  # after Airflow's own warnings
+    listed = {item["dag_id"] for item in json.loads(answer)}
+    assert "churn_ingest" in listed
+    assert listed == stack.client.dags().keys()
+
+
+def test_nothing_listens_beyond_this_machine(stack: RunningStack) -> None:
+    addresses = {
+        connection.laddr.ip
+        for process in stack.processes()
+        for connection in process.net_connections("inet")
+        if connection.status == psutil.CONN_LISTEN
+    }
+    assert addresses == {"127.0.0.1"}
+
+
+def test_secrets_are_readable_by_their_owner_only(stack: RunningStack) -> None:
+    folder = stack.stack.supervisor.folder
+    modes = {name: (folder / name).stat().st_mode & 0o777 for name in ("secrets.json", "supervisord.conf")}
+    assert set(modes.values()) == {0o600}, modes
