@@ -32,7 +32,7 @@ def training_task(settings: Settings, dataset: str) -> BaseOperator:
 
     command = training_command(folder, f"{folder}/{RESULT}", python=sys.executable)
     # Paths come from settings; the templates in them hold Airflow's own values.
-    text = " ".join(part if "{{" in part else shlex.quote(part) for part in command)
+    text = " ".join(f'"{part}"' if "{{" in part else shlex.quote(part) for part in command)
     return BashOperator(
         task_id=TASK_ID, bash_command=text, env=training_environment(settings), append_env=True, cwd=str(ROOT)
     )

@@ -1,0 +1,117 @@
+"""Gold and labels, from landing files on."""
+
+import datetime as dt
+
+import pytest
+
+from include.days import DayRange
+from include.features.gold import build_gold, feature_expectations
+from include.features.labels import build_labels, matured_days
+from include.lake import Lake
+from include.quality.gate import GateError
+from tests.world import FIRST, grocery, ingest, write_day, write_world
+
+pytestmark = pytest.mark.slow
+
+LAST = FIRST + dt.timedelta(days=119)
+DAYS = DayRange(FIRST, LAST)
+
+
+@pytest.fixture(scope="module")
+def world(tmp_path_factory):
+    root = tmp_path_factory.mktemp("world")
+    lake = Lake(str(root / "lake"))
+    write_world(root / "landing", DayRange(FIRST, LAST + dt.timedelta(days=1)))
+    ingest(grocery(), lake, root / "landing", DAYS, root / "reports")
+    build_gold(grocery(), lake, DAYS, root / "reports")
+    build_labels(grocery(), lake, DAYS)
+    return root, lake
+
+
+def gold(lake, name="gold/features"):
+    everything = DayRange(FIRST, LAST + dt.timedelta(days=1))
+    return lake.table(name).read(everything).sort_by([("dt", "ascending"), ("customer_id", "ascending")])
+
+
+def test_gold_has_one_row_per_household_and_snapshot_day(world):
+    _, lake = world
+    rows = gold(lake).to_pandas()
+    assert not rows.duplicated(["dt", "customer_id"]).any()
+    assert set(rows["dt"]) == {day for day in DAYS if grocery().is_snapshot_day(day)} | {LAST}
+    assert len(rows.columns) == 2 + len(grocery().features)
+
+
+def test_labels_exist_only_for_matured_days_and_are_right(world):
+    _, lake = world
+    horizon = dt.timedelta(days=28)
+    labels = gold(lake, "gold/labels").to_pandas()
+    assert labels["dt"].max() + horizon <= LAST
+    assert set(labels["dt"]) == {day for day in lake.table("gold/features").days() if day + horizon <= LAST}
+    bought = lake.table("silver/transactions").read(DAYS).to_pandas()
+    bought["day"] = bought["transaction_timestamp"].dt.date
+    for day, part in labels.groupby("dt"):
+        stayed = set(bought.loc[(bought["day"] > day) & (bought["day"] <= day + horizon), "household_id"])
+        assert part["churned"].tolist() == [int(customer not in stayed) for customer in part["customer_id"]]
+
+
+def test_a_day_that_was_not_delivered_keeps_its_labels_back(world, tmp_path):
+    lake = Lake(str(tmp_path / "lake"))
+    landing = tmp_path / "landing"
+    write_world(landing, DayRange(FIRST, FIRST + dt.timedelta(days=115)))
+    gap = FIRST + dt.timedelta(days=100)
+    for days in (
+        DayRange(FIRST, gap - dt.timedelta(days=1)),
+        DayRange(gap + dt.timedelta(days=1), LAST - dt.timedelta(4)),
+    ):
+        ingest(grocery(), lake, landing, days, tmp_path / "reports")
+    build_gold(grocery(), lake, DayRange(FIRST, FIRST + dt.timedelta(days=84)), tmp_path / "reports")
+    snapshot = FIRST + dt.timedelta(days=84)
+    assert matured_days(grocery(), lake, DayRange.single(snapshot)) == []
+    ingest(grocery(), lake, landing, DayRange.single(gap), tmp_path / "reports")
+    build_labels(grocery(), lake, DayRange.single(gap))
+    assert lake.table("gold/labels").days() == [snapshot]
+
+
+def test_building_again_changes_nothing(world):
+    root, lake = world
+    features, labels = gold(lake), gold(lake, "gold/labels")
+    build_gold(grocery(), lake, DAYS, root / "reports")
+    build_labels(grocery(), lake, DAYS)
+    assert gold(lake).equals(features)
+    assert gold(lake, "gold/labels").equals(labels)
+
+
+def test_the_next_day_is_added_beside_the_others(world):
+    root, lake = world
+    before = gold(lake)
+    day = LAST + dt.timedelta(days=1)
+    write_day(root / "landing", day)
+    ingest(grocery(), lake, root / "landing", DayRange.single(day), root / "reports")
+    build_gold(grocery(), lake, DayRange.single(day), root / "reports")
+    after = gold(lake)
+    assert lake.table("gold/features").days()[-1] == day
+    assert after.slice(0, before.num_rows).equals(before)
+
+
+def test_every_validation_becomes_an_expectation():
+    rules = {(rule.type, rule.arguments["column"]) for rule in feature_expectations(grocery().features)}
+    assert ("expect_column_values_to_be_between", "spend_28d") in rules
+    assert ("expect_column_values_to_not_be_null", "spend_28d") in rules
+    assert ("expect_column_values_to_be_in_set", "income") in rules
+
+
+def test_a_shut_gate_leaves_gold_as_it_was(world):
+    root, lake = world
+    project = grocery()
+    families = [
+        family.model_copy(update={"validation": family.validation.model_copy(update={"max": 0.0})})
+        if family.name == "baskets_{window}d"
+        else family
+        for family in project.feature_families
+    ]
+    strict = project.model_copy(update={"feature_families": families})
+    strict.__dict__.pop("features", None)
+    version = lake.table("gold/features").version()
+    with pytest.raises(GateError, match=r"gold/features is shut.*gold\.html"):
+        build_gold(strict, lake, DayRange.single(LAST), root / "reports")
+    assert lake.table("gold/features").version() == version
