@@ -54,6 +54,7 @@ def serve(data: Path) -> int:
         host = socket_dir(data) or str(data)
         _create_databases(host)
         process = server.get_postmaster_info().process
+        print("PostgreSQL is ready.", flush=True)
         while not stop.wait(1.0):
             if process is None or not process.is_running():
                 return 1

@@ -80,7 +80,7 @@ def stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningStack]:
         down = running.run(".venv/bin/python", "-m", "local", "down")
     assert down.returncode == 0, down.stdout + down.stderr
     assert running.processes() == []
-    assert not any(process.is_running() for process in before)
+    assert psutil.wait_procs(before, timeout=30)[1] == []
 
 
 def _free_ports(count: int) -> list[int]:

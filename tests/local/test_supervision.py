@@ -69,7 +69,7 @@ def test_a_program_that_cannot_start_is_named_with_its_log(supervisor: Superviso
 def test_shutting_down_ends_the_children_of_programs_too(supervisor: Supervisor) -> None:
     processes = [*family(supervisor), psutil.Process(supervisor.pid() or 0)]
     supervisor.shut_down()
-    assert not any(process.is_running() for process in processes)
+    assert psutil.wait_procs(processes, timeout=30)[1] == []
     assert supervisor.pid() is None
 
 
@@ -78,7 +78,7 @@ def test_a_killed_daemon_leaves_nothing_after_shutting_down(supervisor: Supervis
     os.kill(supervisor.pid() or 0, signal.SIGKILL)
     assert wait_until(lambda: supervisor.pid() is None, 10)
     supervisor.shut_down()
-    assert not any(process.is_running() for process in processes)
+    assert psutil.wait_procs(processes, timeout=30)[1] == []
 
 
 def test_the_pid_file_of_another_process_is_not_the_daemon(supervisor: Supervisor) -> None:

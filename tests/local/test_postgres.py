@@ -1,0 +1,116 @@
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import psutil
+import psycopg2
+import pytest
+
+from include.settings import ROOT
+from local.postgres import databases_exist, socket_dir
+
+pytestmark = pytest.mark.slow
+
+
+class Server:
+    """The embedded PostgreSQL in a process of its own, as the stack runs it."""
+
+    def __init__(self, data: Path) -> None:
+        self.data = data
+        self.process = self._launch()
+
+    def restart(self) -> None:
+        self.process = self._launch()
+
+    @property
+    def host(self) -> str:
+        return socket_dir(self.data) or ""
+
+    def postmaster(self) -> psutil.Process:
+        return psutil.Process(int((self.data / "postmaster.pid").read_text().splitlines()[0]))
+
+    def stop(self) -> None:
+        self.process.send_signal(signal.SIGTERM)
+        self.process.wait(60)
+
+    def _launch(self) -> subprocess.Popen[str]:
+        command = [sys.executable, "-m", "local.postgres", str(self.data)]
+        process = subprocess.Popen(
+            command, env=os.environ | {"PYTHONPATH": str(ROOT)}, stdout=subprocess.PIPE, text=True
+        )
+        assert process.stdout is not None
+        assert process.stdout.readline() == "PostgreSQL is ready.\n"
+        return process
+
+
+def alive(processes: list[psutil.Process]) -> list[psutil.Process]:
+    """Return those that are still there after a while; one that has ended waits for its parent to notice."""
+    return list(psutil.wait_procs(processes, timeout=30)[1])
+
+
+@pytest.fixture
+def server(tmp_path: Path) -> Iterator[Server]:
+    server = Server(tmp_path / ("x" * 120))
+    yield server
+    server.stop()
+
+
+def write(server: Server) -> None:
+    with psycopg2.connect(host=server.host, user="postgres", dbname="mlflow") as connection:
+        connection.cursor().execute("CREATE TABLE kept AS SELECT 7 AS number")
+    connection.close()
+
+
+def read(server: Server) -> int:
+    with psycopg2.connect(host=server.host, user="postgres", dbname="mlflow") as connection:
+        cursor = connection.cursor()
+        cursor.execute("SELECT number FROM kept")
+        number = int(cursor.fetchone()[0])
+    connection.close()
+    return number
+
+
+def test_its_databases_answer_behind_a_path_too_long_for_a_socket(server: Server) -> None:
+    assert databases_exist(server.host)
+
+
+def test_sigterm_stops_the_whole_server_and_keeps_the_data(server: Server) -> None:
+    write(server)
+    postmaster = server.postmaster()
+    family = [postmaster, *postmaster.children(recursive=True)]
+    server.stop()
+    assert server.process.returncode == 0
+    assert alive(family) == []
+    assert socket_dir(server.data) is None
+    server.restart()
+    assert read(server) == 7
+
+
+def test_a_server_whose_supervisor_was_killed_is_taken_over(server: Server) -> None:
+    write(server)
+    postmaster = server.postmaster()
+    server.process.kill()
+    server.process.wait(30)
+    server.restart()
+    assert server.postmaster() == postmaster
+    assert read(server) == 7
+    server.stop()
+    assert alive([postmaster]) == []
+
+
+def test_a_server_that_was_killed_itself_recovers(server: Server) -> None:
+    write(server)
+    postmaster = server.postmaster()
+    family = [postmaster, *postmaster.children(recursive=True)]
+    server.process.kill()
+    for process in family:
+        process.kill()
+    server.process.wait(30)
+    assert alive(family) == []
+    server.restart()
+    assert read(server) == 7

@@ -1,0 +1,71 @@
+from __future__ import annotations
+
+import socket
+from collections.abc import Iterator
+from pathlib import Path
+
+import psutil
+import pytest
+
+from include.settings import ServingSettings, Settings
+from local.ports import LocalPorts, PortError
+from local.stack import Stack
+from local.supervision import ProcessError
+
+
+@pytest.fixture
+def ports() -> Iterator[list[int]]:
+    """Five ports: four are free, the last is taken."""
+    probes = [socket.socket() for _ in range(5)]
+    for probe in probes:
+        probe.bind(("127.0.0.1", 0))
+    probes[-1].listen()
+    numbers = [probe.getsockname()[1] for probe in probes]
+    for probe in probes[:-1]:
+        probe.close()
+    yield numbers
+    probes[-1].close()
+
+
+def stack(home: Path, airflow: int, mlflow: int, serving: int, staging: int) -> Stack:
+    settings = Settings(home=home, serving=ServingSettings(port=serving, staging_port=staging))
+    return Stack(settings, LocalPorts(airflow_port=airflow, mlflow_port=mlflow))
+
+
+def test_a_taken_port_is_told_before_anything_starts(tmp_path: Path, ports: list[int]) -> None:
+    home = tmp_path / "home"
+    with pytest.raises(PortError, match="CHURN_LOCAL_MLFLOW_PORT"):
+        stack(home, ports[0], ports[4], ports[2], ports[3]).up(print)
+    assert not home.exists()
+
+
+def test_there_is_no_environment_without_a_stack(tmp_path: Path, ports: list[int]) -> None:
+    with pytest.raises(ProcessError, match="make up"):
+        stack(tmp_path, *ports[:4]).environment()
+
+
+def test_stopping_a_stack_that_does_not_run_is_no_error(tmp_path: Path, ports: list[int]) -> None:
+    told: list[str] = []
+    stack(tmp_path, *ports[:4]).down(told.append)
+    assert told == ["The stack is down."]
+
+
+def test_the_mlflow_address_follows_from_its_port(tmp_path: Path, ports: list[int]) -> None:
+    one = stack(tmp_path, *ports[:4])
+    assert one.settings.mlflow.tracking_uri == one.mlflow_url == f"http://127.0.0.1:{ports[1]}"
+
+
+@pytest.mark.slow
+def test_a_boot_that_fails_is_told_with_its_log_and_undone(tmp_path: Path, ports: list[int]) -> None:
+    broken = tmp_path / "airflow" / "airflow.cfg"
+    broken.parent.mkdir()
+    broken.write_text("this is no configuration file\n")
+    one = stack(tmp_path, *ports[:4])
+    with pytest.raises(ProcessError, match=r"could not be migrated(.|\n)*airflow\.cfg"):
+        one.up(print)
+    assert one.supervisor.pid() is None
+    assert [process for process in psutil.process_iter(["cmdline"]) if _mentions(process, tmp_path)] == []
+
+
+def _mentions(process: psutil.Process, folder: Path) -> bool:
+    return any(str(folder) in part for part in process.info["cmdline"] or [])
