@@ -99,7 +99,7 @@ class FeatureSpec(Config):
         calculation: How it is calculated.
         window: The window in days, where the calculation has one.
         validation: What its values must satisfy.
-        drifts_by_construction: Whether it grows with time by itself, so that drift checks leave it out.
+        drifts_by_construction: Whether it moves with time or a calendar by itself, so that drift checks leave it out.
     """
 
     name: str = Field(pattern=r"^[a-z][a-z0-9_]*$")

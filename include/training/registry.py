@@ -40,7 +40,9 @@ class Registry:
         """Make the model at ``source``, logged by run ``run_id``, a new version, and return its number."""
         if not self._client.search_registered_models(filter_string=f"name = '{self.name}'"):
             self._client.create_registered_model(self.name)
-        version = self._client.create_model_version(self.name, source, run_id, tags=tags)
+        # The server checks that the source is the logged model that it is told of.
+        model_id = source.removeprefix("models:/")
+        version = self._client.create_model_version(self.name, source, run_id, tags=tags, model_id=model_id)
         return str(version.version)
 
     def version_of(self, alias: Alias) -> str | None:

@@ -53,7 +53,6 @@ SCHEMAS = {
 }  # fmt: skip
 
 
-
 def attacked(examples: int):
     """Every example builds a lake: few of them, and no shrinking, which would take minutes."""
     phases = [Phase.explicit, Phase.reuse, Phase.generate]

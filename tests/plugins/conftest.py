@@ -40,8 +40,10 @@ def airflow_app() -> FastAPI:
 def churn_app(airflow_app: FastAPI) -> FastAPI:
     mounted = [route.app for route in airflow_app.routes if getattr(route, "path", None) == "/churn"]
     assert len(mounted) == 1, "Airflow did not mount the plugin."
-    app: FastAPI = mounted[0]
-    return app
+    from churn_pages.app import app  # the plugins folder is on the path once Airflow has loaded it
+
+    loaded: FastAPI = app
+    return loaded
 
 
 @pytest.fixture

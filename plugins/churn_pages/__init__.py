@@ -1,0 +1,1 @@
+"""The pages that the plugin shows; imported at the first request only."""

@@ -1,0 +1,58 @@
+"""One resolver turns every way a run can start into its day."""
+
+import datetime as dt
+from types import SimpleNamespace
+
+import pytest
+
+from dags.wiring.day import resolve_day, resolve_days
+from include.days import DayError, DayRange
+
+pytestmark = pytest.mark.airflow
+
+DAY = dt.date(2017, 12, 17)
+
+
+def context(**values):
+    return {"run_id": "r", "params": {}, **values}
+
+
+def event(day: str):
+    return SimpleNamespace(extra={"day": day})
+
+
+@pytest.mark.parametrize(
+    "given",
+    [
+        context(partition_key="2017-12-17"),
+        context(partition_key="2017-12-17T00:00:00"),
+        context(dag_run=SimpleNamespace(partition_key="2017-12-17")),
+        context(data_interval_start=dt.datetime(2017, 12, 17, tzinfo=dt.UTC)),
+        context(triggering_asset_events={"gold": [event("2017-12-10"), event("2017-12-17")]}),
+        context(params={"day": "2017-12-17"}),
+        context(params={"day": "2017-12-17"}, partition_key="2026-11-22"),
+    ],
+    ids=["partition", "partition with time", "run's partition", "interval", "events", "typed", "typed wins"],
+)
+def test_each_way_a_run_starts_names_its_day(given):
+    assert resolve_day(given) == DAY
+    assert resolve_days(given) == DayRange.single(DAY)
+
+
+def test_a_range_is_typed():
+    given = context(params={"from_day": "2017-01-01", "to_day": "2017-12-17"}, partition_key="2017-12-17")
+    assert resolve_days(given) == DayRange(dt.date(2017, 1, 1), DAY)
+    assert resolve_days(context(params={"from_day": None, "to_day": "2017-12-17"})) == DayRange.single(DAY)
+
+
+@pytest.mark.parametrize(
+    "given",
+    [
+        context(),
+        context(params={"day": "17.12.2017"}),
+        context(params={"from_day": "2017-12-18", "to_day": "2017-12-17"}),
+    ],
+)
+def test_a_run_without_a_usable_day_says_what_to_do(given):
+    with pytest.raises(DayError, match="Remedy"):
+        resolve_days(given)

@@ -1,0 +1,115 @@
+"""Every DAG file parses, quickly, and says what it is; include/ is where things are computed."""
+
+import ast
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from include.settings import ROOT
+
+pytestmark = pytest.mark.airflow
+
+DAGS = ("churn_deploy", "churn_ingest", "churn_monitor", "churn_rollback", "churn_score", "churn_train")
+FEEDS = {
+    "churn_train": {"training_request"},
+    "churn_deploy": {"champion"},
+    "churn_score": {"gold_features", "endpoint"},
+    "churn_monitor": {"retention_list"},
+}
+
+
+@pytest.fixture(scope="module")
+def bag():
+    from airflow.dag_processing.dagbag import DagBag
+    from airflow.utils.db import initdb
+
+    initdb()
+    return DagBag(str(ROOT / "dags"))
+
+
+def test_all_dags_parse(bag):
+    assert bag.import_errors == {}
+    assert sorted(bag.dags) == sorted(DAGS)
+
+
+@pytest.mark.parametrize("dag_id", DAGS)
+def test_a_dag_tells_the_reader_what_it_is(bag, dag_id):
+    dag = bag.dags[dag_id]
+    assert dag.description
+    assert dag.doc_md
+    assert {"churn", "grocery"} <= set(dag.tags)
+    assert all(task.owner == "churnflow" for task in dag.tasks)
+    assert all(param.schema.get("title") for param in (dag.params.get_param(name) for name in dag.params))
+    assert dag.max_active_runs == 1
+    assert not dag.catchup
+
+
+@pytest.mark.parametrize("dag_id", sorted(FEEDS))
+def test_dags_are_chained_by_assets(bag, dag_id):
+    condition = bag.dags[dag_id].timetable.asset_condition
+    assert {asset.name for asset in getattr(condition, "objects", [condition])} == FEEDS[dag_id]
+
+
+def test_every_asset_that_a_dag_waits_for_is_updated_by_another(bag):
+    outlets = {asset.name for dag in bag.dags.values() for task in dag.tasks for asset in task.outlets}
+    assert set().union(*FEEDS.values()) <= outlets
+
+
+def test_with_the_schedule_off_nothing_starts_by_itself_and_the_page_says_so(bag):
+    dag = bag.dags["churn_ingest"]
+    assert dag.end_date is not None
+    assert "Nothing runs by itself" in dag.description
+    assert "Nothing runs by itself" in dag.doc_md
+
+
+def test_with_the_schedule_on_the_ingest_has_no_end():
+    code = "import dags.churn_ingest as file; dag = file.churn_ingest(); print(dag.end_date, dag.description)"
+    done = subprocess.run(
+        [sys.executable, "-c", code],
+        cwd=ROOT,
+        env={**os.environ, "CHURN_SCHEDULE": "daily", "PYTHONPATH": str(ROOT)},
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert done.stdout.startswith("None Raw files to gold. Runs by itself each day")
+
+
+def imports(path: Path, *, top_level: bool) -> set[str]:
+    tree = ast.parse(path.read_text())
+    nodes = tree.body if top_level else list(ast.walk(tree))
+    found: set[str] = set()
+    for node in nodes:
+        if isinstance(node, ast.Import):
+            found |= {name.name.split(".")[0] for name in node.names}
+        elif isinstance(node, ast.ImportFrom) and node.module and not node.level:
+            found.add(node.module.split(".")[0])
+    return found
+
+
+@pytest.mark.parametrize("path", sorted((ROOT / "dags").rglob("*.py")), ids=lambda path: path.name)
+def test_parsing_a_dag_file_imports_nothing_heavy(path):
+    heavy = {"pandas", "numpy", "pyarrow", "duckdb", "ibis", "deltalake", "xgboost", "mlflow", "evidently", "bentoml"}
+    assert not imports(path, top_level=True) & heavy
+
+
+@pytest.mark.parametrize("path", sorted((ROOT / "include").rglob("*.py")), ids=lambda path: str(path.relative_to(ROOT)))
+def test_the_product_never_imports_airflow(path):
+    assert "airflow" not in imports(path, top_level=False)
+
+
+@pytest.mark.parametrize("path", sorted((ROOT / "dags").glob("churn_*.py")), ids=lambda path: path.name)
+def test_a_task_body_is_a_call_into_include(path):
+    for function in [node for node in ast.walk(ast.parse(path.read_text())) if isinstance(node, ast.FunctionDef)]:
+        decorators = {ast.unparse(item).split("(")[0] for item in function.decorator_list}
+        if "task" in decorators:
+            statements = [
+                node for node in function.body if not isinstance(node, ast.Import | ast.ImportFrom | ast.Expr)
+            ]
+            assert len(statements) <= 7, f"{function.name} does too much for wiring"
+            assert not any(isinstance(node, ast.For | ast.While | ast.Try) for node in ast.walk(function)), (
+                function.name
+            )
