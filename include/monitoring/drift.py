@@ -72,7 +72,7 @@ class DriftVerdict:
         current_rows: Rows compared with it.
         min_drifted_features: The project's limit.
         features: Every feature compared, most severe first.
-        left_out: Features that grow by themselves, not compared.
+        left_out: Features not compared: they move with time or the calendar, or one side lacks them.
     """
 
     drifted: bool
@@ -256,8 +256,9 @@ def _numbers(reference: Floats, current: Floats, rules: DriftRules, level: float
 
 
 def _normed_wasserstein(reference: Floats, current: Floats) -> float:
-    # A constant reference has no scale of its own.
-    scale = float(np.std(reference)) or float(np.std(np.concatenate([reference, current])))
+    # A constant reference has no scale of its own; its computed deviation may be rounding dust instead of zero.
+    constant = bool(np.ptp(reference) == 0)
+    scale = float(np.std(np.concatenate([reference, current]) if constant else reference))
     return float(stats.wasserstein_distance(reference, current)) / scale if scale else 0.0
 
 

@@ -74,9 +74,10 @@ def realised_performance(lake: Lake, project: Project, bundle: Bundle, day: dt.d
         return Performance(
             "not yet known", f"No scored day has matured by {day}; a label takes {project.label.horizon_days} days."
         )
-    joined = _scores_with_labels(lake, project, days)
+    version = bundle.contract.model_version
+    joined = _scores_with_labels(lake, project, days, version)
     if joined.empty:
-        return Performance("not yet known", f"No customer scored on {days[0]}..{days[-1]} has a label.")
+        return Performance("not yet known", f"No score of model version {version} has matured by {day}.")
     return _judge(joined, days, _test_auc(lake, project, bundle), project)
 
 
@@ -90,8 +91,11 @@ def _matured(lake: Lake, project: Project, day: dt.date) -> list[dt.date]:
     return [scored for scored in matured if scored in span]
 
 
-def _scores_with_labels(lake: Lake, project: Project, days: list[dt.date]) -> pd.DataFrame:
-    scores = lake.table(SCORES_TABLE).read(days, ["dt", "customer_id", "churn_probability", "prediction"]).to_pandas()
+def _scores_with_labels(lake: Lake, project: Project, days: list[dt.date], version: str) -> pd.DataFrame:
+    columns = ["dt", "customer_id", "churn_probability", "prediction", "model_version"]
+    scores = lake.table(SCORES_TABLE).read(days, columns).to_pandas()
+    # A former model's scores say nothing about the one that is deployed now.
+    scores = scores[scores["model_version"] == version]
     joined = scores.merge(_labels(lake, project, days), on=["dt", "customer_id"])
     return latest_per_customer(joined)
 

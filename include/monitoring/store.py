@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import datetime as dt
 import json
 import os
@@ -57,8 +58,12 @@ def read_result(path: Path) -> dict[str, Any]:
 
 
 def result_days(reports_dir: Path) -> list[dt.date]:
-    """Return the days that have a result, sorted."""
-    return sorted(dt.date.fromisoformat(path.parent.name) for path in (reports_dir / KIND).glob(f"*/{RESULT_FILE}"))
+    """Return the days that have a result, sorted; folders that are not named by a day are somebody else's."""
+    days = []
+    for path in (reports_dir / KIND).glob(f"*/{RESULT_FILE}"):
+        with contextlib.suppress(ValueError):
+            days.append(dt.date.fromisoformat(path.parent.name))
+    return sorted(days)
 
 
 def newest_result(reports_dir: Path) -> dict[str, Any] | None:
