@@ -86,7 +86,8 @@ def smoke_test(reference: BentoReference, settings: Settings) -> SmokeResult:
         SmokeTestError: It answered otherwise than the model did in training.
     """
     samples = bundled_samples(reference)
-    serving = settings.serving
+    # Where the endpoint itself is elsewhere, the server aside still runs on this machine.
+    serving = settings.serving.model_copy(update={"host": "127.0.0.1"})
     client = EndpointClient(f"http://{serving.host}:{serving.staging_port}")
     home = settings.serving_dir / "staging"
     home.mkdir(parents=True, exist_ok=True)
