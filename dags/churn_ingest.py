@@ -33,7 +33,8 @@ Labels follow once their horizon has passed. Running a day twice changes nothing
     dag_display_name="1 · Ingest",
     description=f"Raw files to gold. {schedule_note().replace('*', '').replace('`', '')}",
     doc_md=DOC,
-    schedule=CronPartitionTimetable("0 1 * * *", timezone="UTC", run_offset=-1, key_format="%Y-%m-%d"),
+    # At midnight, since a backfill takes the partitions whose time lies between its dates, both read as midnight.
+    schedule=CronPartitionTimetable("0 0 * * *", timezone="UTC", run_offset=-1, key_format="%Y-%m-%d"),
     # A DAG without a schedule cannot be backfilled; one that has ended can, and starts nothing by itself.
     end_date=START + dt.timedelta(days=1) if get_settings().schedule == "off" else None,
     params={

@@ -28,5 +28,5 @@ def common(*tags: str) -> dict[str, Any]:
 def schedule_note() -> str:
     """Return what the UI says about runs that start by themselves."""
     if get_settings().schedule == "daily":
-        return "Runs by itself each day at 01:00 UTC, for the day before (`CHURN_SCHEDULE=daily`)."
+        return "Runs by itself each midnight UTC, for the day that closed (`CHURN_SCHEDULE=daily`)."
     return "**Nothing runs by itself**: the schedule is off (`CHURN_SCHEDULE=off`). Trigger or backfill it."
