@@ -47,7 +47,7 @@ def test_a_wheel_with_another_content_is_refused(root: Path, tmp_path: Path) -> 
     wheels, into = tmp_path / "wheels", tmp_path / "bin"
     wheels.mkdir()
     _wheel_with_another_content(wheels)
-    only_these = {"PIP_NO_INDEX": "1", "PIP_FIND_LINKS": str(wheels), "UV_NO_INDEX": "1", "UV_FIND_LINKS": str(wheels)}
+    only_these = {"PIP_NO_INDEX": "1", "PIP_FIND_LINKS": str(wheels), "UV_OFFLINE": "1", "UV_FIND_LINKS": str(wheels)}
 
     done = _run(root, into, PIP_NO_CACHE_DIR="1", UV_NO_CACHE="1", **only_these)
 
