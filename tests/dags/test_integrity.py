@@ -22,11 +22,9 @@ FEEDS = {
 
 
 @pytest.fixture(scope="module")
-def bag():
+def bag(airflow_database):
     from airflow.dag_processing.dagbag import DagBag
-    from airflow.utils.db import initdb
 
-    initdb()
     return DagBag(str(ROOT / "dags"))
 
 
@@ -75,7 +73,7 @@ def test_with_the_schedule_on_the_ingest_has_no_end():
         text=True,
         check=True,
     )
-    assert done.stdout.startswith("None Raw files to gold. Runs by itself each day")
+    assert done.stdout.startswith("None Raw files to gold. Runs by itself each midnight")
 
 
 def imports(path: Path, *, top_level: bool) -> set[str]:

