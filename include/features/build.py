@@ -11,7 +11,7 @@ from ibis.backends.duckdb import Backend
 
 from include.days import DayRange
 from include.features.aggregates import aggregate, at_snapshots
-from include.features.events import CUSTOMER, HAPPENED, KNOWN, events, reference_as_of
+from include.features.events import CUSTOMER, active_days, events, reference_as_of
 from include.lake import Lake, connect
 from include.projects import FeatureSpec, Project
 from include.projects.features import Attribute, Ratio
@@ -59,8 +59,8 @@ def _reach(days: Sequence[dt.date], window: int) -> DayRange:
 
 def _population(project: Project, lake: Lake, engine: Backend, days: Sequence[dt.date]) -> ibis.Table:
     window = project.population.active_within_days
-    found = events(project, project.population.source, lake, engine, _reach(days, window))
-    active = at_snapshots(found.select(CUSTOMER, HAPPENED, KNOWN).distinct(), days, window)
+    found = active_days(project, project.population.source, lake, engine, _reach(days, window))
+    active = at_snapshots(found, days, window)
     return engine.create_table("population", active.select("dt", CUSTOMER).distinct())
 
 

@@ -30,14 +30,7 @@ def events(project: Project, name: str, lake: Lake, engine: Backend, days: DayRa
     not change the past.
     """
     source = project.sources[name]
-    if source.customer is None or source.event_time is None:
-        raise SourceDataError(
-            f"Source {name!r} has no customer or event_time.", where="sources.yaml", remedy="Use a source of events."
-        )
-    rows = lake.table(f"silver/{name}").scan(engine, days)
-    rows = rows.mutate(
-        **{CUSTOMER: rows[source.customer], HAPPENED: rows[source.event_time].cast("date"), KNOWN: rows["dt"]}
-    ).drop("dt")
+    rows = _who_and_when(project, name, lake, engine, days)
     for look in source.lookups:
         reference = lake.table(f"silver/{look.source}")
         in_force = _deliveries_in_force(look.source, reference, days)
@@ -45,6 +38,23 @@ def events(project: Project, name: str, lake: Lake, engine: Backend, days: DayRa
         values = reference.scan(engine, sorted(set(in_force.values()))).select("dt", look.by, *look.columns)
         rows = rows.left_join(values, [("delivered", "dt"), look.by]).drop("delivered", "dt", f"{look.by}_right")
     return rows
+
+
+def active_days(project: Project, name: str, lake: Lake, engine: Backend, days: DayRange) -> ibis.Table:
+    """Return who had an event of source ``name`` on which day, and when that was known; nothing is looked up."""
+    return _who_and_when(project, name, lake, engine, days).select(CUSTOMER, HAPPENED, KNOWN).distinct()
+
+
+def _who_and_when(project: Project, name: str, lake: Lake, engine: Backend, days: DayRange) -> ibis.Table:
+    source = project.sources[name]
+    if source.customer is None or source.event_time is None:
+        raise SourceDataError(
+            f"Source {name!r} has no customer or event_time.", where="sources.yaml", remedy="Use a source of events."
+        )
+    rows = lake.table(f"silver/{name}").scan(engine, days)
+    return rows.mutate(
+        **{CUSTOMER: rows[source.customer], HAPPENED: rows[source.event_time].cast("date"), KNOWN: rows["dt"]}
+    ).drop("dt")
 
 
 def reference_as_of(name: str, lake: Lake, engine: Backend, days: Iterable[dt.date]) -> ibis.Table:

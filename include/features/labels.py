@@ -8,7 +8,7 @@ import time
 import pyarrow as pa
 
 from include.days import DayRange
-from include.features.events import CUSTOMER, HAPPENED, KNOWN, events
+from include.features.events import CUSTOMER, HAPPENED, KNOWN, active_days
 from include.lake import Lake, connect
 from include.logs import get_logger
 from include.projects import Project
@@ -53,8 +53,7 @@ def _label(project: Project, lake: Lake, matured: list[dt.date]) -> pa.Table:
     engine = connect()
     horizon = dt.timedelta(days=project.label.horizon_days)
     rows = lake.table(FEATURES).scan(engine, matured).select("dt", CUSTOMER)
-    found = events(project, project.label.source, lake, engine, DayRange(matured[0], matured[-1] + horizon))
-    later = found.select(CUSTOMER, HAPPENED, KNOWN).distinct()
+    later = active_days(project, project.label.source, lake, engine, DayRange(matured[0], matured[-1] + horizon))
     limit = rows["dt"] + horizon
     stayed = rows.semi_join(
         later,
