@@ -9,7 +9,7 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Literal
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationError, model_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from include.errors import ChurnflowError
@@ -77,6 +77,12 @@ class ServingSettings(_Group):
         return f"http://{self.host}:{self.port}"
 
 
+class VersionSettings(_Group):
+    """Where versions of raw data are kept: ``remote`` is a folder or an object-store address (``s3://...``)."""
+
+    remote: str = ""
+
+
 class AlertSettings(_Group):
     """Where alerts go."""
 
@@ -93,6 +99,9 @@ class Settings(BaseSettings):
         lake_uri: The lake; ``<home>/lake`` by default.
         reports_dir: HTML reports; ``<home>/reports`` by default.
         serving_dir: Bentos and the pointer to the one that serves; ``<home>/serving`` by default.
+        databases: The addresses of source databases by connection name, as SQLAlchemy URLs:
+            ``CHURN_DATABASES__CRM=postgresql+psycopg2://...``. In Airflow the connection ``churn_<name>`` does as well.
+        versions: Where raw data is versioned; ``<home>/versions`` by default.
         schedule: ``off`` never starts a run by itself; ``daily`` runs each day after it has closed.
     """
 
@@ -110,6 +119,8 @@ class Settings(BaseSettings):
     lake_uri: str = ""
     reports_dir: Path = Path()
     serving_dir: Path = Path()
+    databases: dict[str, SecretStr] = {}
+    versions: VersionSettings = VersionSettings()
     schedule: Literal["off", "daily"] = "off"
     mlflow: MlflowSettings = MlflowSettings()
     training: TrainingSettings = TrainingSettings()

@@ -98,6 +98,13 @@ class Table:
             return 0
         return int(pc.sum(pa.table(self._open().get_add_actions(flatten=True))["num_records"]).as_py() or 0)
 
+    def files(self, days: DayRange | Sequence[dt.date]) -> frozenset[str]:
+        """Return the files of ``days``: the same set means the same rows. None when the table does not exist."""
+        if not self.exists():
+            return frozenset()
+        wanted = {str(day) for day in days}
+        return frozenset(uri for uri in self._open().file_uris() if _day_of(uri) in wanted)
+
     def replace(self, days: DayRange | Sequence[dt.date], rows: pa.Table | pa.RecordBatchReader) -> int:
         """Replace the partitions of ``days`` by ``rows`` in one commit, and return the new Delta version.
 

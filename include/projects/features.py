@@ -4,11 +4,37 @@ from __future__ import annotations
 
 from typing import Annotated, Literal
 
-from pydantic import Field, model_validator
+from pydantic import Field, field_validator, model_validator
 
 from include.projects.base import Config
+from include.projects.expressions import check_expression
+from include.projects.sources import ColumnType
 
 _NEVER_NULL = {"count", "count_distinct", "sum", "active_days"}
+_OF_COLUMN = ("count_distinct", "sum", "mean", "min", "max", "std")
+
+
+class DerivedColumn(Config):
+    """A column that a source's rows get from their other columns, before anything is aggregated.
+
+    Attributes:
+        name: The new column.
+        description: What it means.
+        type: Its type.
+        sql: A SQL expression over the source's columns and the derived columns before it: arithmetic, comparisons,
+            ``CASE``, ``COALESCE`` and other functions of one row.
+    """
+
+    name: str = Field(pattern=r"^[a-z][a-z0-9_]*$")
+    description: str
+    type: ColumnType
+    sql: str
+
+    @field_validator("sql")
+    @classmethod
+    def _is_an_expression(cls, sql: str) -> str:
+        check_expression(sql)
+        return sql
 
 
 class Aggregate(Config):
@@ -17,9 +43,10 @@ class Aggregate(Config):
     Attributes:
         function: ``count`` events, ``active_days`` (days with an event), ``count_distinct``/``sum``/``mean``/``min``/
             ``max``/``std`` of a column, ``days_since_last``/``days_since_first`` event, ``mean_gap_days`` between
-            active days.
+            active days, ``max_gap_days`` between neighbouring active days.
         source: The event source.
         column: The column, where the function takes one.
+        where: A SQL condition over the source's columns; only events that satisfy it count.
     """
 
     function: Literal[
@@ -34,24 +61,36 @@ class Aggregate(Config):
         "days_since_last",
         "days_since_first",
         "mean_gap_days",
+        "max_gap_days",
     ]
     source: str
     column: str | None = None
+    where: str | None = None
+
+    @field_validator("where")
+    @classmethod
+    def _is_a_condition(cls, where: str | None) -> str | None:
+        if where is not None:
+            check_expression(where)
+        return where
 
     @model_validator(mode="after")
     def _column_fits(self) -> Aggregate:
-        takes_column = self.function in ("count_distinct", "sum", "mean", "min", "max", "std")
+        takes_column = self.function in _OF_COLUMN
         if takes_column != (self.column is not None):
             raise ValueError(f"function {self.function!r} takes {'a' if takes_column else 'no'} column")
         return self
 
 
 class Share(Config):
-    """The share of a sum that falls on events where ``column`` equals ``value``; null when the sum is zero."""
+    """The share of a sum that falls on events where ``column`` equals ``value``; null when the sum is zero.
+
+    Without ``of`` it is the share of the events themselves.
+    """
 
     function: Literal["share"]
     source: str
-    of: str
+    of: str | None = None
     column: str
     value: str
 
@@ -64,6 +103,17 @@ class Ratio(Config):
     denominator: str
 
 
+class Trend(Config):
+    """One feature per day of its window over another per day of its own; null when the far one is zero or null.
+
+    1 means unchanged, below 1 falling: ``(near / near window) / (far / far window)``.
+    """
+
+    function: Literal["trend"]
+    near: str
+    far: str
+
+
 class Attribute(Config):
     """A column of the customer's row in a reference source, as last delivered by the day."""
 
@@ -72,7 +122,16 @@ class Attribute(Config):
     column: str
 
 
-Calculation = Annotated[Aggregate | Share | Ratio | Attribute, Field(union_mode="smart")]
+class DaysSince(Config):
+    """Days between a date of the customer's row in a reference source and the day, such as the tenure since sign-up."""
+
+    function: Literal["days_since"]
+    source: str
+    column: str
+
+
+Derivation = Ratio | Trend | Attribute | DaysSince
+Calculation = Annotated[Aggregate | Share | Derivation, Field(discriminator="function")]
 
 
 class Validation(Config):
@@ -172,6 +231,8 @@ class FeatureFamily(Config):
             calculation = Ratio(
                 function="ratio", numerator=fill(calculation.numerator), denominator=fill(calculation.denominator)
             )
+        elif isinstance(calculation, Trend):
+            calculation = Trend(function="trend", near=fill(calculation.near), far=fill(calculation.far))
         return FeatureSpec(
             name=fill(self.name),
             description=fill(self.description),

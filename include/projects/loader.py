@@ -19,7 +19,7 @@ _FILES: dict[str, dict[str, str | None]] = {
     "project.yaml": {},
     "sources.yaml": {"sources": "sources"},
     "checks.yaml": {"checks": "silver", "gold_checks": "gold"},
-    "features.yaml": {"feature_families": "features"},
+    "features.yaml": {"derived_columns": "columns", "feature_families": "features"},
     "label.yaml": {"label": None},
     "requirements.yaml": {"requirements": None},
     "training.yaml": {"training": None},
@@ -60,7 +60,8 @@ def load_project(name: str, root: Path = PROJECTS_DIR) -> Project:
         unknown = set(part) - named if named else set()
         if unknown:
             raise _problem(name, file, sorted(unknown)[0], "is not a known key", f"Use only {sorted(named)}.")
-        content |= {key: (part if source is None else part.get(source)) for key, source in keys.items()}
+        content |= {key: part for key, source in keys.items() if source is None}
+        content |= {key: part[source] for key, source in keys.items() if source in part}
     try:
         return Project.model_validate(content)
     except ValidationError as error:

@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import datetime as dt
 from functools import cached_property
-from typing import Any, Literal
+from typing import Literal
 
 from pydantic import Field, model_validator
 
 from include.days import DayRange
 from include.projects.base import Config
-from include.projects.features import Aggregate, Attribute, FeatureFamily, FeatureSpec, Ratio, Share
-from include.projects.model import Label, Monitoring, Requirements, Training
+from include.projects.features import DerivedColumn, FeatureFamily, FeatureSpec
+from include.projects.model import ColumnLabel, Label, Monitoring, Requirements, Training
+from include.projects.references import check_references
 from include.projects.sources import Checks, Source
 
 Weekday = Literal["monday", "tuesday", "wednesday", "thursday", "friday", "saturday", "sunday"]
@@ -19,10 +20,28 @@ _WEEKDAYS = ("monday", "tuesday", "wednesday", "thursday", "friday", "saturday",
 
 
 class Population(Config):
-    """Who gets a gold row on a day: customers with an event of ``source`` in the last ``active_within_days``."""
+    """Who gets a gold row on a day.
+
+    With a source of events: customers with an event in the last ``active_within_days``. With a reference source: the
+    customers whose row in force has one of ``values`` in ``column``, or all of them.
+
+    Attributes:
+        source: The source.
+        active_within_days: For a source of events.
+        column: For a reference source: the column looked at.
+        values: The values that make a customer active.
+    """
 
     source: str
-    active_within_days: int = Field(ge=1)
+    active_within_days: int | None = Field(default=None, ge=1)
+    column: str | None = None
+    values: list[str] | None = Field(default=None, min_length=1)
+
+    @model_validator(mode="after")
+    def _column_has_values(self) -> Population:
+        if (self.column is None) != (self.values is None):
+            raise ValueError("column and values belong together")
+        return self
 
 
 class Snapshots(Config):
@@ -46,10 +65,13 @@ class Project(Config):
         description: One paragraph about the business and its data.
         owner: The team that answers for it.
         first_day: The first day with data.
+        lateness_days: How long after a day its data may still be delivered anew: the snapshots of so many days after it
+            are computed again; later ones stay as they were.
         population: Who gets a gold row.
         snapshots: Which days make the training set.
         sources: What arrives.
         checks: Suites for silver tables, by source.
+        derived_columns: Columns that sources get from their others, by source.
         feature_families: The feature specifications as written.
         gold_checks: The gate of the gold table.
         label: What churn means.
@@ -63,10 +85,12 @@ class Project(Config):
     description: str
     owner: str
     first_day: dt.date
+    lateness_days: int = Field(default=28, ge=0)
     population: Population
-    snapshots: Snapshots
+    snapshots: Snapshots | None = None
     sources: dict[str, Source] = Field(min_length=1)
     checks: dict[str, Checks] = Field(default_factory=dict)
+    derived_columns: dict[str, list[DerivedColumn]] = Field(default_factory=dict)
     feature_families: list[FeatureFamily] = Field(min_length=1)
     gold_checks: Checks = Checks()
     label: Label
@@ -79,59 +103,32 @@ class Project(Config):
         """Every feature, in the order of ``features.yaml``, windows expanded."""
         return [spec for family in self.feature_families for spec in family.expand()]
 
+    @property
+    def has_time(self) -> bool:
+        """Whether rows have a before and an after; without, there is one delivery and no split by time."""
+        return not isinstance(self.label, ColumnLabel)
+
+    @property
+    def first_snapshot(self) -> dt.date:
+        """The first day that may be a snapshot: by then the windows are filled."""
+        return self.first_day + dt.timedelta(days=self.snapshots.warm_up_days if self.snapshots else 0)
+
+    def columns_of(self, source: str) -> set[str]:
+        """Return every column that a feature of ``source`` may use: its own, looked up, and derived."""
+        derived = {column.name for column in self.derived_columns.get(source, [])}
+        return self.sources[source].column_names() | derived
+
     def is_snapshot_day(self, day: dt.date) -> bool:
-        """Return whether ``day`` belongs to the training set's cadence."""
-        first = self.first_day + dt.timedelta(days=self.snapshots.warm_up_days)
-        return day >= first and day.weekday() == _WEEKDAYS.index(self.snapshots.weekday)
+        """Return whether ``day`` belongs to the training set's cadence; without one, every day does."""
+        in_cadence = self.snapshots is None or day.weekday() == _WEEKDAYS.index(self.snapshots.weekday)
+        return day >= self.first_snapshot and in_cadence
 
     def is_training_due(self, days: DayRange) -> bool:
         """Return whether a training falls into ``days``: every ``training.every_days`` after the first snapshot."""
-        first = self.first_day + dt.timedelta(days=self.snapshots.warm_up_days)
+        first = self.first_snapshot
         return any(day >= first and (day - first).days % self.training.every_days == 0 for day in days)
 
     @model_validator(mode="after")
     def _references_exist(self) -> Project:
-        self._check_source(self.population.source, "population.source", kind="events", customer=True)
-        self._check_source(self.label.source, "label.source", kind="events", customer=True)
-        for name in self.checks:
-            self._check_source(name, f"checks.{name}")
-        for name, source in self.sources.items():
-            for look in source.lookups:
-                self._check_source(look.source, f"sources.{name}.lookups", kind="snapshot")
-                missing = {look.by, *look.columns} - set(self.sources[look.source].columns)
-                if missing:
-                    raise ValueError(f"sources.{name}.lookups: {look.source!r} has no column {sorted(missing)[0]!r}")
-        self._check_features()
+        check_references(self)
         return self
-
-    def _check_features(self) -> None:
-        seen: set[str] = set()
-        for spec in self.features:
-            where = f"features.{spec.name}"
-            calculation: Any = spec.calculation
-            if spec.name in seen:
-                raise ValueError(f"{where}: the name is used twice")
-            if isinstance(calculation, Ratio):
-                for part in (calculation.numerator, calculation.denominator):
-                    if part not in seen:
-                        raise ValueError(f"{where}: no feature {part!r} is defined before it")
-            else:
-                kind = "snapshot" if isinstance(calculation, Attribute) else "events"
-                self._check_source(calculation.source, f"{where}.calculation.source", kind=kind, customer=True)
-                used = (
-                    [calculation.column] if not isinstance(calculation, Share) else [calculation.of, calculation.column]
-                )
-                for column in filter(None, used):
-                    if column not in self.sources[calculation.source].column_names():
-                        raise ValueError(f"{where}: source {calculation.source!r} has no column {column!r}")
-            if isinstance(calculation, Aggregate) and spec.dtype == "category":
-                raise ValueError(f"{where}: an aggregation is a number and takes no categories")
-            seen.add(spec.name)
-
-    def _check_source(self, name: str, where: str, *, kind: str | None = None, customer: bool = False) -> None:
-        if name not in self.sources:
-            raise ValueError(f"{where}: unknown source {name!r}; sources.yaml has {sorted(self.sources)}")
-        if kind and self.sources[name].kind != kind:
-            raise ValueError(f"{where}: source {name!r} must be of kind {kind}")
-        if customer and self.sources[name].customer is None:
-            raise ValueError(f"{where}: source {name!r} names no customer column")

@@ -119,12 +119,12 @@ def _read_alike(source: Source, deliveries: Sequence[Delivery]) -> pa.Table:
         )
         return rows.to_arrow_table().cast(_schema(source))
     except duckdb.Error as error:
-        raise unreadable(_culprit(str(error), deliveries), source, source.format) from error
+        raise unreadable(_culprit(str(error), deliveries), source, source.files.format) from error
 
 
 def _scan(source: Source, deliveries: Sequence[Delivery]) -> str:
     paths = "[" + ", ".join(_quote(str(item.path)) for item in deliveries) + "]"
-    if source.format == "parquet":
+    if source.files.format == "parquet":
         scan = f"read_parquet({paths}, filename = true, union_by_name = true)"
     else:
         # Nothing is guessed: a sniffer would take a damaged file for one of another dialect.

@@ -13,6 +13,7 @@ import pyarrow.parquet as pq
 from include.days import DayRange
 from include.errors import ChurnflowError
 from include.projects import Source
+from include.projects.sources import Files
 
 
 class MissingFileError(ChurnflowError):
@@ -70,8 +71,9 @@ def find_deliveries(name: str, source: Source, landing: Path, days: DayRange) ->
         CorruptFileError: A file cannot be read.
         ColumnError: A file lacks a declared column.
     """
-    paths = {day: landing / source.path.format(day=day) for day in days}
-    if source.kind == "events":
+    files = _files(source)
+    paths = {day: landing / files.path.format(day=day) for day in days}
+    if source.is_daily:
         for path in paths.values():
             if not path.exists():
                 raise MissingFileError(
@@ -84,8 +86,13 @@ def find_deliveries(name: str, source: Source, landing: Path, days: DayRange) ->
     return [_open(name, source, day, path) for day, path in paths.items() if path.exists()]
 
 
+def _files(source: Source) -> Files:
+    assert source.files is not None  # noqa: S101
+    return source.files
+
+
 def _require_earlier_snapshot(source: Source, landing: Path, last: dt.date) -> None:
-    pattern = landing / source.path
+    pattern = landing / _files(source).path
     latest_possible = pattern.name.format(day=last)
     candidates = pattern.parent.glob(pattern.name.format(day="????-??-??"))
     if not any(path.name <= latest_possible for path in candidates):
@@ -102,7 +109,7 @@ def _open(name: str, source: Source, day: dt.date, path: Path) -> Delivery:
         raise EmptyFileError(
             "The file is empty: it has no columns.", where=str(path), remedy=f"Ask {source.owner} to deliver it again."
         )
-    columns = _parquet_columns(path, source) if source.format == "parquet" else _csv_columns(path, source)
+    columns = _parquet_columns(path, source) if _files(source).format == "parquet" else _csv_columns(path, source)
     missing = sorted(set(source.columns) - set(columns))
     if missing:
         raise ColumnError(

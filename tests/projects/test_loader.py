@@ -53,7 +53,7 @@ def test_an_unknown_project_names_those_that_exist():
     [
         ("sources.yaml", lambda c: c["sources"]["products"].pop("owner"), "sources.products.owner"),
         ("sources.yaml", lambda c: c["sources"]["products"].update(colour="red"), "sources.products.colour"),
-        ("sources.yaml", lambda c: c["sources"]["products"].update(path="all.csv"), "sources.products"),
+        ("sources.yaml", lambda c: c["sources"]["products"]["files"].update(path="all.csv"), "sources.products.files"),
         ("features.yaml", lambda c: c["features"][0]["calculation"].update(source="clicks"), "features.baskets_7d"),
         ("features.yaml", lambda c: c["features"][0]["calculation"].update(column="colour"), "features.baskets_7d"),
         ("features.yaml", lambda c: c["features"].append(c["features"][0]), "features.baskets_7d"),
