@@ -65,32 +65,19 @@ def churn_ingest() -> None:
         results = load_bronze(load_project(settings.project), open_lake(settings), _landing(), days)
         return [result.as_dict() for result in results]
 
-    @task
-    def build_silver() -> list[dict[str, Any]]:
-        """Type, deduplicate and check; quarantine what breaks a rule; stop when too much does."""
-        from include.lake import open_lake
-        from include.projects import load_project
-        from include.quality.silver import build_silver
-
-        settings = get_settings()
-        days = resolve_days(get_current_context())
-        reports = settings.reports_dir / "quality"
-        results = build_silver(load_project(settings.project), open_lake(settings), days, reports)
-        return [result.as_dict() for result in results]
-
     @task(outlets=[GOLD])
-    def build_gold() -> dict[str, Any]:
-        """Compute features, check them, replace the days in gold."""
-        from include.features.gold import build_gold
+    def build_silver_and_gold() -> list[dict[str, Any]]:
+        """Check rows into silver, compute and check features, replace the days in gold; stop when too much is wrong."""
+        from include.ingest import refine
         from include.lake import open_lake
         from include.projects import load_project
 
         settings, context = get_settings(), get_current_context()
         days = resolve_days(context)
         reports = settings.reports_dir / "quality"
-        result = build_gold(load_project(settings.project), open_lake(settings), days, reports)
-        announce(context, GOLD, days.last, version=result.version, rows=result.rows_written)
-        return result.as_dict()
+        results = refine(load_project(settings.project), open_lake(settings), days, reports)
+        announce(context, GOLD, days.last, version=results[-1].version, rows=results[-1].rows_written)
+        return [result.as_dict() for result in results]
 
     @task
     def build_labels() -> dict[str, Any]:
@@ -117,7 +104,7 @@ def churn_ingest() -> None:
         announce(context, TRAINING_REQUEST, days.last, reason="due")
         return str(days.last)
 
-    audit_sources() >> load_bronze() >> build_silver() >> build_gold() >> build_labels() >> request_training()
+    audit_sources() >> load_bronze() >> build_silver_and_gold() >> build_labels() >> request_training()
 
 
 def _landing() -> Path:

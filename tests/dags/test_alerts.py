@@ -20,7 +20,7 @@ SEND = """
 from types import SimpleNamespace
 from dags.wiring.alerts import alert_failure
 from include.errors import ChurnflowError
-ti = SimpleNamespace(dag_id="churn_ingest", task_id="build_gold", log_url="http://127.0.0.1/log")
+ti = SimpleNamespace(dag_id="churn_ingest", task_id="build_silver_and_gold", log_url="http://127.0.0.1/log")
 alert_failure({"ti": ti, "run_id": "manual__1", "exception": %s})
 """
 OUR_ERROR = 'ChurnflowError("The file <a & b> is empty.", where="x.csv", remedy="Deliver it again.")'
@@ -71,7 +71,7 @@ def test_an_alert_reaches_slack_through_the_connection(
     connection = json.dumps({"conn_type": "slackwebhook", "host": url, "password": "T/B/X"})
     send(tmp_path, OUR_ERROR, AIRFLOW_CONN_SLACK_CHURN=connection)
     (body,) = bodies
-    assert body["text"].startswith("Task churn_ingest.build_gold failed")
+    assert body["text"].startswith("Task churn_ingest.build_silver_and_gold failed")
     details = body["blocks"][1]["text"]["text"]
     assert "The file &lt;a &amp; b&gt; is empty." in details
     assert "Deliver it again." in details
@@ -79,7 +79,7 @@ def test_an_alert_reaches_slack_through_the_connection(
 
 def test_without_a_connection_the_alert_is_one_log_line(tmp_path: Path) -> None:
     output = send(tmp_path, OUR_ERROR)
-    (line,) = [line for line in output.splitlines() if "build_gold" in line]
+    (line,) = [line for line in output.splitlines() if "build_silver_and_gold" in line]
     assert "no connection 'slack_churn'" in line
     assert "The file <a & b> is empty." in line
 

@@ -8,7 +8,7 @@ from local.chain import awaited, failures, missing
 from local.client import Link, Run, Snapshot, Task
 
 START = dt.datetime(2026, 1, 1, 12, 0, tzinfo=dt.UTC)
-LINKS = [Link("churn_ingest", "build_gold", "churn_score"), Link("churn_deploy", "roll_out", "churn_score")]
+LINKS = [Link("churn_ingest", "build_silver_and_gold", "churn_score"), Link("churn_deploy", "roll_out", "churn_score")]
 DAY = "2017-12-17"
 
 
@@ -22,18 +22,20 @@ def task(of: Run, task_id: str, state: str | None = "success", ended: float | No
 
 
 INGEST = run("churn_ingest", 0)
-GOLD = task(INGEST, "build_gold", ended=10)
+GOLD = task(INGEST, "build_silver_and_gold", ended=10)
 
 
 def test_a_run_at_work_is_awaited_with_what_it_does() -> None:
     at_work = run("churn_ingest", 0, "running")
-    snapshot = Snapshot((at_work,), (task(at_work, "build_gold", "running"), task(at_work, "build_labels", None)))
-    assert awaited(snapshot, LINKS) == ["churn_ingest of 2017-12-17 (build_gold running)"]
+    snapshot = Snapshot(
+        (at_work,), (task(at_work, "build_silver_and_gold", "running"), task(at_work, "build_labels", None))
+    )
+    assert awaited(snapshot, LINKS) == ["churn_ingest of 2017-12-17 (build_silver_and_gold running)"]
 
 
 def test_a_consumer_is_awaited_before_its_run_appears() -> None:
     assert awaited(Snapshot((INGEST,), (GOLD,)), LINKS) == [
-        "churn_score of 2017-12-17 (caused by churn_ingest.build_gold)"
+        "churn_score of 2017-12-17 (caused by churn_ingest.build_silver_and_gold)"
     ]
 
 
@@ -60,12 +62,12 @@ def test_a_second_cause_expects_another_run_unless_one_came_after_it() -> None:
 
 @pytest.mark.parametrize("state", ["skipped", "failed", "running", None])
 def test_a_cause_that_did_not_succeed_starts_nothing(state: str | None) -> None:
-    assert awaited(Snapshot((INGEST,), (task(INGEST, "build_gold", state, 10),)), LINKS) == []
+    assert awaited(Snapshot((INGEST,), (task(INGEST, "build_silver_and_gold", state, 10),)), LINKS) == []
 
 
 def test_failed_tasks_and_skips_without_a_reason_are_failures() -> None:
     deploy = run("churn_deploy", 1)
-    cause, effect = task(INGEST, "build_silver", "failed"), task(INGEST, "build_gold", "upstream_failed")
+    cause, effect = task(INGEST, "load_bronze", "failed"), task(INGEST, "build_silver_and_gold", "upstream_failed")
     odd = task(deploy, "smoke_test", "skipped")
     fine = [task(INGEST, "request_training", "skipped"), task(deploy, "roll_out"), task(INGEST, "x", "up_for_retry")]
     assert failures(Snapshot((INGEST, deploy), (odd, effect, cause, *fine))) == [cause, effect, odd]

@@ -110,7 +110,7 @@ def test_a_logs_tail_ends_with_the_exception(airflow: AirflowServer, client: Air
             ],
         },
     ]
-    task = Task("churn_ingest", "run+0", "build_silver", "failed", 2, 3.0, START)
+    task = Task("churn_ingest", "run+0", "load_bronze", "failed", 2, 3.0, START)
     assert client.task_log_tail(task, 4) == [
         "three",
         "Task failed",

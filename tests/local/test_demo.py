@@ -42,7 +42,7 @@ def demo(airflow: AirflowServer, client: AirflowClient, output: io.StringIO, mon
     )
     airflow.assets = [
         {
-            "producing_tasks": [{"dag_id": "churn_ingest", "task_id": "build_gold"}],
+            "producing_tasks": [{"dag_id": "churn_ingest", "task_id": "build_silver_and_gold"}],
             "scheduled_dags": [{"dag_id": "churn_score"}],
         }
     ]
@@ -50,11 +50,13 @@ def demo(airflow: AirflowServer, client: AirflowClient, output: io.StringIO, mon
 
 
 def ingesting() -> Frame:
-    return [run_item("churn_ingest", "running")], [task_item("churn_ingest", "build_gold", "running", ended=None)]
+    return [run_item("churn_ingest", "running")], [
+        task_item("churn_ingest", "build_silver_and_gold", "running", ended=None)
+    ]
 
 
 def ingested() -> Frame:
-    return [run_item("churn_ingest")], [task_item("churn_ingest", "build_gold", ended=5)]
+    return [run_item("churn_ingest")], [task_item("churn_ingest", "build_silver_and_gold", ended=5)]
 
 
 def scored(state: str = "success") -> Frame:
@@ -71,17 +73,19 @@ def test_the_chain_is_done_when_what_follows_from_it_is(
     assert airflow.triggered[0]["conf"] == {"from_day": "2017-01-01", "to_day": "2017-12-17"}
     assert airflow.triggered[0]["partition_key"] == "2017-12-17"
     assert [text.split(" ", 1)[1] for text in output.getvalue().splitlines()] == [
-        "churn_ingest.build_gold running",
-        "churn_ingest.build_gold success (5 s)",
+        "churn_ingest.build_silver_and_gold running",
+        "churn_ingest.build_silver_and_gold success (5 s)",
         "churn_score.find_model success (9 s)",
         "churn_score.score_customers success (9 s)",
     ]
 
 
 def test_a_failed_task_ends_the_demo_with_its_log(airflow: AirflowServer, demo: Demo, output: io.StringIO) -> None:
-    airflow.frames = [([run_item("churn_ingest", "running")], [task_item("churn_ingest", "build_gold", "failed")])]
+    airflow.frames = [
+        ([run_item("churn_ingest", "running")], [task_item("churn_ingest", "build_silver_and_gold", "failed")])
+    ]
     airflow.log = [{"event": f"line {number}"} for number in range(40)]
-    with pytest.raises(DemoError, match=r"churn_ingest\.build_gold ended as failed"):
+    with pytest.raises(DemoError, match=r"churn_ingest\.build_silver_and_gold ended as failed"):
         demo.run(HISTORY, DAGS)
     assert "line 10\n" in output.getvalue()
     assert "line 9\n" not in output.getvalue()
@@ -92,7 +96,7 @@ def test_the_error_at_the_time_limit_says_what_was_awaited(
     airflow: AirflowServer, client: AirflowClient, demo: Demo
 ) -> None:
     airflow.frames = [ingested()]
-    with pytest.raises(DemoError, match=r"churn_score of 2017-12-17 \(caused by churn_ingest.build_gold\)"):
+    with pytest.raises(DemoError, match=r"churn_score of 2017-12-17 \(caused by churn_ingest.build_silver_and_gold\)"):
         Demo(client, Console(file=io.StringIO()), time.monotonic()).run(HISTORY, DAGS)
 
 

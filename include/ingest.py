@@ -1,0 +1,82 @@
+"""Raw data to gold: the steps of the ingest in their order, for the DAG one by one and for a command all together.
+
+``python -m include.ingest 2017-01-01 2017-12-17`` does in one process what a run of ``churn_ingest`` does in its tasks.
+"""
+
+from __future__ import annotations
+
+import datetime as dt
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from include.days import DayRange, parse_day
+from include.errors import ChurnflowError
+from include.features.gold import build_gold
+from include.features.labels import build_labels
+from include.lake import Lake, open_lake
+from include.logs import configure_json_logs
+from include.projects import Project, load_project
+from include.quality.silver import build_silver
+from include.results import StepResult
+from include.settings import Settings, get_settings
+from include.sources.bronze import audit_sources, load_bronze
+
+
+def ingest_days(settings: Settings, days: DayRange) -> list[StepResult]:
+    """Take ``days`` from their sources to gold and labels, and return what each step did to each table.
+
+    Running days again, in any order, at the same time or after a crash leads to the same tables.
+
+    Raises:
+        ChurnflowError: Data is missing, unreadable or fails its gate; later steps did not run.
+    """
+    project, lake = load_project(settings.project), open_lake(settings)
+    landing = Path(settings.landing_uri) / settings.project
+    audit_sources(project, landing, days)
+    results = load_bronze(project, lake, landing, days)
+    results += refine(project, lake, days, settings.reports_dir / "quality")
+    return [*results, build_labels(project, lake, days)]
+
+
+def refine(project: Project, lake: Lake, days: DayRange, reports: Path) -> list[StepResult]:
+    """Build silver and gold of ``days`` in one process, so that Great Expectations is imported once.
+
+    Gold follows every day whose silver was built, also the later ones that a duplicate reaches into.
+
+    Raises:
+        GateError: Too few rows pass, or a rule about a whole table is violated; it names the report.
+    """
+    silver = build_silver(project, lake, days, reports)
+    return [*silver, build_gold(project, lake, _built(silver, days), reports)]
+
+
+def _built(silver: Sequence[StepResult], days: DayRange) -> DayRange:
+    later = [dt.date.fromisoformat(day) for item in silver for day in (item.detail or {}).get("days_rebuilt", [])]
+    return DayRange(days.first, max([days.last, *later]))
+
+
+app = typer.Typer(add_completion=False)
+
+
+@app.command()
+def main(
+    first: Annotated[str, typer.Argument(help="The first day, YYYY-MM-DD.")],
+    last: Annotated[str | None, typer.Argument(help="The last day; the first one when left out.")] = None,
+) -> None:
+    """Take days of the configured project from their sources to gold, without Airflow."""
+    configure_json_logs()
+    try:
+        results = ingest_days(get_settings(), DayRange(parse_day(first), parse_day(last or first)))
+    except ChurnflowError as error:
+        typer.echo(str(error), err=True)
+        raise typer.Exit(1) from error
+    for result in results:
+        typer.echo(json.dumps(result.as_dict()))
+
+
+if __name__ == "__main__":
+    app()
