@@ -12,8 +12,8 @@ from include.features.events import CUSTOMER, HAPPENED, KNOWN, active_days
 from include.lake import Lake, connect
 from include.logs import get_logger
 from include.projects import Project
+from include.quality.loaded import loaded_days
 from include.results import StepResult
-from include.sources.bronze import delivered_days
 
 log = get_logger(__name__)
 
@@ -44,7 +44,7 @@ def build_labels(project: Project, lake: Lake, days: DayRange) -> StepResult:
 def matured_days(project: Project, lake: Lake, days: DayRange) -> list[dt.date]:
     """Return the gold days of ``days`` for which every day of the horizon after them has been loaded, sorted."""
     horizon = project.label.horizon_days
-    loaded = delivered_days(lake, project.label.source, DayRange(days.first, days.last + dt.timedelta(days=horizon)))
+    loaded = loaded_days(lake, project.label.source, DayRange(days.first, days.last + dt.timedelta(days=horizon)))
     gold = [day for day in lake.table(FEATURES).days() if day in days]
     return [day for day in gold if all(day + dt.timedelta(days=ahead) in loaded for ahead in range(1, horizon + 1))]
 

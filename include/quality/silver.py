@@ -17,6 +17,7 @@ from include.lake import Lake, connect
 from include.logs import get_logger
 from include.projects import Checks, Project, Source
 from include.quality.gate import RuleOutcome, TableOutcome, require_open, write_report
+from include.quality.loaded import mark_loaded
 from include.quality.suite import ROW_ID, Finding, run_suite
 from include.quality.typed import RULE, typed_rows
 from include.results import StepResult
@@ -78,6 +79,7 @@ def build_silver(project: Project, lake: Lake, days: DayRange, reports: Path) ->
         )
         log.info("silver built", extra=result.as_dict())
         results.append(result)
+    mark_loaded(lake, project.sources, days)
     return results
 
 

@@ -1,0 +1,60 @@
+import datetime as dt
+
+import pyarrow as pa
+import pytest
+
+from include.days import DayRange
+from include.features.labels import matured_days
+from include.lake import Lake
+from include.quality.gate import GateError
+from include.quality.loaded import loaded_days
+from tests.world import FIRST, grocery, ingest, transactions, write_day, write_transactions, write_world
+
+pytestmark = pytest.mark.slow  # the first check imports Great Expectations
+
+DAYS = DayRange(FIRST, FIRST + dt.timedelta(days=2))
+BAD = DAYS.last
+
+
+@pytest.fixture
+def shut(tmp_path):
+    """Three days, of which the last one's transactions are worth nothing: its gate is shut."""
+    landing, lake = tmp_path / "landing", Lake(str(tmp_path / "lake"))
+    write_world(landing, DAYS)
+    rows = transactions(BAD)
+    write_transactions(landing, BAD, rows.set_column(4, "quantity", pa.array([-1] * rows.num_rows, pa.int64())))
+    ingest(grocery(), lake, landing, DayRange(DAYS.first, BAD - dt.timedelta(days=1)), tmp_path / "reports")
+    with pytest.raises(GateError):
+        ingest(grocery(), lake, landing, DayRange.single(BAD), tmp_path / "reports")
+    return landing, lake
+
+
+def test_a_day_is_loaded_once_its_gate_was_open(shut, tmp_path):
+    landing, lake = shut
+    assert loaded_days(lake, "transactions", DAYS) == set(DAYS) - {BAD}
+    assert loaded_days(lake, "coupon_redemptions", DAYS) == set(DAYS) - {BAD}, "its day comes with the others"
+    assert loaded_days(lake, "products", DAYS) == {FIRST}, "a snapshot is loaded when it was delivered"
+    write_day(landing, BAD)
+    ingest(grocery(), lake, landing, DayRange.single(BAD), tmp_path / "reports")
+    assert loaded_days(lake, "transactions", DAYS) == set(DAYS)
+
+
+def test_a_day_without_rows_is_loaded(tmp_path):
+    landing, lake = tmp_path / "landing", Lake(str(tmp_path / "lake"))
+    write_world(landing, DAYS)
+    write_transactions(landing, BAD, transactions(BAD).slice(0, 0))
+    assert loaded_days(lake, "transactions", DAYS) == set()
+    ingest(grocery(), lake, landing, DAYS, tmp_path / "reports")
+    assert loaded_days(lake, "transactions", DAYS) == set(DAYS)
+
+
+def test_labels_wait_for_a_day_whose_gate_was_shut(shut, tmp_path):
+    landing, lake = shut
+    project = grocery()
+    project = project.model_copy(update={"label": project.label.model_copy(update={"horizon_days": 2})})
+    rows = pa.table({"dt": pa.array([FIRST], pa.date32()), "customer_id": ["1"]})
+    lake.table("gold/features").replace(DayRange.single(FIRST), rows)
+    assert matured_days(project, lake, DayRange.single(FIRST)) == []
+    write_day(landing, BAD)
+    ingest(grocery(), lake, landing, DayRange.single(BAD), tmp_path / "reports")
+    assert matured_days(project, lake, DayRange.single(FIRST)) == [FIRST]
