@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import datetime as dt
-from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from airflow.sdk import CronPartitionTimetable, dag, get_current_context, task
 
@@ -12,6 +11,9 @@ from dags.wiring.assets import GOLD, TRAINING_REQUEST, announce
 from dags.wiring.day import day_param, resolve_days
 from dags.wiring.defaults import START, common, schedule_note
 from include.settings import get_settings
+
+if TYPE_CHECKING:
+    from include.sources.origins import Origins
 
 DOC = f"""
 ### Raw files to gold
@@ -51,7 +53,7 @@ def churn_ingest() -> None:
         from include.sources.bronze import audit_sources
 
         settings = get_settings()
-        return audit_sources(load_project(settings.project), _landing(), resolve_days(get_current_context()))
+        return audit_sources(load_project(settings.project), _origins(), resolve_days(get_current_context()))
 
     @task
     def load_bronze() -> list[dict[str, Any]]:
@@ -62,7 +64,7 @@ def churn_ingest() -> None:
 
         settings = get_settings()
         days = resolve_days(get_current_context())
-        results = load_bronze(load_project(settings.project), open_lake(settings), _landing(), days)
+        results = load_bronze(load_project(settings.project), open_lake(settings), _origins(), days)
         return [result.as_dict() for result in results]
 
     @task(outlets=[GOLD])
@@ -107,9 +109,10 @@ def churn_ingest() -> None:
     audit_sources() >> load_bronze() >> build_silver_and_gold() >> build_labels() >> request_training()
 
 
-def _landing() -> Path:
-    settings = get_settings()
-    return Path(settings.landing_uri) / settings.project
+def _origins() -> Origins:
+    from include.sources.origins import Origins
+
+    return Origins.from_settings(get_settings())
 
 
 churn_ingest()

@@ -24,6 +24,7 @@ from include.quality.silver import build_silver
 from include.results import StepResult
 from include.settings import Settings, get_settings
 from include.sources.bronze import audit_sources, load_bronze
+from include.sources.origins import Origins
 
 
 def ingest_days(settings: Settings, days: DayRange) -> list[StepResult]:
@@ -35,9 +36,9 @@ def ingest_days(settings: Settings, days: DayRange) -> list[StepResult]:
         ChurnflowError: Data is missing, unreadable or fails its gate; later steps did not run.
     """
     project, lake = load_project(settings.project), open_lake(settings)
-    landing = Path(settings.landing_uri) / settings.project
-    audit_sources(project, landing, days)
-    results = load_bronze(project, lake, landing, days)
+    origins = Origins.from_settings(settings)
+    audit_sources(project, origins, days)
+    results = load_bronze(project, lake, origins, days)
     results += refine(project, lake, days, settings.reports_dir / "quality")
     return [*results, build_labels(project, lake, days)]
 

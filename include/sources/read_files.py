@@ -1,0 +1,142 @@
+"""Delivered files as rows of text: what every format becomes before anything is judged."""
+# ruff: noqa: S608 - every name, path and value in these statements is quoted by _name, _quote or _path
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+
+import duckdb
+import pyarrow as pa
+
+from include.errors import ChurnflowError
+from include.projects import Source
+from include.sources.columns import FILE, ROW, UNDECLARED, bronze_schema
+from include.sources.files import Deliveries, Delivery, corrupt, files_of, missing_column
+from include.sources.storage import DailyFiles, no_access
+
+_PATH, _NUMBER, _JSON = "_churnflow_path", "_churnflow_number", "_churnflow_json"
+"""Names that no delivered column has."""
+
+
+def read_files(source: Source, deliveries: Deliveries) -> pa.Table:
+    """Return the rows of ``deliveries`` in the form of bronze.
+
+    Raises:
+        CorruptFileError: A file cannot be read as its format.
+        ColumnError: No line of a JSON-lines file has a column that is required.
+        UnreadableFileError: An object store stopped answering.
+    """
+    schema = bronze_schema(source)
+    tables = [_read_alike(source, deliveries.storage, group) for group in _groups(source, deliveries)]
+    return pa.concat_tables([schema.empty_table(), *(table.cast(schema) for table in tables)])
+
+
+def _groups(source: Source, deliveries: Deliveries) -> list[list[Delivery]]:
+    # Files with the same columns in the same order are read together, each group once; JSON lines need no order.
+    if files_of(source).format == "jsonl":
+        return [list(deliveries.items)] if deliveries.items else []
+    groups: dict[tuple[str, ...], list[Delivery]] = {}
+    for item in deliveries.items:
+        groups.setdefault(item.columns, []).append(item)
+    return list(groups.values())
+
+
+def _read_alike(source: Source, storage: DailyFiles, deliveries: Sequence[Delivery]) -> pa.Table:
+    connection = duckdb.connect()  # keeps insertion order, which numbers the rows of a file
+    if not storage.is_local:
+        connection.register_filesystem(storage.filesystem)
+    try:
+        return _rows(connection, source, deliveries)
+    except duckdb.Error as error:
+        raise _explain(error, source, storage, deliveries) from error
+    finally:
+        connection.close()
+
+
+def _rows(connection: duckdb.DuckDBPyConnection, source: Source, deliveries: Sequence[Delivery]) -> pa.Table:
+    days = pa.table({_PATH: [item.file.uri for item in deliveries], "dt": [item.day for item in deliveries]})
+    connection.register("deliveries", days)
+    connection.execute(
+        f"CREATE TEMP TABLE raw AS SELECT *, row_number() OVER () AS {_NUMBER} FROM {_scan(source, deliveries)}"
+    )
+    if files_of(source).format == "jsonl":
+        _require_json_columns(connection, source)
+        columns = _json_columns(source)
+    else:
+        columns = _table_columns(source, deliveries[0])
+    return connection.sql(
+        f"SELECT {columns}, parse_filename({_PATH}) AS {FILE},"
+        f" {_NUMBER} - min({_NUMBER}) OVER (PARTITION BY {_PATH}) + 1 AS {ROW}, deliveries.dt"
+        f" FROM raw JOIN deliveries USING ({_PATH})"
+    ).to_arrow_table()
+
+
+def _scan(source: Source, deliveries: Sequence[Delivery]) -> str:
+    paths = "[" + ", ".join(_quote(item.file.uri) for item in deliveries) + "]"
+    match files_of(source).format:
+        case "parquet":
+            return f"read_parquet({paths}, filename = '{_PATH}', union_by_name = true)"
+        case "jsonl":
+            return f"(SELECT json AS {_JSON}, {_PATH} FROM read_ndjson_objects({paths}, filename = '{_PATH}'))"
+        case "csv":
+            # Nothing is guessed: a sniffer would take a damaged file for one of another dialect.
+            columns = ", ".join(f"{_quote(column)}: 'VARCHAR'" for column in deliveries[0].columns)
+            return (
+                f"read_csv({paths}, auto_detect = false, header = true, delim = ',', quote = '\"', escape = '\"',"
+                f" columns = {{{columns}}}, filename = '{_PATH}')"
+            )
+
+
+def _table_columns(source: Source, delivery: Delivery) -> str:
+    declared = [f"CAST(raw.{_name(column)} AS VARCHAR) AS {_name(column)}" for column in source.columns]
+    packed = ", ".join(f"{_name(column)} := raw.{_name(column)}" for column in delivery.undeclared)
+    extra = f"CAST(to_json(struct_pack({packed})) AS VARCHAR)" if packed else "CAST(NULL AS VARCHAR)"
+    return ", ".join([*declared, f"{extra} AS {UNDECLARED}"])
+
+
+def _json_columns(source: Source) -> str:
+    # The text of a text, and the JSON text of anything nested. A patch with nulls takes the declared columns out.
+    declared = [f"{_JSON} ->> {_path(column)} AS {_name(column)}" for column in source.columns]
+    patch = _quote(json.dumps(dict.fromkeys(source.columns)))
+    extra = f"nullif(CAST(json_merge_patch({_JSON}, {patch}) AS VARCHAR), '{{}}')"
+    return ", ".join([*declared, f"{extra} AS {UNDECLARED}"])
+
+
+def _require_json_columns(connection: duckdb.DuckDBPyConnection, source: Source) -> None:
+    strange = connection.execute(f"SELECT {_PATH} FROM raw WHERE json_type({_JSON}) <> 'OBJECT' LIMIT 1").fetchone()
+    if strange:
+        raise corrupt(strange[0], source, ": a line is not an object")
+    for column in (name for name, declared in source.columns.items() if declared.required):
+        having = f"SELECT {_PATH} FROM raw GROUP BY {_PATH} HAVING NOT bool_or(json_exists({_JSON}, {_path(column)}))"
+        lacking = connection.execute(f"{having} ORDER BY {_PATH} LIMIT 1").fetchone()
+        if lacking:
+            raise missing_column(column, lacking[0], source)
+
+
+def _explain(
+    error: duckdb.Error, source: Source, storage: DailyFiles, deliveries: Sequence[Delivery]
+) -> ChurnflowError:
+    where = _culprit(str(error), storage, deliveries)
+    if isinstance(error, duckdb.IOException) and not storage.is_local:
+        return no_access(where, error)
+    return corrupt(where, source)
+
+
+def _culprit(message: str, storage: DailyFiles, deliveries: Sequence[Delivery]) -> str:
+    named = [item.file.uri for item in deliveries if item.file.uri in message]
+    if named or len(deliveries) == 1:
+        return named[0] if named else deliveries[0].file.uri
+    return f"one of {len(deliveries)} files of {storage.address}"
+
+
+def _path(column: str) -> str:
+    return _quote('$."' + column.replace('"', '\\"') + '"')
+
+
+def _quote(text: str) -> str:
+    return "'" + text.replace("'", "''") + "'"
+
+
+def _name(column: str) -> str:
+    return '"' + column.replace('"', '""') + '"'
