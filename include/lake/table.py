@@ -7,7 +7,7 @@ partition wholly or not at all.
 from __future__ import annotations
 
 import datetime as dt
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -15,7 +15,7 @@ import ibis
 import pyarrow as pa
 import pyarrow.compute as pc
 from deltalake import CommitProperties, DeltaTable, write_deltalake
-from deltalake.exceptions import CommitFailedError, TableNotFoundError
+from deltalake.exceptions import CommitFailedError, DeltaError, TableNotFoundError
 from tenacity import retry, retry_if_exception_type, stop_after_attempt, wait_random_exponential
 
 from include.days import DayRange
@@ -38,18 +38,24 @@ class Lake:
 
     Args:
         uri: A folder or an object-store address.
+        versions: Delta versions at which tables are read, by name; the others are read as they are now.
 
     Example:
         >>> Lake("var/lake/grocery").table("gold/features").uri
         'var/lake/grocery/gold/features'
     """
 
-    def __init__(self, uri: str) -> None:
+    def __init__(self, uri: str, versions: Mapping[str, int] | None = None) -> None:
         self.uri = uri.rstrip("/")
+        self._versions = dict(versions or {})
+
+    def at(self, versions: Mapping[str, int]) -> Lake:
+        """Return this lake with the tables of ``versions`` as they were then; they can only be read."""
+        return Lake(self.uri, versions)
 
     def table(self, name: str) -> Table:
         """Return the table ``name``, such as ``silver/transactions``, whether or not it exists yet."""
-        return Table(f"{self.uri}/{name}", name)
+        return Table(f"{self.uri}/{name}", name, self._versions.get(name))
 
     def table_names(self) -> list[str]:
         """Return the names of the tables that exist below a local folder, sorted."""
@@ -68,18 +74,20 @@ class Table:
     Args:
         uri: Its address.
         name: Its name within the lake, for messages.
+        at: The Delta version read; the current one by default.
     """
 
-    def __init__(self, uri: str, name: str) -> None:
+    def __init__(self, uri: str, name: str, at: int | None = None) -> None:
         self.uri = uri
         self.name = name
+        self._at = at
 
     def exists(self) -> bool:
         """Return whether anything was ever written."""
         return bool(DeltaTable.is_deltatable(self.uri))
 
     def version(self) -> int:
-        """Return the current Delta version.
+        """Return the Delta version read.
 
         Raises:
             LakeError: The table does not exist.
@@ -115,8 +123,14 @@ class Table:
             rows: Rows with a ``dt`` column of type date.
 
         Raises:
-            LakeError: A row lies outside of the days; the table is as it was before.
+            LakeError: A row lies outside of the days, or the table is read at an earlier version; it is as it was.
         """
+        if self._at is not None:
+            raise LakeError(
+                f"Table {self.name} is open at version {self._at}, which can only be read.",
+                where=self.uri,
+                remedy="Open the lake without naming versions.",
+            )
         predicate = _predicate(days)
         if isinstance(rows, pa.Table):
             self._refuse_rows_outside(days, rows)
@@ -153,10 +167,18 @@ class Table:
 
     def _open(self) -> DeltaTable:
         try:
-            return DeltaTable(self.uri)
+            return DeltaTable(self.uri, version=self._at)
         except TableNotFoundError as error:
             raise LakeError(
                 f"Table {self.name} does not exist yet.", where=self.uri, remedy="Run churn_ingest for some days first."
+            ) from error
+        except DeltaError as error:
+            if self._at is None:
+                raise
+            raise LakeError(
+                f"Table {self.name} has no version {self._at}.",
+                where=self.uri,
+                remedy="Rebuild it from the raw data, or name a version that Delta's log still has.",
             ) from error
 
     def _create(self, schema: pa.Schema) -> None:

@@ -22,6 +22,9 @@ from include.lake import Lake
 from include.logs import get_logger
 from include.projects import Project
 from include.settings import Settings
+from include.training.configuration import PROJECT_FILE, configuration_sha256, configuration_text
+from include.training.content import content_sha256
+from include.training.data_version import DataVersion
 from include.training.pod import training_root
 from include.training.split import split_by_time, time_folds
 
@@ -50,7 +53,8 @@ class DatasetPart(_Frozen):
         days: The snapshot days, sorted.
         rows: How many rows it has.
         positives: How many of them churned.
-        sha256: The file's checksum.
+        sha256: The file's checksum, which shows damage.
+        content_sha256: The rows' checksum, whatever file holds them.
     """
 
     file: str
@@ -58,6 +62,7 @@ class DatasetPart(_Frozen):
     rows: int
     positives: int
     sha256: str
+    content_sha256: str
 
     @property
     def positive_ratio(self) -> float:
@@ -79,6 +84,8 @@ class DatasetManifest(_Frozen):
         test: The later rows to be judged on.
         unlabelled_days: Matured snapshot days with features but no labels, left out.
         tables: The Delta version of every table read.
+        configuration_sha256: The checksum of the project's configuration, which lies beside as ``project.yaml``.
+        data_version: The version of the raw data behind the tables, once it is kept.
     """
 
     format: Literal[1] = 1
@@ -91,11 +98,18 @@ class DatasetManifest(_Frozen):
     test: DatasetPart
     unlabelled_days: tuple[dt.date, ...]
     tables: dict[str, int]
+    configuration_sha256: str
+    data_version: DataVersion | None = None
+
+    @property
+    def all_tables(self) -> dict[str, int]:
+        """The Delta versions of the tables read, and of those that the version of the raw data was taken from."""
+        return self.tables | (self.data_version.tables if self.data_version else {})
 
     @property
     def fingerprint(self) -> str:
-        """A checksum over both parts: equal for equal rows."""
-        return hashlib.sha256(f"{self.train.sha256}{self.test.sha256}".encode()).hexdigest()
+        """A checksum over the rows of both parts: equal for equal rows, whichever library wrote them."""
+        return hashlib.sha256(f"{self.train.content_sha256}{self.test.content_sha256}".encode()).hexdigest()
 
 
 @dataclass(frozen=True)
@@ -141,7 +155,7 @@ def build_dataset(project: Project, lake: Lake, through: dt.date, out_dir: Path)
         lake: Holds ``gold/features`` and ``gold/labels``.
         through: The day; a snapshot ``D`` counts when ``D + horizon <= through``.
         out_dir: The folder written: ``train.parquet``, ``test.parquet`` (``dt``, ``customer_id``, the features, the
-            label) and ``manifest.json``, which comes last.
+            label), ``project.yaml`` and ``manifest.json``, which comes last.
 
     Raises:
         TooFewSnapshotsError: There are not enough matured snapshots for the test, the gap and the folds.
@@ -168,8 +182,10 @@ def build_dataset(project: Project, lake: Lake, through: dt.date, out_dir: Path)
         test=_write_part(rows, split.test, label.name, out_dir / "test.parquet"),
         unlabelled_days=tuple(day for day in feature_days if day not in label_days),
         tables=tables,
+        configuration_sha256=configuration_sha256(project),
     )
-    (out_dir / MANIFEST_FILE).write_text(manifest.model_dump_json(indent=2) + "\n", encoding="utf-8")
+    (out_dir / PROJECT_FILE).write_text(configuration_text(project), encoding="utf-8")
+    _write_manifest(out_dir, manifest)
     reference = DatasetRef(out_dir, manifest)
     log.info("data set written", extra={"dataset": reference.as_dict(), "unlabelled": len(manifest.unlabelled_days)})
     return reference
@@ -190,6 +206,24 @@ def load_dataset(folder: Path) -> DatasetRef:
         if not path.is_file() or _checksum(path) != part.sha256:
             raise _damaged(folder, f"{part.file} is missing or differs from its checksum.")
     return DatasetRef(folder, manifest)
+
+
+def note_data_version(folder: Path, version: DataVersion) -> DatasetRef:
+    """Write into the manifest in ``folder`` which version of the raw data it was made from.
+
+    Raises:
+        DatasetError: The data set is damaged.
+    """
+    dataset = load_dataset(folder)
+    manifest = dataset.manifest.model_copy(update={"data_version": version})
+    _write_manifest(folder, manifest)
+    return DatasetRef(folder, manifest)
+
+
+def _write_manifest(folder: Path, manifest: DatasetManifest) -> None:
+    partial = folder / f"{MANIFEST_FILE}.partial"
+    partial.write_text(manifest.model_dump_json(indent=2) + "\n", encoding="utf-8")
+    partial.replace(folder / MANIFEST_FILE)
 
 
 def _matured(project: Project, days: list[dt.date], through: dt.date) -> list[dt.date]:
@@ -239,7 +273,14 @@ def _write_part(rows: pa.Table, days: tuple[dt.date, ...], label: str, path: Pat
     part = rows.filter(pc.is_in(rows["dt"], value_set=pa.array(days, type=rows["dt"].type)))
     pq.write_table(part, path)
     positives = int(pc.sum(part[label]).as_py() or 0)
-    return DatasetPart(file=path.name, days=days, rows=part.num_rows, positives=positives, sha256=_checksum(path))
+    return DatasetPart(
+        file=path.name,
+        days=days,
+        rows=part.num_rows,
+        positives=positives,
+        sha256=_checksum(path),
+        content_sha256=content_sha256(part),
+    )
 
 
 def _checksum(path: Path) -> str:

@@ -11,11 +11,14 @@ import xgboost as xgb
 from mlflow.models import infer_signature
 
 from include.training.candidate import Candidate
-from include.training.dataset import MANIFEST_FILE
+from include.training.configuration import PROJECT_FILE
+from include.training.data_version import POINTER_FILE
+from include.training.dataset import MANIFEST_FILE, DatasetManifest
 from include.training.model_card import render_model_card
 from include.training.registry import BUNDLE_ARTIFACT, Registry
 from include.training.requirements import Verdict
 
+DATASET_ARTIFACT = "dataset"
 _EXAMPLES = 3
 
 
@@ -35,13 +38,20 @@ def log_run(candidate: Candidate, verdicts: list[Verdict]) -> str:
         | {f"cv_average_precision_fold_{i + 1}": score for i, score in enumerate(tuned.fold_scores)}
         | {f"seconds_{name}": value for name, value in candidate.seconds.items()}
     )
-    mlflow.set_tags(
-        {"project": project.name, "through": str(manifest.through), "fingerprint": manifest.fingerprint}
-        | {f"table.{table}": version for table, version in manifest.tables.items()}
-    )
-    mlflow.log_artifact(str(candidate.dataset.folder / MANIFEST_FILE), "dataset")
+    mlflow.set_tags({"project": project.name, "through": str(manifest.through)} | _data_tags(manifest))
+    mlflow.set_tags({f"table.{table}": version for table, version in manifest.all_tables.items()})
+    for file in (MANIFEST_FILE, PROJECT_FILE):
+        mlflow.log_artifact(str(candidate.dataset.folder / file), DATASET_ARTIFACT)
+    if manifest.data_version:
+        mlflow.log_text(manifest.data_version.pointer, f"{DATASET_ARTIFACT}/{POINTER_FILE}")
     mlflow.log_dict({"verdicts": [verdict.as_dict() for verdict in verdicts]}, "requirements.json")
     return _log_model(candidate)
+
+
+def _data_tags(manifest: DatasetManifest) -> dict[str, str]:
+    version = manifest.data_version
+    named = {"dvc.revision": version.revision, "dvc.remote": version.remote} if version else {}
+    return {"fingerprint": manifest.fingerprint, "configuration": manifest.configuration_sha256} | named
 
 
 def _log_model(candidate: Candidate) -> str:
@@ -70,8 +80,7 @@ def register(candidate: Candidate, verdicts: list[Verdict], registry: Registry, 
         source: The address of the model logged.
         run_id: The active run.
     """
-    fingerprint = candidate.dataset.manifest.fingerprint
-    version = registry.register(source, run_id, tags={"fingerprint": fingerprint})
+    version = registry.register(source, run_id, tags=_data_tags(candidate.dataset.manifest))
     bundle = candidate.bundle(run_id, version)
     card = render_model_card(candidate, bundle, verdicts)
     with tempfile.TemporaryDirectory(prefix="churn-bundle-") as folder:

@@ -90,3 +90,17 @@ def test_days_written_at_once_by_four_processes_in_any_order_are_all_there(lake)
     with ProcessPoolExecutor(4, mp_context=get_context("spawn")) as pool:
         list(pool.map(write_one_day, [lake.uri] * 28, days))
     assert content(lake) == [{"dt": day, "value": day.day + more} for day in DAYS for more in (0, 100)]
+
+
+def test_an_earlier_version_can_be_read_and_not_written(lake):
+    day, table = DAYS.first, lake.table("silver/things")
+    first = table.replace(DayRange.single(day), rows(day, 1))
+    table.replace(DAYS, rows(DAYS.last, 2))
+    earlier = lake.at({"silver/things": first})
+    assert content(earlier) == [{"dt": day, "value": 1}]
+    assert (earlier.table("silver/things").days(), earlier.table("silver/things").version()) == ([day], first)
+    with pytest.raises(LakeError, match="can only be read"):
+        earlier.table("silver/things").replace(DAYS, rows(day, 3))
+    with pytest.raises(LakeError, match="no version 99"):
+        lake.at({"silver/things": 99}).table("silver/things").version()
+    assert content(lake) == [{"dt": DAYS.last, "value": 2}]

@@ -10,7 +10,10 @@ import pytest
 from include.days import DayRange
 from include.lake import Lake, LakeError
 from include.projects import Project
-from include.training.dataset import DatasetError, DatasetRef, build_dataset, load_dataset
+from include.training.configuration import ConfigurationError, read_configuration
+from include.training.content import content_sha256
+from include.training.data_version import DataVersion
+from include.training.dataset import DatasetError, DatasetRef, build_dataset, load_dataset, note_data_version
 from include.training.split import TooFewSnapshotsError
 from tests.training.gold import LAST_DAY, snapshot_days, without_family, write_gold
 
@@ -46,6 +49,37 @@ def test_building_twice_gives_the_same_rows(project: Project, gold: Lake, datase
     again = build_dataset(project, gold, LAST_DAY, tmp_path)
     assert again.manifest == dataset.manifest
     assert load_dataset(tmp_path) == again
+
+
+def test_the_rows_checksum_does_not_depend_on_the_file(dataset: DatasetRef, tmp_path: Path) -> None:
+    rows = pq.read_table(dataset.folder / "test.parquet")
+    pq.write_table(rows, tmp_path / "other.parquet", compression="zstd", row_group_size=50)
+    assert (tmp_path / "other.parquet").read_bytes() != (dataset.folder / "test.parquet").read_bytes()
+    assert content_sha256(pq.read_table(tmp_path / "other.parquet")) == dataset.manifest.test.content_sha256
+
+
+@pytest.mark.parametrize("column", ["days_since_purchase", "customer_id", "dt"])
+def test_the_rows_checksum_depends_on_every_value(dataset: DatasetRef, column: str) -> None:
+    rows = pq.read_table(dataset.folder / "test.parquet")
+    values = rows[column].to_pylist()
+    values[-1] = next(value for value in values if value != values[-1])
+    place = rows.schema.get_field_index(column)
+    changed = rows.set_column(place, column, pa.array(values, rows.schema.field(column).type))
+    assert content_sha256(changed) != dataset.manifest.test.content_sha256
+
+
+def test_the_configuration_lies_beside_the_rows(project: Project, dataset: DatasetRef, tmp_path: Path) -> None:
+    assert read_configuration(dataset.folder / "project.yaml") == project
+    (tmp_path / "project.yaml").write_text("name: grocery\nlabel: removed\n")
+    with pytest.raises(ConfigurationError, match="version of the code"):
+        read_configuration(tmp_path / "project.yaml")
+
+
+def test_the_manifest_carries_the_version_of_the_raw_data(dataset_copy: Path) -> None:
+    version = DataVersion(revision="0" * 32, remote="s3://data", files=2, bytes=9, tables={"bronze/transactions": 4})
+    noted = note_data_version(dataset_copy, version)
+    assert load_dataset(dataset_copy) == noted
+    assert noted.manifest.all_tables == {"gold/features": 1, "gold/labels": 1, "bronze/transactions": 4}
 
 
 def test_customers_without_a_label_are_left_out(project: Project, tmp_path: Path) -> None:
