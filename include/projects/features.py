@@ -147,6 +147,14 @@ class Validation(Config):
     max: float | None = None
     categories: list[str] | None = Field(default=None, min_length=1)
 
+    @model_validator(mode="after")
+    def _can_be_satisfied(self) -> Validation:
+        if self.min is not None and self.max is not None and self.min > self.max:
+            raise ValueError(f"min ({self.min:g}) is above max ({self.max:g})")
+        if self.categories and len(set(self.categories)) < len(self.categories):
+            raise ValueError("categories must differ from each other")
+        return self
+
 
 class FeatureSpec(Config):
     """One feature, after its windows were expanded.

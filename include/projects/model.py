@@ -55,7 +55,7 @@ Label = Annotated[NoEventLabel | BecomesLabel | ColumnLabel, Field(discriminator
 
 
 class Baselines(Config):
-    """Metrics that a model should reach on the time-split test."""
+    """Metrics that a model should reach on the test."""
 
     accuracy: float = Field(ge=0, le=1)
     precision: float = Field(ge=0, le=1)
@@ -115,6 +115,12 @@ class IntRange(Config):
     low: int
     high: int
 
+    @model_validator(mode="after")
+    def _is_a_range(self) -> IntRange:
+        if self.low > self.high:
+            raise ValueError(f"low ({self.low}) is above high ({self.high})")
+        return self
+
 
 class FloatRange(Config):
     """Numbers from ``low`` to ``high``, searched on a logarithmic scale where ``log``."""
@@ -122,6 +128,14 @@ class FloatRange(Config):
     low: float
     high: float
     log: bool = False
+
+    @model_validator(mode="after")
+    def _is_a_range(self) -> FloatRange:
+        if self.low > self.high:
+            raise ValueError(f"low ({self.low}) is above high ({self.high})")
+        if self.log and self.low <= 0:
+            raise ValueError("low must be above zero on a logarithmic scale")
+        return self
 
 
 class SearchSpace(Config):
@@ -148,8 +162,9 @@ class Training(Config):
         every_days: How often the daily ingest asks for a training, counted from the first snapshot.
         n_trials: Trials of the tuner.
         seed: Seeds sampler, booster and every draw.
-        cv_folds: Folds by time, each one snapshot period after the other.
-        test_snapshots: How many of the latest matured snapshots are the test.
+        cv_folds: Folds: by time, each one snapshot period after the other; without time, each with its own customers.
+        test_snapshots: With time: how many of the latest matured snapshots are the test.
+        test_share: Without time: the share of the customers that are the test.
         max_bin: Histogram bins.
     """
 
@@ -157,7 +172,8 @@ class Training(Config):
     n_trials: int = Field(ge=1)
     seed: int
     cv_folds: int = Field(ge=2)
-    test_snapshots: int = Field(ge=1)
+    test_snapshots: int = Field(default=0, ge=0)
+    test_share: float = Field(default=0.0, ge=0, lt=1)
     max_bin: int = Field(ge=8, le=1024)
     search_space: SearchSpace
     promotion: Promotion

@@ -12,8 +12,8 @@ from include.days import DayRange
 from include.projects.base import Config
 from include.projects.features import DerivedColumn, FeatureFamily, FeatureSpec
 from include.projects.model import ColumnLabel, Label, Monitoring, Requirements, Training
-from include.projects.references import check_references
-from include.projects.sources import Checks, Source
+from include.projects.references import reference_problems
+from include.projects.sources import Checks, ColumnType, Source
 
 Weekday = Literal["monday", "tuesday", "wednesday", "thursday", "friday", "saturday", "sunday"]
 _WEEKDAYS = ("monday", "tuesday", "wednesday", "thursday", "friday", "saturday", "sunday")
@@ -118,6 +118,20 @@ class Project(Config):
         derived = {column.name for column in self.derived_columns.get(source, [])}
         return self.sources[source].column_names() | derived
 
+    def column_types(self, source: str) -> dict[str, ColumnType]:
+        """Return the types of those columns; those of a source that does not exist are left out."""
+        if source not in self.sources:
+            return {}
+        looked_up = {
+            column: self.sources[look.source].columns[column].type
+            for look in self.sources[source].lookups
+            if look.source in self.sources
+            for column in look.columns
+            if column in self.sources[look.source].columns
+        }
+        own = {name: column.type for name, column in self.sources[source].columns.items()}
+        return own | looked_up | {column.name: column.type for column in self.derived_columns.get(source, [])}
+
     def is_snapshot_day(self, day: dt.date) -> bool:
         """Return whether ``day`` belongs to the training set's cadence; without one, every day does."""
         in_cadence = self.snapshots is None or day.weekday() == _WEEKDAYS.index(self.snapshots.weekday)
@@ -130,5 +144,7 @@ class Project(Config):
 
     @model_validator(mode="after")
     def _references_exist(self) -> Project:
-        check_references(self)
+        found = [f"{'.'.join(where)} {what}" for where, what in reference_problems(self)]
+        if found:
+            raise ValueError("; ".join(found))
         return self

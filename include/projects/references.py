@@ -1,104 +1,199 @@
-"""Checks across the files of a project: whatever one of them names, another one has."""
+"""Checks across the files of a project: whatever one of them names, another one has, and of a kind that fits."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable, Iterator
 from typing import TYPE_CHECKING
 
 from include.projects.expressions import columns_in
 from include.projects.features import Aggregate, Attribute, DaysSince, FeatureSpec, Ratio, Share, Trend
-from include.projects.model import NoEventLabel
+from include.projects.model import ColumnLabel, NoEventLabel
 
 if TYPE_CHECKING:
     from include.projects.project import Project
 
 EVENTS, REFERENCES = ("events",), ("snapshot", "changes")
+_NUMBERS = ("integer", "number", "decimal", "boolean")
+_DATES = ("date", "timestamp")
+
+Finding = tuple[tuple[str, ...], str]
+"""Where, as a path of keys below ``Project``, and what is wrong there."""
 
 
-def check_references(project: Project) -> None:
-    """Refuse a project that names a source, column or feature which it does not have.
+def reference_problems(
+    project: Project, wrong_sources: Collection[str] = (), features_are_wrong: bool = False
+) -> Iterator[Finding]:
+    """Find what a project names and does not have: sources, columns and features.
 
-    Raises:
-        ValueError: The message starts with the key concerned.
+    Args:
+        project: The project; parts that are wrong by themselves may be missing from it.
+        wrong_sources: Sources that are missing from it for that reason: what names them is not judged.
+        features_are_wrong: Whether features are missing from it for that reason.
     """
-    _check_population(project)
-    _check_label(project)
-    for name, checks in project.checks.items():
-        _require_source(project, name, f"checks.{name}")
-        for key in checks.foreign_keys:
-            where = f"checks.{name}.foreign_keys"
-            _require_source(project, key.source, where, kinds=REFERENCES)
-            _require_columns([key.column], project.sources[name].columns, name, where)
-            _require_columns([key.references], project.sources[key.source].columns, key.source, where)
-    for name, source in project.sources.items():
-        where = f"sources.{name}.lookups"
-        for look in source.lookups:
-            _require_source(project, look.source, where, kinds=("snapshot",))
-            _require_columns([look.by, *look.columns], project.sources[look.source].columns, look.source, where)
-    _check_derived_columns(project)
-    _check_features(project)
+    return _References(project, wrong_sources, features_are_wrong).problems()
 
 
-def _check_population(project: Project) -> None:
-    population = project.population
-    _require_source(project, population.source, "population.source", customer=True)
-    source = project.sources[population.source]
-    if (source.kind == "events") != (population.active_within_days is not None):
-        raise ValueError("population.active_within_days: is needed with a source of events, and only with one")
-    if population.column is not None:
-        _require_columns([population.column], source.columns, population.source, "population.column")
+class _References:
+    def __init__(self, project: Project, wrong_sources: Collection[str], features_are_wrong: bool) -> None:
+        self.project = project
+        self.wrong_sources = wrong_sources
+        self.features_are_wrong = features_are_wrong
 
+    def problems(self) -> Iterator[Finding]:
+        project = self.project
+        if project.population:
+            yield from self._population()
+        if project.label:
+            yield from self._label()
+        for name in project.checks:
+            yield from self._checks(name)
+        for name in project.sources:
+            yield from self._lookups(name)
+        for name in project.derived_columns:
+            yield from self._derived_columns(name)
+        yield from self._features()
 
-def _check_label(project: Project) -> None:
-    label = project.label
-    kinds = EVENTS if isinstance(label, NoEventLabel) else ("changes",) if label.kind == "becomes" else ("snapshot",)
-    _require_source(project, label.source, "label.source", kinds=kinds, customer=True)
-    if not isinstance(label, NoEventLabel):
-        _require_columns([label.column], project.sources[label.source].columns, label.source, "label.column")
-    if project.has_time and project.snapshots is None:
-        raise ValueError("snapshots: is needed, except with a label of kind column")
+    def _population(self) -> Iterator[Finding]:
+        population = self.project.population
+        yield from self._source(population.source, ("population", "source"), customer=True)
+        source = self.project.sources.get(population.source)
+        if source is None:
+            return
+        if (source.kind == "events") != (population.active_within_days is not None):
+            yield ("population", "active_within_days"), "is needed with a source of events, and only with one"
+        if population.column is not None:
+            yield from self._columns([population.column], population.source, ("population", "column"))
 
+    def _label(self) -> Iterator[Finding]:
+        project, label = self.project, self.project.label
+        kinds = (
+            EVENTS if isinstance(label, NoEventLabel) else ("changes",) if label.kind == "becomes" else ("snapshot",)
+        )
+        yield from self._source(label.source, ("label", "source"), kinds=kinds, customer=True)
+        if not isinstance(label, NoEventLabel):
+            yield from self._columns([label.column], label.source, ("label", "column"))
+        yield from self._time()
+        if project.requirements and project.requirements.target != label.name:
+            yield ("requirements", "target"), f"is not the label's name, {label.name!r}"
 
-def _check_derived_columns(project: Project) -> None:
-    for name, columns in project.derived_columns.items():
-        where = f"derived_columns.{name}"
-        _require_source(project, name, where)
-        known = project.sources[name].column_names()
-        for column in columns:
+    def _time(self) -> Iterator[Finding]:
+        project, training = self.project, self.project.training
+        if project.has_time != (project.snapshots is not None):
+            yield ("snapshots",), "is needed, except with a label of kind column, where it means nothing"
+        if training and project.has_time != bool(training.test_snapshots):
+            yield (
+                ("training", "test_snapshots"),
+                "is needed, except with a label of kind column, where it means nothing",
+            )
+        if training and project.has_time == bool(training.test_share):
+            yield ("training", "test_share"), "is needed with a label of kind column, and only with one"
+
+    def _checks(self, name: str) -> Iterator[Finding]:
+        where = ("checks", name)
+        yield from self._source(name, where)
+        for key in self.project.checks[name].foreign_keys:
+            inner = (*where, "foreign_keys")
+            yield from self._source(key.source, inner, kinds=REFERENCES)
+            yield from self._columns([key.column], name, inner)
+            yield from self._columns([key.references], key.source, inner)
+
+    def _lookups(self, name: str) -> Iterator[Finding]:
+        where = ("sources", name, "lookups")
+        for look in self.project.sources[name].lookups:
+            yield from self._source(look.source, where, kinds=("snapshot",))
+            if look.source in self.project.sources:
+                own = self.project.sources[look.source].columns
+                yield from self._missing([look.by, *look.columns], own, look.source, where)
+
+    def _derived_columns(self, name: str) -> Iterator[Finding]:
+        where = ("derived_columns", name)
+        yield from self._source(name, where)
+        if name not in self.project.sources:
+            return
+        known = self.project.sources[name].column_names()
+        for column in self.project.derived_columns[name]:
             if column.name in known:
-                raise ValueError(f"{where}.{column.name}: the source has such a column already")
-            _require_columns(columns_in(column.sql), known, name, f"{where}.{column.name}")
+                yield (*where, column.name), "is a column that the source has already"
+            yield from self._missing(columns_in(column.sql), known, name, (*where, column.name))
             known = known | {column.name}
 
+    def _features(self) -> Iterator[Finding]:
+        seen: dict[str, FeatureSpec] = {}
+        for spec in self.project.features:
+            where = ("feature_families", spec.name)
+            if spec.name in seen:
+                yield where, "is a name that is used twice"
+            calculation = spec.calculation
+            if isinstance(calculation, Ratio | Trend):
+                yield from self._parts(where, calculation, seen)
+            else:
+                kinds = REFERENCES if isinstance(calculation, Attribute | DaysSince) else EVENTS
+                inner = (*where, "calculation", "source")
+                yield from self._source(calculation.source, inner, kinds=kinds, customer=True)
+                yield from self._columns(_used_columns(calculation), calculation.source, where)
+                yield from self._types(where, spec, calculation)
+            if isinstance(calculation, Aggregate) and spec.dtype == "category":
+                yield where, "is an aggregation, which is a number and takes no categories"
+            seen[spec.name] = spec
 
-def _check_features(project: Project) -> None:
-    seen: dict[str, FeatureSpec] = {}
-    for spec in project.features:
-        where = f"features.{spec.name}"
-        if spec.name in seen:
-            raise ValueError(f"{where}: the name is used twice")
-        calculation = spec.calculation
-        if isinstance(calculation, Ratio | Trend):
-            _check_parts(where, calculation, seen)
-        else:
-            kinds = REFERENCES if isinstance(calculation, Attribute | DaysSince) else EVENTS
-            _require_source(project, calculation.source, f"{where}.calculation.source", kinds=kinds, customer=True)
-            known = project.columns_of(calculation.source)
-            _require_columns(_used_columns(calculation), known, calculation.source, where)
-        if isinstance(calculation, Aggregate) and spec.dtype == "category":
-            raise ValueError(f"{where}: an aggregation is a number and takes no categories")
-        seen[spec.name] = spec
+    def _parts(
+        self, where: tuple[str, ...], calculation: Ratio | Trend, seen: dict[str, FeatureSpec]
+    ) -> Iterator[Finding]:
+        ratio = isinstance(calculation, Ratio)
+        parts = (calculation.numerator, calculation.denominator) if ratio else (calculation.near, calculation.far)  # type: ignore[union-attr]
+        for part in parts:
+            if part not in seen:
+                if not self.features_are_wrong:
+                    yield where, f"needs feature {part!r}, and none of that name is defined before it"
+            elif not ratio and seen[part].window is None:
+                yield where, f"needs a rate per day of feature {part!r}, which has no window"
 
+    def _types(
+        self, where: tuple[str, ...], spec: FeatureSpec, calculation: Aggregate | Share | Attribute | DaysSince
+    ) -> Iterator[Finding]:
+        types = self.project.column_types(calculation.source)
+        measured = calculation.of if isinstance(calculation, Share) else calculation.column
+        kind = types.get(measured or "")
+        if kind is None:
+            return
+        said = f"uses column {measured!r}, which is of type {kind}"
+        if isinstance(calculation, Attribute):
+            if kind in _DATES:
+                yield where, f"{said}: use the function days_since"
+            elif kind == "string" and not spec.categories:
+                yield where, f"{said}: list its texts under validation.categories"
+            label = self.project.label
+            if isinstance(label, ColumnLabel) and (label.source, label.column) == (calculation.source, measured):
+                yield where, "is the label's own column, which would tell the model the answer"
+        elif isinstance(calculation, DaysSince):
+            if kind not in _DATES:
+                yield where, f"{said}, not a date"
+        elif calculation.function != "count_distinct" and kind not in _NUMBERS:
+            yield where, f"{said}, not a number"
 
-def _check_parts(where: str, calculation: Ratio | Trend, seen: dict[str, FeatureSpec]) -> None:
-    ratio = isinstance(calculation, Ratio)
-    for part in (
-        (calculation.numerator, calculation.denominator) if ratio else (calculation.near, calculation.far)  # type: ignore[union-attr]
-    ):
-        if part not in seen:
-            raise ValueError(f"{where}: no feature {part!r} is defined before it")
-        if not ratio and seen[part].window is None:
-            raise ValueError(f"{where}: feature {part!r} has no window, so it has no rate per day")
+    def _columns(self, wanted: Iterable[str], source: str, where: tuple[str, ...]) -> Iterator[Finding]:
+        if source in self.project.sources:
+            yield from self._missing(wanted, self.project.columns_of(source), source, where)
+
+    def _missing(
+        self, wanted: Iterable[str], present: Iterable[str], source: str, where: tuple[str, ...]
+    ) -> Iterator[Finding]:
+        for column in sorted(set(wanted) - set(present)):
+            yield where, f"names column {column!r}, which source {source!r} does not have"
+
+    def _source(
+        self, name: str, where: tuple[str, ...], *, kinds: tuple[str, ...] = (), customer: bool = False
+    ) -> Iterator[Finding]:
+        sources = self.project.sources
+        if name in self.wrong_sources:
+            return
+        if name not in sources:
+            yield where, f"names the unknown source {name!r}; sources.yaml has {sorted(sources)}"
+            return
+        if kinds and sources[name].kind not in kinds:
+            yield where, f"names source {name!r}, which must be of kind {' or '.join(kinds)}"
+        if customer and sources[name].customer is None:
+            yield where, f"names source {name!r}, which names no customer column"
 
 
 def _used_columns(calculation: Aggregate | Share | Attribute | DaysSince) -> set[str]:
@@ -108,20 +203,3 @@ def _used_columns(calculation: Aggregate | Share | Attribute | DaysSince) -> set
         condition = columns_in(calculation.where) if calculation.where else set()
         return {*filter(None, [calculation.column]), *condition}
     return {calculation.column}
-
-
-def _require_columns(wanted: Iterable[str], present: Iterable[str], source: str, where: str) -> None:
-    missing = sorted(set(wanted) - set(present))
-    if missing:
-        raise ValueError(f"{where}: source {source!r} has no column {missing[0]!r}")
-
-
-def _require_source(
-    project: Project, name: str, where: str, *, kinds: tuple[str, ...] = (), customer: bool = False
-) -> None:
-    if name not in project.sources:
-        raise ValueError(f"{where}: unknown source {name!r}; sources.yaml has {sorted(project.sources)}")
-    if kinds and project.sources[name].kind not in kinds:
-        raise ValueError(f"{where}: source {name!r} must be of kind {' or '.join(kinds)}")
-    if customer and project.sources[name].customer is None:
-        raise ValueError(f"{where}: source {name!r} names no customer column")

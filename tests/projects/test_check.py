@@ -1,0 +1,141 @@
+"""``python -m include.projects``: everything that is wrong at once, and what is odd about a valid project."""
+
+from __future__ import annotations
+
+import re
+import shutil
+from pathlib import Path
+
+import pytest
+from typer.testing import CliRunner
+
+from include.projects import __main__ as command
+from include.projects.loader import PROJECTS_DIR, examine_project, load_project
+
+
+@pytest.fixture
+def shop(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A copy of the grocery project that the command finds."""
+    folder = tmp_path / "shop"
+    shutil.copytree(PROJECTS_DIR / "grocery", folder)
+    monkeypatch.setattr(command, "project_names", lambda: ["shop"])
+    monkeypatch.setattr(command, "examine_project", lambda name: examine_project(name, tmp_path))
+    return folder
+
+
+def replace(file: Path, old: str, new: str) -> None:
+    text = file.read_text()
+    assert old in text, old
+    file.write_text(text.replace(old, new, 1))
+
+
+def line_of(file: Path, text: str) -> int:
+    before, found, _ = file.read_text().partition(text)
+    assert found
+    return before.count("\n") + 1
+
+
+def check(*options: str) -> tuple[int, str]:
+    done = CliRunner().invoke(command.app, ["check", "shop", *options])
+    return done.exit_code, done.output
+
+
+def test_all_problems_are_told_at_once_each_with_its_line(shop: Path) -> None:
+    replace(shop / "project.yaml", "owner: growth-data\n", "ownr: growth-data\n")
+    replace(shop / "sources.yaml", "    description: One coupon redeemed by a household.\n", "")
+    replace(shop / "features.yaml", "column: basket_id", "column: basket")
+    replace(shop / "features.yaml", "validation: {min: 0, max: 20000}", "validation: {min: 10, max: 1}")
+    replace(shop / "features.yaml", "denominator: gap_days_84d", "denominator: gap_days_85d")
+    replace(shop / "label.yaml", "horizon_days: 28", "horizon_days: soon")
+    replace(shop / "training.yaml", "n_trials: 10", "n_trials: 10\nn_trials: 20")
+    (shop / "monitoring.yaml").write_text("window_days: [7\n")
+    (shop / "checks.yaml").unlink()
+
+    status, output = check()
+    assert status == 1
+    assert "9 problems" in output
+    inverted = line_of(shop / "features.yaml", "max: 1}")
+    undescribed = line_of(shop / "sources.yaml", "  coupon_redemptions:")
+    repeated = line_of(shop / "training.yaml", "n_trials: 20")
+    for place, told in {
+        "project.yaml": "'ownr' is not a known key",
+        "project.yaml, line 1": "'owner' is wrong: Field required",
+        f"sources.yaml, line {undescribed}": "'sources.coupon_redemptions.description' is wrong",
+        f"features.yaml, line {inverted}": "min (10) is above max (1)",
+        "label.yaml, line 5": "'horizon_days' is wrong",
+        f"training.yaml, line {repeated}": "'n_trials' is given twice",
+        "monitoring.yaml, line 2": "is not valid YAML",
+        "checks.yaml": "is missing",
+    }.items():
+        assert re.search(rf"{re.escape(place)}.*\n  .*{re.escape(told)}", output), (place, told, output)
+    assert "'features.baskets_7d' names column 'basket', which source 'transactions' does not have" in output
+    # what a wrong feature would have offered is not held against those that need it
+    assert "gap_days_85d" not in output
+
+
+def test_what_names_a_source_that_is_wrong_itself_is_not_blamed(shop: Path) -> None:
+    replace(shop / "sources.yaml", "    description: One product line of one shopping basket.\n", "")
+    _, output = check()
+    assert "1 problem\n" in output
+
+
+def test_a_column_of_the_wrong_type_is_a_problem(shop: Path) -> None:
+    replace(shop / "features.yaml", "column: sales_value}", "column: store_id}")
+    replace(shop / "features.yaml", '      categories: ["Married", "Unmarried"]\n', "      min: 0\n")
+    _, output = check()
+    assert "'features.spend_7d' uses column 'store_id', which is of type string, not a number" in output
+    assert "'features.marital_status' uses column 'marital_status', which is of type string: list its texts" in output
+
+
+def test_a_valid_project_is_summarised(shop: Path) -> None:
+    status, output = check()
+    assert status == 0
+    for told in (
+        "products (snapshot, csv, 4 columns)",
+        "77: 70 numbers, 7 categories",
+        "within 28 days",
+        "recall 0.65",
+    ):
+        assert told in output
+
+
+def test_odd_things_are_told_and_are_no_error(shop: Path) -> None:
+    replace(shop / "requirements.yaml", "min_features: 60", "min_features: 100")
+    left_out = (shop / "checks.yaml").read_text().partition("  coupon_redemptions:\n")[2].partition("  campaign_")[0]
+    replace(shop / "checks.yaml", f"  coupon_redemptions:\n{left_out}", "")
+    replace(shop / "monitoring.yaml", "min_drifted_features: 5", "min_drifted_features: 90")
+    status, output = check()
+    assert status == 0, output
+    assert "ask for 100 to 120 features, features.yaml has 77: no training will start" in output
+    assert "source 'coupon_redemptions' has no checks of its own" in output
+    assert "days_since_coupon, " in output
+    assert "no drift will ever be reported" in output
+
+
+@pytest.mark.slow
+def test_an_expectation_that_great_expectations_lacks_is_found_when_asked_for(shop: Path) -> None:
+    replace(shop / "checks.yaml", "expect_column_values_to_be_in_set", "expect_column_values_to_be_nice")
+    assert check()[0] == 0
+    status, output = check("--deep")
+    assert status == 1
+    assert "expect_column_values_to_be_nice of campaign_mailings" in output
+    assert output.count("cannot build") == 1
+
+
+def test_projects_are_listed_with_their_titles(shop: Path) -> None:
+    listed = CliRunner().invoke(command.app, ["list"]).output
+    assert "shop" in listed
+    assert "Grocery households" in listed
+    (shop / "label.yaml").unlink()
+    assert "1 problems; see: check shop" in CliRunner().invoke(command.app, ["list"]).output
+
+
+def test_an_unknown_project_is_an_error_that_names_the_others() -> None:
+    done = CliRunner().invoke(command.app, ["check", "nowhere"])
+    assert "There is no project 'nowhere'" in str(done.exception)
+
+
+def test_the_first_error_of_loading_leads_to_the_command(shop: Path) -> None:
+    replace(shop / "label.yaml", "horizon_days: 28", "horizon_days: 0")
+    with pytest.raises(Exception, match=r"label\.yaml, line 5\. .*include\.projects check shop"):
+        load_project("shop", shop.parent)
