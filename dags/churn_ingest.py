@@ -3,17 +3,15 @@
 from __future__ import annotations
 
 import datetime as dt
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from airflow.sdk import CronPartitionTimetable, dag, get_current_context, task
 
 from dags.wiring.assets import GOLD, TRAINING_REQUEST, announce
+from dags.wiring.connections import project_origins
 from dags.wiring.day import day_param, resolve_days
 from dags.wiring.defaults import START, common, schedule_note
 from include.settings import get_settings
-
-if TYPE_CHECKING:
-    from include.sources.origins import Origins
 
 DOC = f"""
 ### Raw files to gold
@@ -50,10 +48,10 @@ def churn_ingest() -> None:
     def audit_sources() -> dict[str, Any]:
         """Open every file of the days and compare its columns, before anything is written."""
         from include.projects import load_project
-        from include.sources.bronze import audit_sources
+        from include.sources.audit import audit_sources
 
         settings = get_settings()
-        return audit_sources(load_project(settings.project), _origins(), resolve_days(get_current_context()))
+        return audit_sources(load_project(settings.project), project_origins(), resolve_days(get_current_context()))
 
     @task
     def load_bronze() -> list[dict[str, Any]]:
@@ -64,7 +62,7 @@ def churn_ingest() -> None:
 
         settings = get_settings()
         days = resolve_days(get_current_context())
-        results = load_bronze(load_project(settings.project), open_lake(settings), _origins(), days)
+        results = load_bronze(load_project(settings.project), open_lake(settings), project_origins(), days)
         return [result.as_dict() for result in results]
 
     @task(outlets=[GOLD])
@@ -107,12 +105,6 @@ def churn_ingest() -> None:
         return str(days.last)
 
     audit_sources() >> load_bronze() >> build_silver_and_gold() >> build_labels() >> request_training()
-
-
-def _origins() -> Origins:
-    from include.sources.origins import Origins
-
-    return Origins.from_settings(get_settings())
 
 
 churn_ingest()

@@ -23,7 +23,8 @@ from include.projects import Project, load_project
 from include.quality.silver import build_silver
 from include.results import StepResult
 from include.settings import Settings, get_settings
-from include.sources.bronze import audit_sources, load_bronze
+from include.sources.audit import audit_sources
+from include.sources.bronze import load_bronze
 from include.sources.origins import Origins
 
 

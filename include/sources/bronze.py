@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import datetime as dt
 import time
-from collections.abc import Sequence
 from dataclasses import dataclass
 
 import pyarrow as pa
@@ -16,112 +15,78 @@ from include.logs import get_logger
 from include.projects import Project, Source
 from include.results import StepResult
 from include.sources.columns import FILE, ROW, UNDECLARED
+from include.sources.deliveries import DELIVERIES, LoadedDelivery, delivered_days, record
 from include.sources.errors import NoRowsError
 from include.sources.files import Deliveries, find_deliveries
 from include.sources.origins import Origins
 from include.sources.read_files import read_files
+from include.sources.read_table import SourceTable, find_table, read_table
 
-__all__ = ["DELIVERIES", "FILE", "ROW", "UNDECLARED", "audit_sources", "delivered_days", "load_bronze"]
+__all__ = ["DELIVERIES", "FILE", "ROW", "UNDECLARED", "delivered_days", "load_bronze"]
 
 log = get_logger(__name__)
 
-DELIVERIES = "bronze/_deliveries"
-"""The table of loaded deliveries, with their bytes and rows: a day without rows was loaded too."""
-
-_DELIVERIES_SCHEMA = pa.schema(
-    [
-        ("dt", pa.date32()),
-        ("source", pa.string()),
-        ("file", pa.string()),
-        ("bytes", pa.int64()),
-        ("rows", pa.int64()),
-    ]
-)
-
 
 @dataclass(frozen=True)
-class _Loaded:
-    """One delivery in bronze: a row of the table of deliveries."""
+class _Expected:
+    """What bronze will call a delivery, its bytes, and where it is for messages."""
 
-    dt: dt.date
-    source: str
-    file: str
+    name: str
     bytes: int | None
-    rows: int
-
-
-def audit_sources(project: Project, origins: Origins, days: DayRange) -> dict[str, dict[str, object]]:
-    """Open every file of ``days`` without loading it, and return per source: files, bytes and undeclared columns.
-
-    Raises:
-        ChurnflowError: A file is missing, empty, corrupt or lacks a declared column; nothing was written.
-    """
-    report: dict[str, dict[str, object]] = {}
-    for name, source in project.sources.items():
-        found = find_deliveries(name, source, origins, days).items
-        undeclared = sorted({column for delivery in found for column in delivery.undeclared})
-        if undeclared:
-            log.warning("undeclared columns", extra={"source": name, "columns": undeclared})
-        report[name] = {
-            "files": len(found),
-            "bytes": sum(delivery.file.size for delivery in found),
-            "undeclared_columns": undeclared,
-        }
-    return report
+    where: str
 
 
 def load_bronze(project: Project, lake: Lake, origins: Origins, days: DayRange) -> list[StepResult]:
     """Replace the bronze partitions of ``days`` by what was delivered for them, source by source.
 
+    Every file is opened and every table looked up before anything is written.
+
     Raises:
         ChurnflowError: A delivery cannot be read, or has no rows where there must be some; the sources before it are
             loaded, its own table is as it was.
     """
-    found = {name: find_deliveries(name, source, origins, days) for name, source in project.sources.items()}
+    found = {name: find_source(name, source, origins, days) for name, source in project.sources.items()}
     results, loaded = [], []
     for name, source in project.sources.items():
-        result, deliveries = _load_files(name, source, lake, found[name], days)
+        start = time.perf_counter()
+        rows = _read(source, found[name], days)
+        deliveries = _count(name, rows, _expected(found[name], days))
+        _require_rows(source, deliveries, _expected(found[name], days))
+        version = lake.table(f"bronze/{name}").replace(days, rows)
+        seconds = round(time.perf_counter() - start, 3)
+        result = StepResult(f"bronze/{name}", rows.num_rows, 0, rows.num_rows, version, seconds)
         log.info("bronze loaded", extra=result.as_dict())
         results.append(result)
         loaded += deliveries
-    rows = pa.Table.from_pylist([vars(item) for item in loaded], schema=_DELIVERIES_SCHEMA)
-    lake.table(DELIVERIES).replace(days, rows)
+    record(lake, days, loaded)
     return results
 
 
-def delivered_days(lake: Lake, source: str, days: DayRange) -> set[dt.date]:
-    """Return the days of ``days`` whose delivery of ``source`` was loaded, also when it held no row."""
-    table = lake.table(DELIVERIES)
-    if not table.exists():
-        return set()
-    rows = table.read(days, ["dt", "source"]).to_pylist()
-    return {row["dt"] for row in rows if row["source"] == source}
+def find_source(name: str, source: Source, origins: Origins, days: DayRange) -> Deliveries | SourceTable:
+    """Return where the rows of ``days`` are, after its files were opened or its table looked up."""
+    return find_table(source, origins) if source.database else find_deliveries(name, source, origins, days)
 
 
-def _load_files(
-    name: str, source: Source, lake: Lake, deliveries: Deliveries, days: DayRange
-) -> tuple[StepResult, list[_Loaded]]:
-    start = time.perf_counter()
-    table = lake.table(f"bronze/{name}")
-    rows = read_files(source, deliveries)
+def _read(source: Source, found: Deliveries | SourceTable, days: DayRange) -> pa.Table:
+    return read_table(found, days) if isinstance(found, SourceTable) else read_files(source, found)
+
+
+def _expected(found: Deliveries | SourceTable, days: DayRange) -> dict[dt.date, _Expected]:
+    if isinstance(found, SourceTable):
+        return {day: _Expected(found.delivery(day), None, found.where(day)) for day in days}
+    return {item.day: _Expected(item.file.name, item.file.size, item.file.uri) for item in found.items}
+
+
+def _count(name: str, rows: pa.Table, expected: dict[dt.date, _Expected]) -> list[LoadedDelivery]:
     counts = {item["values"]: item["counts"] for item in pc.value_counts(rows["dt"]).to_pylist()}
-    loaded = [
-        _Loaded(item.day, name, item.file.name, item.file.size, counts.get(item.day, 0)) for item in deliveries.items
-    ]
-    _require_rows(source, loaded, {item.day: item.file.uri for item in deliveries.items})
-    version = table.replace(days, rows)
-    return _result(name, rows.num_rows, version, start), loaded
+    return [LoadedDelivery(day, name, item.name, item.bytes, counts.get(day, 0)) for day, item in expected.items()]
 
 
-def _require_rows(source: Source, loaded: Sequence[_Loaded], where: dict[dt.date, str]) -> None:
-    empty = [item for item in loaded if not item.rows]
+def _require_rows(source: Source, loaded: list[LoadedDelivery], expected: dict[dt.date, _Expected]) -> None:
+    empty = [item.dt for item in loaded if not item.rows]
     if empty and not source.allow_no_rows:
         raise NoRowsError(
             "The delivery has no rows.",
-            where=where[empty[0].dt],
+            where=expected[empty[0]].where,
             remedy=f"Ask {source.owner} for it again, or set allow_no_rows in sources.yaml when such days are normal.",
         )
-
-
-def _result(name: str, rows: int, version: int, start: float) -> StepResult:
-    return StepResult(f"bronze/{name}", rows, 0, rows, version, round(time.perf_counter() - start, 3))

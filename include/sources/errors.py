@@ -31,3 +31,11 @@ class CorruptFileError(ChurnflowError):
 
 class ColumnError(ChurnflowError):
     """A delivery lacks a declared column."""
+
+
+class DatabaseError(ChurnflowError):
+    """A database answers, but not with what was asked for: a table, a column or a permission is missing."""
+
+
+class ConnectionLostError(ChurnflowError):
+    """A database cannot be reached, or stopped answering; trying again may help."""

@@ -7,7 +7,8 @@ import pytest
 
 from include.days import DayRange
 from include.lake import Lake
-from include.sources.bronze import audit_sources, delivered_days, load_bronze
+from include.sources.audit import audit_sources
+from include.sources.bronze import delivered_days, load_bronze
 from include.sources.errors import ColumnError, CorruptFileError, EmptyFileError, MissingFileError
 from include.sources.origins import Origins
 from tests.world import FIRST, grocery, transactions, write_csv, write_transactions, write_world

@@ -1,0 +1,131 @@
+"""A connection to a source's SQL database: read only, one consistent view, and no secret in any message."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any, TypeVar
+
+import sqlalchemy as sa
+from sqlalchemy.pool import NullPool
+from tenacity import RetryCallState, Retrying, retry_if_exception_type, stop_after_attempt, wait_random_exponential
+
+from include.errors import ChurnflowError
+from include.logs import get_logger
+from include.sources.errors import ConnectionLostError, DatabaseError, OriginError
+from include.sources.origins import Origins
+
+log = get_logger(__name__)
+
+Result = TypeVar("Result")
+
+ATTEMPTS = 4
+"""How often something is tried on a database that does not answer or went away."""
+
+_CONNECT_SECONDS = 10
+
+
+class SourceDatabase:
+    """One database, by the name of its connection.
+
+    Args:
+        connection: The connection's name.
+        origins: What knows its address.
+
+    Raises:
+        OriginError: There is no address, or it is no SQLAlchemy URL of an installed driver.
+    """
+
+    def __init__(self, connection: str, origins: Origins) -> None:
+        self._url = _parse(connection, origins)
+        self.is_postgresql = self._url.get_backend_name() == "postgresql"
+        place = f"{self._url.host or 'socket'}/{self._url.database or ''}"
+        self.label = f"{connection} ({self._url.get_backend_name()} {place})"
+        try:
+            self._engine = sa.create_engine(
+                self._url,
+                poolclass=NullPool,
+                hide_parameters=True,
+                connect_args={"connect_timeout": _CONNECT_SECONDS} if self.is_postgresql else {},
+            )
+        except (sa.exc.ArgumentError, ImportError):
+            raise OriginError(
+                f"There is no driver for databases of kind {self._url.drivername!r}.",
+                where=f"the address of connection {connection!r}",
+                remedy="Use postgresql+psycopg2://, or install the driver's package.",
+            ) from None
+
+    @property
+    def authentication(self) -> str:
+        """How this process proves who it is, in words and without the proof."""
+        if self._url.password or "password" in self._url.query:
+            return "user and password"
+        return "socket, as the operating system's user" if not self._url.host else "user without a password"
+
+    @contextmanager
+    def connect(self) -> Iterator[sa.Connection]:
+        """Open a read-only transaction that sees one state of the database, with UTC as its time zone.
+
+        Raises:
+            ConnectionLostError: The database cannot be reached, or went away.
+            DatabaseError: It refuses a statement.
+        """
+        try:
+            with self._engine.connect() as connection:
+                if self.is_postgresql:
+                    connection = connection.execution_options(
+                        isolation_level="REPEATABLE READ", postgresql_readonly=True
+                    )
+                    connection.execute(sa.text("SET LOCAL TIME ZONE 'UTC'"))
+                    connection.execute(sa.text("SET LOCAL datestyle = 'ISO, YMD'"))
+                yield connection
+        except sa.exc.DBAPIError as error:
+            # The driver's own error stays out of the traceback: it may quote the address.
+            raise self._explain(error) from None
+
+    def retried(self, action: Callable[[], Result]) -> Result:
+        """Call ``action`` again when the connection was lost; anything else that goes wrong is not tried again."""
+        tries = Retrying(
+            retry=retry_if_exception_type(ConnectionLostError),
+            stop=stop_after_attempt(ATTEMPTS),
+            wait=wait_random_exponential(multiplier=0.5, max=10),
+            before_sleep=self._log_retry,
+            reraise=True,
+        )
+        return tries(action)
+
+    def _log_retry(self, state: RetryCallState) -> None:
+        log.warning("database connection lost", extra={"database": self.label, "attempt": state.attempt_number})
+
+    def _explain(self, error: sa.exc.DBAPIError) -> ChurnflowError:
+        reason = self._without_secrets(str(error.orig).strip().splitlines()[0] if str(error.orig).strip() else "")
+        if error.connection_invalidated or isinstance(error, sa.exc.OperationalError | sa.exc.InterfaceError):
+            return ConnectionLostError(
+                f"The database does not answer: {reason}.",
+                where=self.label,
+                remedy="Start it, or correct the connection's address; then run the days again.",
+            )
+        return DatabaseError(
+            f"The database refuses to be read: {reason}.",
+            where=self.label,
+            remedy="Let the connection's user read the table, or adapt sources.yaml; then run the days again.",
+        )
+
+    def _without_secrets(self, text: str) -> str:
+        secrets: list[Any] = [self._url.password, self._url.query.get("password")]
+        for secret in filter(None, secrets):
+            text = text.replace(str(secret), "***")
+        return text.rstrip(".")
+
+
+def _parse(connection: str, origins: Origins) -> sa.URL:
+    secret = origins.database_url(connection)
+    try:
+        return sa.make_url(secret.get_secret_value())
+    except (sa.exc.ArgumentError, ValueError):
+        # Not chained: the parser's message may quote a part of the address.
+        raise OriginError(
+            f"The address of the database connection {connection!r} is not a SQLAlchemy URL.",
+            where=f"CHURN_DATABASES__{connection.upper()} or the Airflow connection churn_{connection}",
+            remedy="Write it as postgresql+psycopg2://user:password@host:5432/database, special characters escaped.",
+        ) from None

