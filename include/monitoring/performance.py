@@ -26,7 +26,7 @@ class Performance:
     """How scores turned out; every figure is None while nothing has matured.
 
     Attributes:
-        state: ``known``, or ``not yet known`` while no scored day has matured.
+        state: ``known``; ``not yet known`` while no scored day has matured; or ``not known`` where data has no time.
         reason: The finding in words.
         decayed: Whether the AUC fell by more than the project allows.
         first_day: The first scored day judged.
@@ -69,6 +69,8 @@ def realised_performance(lake: Lake, project: Project, bundle: Bundle, day: dt.d
         bundle: The deployed model, for its AUC on the test.
         day: The day monitored.
     """
+    if not project.has_time:
+        return Performance("not known", "This data has no time: a label comes with its row, and none follows a score.")
     days = _matured(lake, project, day)
     if not days:
         return Performance(

@@ -20,9 +20,9 @@ def retrain_request(
 ) -> str | None:
     """Return why a training is requested; None when none is.
 
-    Drift and decay call for one. Two things hold a request back for one label horizon, so that monitor, training,
-    deployment and scoring can never chase each other: a model whose data set was built less than a horizon before
-    ``day``, and an earlier request less than a horizon ago, whatever became of it.
+    Drift and decay call for one. Two things hold a request back for the settling time, so that monitor, training,
+    deployment and scoring can never chase each other: a model whose data set was built less than that before ``day``,
+    and an earlier request less than that ago, whatever became of it.
 
     Args:
         project: Its snapshots, split and limits.
@@ -32,18 +32,25 @@ def retrain_request(
         requested_days: Days whose monitoring requested a training; those from ``day`` on do not count.
     """
     reason = _cause(project, result)
-    horizon = dt.timedelta(days=project.label.horizon_days)
-    if reason is None or any(day - horizon < requested < day for requested in requested_days):
+    settling = settling_time(project)
+    if reason is None or any(day - settling < requested < day for requested in requested_days):
         return None
     reachable = trainable_through(project, day)
     # A data set moves with its day: its last training snapshot is as many days later as the data set was built later.
-    if reachable is None or reachable - champion_trained_through < horizon:
+    if reachable is None or reachable - champion_trained_through < settling:
         return None
     return reason
 
 
+def settling_time(project: Project) -> dt.timedelta:
+    """Return how long a request holds back the next: a label's horizon; without time, the pace of the trainings."""
+    return dt.timedelta(days=project.label.horizon_days if project.has_time else project.training.every_days)
+
+
 def trainable_through(project: Project, day: dt.date) -> dt.date | None:
     """Return the last snapshot that a training for ``day`` would learn from; None when there are too few yet."""
+    if not project.has_time:
+        return day if day >= project.first_day else None
     matured_by = day - dt.timedelta(days=project.label.horizon_days)
     if matured_by < project.first_day:
         return None

@@ -1,7 +1,7 @@
 """The two windows that are compared: what the model learned from last, and what it sees in production now.
 
 Both span the same number of days and hold one row per customer, the latest: a customer who appears seven times would
-make chance look like change.
+make chance look like change. Without time, two deliveries of the table are compared, each a day of its own.
 """
 
 from __future__ import annotations
@@ -55,7 +55,7 @@ def reference_window(lake: Lake, project: Project, contract: ModelContract) -> W
         WindowError: Gold no longer has those days.
         LakeError: There is no ``gold/features`` yet.
     """
-    span = DayRange.ending(contract.trained_through, project.monitoring.window_days)
+    span = _span(project, contract.trained_through)
     days = [day for day in lake.table(FEATURES_TABLE).days() if day in span and project.is_snapshot_day(day)]
     return _window(lake, days, span, [spec.name for spec in monitored_features(project, contract)])
 
@@ -67,7 +67,7 @@ def current_window(lake: Lake, project: Project, contract: ModelContract, day: d
         WindowError: Gold has none.
         LakeError: There is no ``gold/features`` yet.
     """
-    span = DayRange.ending(day, project.monitoring.window_days)
+    span = _span(project, day)
     days = [present for present in lake.table(FEATURES_TABLE).days() if present in span]
     return _window(lake, days, span, [spec.name for spec in monitored_features(project, contract)])
 
@@ -76,6 +76,10 @@ def latest_per_customer(rows: pd.DataFrame) -> pd.DataFrame:
     """Return each customer's row of the latest ``dt``, ordered by customer."""
     latest = rows.sort_values(["customer_id", "dt"]).drop_duplicates("customer_id", keep="last")
     return latest.reset_index(drop=True)
+
+
+def _span(project: Project, last: dt.date) -> DayRange:
+    return DayRange.ending(last, project.monitoring.window_days if project.has_time else 1)
 
 
 def _window(lake: Lake, days: Sequence[dt.date], span: DayRange, features: list[str]) -> Window:

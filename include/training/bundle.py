@@ -82,7 +82,7 @@ class ModelContract(_Frozen):
         run_id: The MLflow run that trained it.
         trained_through: The last snapshot day in the training set.
         label: The label's column.
-        horizon_days: How many days after the snapshot the label looks at.
+        horizon_days: How many days after the snapshot the label looks at; none when it comes with the row.
         threshold: The smallest probability that is answered with ``churn``.
         features: The inputs, in the order of the matrix.
         tables: The Delta version of every table read.
@@ -94,7 +94,7 @@ class ModelContract(_Frozen):
     run_id: str
     trained_through: dt.date
     label: str
-    horizon_days: int = Field(gt=0)
+    horizon_days: int = Field(ge=0)
     threshold: float = Field(ge=0, le=1)
     features: tuple[FeatureContract, ...] = Field(min_length=1)
     tables: dict[str, int] = {}

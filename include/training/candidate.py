@@ -16,8 +16,8 @@ from include.training.dataset import DatasetRef
 from include.training.evaluation import Evaluation, evaluate
 from include.training.fit import Device, fit
 from include.training.folds import bin_folds
+from include.training.row_splits import row_splits
 from include.training.rows import Rows, load_rows, model_contract
-from include.training.split import time_folds
 from include.training.tuning import Tuned, tune
 
 JOURNAL_FILE = "tuning.journal"
@@ -80,8 +80,7 @@ def make_candidate(project: Project, settings: Settings, dataset: DatasetRef) ->
     train, test = (load_rows(dataset, part, contract) for part in (manifest.train, manifest.test))
 
     started = time.perf_counter()
-    splits = time_folds(manifest.train.days, manifest.horizon_days, training.cv_folds)
-    folds = bin_folds(train, splits, training.max_bin)
+    folds = bin_folds(train, row_splits(train, manifest, training), training.max_bin)
     tuned = tune(
         folds,
         training,

@@ -1,4 +1,6 @@
-"""The training data set: features joined with matured labels, split by time, written once, described by a manifest.
+"""The training data set: features joined with matured labels, split, written once, described by a manifest.
+
+It is split by time, or, where the data has none, by customer with equal shares of churners.
 
 The manifest names the table versions read and the checksums of the rows, so that a training can be repeated and a
 result can be traced to its data. The folder is all that a training process or pod needs.
@@ -12,6 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
@@ -27,6 +30,7 @@ from include.training.content import content_sha256
 from include.training.data_version import DataVersion
 from include.training.pod import training_root
 from include.training.split import split_by_time, time_folds
+from include.training.stratified import stratified_test
 
 log = get_logger(__name__)
 
@@ -79,9 +83,10 @@ class DatasetManifest(_Frozen):
         through: The day whose close everything was known at.
         label: The label's column.
         horizon_days: How many days the label looks ahead.
+        split: How train and test were told apart: ``time``, or ``stratified`` where the data has none.
         features: The feature columns, in order.
         train: The rows to learn from.
-        test: The later rows to be judged on.
+        test: The rows to be judged on: later ones, or other customers.
         unlabelled_days: Matured snapshot days with features but no labels, left out.
         tables: The Delta version of every table read.
         configuration_sha256: The checksum of the project's configuration, which lies beside as ``project.yaml``.
@@ -93,6 +98,7 @@ class DatasetManifest(_Frozen):
     through: dt.date
     label: str
     horizon_days: int
+    split: Literal["time", "stratified"] = "time"
     features: tuple[str, ...]
     train: DatasetPart
     test: DatasetPart
@@ -150,6 +156,8 @@ def dataset_name(project: str, through: dt.date) -> str:
 def build_dataset(project: Project, lake: Lake, through: dt.date, out_dir: Path) -> DatasetRef:
     """Write the data set of every snapshot whose label is known when ``through`` closes.
 
+    Without time, it is the newest labelled gold day by then.
+
     Args:
         project: The business.
         lake: Holds ``gold/features`` and ``gold/labels``.
@@ -159,6 +167,7 @@ def build_dataset(project: Project, lake: Lake, through: dt.date, out_dir: Path)
 
     Raises:
         TooFewSnapshotsError: There are not enough matured snapshots for the test, the gap and the folds.
+        TooFewCustomersError: Without time, there are not enough churners or customers who stay.
         DatasetError: Gold lacks a feature, or a label is neither 0 nor 1.
         LakeError: A gold table does not exist.
     """
@@ -166,10 +175,9 @@ def build_dataset(project: Project, lake: Lake, through: dt.date, out_dir: Path)
     feature_days = _matured(project, lake.table(FEATURES_TABLE).days(), through)
     label_days = set(lake.table(LABELS_TABLE).days())
     days = [day for day in feature_days if day in label_days]
-    split = split_by_time(days, label.horizon_days, project.training.test_snapshots)
-    time_folds(split.train, label.horizon_days, project.training.cv_folds)
-
-    rows, tables = _read_gold(lake, [*split.train, *split.test], features, label.name)
+    train_days, test_days = _split_days(project, days)
+    rows, tables = _read_gold(lake, sorted({*train_days, *test_days}), features, label.name)
+    in_test = _is_test(project, rows, test_days)
     out_dir.mkdir(parents=True, exist_ok=True)
     (out_dir / MANIFEST_FILE).unlink(missing_ok=True)
     manifest = DatasetManifest(
@@ -177,9 +185,10 @@ def build_dataset(project: Project, lake: Lake, through: dt.date, out_dir: Path)
         through=through,
         label=label.name,
         horizon_days=label.horizon_days,
+        split="time" if project.has_time else "stratified",
         features=tuple(features),
-        train=_write_part(rows, split.train, label.name, out_dir / "train.parquet"),
-        test=_write_part(rows, split.test, label.name, out_dir / "test.parquet"),
+        train=_write_part(rows.filter(pc.invert(in_test)), train_days, label.name, out_dir / "train.parquet"),
+        test=_write_part(rows.filter(in_test), test_days, label.name, out_dir / "test.parquet"),
         unlabelled_days=tuple(day for day in feature_days if day not in label_days),
         tables=tables,
         configuration_sha256=configuration_sha256(project),
@@ -231,6 +240,29 @@ def _matured(project: Project, days: list[dt.date], through: dt.date) -> list[dt
     return [day for day in days if project.is_snapshot_day(day) and day + horizon <= through]
 
 
+def _split_days(project: Project, days: list[dt.date]) -> tuple[tuple[dt.date, ...], tuple[dt.date, ...]]:
+    """Return the days of the training rows and of the test rows."""
+    if project.has_time:
+        split = split_by_time(days, project.label.horizon_days, project.training.test_snapshots)
+        time_folds(split.train, project.label.horizon_days, project.training.cv_folds)
+        return split.train, split.test
+    if not days:
+        raise DatasetError(
+            "No day has labelled rows.",
+            where=LABELS_TABLE,
+            remedy="Ingest the day of a delivery whose rows have a label, and train on that day or later.",
+        )
+    return (days[-1],), (days[-1],)
+
+
+def _is_test(project: Project, rows: pa.Table, test_days: tuple[dt.date, ...]) -> pa.Array:
+    if project.has_time:
+        return pc.is_in(rows["dt"], value_set=pa.array(test_days, type=rows["dt"].type))
+    churned = rows[project.label.name].to_numpy().astype(np.int8)
+    training = project.training
+    return pa.array(stratified_test(rows["customer_id"].to_pylist(), churned, training.test_share, training.seed))
+
+
 def _read_gold(lake: Lake, days: list[dt.date], features: list[str], label: str) -> tuple[pa.Table, dict[str, int]]:
     feature_rows, feature_version = _read_versioned(lake, FEATURES_TABLE, days, [*_KEYS, *features])
     label_rows, label_version = _read_versioned(lake, LABELS_TABLE, days, [*_KEYS, label])
@@ -269,8 +301,7 @@ def _read_versioned(lake: Lake, name: str, days: list[dt.date], columns: list[st
     )
 
 
-def _write_part(rows: pa.Table, days: tuple[dt.date, ...], label: str, path: Path) -> DatasetPart:
-    part = rows.filter(pc.is_in(rows["dt"], value_set=pa.array(days, type=rows["dt"].type)))
+def _write_part(part: pa.Table, days: tuple[dt.date, ...], label: str, path: Path) -> DatasetPart:
     pq.write_table(part, path)
     positives = int(pc.sum(part[label]).as_py() or 0)
     return DatasetPart(

@@ -1,4 +1,4 @@
-"""Judge probabilities on the time-split test: as a ranking, as probabilities, as decisions, and in money.
+"""Judge probabilities on the test: as a ranking, as probabilities, as decisions, and in money.
 
 Money is counted against offering to nobody: a churner who gets an offer saves what missing that churner would have
 cost, and an offer to anybody else costs what a needless offer costs.
@@ -128,7 +128,7 @@ def evaluate(
         raise EvaluationError(
             "The test rows all have the same label.",
             where="test part of the training data set",
-            remedy="Raise test_snapshots in the project's training.yaml, or ingest more customers.",
+            remedy="Make the test larger in the project's training.yaml, or ingest more customers.",
         )
     costs = project.requirements.costs
     return Evaluation(

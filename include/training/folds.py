@@ -1,4 +1,4 @@
-"""Cross-validation over time. Features are binned once for each fold, and every trial uses the same bins."""
+"""Cross-validation. Features are binned once for each fold, and every trial uses the same bins."""
 
 from __future__ import annotations
 
@@ -14,8 +14,8 @@ from sklearn.metrics import average_precision_score
 
 from include.errors import ChurnflowError
 from include.training.fit import Device, Hyperparameters, booster_parameters
+from include.training.row_splits import RowSplit
 from include.training.rows import Rows
-from include.training.split import TimeSplit
 
 
 class FoldError(ChurnflowError):
@@ -24,7 +24,7 @@ class FoldError(ChurnflowError):
 
 @dataclass(frozen=True)
 class Fold:
-    """One split, binned: what is learned from, and what follows after the gap."""
+    """One split, binned: what is learned from, and what is judged."""
 
     train: xgb.QuantileDMatrix
     valid: xgb.QuantileDMatrix
@@ -32,7 +32,7 @@ class Fold:
     rows: int
 
 
-def bin_folds(rows: Rows, splits: Sequence[TimeSplit], max_bin: int) -> list[Fold]:
+def bin_folds(rows: Rows, splits: Sequence[RowSplit], max_bin: int) -> list[Fold]:
     """Return the folds of ``rows``, each with its own bins, taken from its training rows alone.
 
     Raises:
@@ -63,13 +63,13 @@ def score_folds(
     return [scores[i] for i in range(len(folds))]
 
 
-def _bin(rows: Rows, split: TimeSplit, max_bin: int) -> Fold:
-    train, valid = rows.of(split.train), rows.of(split.test)
+def _bin(rows: Rows, split: RowSplit, max_bin: int) -> Fold:
+    train, valid = split.train, split.valid
     churned = rows.churned[valid]
     if len(np.unique(churned)) < 2 or not rows.churned[train].any():
         raise FoldError(
             "The fold lacks churners, or customers who stay.",
-            where=f"fold that validates on {split.test[0]}..{split.test[-1]}",
+            where=split.name,
             remedy="Ingest more customers or days, or lower cv_folds in the project's training.yaml.",
         )
     binned = xgb.QuantileDMatrix(rows.matrix[train], rows.churned[train], max_bin=max_bin, nthread=1)

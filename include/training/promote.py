@@ -99,7 +99,7 @@ def _judge(
 ) -> Evaluation:
     contract = bundle.contract
     first = manifest.test.days[0]
-    if contract.trained_through + dt.timedelta(days=contract.horizon_days) >= first:
+    if manifest.split == "time" and contract.trained_through + dt.timedelta(days=contract.horizon_days) >= first:
         raise PromotionError(
             f"Version {version} learned from labels up to the test, which starts on {first}.",
             where=f"{manifest.project} model version {version}",

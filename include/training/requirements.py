@@ -67,7 +67,7 @@ def require_data(project: Project, manifest: DatasetManifest) -> list[Verdict]:
         RequirementsError: It is not; the message says by how much each requirement is missed.
     """
     verdicts = check_data(project, manifest)
-    _refuse("The training data misses", project, verdicts, "Ingest more days, or correct the requirement.")
+    _refuse("The training data misses", project, verdicts, "Ingest more days or customers, or correct the requirement.")
     return verdicts
 
 

@@ -1,4 +1,4 @@
-"""The rows of a data set as the model sees them: a matrix, the labels, and the day of each row."""
+"""The rows of a data set as the model sees them: a matrix, the labels, and whose row of which day each is."""
 
 from __future__ import annotations
 
@@ -25,12 +25,14 @@ class Rows:
 
     Attributes:
         days: The snapshot day of each row, shape (n,).
+        customers: The customer of each row, n texts.
         features: The features as they lie in gold, n rows.
         matrix: The features as the model reads them, float32, shape (n, k).
         churned: The labels, 0 or 1, shape (n,).
     """
 
     days: NDArray[np.datetime64]
+    customers: pa.ChunkedArray
     features: pa.Table
     matrix: NDArray[np.float32]
     churned: NDArray[np.int8]
@@ -76,6 +78,7 @@ def load_rows(dataset: DatasetRef, part: DatasetPart, contract: ModelContract) -
     features = table.select(contract.feature_names)
     return Rows(
         days=table["dt"].to_numpy().astype("datetime64[D]"),
+        customers=table["customer_id"],
         features=features,
         matrix=contract.encode(features),
         churned=table[contract.label].to_numpy().astype(np.int8),

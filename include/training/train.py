@@ -40,7 +40,7 @@ class TrainingResult:
         trials: Trials of the tuner.
         resumed_trials: How many of them an earlier, interrupted run had finished.
         parameters: The hyperparameters chosen.
-        metrics: Figures on the time-split test.
+        metrics: Figures on the test.
         verdicts: Requirements against figures.
         seconds: Wall time of the tuning (``tune``), the final fit (``fit``) and everything (``total``).
         dataset: The data set's folder.

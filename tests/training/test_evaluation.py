@@ -15,6 +15,7 @@ COSTS = load_project("grocery").requirements.costs
 def rows(churned: list[int], recency: list[float | None]) -> Rows:
     return Rows(
         days=np.array(["2017-06-04"] * len(churned), dtype="datetime64[D]"),
+        customers=pa.chunked_array([[f"c{number}" for number in range(len(churned))]]),
         features=pa.table({"days_since_purchase": pa.array(recency, pa.float64())}),
         matrix=np.zeros((len(churned), 1), dtype=np.float32),
         churned=np.array(churned, dtype=np.int8),

@@ -10,8 +10,8 @@ from include.projects import Project
 from include.training.dataset import DatasetRef
 from include.training.fit import DeviceError, Hyperparameters, fit, probe_device
 from include.training.folds import Fold, FoldError, bin_folds, score_folds
+from include.training.row_splits import row_splits
 from include.training.rows import Rows, load_rows, model_contract
-from include.training.split import time_folds
 from include.training.tuning import Tuned, tune
 
 CHOSEN = Hyperparameters(
@@ -25,8 +25,8 @@ def train(project: Project, dataset: DatasetRef) -> Rows:
 
 
 @pytest.fixture(scope="module")
-def folds(train: Rows, dataset: DatasetRef) -> list[Fold]:
-    return bin_folds(train, time_folds(dataset.manifest.train.days, 28, 2), max_bin=64)
+def folds(train: Rows, dataset: DatasetRef, project: Project) -> list[Fold]:
+    return bin_folds(train, row_splits(train, dataset.manifest, project.training), max_bin=64)
 
 
 def run(folds: list[Fold], project: Project, journal: Path, *, trials: int = 3, threads: int = 1) -> Tuned:
@@ -90,10 +90,10 @@ def test_other_data_does_not_reuse_trials(folds: list[Fold], project: Project, t
     assert other.resumed == 0
 
 
-def test_a_fold_without_churners_cannot_be_scored(train: Rows, dataset: DatasetRef) -> None:
+def test_a_fold_without_churners_cannot_be_scored(train: Rows, dataset: DatasetRef, project: Project) -> None:
     nobody = dataclasses.replace(train, churned=np.zeros_like(train.churned))
     with pytest.raises(FoldError, match="churners"):
-        bin_folds(nobody, time_folds(dataset.manifest.train.days, 28, 2), max_bin=64)
+        bin_folds(nobody, row_splits(nobody, dataset.manifest, project.training), max_bin=64)
 
 
 def has_gpu() -> bool:

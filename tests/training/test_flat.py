@@ -1,0 +1,111 @@
+"""A table without time, from gold to a promoted model, and what monitoring makes of it."""
+
+from __future__ import annotations
+
+import datetime as dt
+from pathlib import Path
+
+import mlflow
+import numpy as np
+import pyarrow.parquet as pq
+import pytest
+
+from include.lake import Lake
+from include.monitoring.performance import realised_performance
+from include.monitoring.retraining import retrain_request
+from include.monitoring.windows import current_window, reference_window
+from include.settings import Settings
+from include.training.dataset import DatasetError, build_dataset
+from include.training.promote import promote
+from include.training.registry import Registry
+from include.training.row_splits import row_splits
+from include.training.rows import load_rows, model_contract
+from include.training.train import train_challenger
+from tests.training.flat import DAY, flat_project, write_flat_gold
+
+LATER = DAY + dt.timedelta(days=40)
+
+
+@pytest.fixture
+def lake(tmp_path: Path) -> Lake:
+    found = Lake(str(tmp_path / "lake"))
+    write_flat_gold(found, flat_project())
+    return found
+
+
+def test_the_newest_delivery_is_split_by_customer(lake: Lake, tmp_path: Path) -> None:
+    project = flat_project()
+    write_flat_gold(lake, project, LATER, customers=440)
+    write_flat_gold(lake, project, LATER + dt.timedelta(days=1))
+    manifest = build_dataset(project, lake, LATER, tmp_path / "dataset").manifest
+    train, test = (pq.read_table(tmp_path / "dataset" / part.file) for part in (manifest.train, manifest.test))
+    assert manifest.split == "stratified"
+    assert set(train["dt"].to_pylist()) | set(test["dt"].to_pylist()) == {LATER}
+    assert train.num_rows + test.num_rows == 440
+    assert not set(train["customer_id"].to_pylist()) & set(test["customer_id"].to_pylist())
+    assert test.num_rows == pytest.approx(0.25 * 440, abs=1)
+    assert manifest.test.positive_ratio == pytest.approx(manifest.train.positive_ratio, abs=0.01)
+
+
+def test_folds_hold_other_customers_and_both_labels(lake: Lake, tmp_path: Path) -> None:
+    project = flat_project()
+    dataset = build_dataset(project, lake, DAY, tmp_path / "dataset")
+    rows = load_rows(dataset, dataset.manifest.train, model_contract(project, dataset.manifest))
+    splits = row_splits(rows, dataset.manifest, project.training)
+    assert len(splits) == 3
+    for split in splits:
+        assert not (split.train & split.valid).any()
+        assert (split.train | split.valid).all()
+        assert len(np.unique(rows.churned[split.valid])) == 2
+
+
+def test_no_labelled_day_is_a_named_error(lake: Lake, tmp_path: Path) -> None:
+    with pytest.raises(DatasetError, match="No day has labelled rows"):
+        build_dataset(flat_project(), lake, DAY - dt.timedelta(days=1), tmp_path / "dataset")
+
+
+def test_two_deliveries_are_compared_and_no_performance_is_claimed(lake: Lake, tmp_path: Path) -> None:
+    project = flat_project()
+    write_flat_gold(lake, project, LATER, customers=90)
+    dataset = build_dataset(project, lake, DAY, tmp_path / "dataset")
+    contract = model_contract(project, dataset.manifest)
+    assert reference_window(lake, project, contract).days == (DAY,)
+    assert len(current_window(lake, project, contract, LATER).rows) == 90
+    found = realised_performance(lake, project, None, LATER)  # type: ignore[arg-type] - no model is asked
+    assert (found.state, found.auc, found.decayed) == ("not known", None, False)
+
+
+def test_drift_asks_for_a_training_once_in_a_while() -> None:
+    project = flat_project(every_days=10)
+    found = {"drift": {"drifted": True, "reason": "moved"}, "performance": {"decayed": False, "reason": ""}}
+    days = [DAY + dt.timedelta(days=ahead) for ahead in range(30)]
+    assert retrain_request(project, found, DAY, days[9]) is None
+    assert retrain_request(project, found, DAY, days[10]) == "drift: moved"
+    assert retrain_request(project, found, DAY, days[12], requested_days=[days[10]]) is None
+    assert retrain_request(project, found, DAY, days[20], requested_days=[days[10]]) == "drift: moved"
+
+
+@pytest.mark.slow
+def test_from_gold_to_a_champion_that_a_later_delivery_can_replace(
+    lake: Lake, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    settings = Settings(home=tmp_path, project="telecom", mlflow={"tracking_uri": f"sqlite:///{tmp_path}/mlflow.db"})
+    project = flat_project()
+    first = build_dataset(project, lake, DAY, tmp_path / "first")
+    trained = train_challenger(project, settings, first.folder)
+    assert trained.metrics["auc"] > 0.75
+    assert promote(project, settings, first.folder, trained.model_version).promoted
+    bundle = Registry(settings).bundle(trained.model_version)
+    assert (bundle.contract.horizon_days, bundle.contract.trained_through) == (0, DAY)
+    card = mlflow.artifacts.load_text(f"runs:/{trained.run_id}/model_card.md")
+    assert "The score assumes that tomorrow's customers are like today's." in card
+    assert "3 stratified folds" in card
+    assert "time folds" not in card
+
+    write_flat_gold(lake, project, LATER, seed=4)
+    second = build_dataset(project, lake, LATER, tmp_path / "second")
+    again = train_challenger(project, settings, second.folder)
+    decided = promote(project, settings, second.folder, again.model_version)
+    assert decided.champion is not None
+    assert decided.champion.name == trained.model_version
