@@ -8,9 +8,10 @@ from __future__ import annotations
 
 import datetime as dt
 from collections.abc import Mapping, Sequence
-from pathlib import Path
+from pathlib import PurePath
 from typing import TYPE_CHECKING
 
+import fsspec
 import ibis
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -20,6 +21,7 @@ from tenacity import retry, retry_if_exception_type, stop_after_attempt, wait_ra
 
 from include.days import DayRange
 from include.errors import ChurnflowError
+from include.lake.engine import connect, read_partitions
 from include.settings import Settings
 
 if TYPE_CHECKING:
@@ -58,9 +60,11 @@ class Lake:
         return Table(f"{self.uri}/{name}", name, self._versions.get(name))
 
     def table_names(self) -> list[str]:
-        """Return the names of the tables that exist below a local folder, sorted."""
-        root = Path(self.uri)
-        return sorted(str(log.parent.relative_to(root)) for log in root.glob("*/*/_delta_log"))
+        """Return the names of the tables that exist, sorted."""
+        files, root = fsspec.url_to_fs(self.uri)
+        files.invalidate_cache()
+        logs = files.glob(f"{root}/*/*/_delta_log")
+        return sorted(str(PurePath(log).parent.relative_to(root)) for log in logs)
 
 
 def open_lake(settings: Settings) -> Lake:
@@ -139,8 +143,6 @@ class Table:
 
     def read(self, days: DayRange | Sequence[dt.date], columns: list[str] | None = None) -> pa.Table:
         """Return the rows of ``days``, with ``columns`` or all of them."""
-        from include.lake.engine import connect
-
         expression = self.scan(connect(), days)
         return (expression.select(columns) if columns else expression).to_pyarrow()
 
@@ -156,7 +158,7 @@ class Table:
         schema = ibis.Schema.from_pyarrow(_plain(pa.schema(table.schema())))
         if not files:
             return ibis.memtable(schema.to_pyarrow().empty_table())
-        scan = engine.read_parquet(files, hive_partitioning=True, hive_types_autocast=False, union_by_name=True)
+        scan = read_partitions(engine, files)
         # A file that was written before a column was added has no such column.
         return scan.select(
             **{

@@ -1,0 +1,58 @@
+"""An S3 server of their own for tests: a process, since a server in a thread would wait for Delta, and Delta for it."""
+
+from __future__ import annotations
+
+import os
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import fsspec
+import pytest
+
+
+@contextmanager
+def s3_server(bucket: str) -> Iterator[str]:
+    """Serve an empty bucket, with the environment pointing to it; gives the bucket's address."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = probe.getsockname()[1]
+    server = subprocess.Popen(
+        [sys.executable, "-m", "moto.server", "-H", "127.0.0.1", "-p", str(port)],
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+    )
+    store = fsspec.get_filesystem_class("s3")
+    try:
+        with pytest.MonkeyPatch.context() as patch:
+            for name in [name for name in os.environ if name.lower() in ("http_proxy", "https_proxy", "all_proxy")]:
+                patch.delenv(name)
+            patch.setenv("AWS_ACCESS_KEY_ID", "test")
+            patch.setenv("AWS_SECRET_ACCESS_KEY", "test")
+            patch.setenv("AWS_REGION", "us-east-1")
+            patch.setenv("AWS_DEFAULT_REGION", "us-east-1")
+            patch.setenv("AWS_ENDPOINT_URL", f"http://127.0.0.1:{port}")
+            patch.setenv("AWS_ALLOW_HTTP", "true")
+            _wait_until_it_listens(server, port)
+            store.clear_instance_cache()  # a file system that is remembered would talk to an earlier server
+            fsspec.filesystem("s3").mkdir(bucket)
+            yield f"s3://{bucket}"
+    finally:
+        store.clear_instance_cache()
+        server.kill()
+        server.wait()
+
+
+def _wait_until_it_listens(server: subprocess.Popen[bytes], port: int) -> None:
+    end = time.monotonic() + 60
+    while time.monotonic() < end and server.poll() is None:
+        try:
+            socket.create_connection(("127.0.0.1", port), 1).close()
+        except OSError:
+            time.sleep(0.1)
+        else:
+            return
+    raise RuntimeError("the S3 server did not start")
