@@ -1,10 +1,8 @@
-"""Aggregations over windows, for many snapshot days in one pass.
+"""Aggregations over windows: by band once, then over bands for each window.
 
-Events are first reduced to one row per customer and day, which is exact for counts, sums, extremes and squares. Only
-these few rows meet the snapshot days, through a small table of which day is how old at which snapshot: a hash join.
-
-A distinct count needs no distinct. An event counts for its value from the day it is known until a younger event of the
-same value supersedes it, so at every snapshot each value is counted once, at its youngest age.
+Counts, sums, extremes and squares are put together over bands exactly. Three things are not: a distinct count is first
+reduced to each value at its youngest age, active days and gaps to each day once, and then go the same way. The spread
+of floats is taken of the rows themselves.
 """
 
 from __future__ import annotations
@@ -13,149 +11,112 @@ import datetime as dt
 from collections.abc import Sequence
 
 import ibis
-import pyarrow as pa
-from ibis.expr.types import BooleanValue, NumericValue
+from ibis.backends.duckdb import Backend
 
-from include.features.events import CUSTOMER, HAPPENED, KNOWN
+from include.features.bands import AGE, BAND, at_snapshots
+from include.features.columns import with_conditions
+from include.features.events import CUSTOMER, HAPPENED, KNOWN, WHO
+from include.features.terms import GAP, Term
 from include.projects import FeatureSpec
+from include.projects.expressions import columns_in
 from include.projects.features import Aggregate, Share
 
-_OF_COLUMN = ("sum", "mean", "min", "max", "std")
 
-
-def aggregate(events: ibis.Table, snapshots: Sequence[dt.date], specs: Sequence[FeatureSpec]) -> ibis.Table:
-    """Return ``dt, customer_id`` and one column per spec, for customers with an event in the longest window.
+def aggregate(
+    engine: Backend, rows: ibis.Table, snapshots: Sequence[dt.date], specs: Sequence[FeatureSpec]
+) -> list[ibis.Table]:
+    """Return tables of ``dt, customer_id`` and some of the features each, for customers with an event in the window.
 
     Args:
-        events: Rows of one source with ``customer_id``, ``happened`` and ``known`` beside its columns.
+        engine: The engine.
+        rows: Rows of one source with ``_customer``, ``_happened`` and ``_known`` beside the columns that are used.
         snapshots: The snapshot days.
         specs: Aggregations and shares over that source.
     """
-    distinct = [spec for spec in specs if spec.calculation.function == "count_distinct"]
-    others = [spec for spec in specs if spec.calculation.function != "count_distinct"]
-    parts = [_accumulate(events, snapshots, others)] if others else []
-    by_column: dict[str, list[FeatureSpec]] = {}
-    for spec in distinct:
-        by_column.setdefault(str(getattr(spec.calculation, "column", None)), []).append(spec)
-    parts += [_count_distinct(events, snapshots, column, group) for column, group in by_column.items()]
-    result = parts[0]
-    for part in parts[1:]:
-        # All parts come from the same events and windows, yet a column may be null throughout a customer's rows.
-        result = result.outer_join(part, ["dt", CUSTOMER])
-        result = result.mutate(
-            dt=ibis.coalesce(result["dt"], result["dt_right"]),
-            **{CUSTOMER: ibis.coalesce(result[CUSTOMER], result[f"{CUSTOMER}_right"])},
-        ).drop("dt_right", f"{CUSTOMER}_right")
-    return result
+    rows, terms = _terms(engine, rows, specs)
+    passes: dict[tuple[str, str, str], list[Term]] = {}
+    for term in terms:
+        passes.setdefault(term.pass_over, []).append(term)
+    parts = []
+    for (kind, column, where), group in passes.items():
+        windows = sorted({term.window for term in group})
+        counted = rows.filter(rows[where]) if where else rows
+        if kind == "days":
+            parts.append(_over_bands(_days(counted, snapshots, windows), group, windows))
+        elif kind == "values":
+            parts.append(_count_distinct(counted, column, snapshots, group, windows))
+        elif kind == "floats":
+            parts.append(_spread_of_floats(at_snapshots(counted, snapshots, windows), group, windows))
+        else:
+            parts.append(_over_bands(at_snapshots(counted, snapshots, windows), group, windows))
+    return parts
 
 
-def _longest(specs: Sequence[FeatureSpec]) -> int:
-    return max(spec.window or 0 for spec in specs)
-
-
-def ages(snapshots: Sequence[dt.date], window: int) -> ibis.Table:
-    """Return ``happened, dt, age``: every day within ``window`` of a snapshot day, and how old it is there.
-
-    Age 0 is the snapshot day itself; a window of ``w`` days holds the ages below ``w``.
-    """
-    pairs = [(day - dt.timedelta(days=age), day, age) for day in sorted(set(snapshots)) for age in range(window)]
-    happened, days, age = zip(*pairs, strict=True)
-    return ibis.memtable(
-        pa.table(
-            {
-                HAPPENED: pa.array(happened, pa.date32()),
-                "dt": pa.array(days, pa.date32()),
-                "age": pa.array(age, pa.int64()),
-            }
-        )
-    )
-
-
-def at_snapshots(rows: ibis.Table, snapshots: Sequence[dt.date], window: int) -> ibis.Table:
-    """Return ``rows`` once for every snapshot that may see them: happened and known by then, within the window."""
-    joined = rows.inner_join(ages(snapshots, window), HAPPENED)
-    return joined.filter(joined["dt"] >= joined[KNOWN])
-
-
-def _accumulate(events: ibis.Table, snapshots: Sequence[dt.date], specs: Sequence[FeatureSpec]) -> ibis.Table:
-    daily = events.group_by(CUSTOMER, HAPPENED, KNOWN).agg(_daily_measures(events, specs))
-    joined = at_snapshots(daily, snapshots, _longest(specs))
-    return joined.group_by("dt", CUSTOMER).agg(**{spec.name: _value(joined, spec) for spec in specs})
-
-
-def _daily_measures(events: ibis.Table, specs: Sequence[FeatureSpec]) -> dict[str, NumericValue]:
-    measures: dict[str, NumericValue] = {"rows": events.count()}
+def used_columns(specs: Sequence[FeatureSpec]) -> set[str]:
+    """Return the columns of their source that aggregations and shares name."""
+    used: set[str] = set()
     for spec in specs:
         calculation = spec.calculation
         if isinstance(calculation, Share):
-            of = events[calculation.of]
-            measures[f"sum:{calculation.of}"] = of.sum()
-            matches = (events[calculation.column] == calculation.value).fill_null(False)
-            measures[_share_name(calculation)] = of.sum(where=matches)
-        elif isinstance(calculation, Aggregate) and calculation.function in _OF_COLUMN:
-            column = events[calculation.column]
-            measures[f"sum:{calculation.column}"] = column.sum()
-            measures[f"known:{calculation.column}"] = column.count()
-            measures[f"min:{calculation.column}"] = column.min()
-            measures[f"max:{calculation.column}"] = column.max()
-            if calculation.function == "std":
-                measures[f"squares:{calculation.column}"] = (column * column).sum()
-    return measures
+            used |= {calculation.column, *filter(None, [calculation.of])}
+        elif isinstance(calculation, Aggregate):
+            used |= set(filter(None, [calculation.column]))
+            used |= columns_in(calculation.where) if calculation.where else set()
+    return used
 
 
-def _share_name(share: Share) -> str:
-    return f"sum:{share.of}:{share.column}={share.value}"
+def _terms(engine: Backend, rows: ibis.Table, specs: Sequence[FeatureSpec]) -> tuple[ibis.Table, list[Term]]:
+    conditions: dict[str, str] = {}  # SQL -> column
+    shares: dict[tuple[str, str], str] = {}  # column and value -> column
+    terms = []
+    for spec in specs:
+        calculation, where, of_floats = spec.calculation, None, False
+        if isinstance(calculation, Share):
+            where = shares.setdefault((calculation.column, calculation.value), f"_share_{len(shares)}")
+        elif isinstance(calculation, Aggregate):
+            of_floats = calculation.column is not None and rows[calculation.column].type().is_floating()
+            if calculation.where:
+                where = conditions.setdefault(calculation.where, f"_where_{len(conditions)}")
+        terms.append(Term(spec.name, spec.window or 0, calculation, where, of_floats))  # type: ignore[arg-type]
+    rows = with_conditions(rows, engine, {name: sql for sql, name in conditions.items()})
+    falls_on = {
+        name: (rows[column].cast("string") == value).fill_null(False) for (column, value), name in shares.items()
+    }
+    return (rows.mutate(**falls_on) if falls_on else rows), terms
 
 
-def _value(joined: ibis.Table, spec: FeatureSpec) -> NumericValue:
-    within: BooleanValue = joined["age"] < spec.window
-    calculation = spec.calculation
-    if isinstance(calculation, Share):
-        total = joined[f"sum:{calculation.of}"].sum(where=within).cast("float64")
-        part = joined[_share_name(calculation)].sum(where=within).cast("float64")
-        return part.fill_null(0.0) / total.nullif(0.0)
-    assert isinstance(calculation, Aggregate)  # noqa: S101 - narrows the type; callers pass nothing else
-    if calculation.column is not None:
-        return _value_of_column(joined, within, calculation)
-    age = joined["age"]
-    if calculation.function == "count":
-        return joined["rows"].sum(where=within).cast("float64")
-    days = joined[HAPPENED].nunique(where=within).cast("float64")
-    if calculation.function == "active_days":
-        return days
-    if calculation.function == "days_since_last":
-        return age.min(where=within).cast("float64")
-    if calculation.function == "days_since_first":
-        return age.max(where=within).cast("float64")
-    span = (age.max(where=within) - age.min(where=within)).cast("float64")
-    return span / (days - 1).nullif(0.0)
+def _over_bands(rows: ibis.Table, terms: Sequence[Term], windows: Sequence[int]) -> ibis.Table:
+    measures = {measure.name: measure for term in terms for measure in term.measures()}
+    bands = rows.group_by("dt", WHO, BAND).agg(**{name: measure.of(rows) for name, measure in measures.items()})
+
+    def value(term: Term) -> ibis.Value:
+        last = windows.index(term.window)
+        return term.value(lambda measure: measure.merged(bands, last))
+
+    return bands.group_by("dt", **{CUSTOMER: bands[WHO]}).agg(**{term.name: value(term) for term in terms})
 
 
-def _value_of_column(joined: ibis.Table, within: BooleanValue, calculation: Aggregate) -> NumericValue:
-    column = calculation.column
-    if calculation.function in ("min", "max"):
-        extreme = joined[f"{calculation.function}:{column}"]
-        value = extreme.min(where=within) if calculation.function == "min" else extreme.max(where=within)
-        return value.cast("float64")
-    total = joined[f"sum:{column}"].sum(where=within).cast("float64")
-    if calculation.function == "sum":
-        return total
-    known = joined[f"known:{column}"].sum(where=within).cast("float64")
-    if calculation.function == "mean":
-        return total / known.nullif(0.0)
-    # Sample standard deviation from sums: sqrt((sum(x^2) - sum(x)^2 / n) / (n - 1)); rounding may dip below zero.
-    squares = joined[f"squares:{column}"].sum(where=within).cast("float64")
-    spread = squares - total * total / known.nullif(0.0)
-    return (ibis.greatest(spread, 0.0) / (known - 1).nullif(0.0)).sqrt()
+def _days(rows: ibis.Table, snapshots: Sequence[dt.date], windows: Sequence[int]) -> ibis.Table:
+    # Each day once, from when its first event was known; with the gap to the next active day that the snapshot sees.
+    days = rows.group_by(WHO, HAPPENED).agg(**{KNOWN: rows[KNOWN].min()})
+    seen = at_snapshots(days, snapshots, windows)
+    younger = seen[AGE].lag().over(group_by=["dt", WHO], order_by=seen[AGE])
+    return seen.mutate(**{GAP: seen[AGE] - younger})
 
 
 def _count_distinct(
-    events: ibis.Table, snapshots: Sequence[dt.date], column: str, specs: Sequence[FeatureSpec]
+    rows: ibis.Table, column: str, snapshots: Sequence[dt.date], terms: Sequence[Term], windows: Sequence[int]
 ) -> ibis.Table:
-    values = events.filter(events[column].notnull()).select(CUSTOMER, HAPPENED, KNOWN, value=events[column]).distinct()
-    known_from = ibis.greatest(values[HAPPENED], values[KNOWN])
-    superseded = known_from.min().over(rows=(1, None), group_by=[CUSTOMER, "value"], order_by=[HAPPENED, KNOWN])
-    joined = at_snapshots(values.mutate(superseded=superseded), snapshots, _longest(specs))
-    youngest = joined.filter(joined["superseded"].isnull() | (joined["dt"] < joined["superseded"]))
-    counts = {spec.name: (youngest["age"] < spec.window).sum().cast("float64") for spec in specs}
-    return youngest.group_by("dt", CUSTOMER).agg(**counts)
+    known = rows.filter(rows[column].notnull()).select(WHO, HAPPENED, KNOWN, _value=rows[column])
+    seen = at_snapshots(known, snapshots, windows)
+    values = seen.group_by("dt", WHO, "_value").agg(**{BAND: seen[BAND].min()})
+    counts = {term.name: (values[BAND] <= windows.index(term.window)).sum().cast("float64") for term in terms}
+    return values.group_by("dt", **{CUSTOMER: values[WHO]}).agg(**counts)
+
+
+def _spread_of_floats(rows: ibis.Table, terms: Sequence[Term], windows: Sequence[int]) -> ibis.Table:
+    def value(term: Term) -> ibis.Value:
+        within = rows[BAND] <= windows.index(term.window)
+        return rows[term.calculation.column].std(where=within & rows[term.where] if term.where else within)
+
+    return rows.group_by("dt", **{CUSTOMER: rows[WHO]}).agg(**{term.name: value(term) for term in terms})

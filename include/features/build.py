@@ -7,14 +7,15 @@ from collections.abc import Sequence
 
 import ibis
 import pyarrow as pa
-from ibis.backends.duckdb import Backend
 
-from include.days import DayRange
-from include.features.aggregates import aggregate, at_snapshots
-from include.features.events import CUSTOMER, active_days, events, reference_as_of
+from include.features.aggregates import aggregate, used_columns
+from include.features.attributes import attributes
+from include.features.events import CUSTOMER, source_rows
+from include.features.population import population
+from include.features.reach import window_of
 from include.lake import Lake, connect
 from include.projects import FeatureSpec, Project
-from include.projects.features import Attribute, Ratio
+from include.projects.features import Aggregate, Attribute, DaysSince, Ratio, Share, Trend
 
 
 def compute_features(project: Project, lake: Lake, days: Sequence[dt.date]) -> pa.Table:
@@ -29,52 +30,46 @@ def compute_features(project: Project, lake: Lake, days: Sequence[dt.date]) -> p
 
     Returns:
         Columns ``dt``, ``customer_id``, then every feature: doubles, or text for categories. Null means not defined.
+
+    Raises:
+        SourceDataError: A reference source has no delivery by any of the days.
     """
     engine = connect()
-    rows = _population(project, lake, engine, days)
-    for source in sorted({spec.calculation.source for spec in project.features if _is_aggregated(spec)}):  # type: ignore[union-attr]
-        specs = [spec for spec in project.features if _is_aggregated(spec) and spec.calculation.source == source]  # type: ignore[union-attr]
+    rows = engine.create_table("population", population(project, lake, engine, days))
+    for source, specs in _by_source(project, (Aggregate, Share)).items():
         window = max(spec.window or 0 for spec in specs)
-        found = events(project, source, lake, engine, _reach(days, window))
-        # Materialised one by one: a single query over all of them would hold every intermediate result at once.
-        part = engine.create_table(f"part_{source}", aggregate(found, days, specs))
-        rows = rows.left_join(part, ["dt", CUSTOMER]).drop("dt_right", f"{CUSTOMER}_right")
-        rows = rows.fill_null({spec.name: 0.0 for spec in specs if not spec.nullable})
-    rows = _add_attributes(project, lake, engine, rows, days)
+        found = source_rows(project, source, lake, engine, window_of(days, window), used_columns(specs))
+        for number, part in enumerate(aggregate(engine, found, days, specs)):
+            # Materialised one by one: a single query over all would hold every intermediate result at once.
+            rows = _join(rows, engine.create_table(f"part_{source}_{number}", part))
+    for source, specs in _by_source(project, (Attribute, DaysSince)).items():
+        part = attributes(project, source, lake, engine, days, specs)
+        rows = _join(rows, engine.create_table(f"attributes_{source}", part))
+    values: dict[str, ibis.Value] = {}
     for spec in project.features:
-        if isinstance(spec.calculation, Ratio):
-            denominator = rows[spec.calculation.denominator].nullif(0.0)
-            rows = rows.mutate(**{spec.name: rows[spec.calculation.numerator] / denominator})
-    names = ["dt", CUSTOMER, *(spec.name for spec in project.features)]
-    return rows.select(names).order_by("dt", CUSTOMER).to_pyarrow()
+        values[spec.name] = _value(rows, spec, values, project)
+    return rows.select("dt", CUSTOMER, **values).order_by("dt", CUSTOMER).to_pyarrow()
 
 
-def _is_aggregated(spec: FeatureSpec) -> bool:
-    return not isinstance(spec.calculation, Ratio | Attribute)
-
-
-def _reach(days: Sequence[dt.date], window: int) -> DayRange:
-    return DayRange(min(days) - dt.timedelta(days=window - 1), max(days))
-
-
-def _population(project: Project, lake: Lake, engine: Backend, days: Sequence[dt.date]) -> ibis.Table:
-    window = project.population.active_within_days
-    found = active_days(project, project.population.source, lake, engine, _reach(days, window))
-    active = at_snapshots(found, days, window)
-    return engine.create_table("population", active.select("dt", CUSTOMER).distinct())
-
-
-def _add_attributes(
-    project: Project, lake: Lake, engine: Backend, rows: ibis.Table, days: Sequence[dt.date]
-) -> ibis.Table:
+def _by_source(project: Project, kinds: tuple[type, ...]) -> dict[str, list[FeatureSpec]]:
     found: dict[str, list[FeatureSpec]] = {}
     for spec in project.features:
-        if isinstance(spec.calculation, Attribute):
-            found.setdefault(spec.calculation.source, []).append(spec)
-    for source, specs in found.items():
-        customer = project.sources[source].customer
-        reference = reference_as_of(source, lake, engine, sorted(set(days)))
-        columns = {spec.name: reference[spec.calculation.column] for spec in specs}  # type: ignore[union-attr]
-        columns |= {CUSTOMER: reference[customer], "dt": reference["as_of"]}
-        rows = rows.left_join(reference.select(**columns), ["dt", CUSTOMER]).drop("dt_right", f"{CUSTOMER}_right")
-    return rows
+        if isinstance(spec.calculation, kinds):
+            found.setdefault(spec.calculation.source, []).append(spec)  # type: ignore[union-attr]
+    return found
+
+
+def _join(rows: ibis.Table, part: ibis.Table) -> ibis.Table:
+    return rows.left_join(part, ["dt", CUSTOMER]).drop("dt_right", f"{CUSTOMER}_right")
+
+
+def _value(rows: ibis.Table, spec: FeatureSpec, values: dict[str, ibis.Value], project: Project) -> ibis.Value:
+    calculation = spec.calculation
+    if isinstance(calculation, Ratio):
+        return values[calculation.numerator] / values[calculation.denominator].nullif(0.0)
+    if isinstance(calculation, Trend):
+        windows = {other.name: other.window or 0 for other in project.features}
+        near, far = (values[name] / windows[name] for name in (calculation.near, calculation.far))
+        return near / far.nullif(0.0)
+    # A customer without an event has no row among the aggregates: nothing is a number there, and a mean is not.
+    return rows[spec.name] if spec.nullable else rows[spec.name].fill_null(0.0)

@@ -8,11 +8,13 @@ import time
 import pyarrow as pa
 
 from include.days import DayRange
-from include.features.events import CUSTOMER, HAPPENED, KNOWN, active_days
-from include.lake import Lake, connect
+from include.features.churned import label_rows
+from include.features.events import CUSTOMER
+from include.features.reach import followed_days, read_days
+from include.lake import Lake, connect, until_settled
 from include.logs import get_logger
 from include.projects import Project
-from include.quality.loaded import loaded_days
+from include.quality.loaded import DAYS, loaded_days
 from include.results import StepResult
 
 log = get_logger(__name__)
@@ -21,49 +23,63 @@ FEATURES, LABELS = "gold/features", "gold/labels"
 
 
 def build_labels(project: Project, lake: Lake, days: DayRange) -> StepResult:
-    """Label the gold rows whose horizon touches ``days`` and is now complete; the others stay without a label.
+    """Label the gold rows that ``days`` touch and whose horizon is complete; the others stay without a label.
 
-    A customer with gold row ``D`` churned when the label's source has no event of theirs in ``(D, D + horizon]`` that
-    was delivered by ``D + horizon``.
+    ``days`` touch the gold days whose horizon reaches into them, and the later ones whose rows follow them. Labels of
+    such a day that has no gold row any more are removed.
+
+    Args:
+        project: The project.
+        lake: Its lake; gold must hold ``days``.
+        days: The days that were ingested.
+
+    Raises:
+        LakeError: Other runs replaced what was read during every attempt.
     """
     start = time.perf_counter()
     horizon = dt.timedelta(days=project.label.horizon_days)
-    touched = DayRange(days.first - horizon, days.last)
-    matured = matured_days(project, lake, touched)
+    touched = DayRange(days.first - horizon, days.last + dt.timedelta(days=_followed(project)))
+    silver = read_days(project, DayRange(touched.first, touched.last + horizon))
+    inputs = {FEATURES: touched, DAYS: silver, f"silver/{project.label.source}": silver}
+    written = until_settled(lake, inputs, lambda: _write(project, lake, touched))
     labels = lake.table(LABELS)
-    if not matured:
-        version = labels.version() if labels.exists() else -1
-        return StepResult(LABELS, 0, 0, 0, version, round(time.perf_counter() - start, 3))
-    rows = _label(project, lake, matured)
-    version = labels.replace(matured, rows)
-    result = StepResult(LABELS, rows.num_rows, 0, rows.num_rows, version, round(time.perf_counter() - start, 3))
+    version = labels.version() if labels.exists() else -1
+    result = StepResult(LABELS, written, 0, written, version, round(time.perf_counter() - start, 3))
     log.info("labels built", extra=result.as_dict())
     return result
 
 
 def matured_days(project: Project, lake: Lake, days: DayRange) -> list[dt.date]:
-    """Return the gold days of ``days`` for which every day of the horizon after them has been loaded, sorted."""
+    """Return the gold days of ``days`` for which silver holds every day of the horizon after them, sorted."""
     horizon = project.label.horizon_days
     loaded = loaded_days(lake, project.label.source, DayRange(days.first, days.last + dt.timedelta(days=horizon)))
     gold = [day for day in lake.table(FEATURES).days() if day in days]
     return [day for day in gold if all(day + dt.timedelta(days=ahead) in loaded for ahead in range(1, horizon + 1))]
 
 
-def _label(project: Project, lake: Lake, matured: list[dt.date]) -> pa.Table:
+def _followed(project: Project) -> int:
+    # A late row can unmake a duplicate of itself some days later, and gold follows from there.
+    later = max(source.deduplicate_days for source in project.sources.values())
+    return later + followed_days(project)
+
+
+def _write(project: Project, lake: Lake, touched: DayRange) -> int:
+    labels = lake.table(LABELS)
+    labelled = {day for day in labels.days() if day in touched}
+    matured = matured_days(project, lake, touched)
+    if not matured and not labelled:
+        return 0
+    rows = _labels(project, lake, matured) if matured else _schema(project).empty_table()
+    labels.replace(sorted(labelled.union(matured)), rows)
+    return int(rows.num_rows)
+
+
+def _labels(project: Project, lake: Lake, matured: list[dt.date]) -> pa.Table:
     engine = connect()
-    horizon = dt.timedelta(days=project.label.horizon_days)
-    rows = lake.table(FEATURES).scan(engine, matured).select("dt", CUSTOMER)
-    later = active_days(project, project.label.source, lake, engine, DayRange(matured[0], matured[-1] + horizon))
-    limit = rows["dt"] + horizon
-    stayed = rows.semi_join(
-        later,
-        [
-            rows[CUSTOMER] == later[CUSTOMER],
-            later[HAPPENED] > rows["dt"],
-            later[HAPPENED] <= limit,
-            later[KNOWN] <= limit,
-        ],
-    )
-    marked = rows.left_join(stayed.mutate(stayed=1), ["dt", CUSTOMER])
-    churned = marked.select("dt", CUSTOMER, **{project.label.name: marked["stayed"].isnull().cast("int8")})
-    return churned.order_by("dt", CUSTOMER).to_pyarrow()
+    gold = lake.table(FEATURES).scan(engine, matured).select("dt", CUSTOMER)
+    rows = label_rows(project, lake, engine, gold, matured)
+    return rows.order_by("dt", CUSTOMER).to_pyarrow().cast(_schema(project))
+
+
+def _schema(project: Project) -> pa.Schema:
+    return pa.schema([("dt", pa.date32()), (CUSTOMER, pa.string()), (project.label.name, pa.int8())])

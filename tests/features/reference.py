@@ -1,59 +1,232 @@
-"""A slow, obviously right reference for features: loops over customers and events, nothing shared with the product."""
+"""A slow, obviously right reference: loops over days, customers and rows, nothing shared with the product.
+
+A row is a dict of a source's columns with ``dt``, the day that it was delivered for.
+"""
 
 from __future__ import annotations
 
 import datetime as dt
+import itertools
 import math
-from collections.abc import Iterable
+from collections.abc import Callable
 from typing import Any
 
-from include.projects import FeatureSpec
-from include.projects.features import Aggregate, Ratio, Share
+from include.projects import FeatureSpec, Project
+from include.projects.features import Aggregate, Attribute, DaysSince, Ratio, Share, Trend
 
-Event = dict[str, Any]  # customer, happened, known, and the source's columns
-
-
-def value(spec: FeatureSpec, day: dt.date, events: Iterable[Event], others: dict[str, float | None]) -> float | None:
-    """Return the feature of one customer, whose events are given."""
-    calculation = spec.calculation
-    if isinstance(calculation, Ratio):
-        numerator, denominator = others[calculation.numerator], others[calculation.denominator]
-        return numerator / denominator if numerator is not None and denominator else None
-    assert spec.window is not None
-    seen = [
-        event
-        for event in events
-        if event["happened"] <= day and event["known"] <= day and (day - event["happened"]).days < spec.window
-    ]
-    if isinstance(calculation, Share):
-        total = sum(event[calculation.of] for event in seen)
-        part = sum(event[calculation.of] for event in seen if event[calculation.column] == calculation.value)
-        return float(part) / float(total) if total else None
-    assert isinstance(calculation, Aggregate)
-    return _aggregate(calculation, day, seen)
+Row = dict[str, Any]
+Value = float | str | None
 
 
-def _aggregate(calculation: Aggregate, day: dt.date, seen: list[Event]) -> float | None:
-    function = calculation.function
-    days = sorted({event["happened"] for event in seen})
-    if function == "count":
-        return float(len(seen))
-    if function == "active_days":
-        return float(len(days))
-    if function == "days_since_last":
-        return float((day - days[-1]).days) if days else None
-    if function == "days_since_first":
-        return float((day - days[0]).days) if days else None
-    if function == "mean_gap_days":
-        return (days[-1] - days[0]).days / (len(days) - 1) if len(days) > 1 else None
-    values = [event[calculation.column] for event in seen if event[calculation.column] is not None]
-    if function == "count_distinct":
-        return float(len(set(values)))
-    if function == "sum":
-        return float(sum(values))
-    if not values:
+def day_of(moment: Any) -> dt.date | None:
+    return moment.date() if isinstance(moment, dt.datetime) else moment
+
+
+class Reference:
+    """The features and labels of a project, row by row.
+
+    Args:
+        project: The project.
+        silver: Rows by source.
+        derive: By source, functions that fill in a row's derived columns.
+        satisfies: The conditions of the project's aggregations, by their SQL.
+    """
+
+    def __init__(
+        self,
+        project: Project,
+        silver: dict[str, list[Row]],
+        derive: dict[str, Callable[[Row], Row]] | None = None,
+        satisfies: dict[str, Callable[[Row], bool | None]] | None = None,
+    ) -> None:
+        self.project, self.silver = project, silver
+        self.derive, self.satisfies = derive or {}, satisfies or {}
+        self.rows = {name: [self._complete(name, row) for row in silver.get(name, [])] for name in project.sources}
+        self._cache: dict[tuple[str, dt.date], list[Row]] = {}
+        self.by_customer: dict[tuple[str, Any], list[Row]] = {}
+        for name, rows in self.rows.items():
+            for row in rows:
+                self.by_customer.setdefault((name, row.get(project.sources[name].customer or "")), []).append(row)
+
+    def _complete(self, name: str, row: Row) -> Row:
+        for look in self.project.sources[name].lookups:
+            found = [
+                other
+                for other in self._delivery(look.source, row["dt"])
+                if other[look.by] is not None and other[look.by] == row[look.by]
+            ]
+            row = row | {column: found[0][column] if found else None for column in look.columns}
+        return self.derive.get(name, lambda same: same)(row)
+
+    def _delivery(self, name: str, day: dt.date) -> list[Row]:
+        rows = self.silver.get(name, [])
+        days = [row["dt"] for row in rows if row["dt"] <= day]
+        return [row for row in rows if days and row["dt"] == max(days)]
+
+    def in_force(self, name: str, day: dt.date) -> list[Row]:
+        source = self.project.sources[name]
+        if source.kind == "snapshot":
+            days = [row["dt"] for row in self.rows[name] if row["dt"] <= day]
+            return [row for row in self.rows[name] if days and row["dt"] == max(days)]
+        latest: dict[Any, Row] = {}
+        for row in self.history(name, day):
+            latest[tuple(row[column] for column in source.key)] = row
+        return list(latest.values())
+
+    def history(self, name: str, day: dt.date) -> list[Row]:
+        """Rows of a changes source known by ``day``, oldest first."""
+        time = self.project.sources[name].event_time
+        known = [row for row in self.rows[name] if row["dt"] <= day]
+        return sorted(known, key=lambda row: (_moment(row[time]), row["dt"]))
+
+    def row_of(self, name: str, customer: str, day: dt.date) -> Row | None:
+        """The row of a customer in force; of several, the one that changed last, and of those the first key."""
+        source = self.project.sources[name]
+        theirs = [row for row in self._in_force_by_day(name, day) if row[source.customer] == customer]
+        if source.kind == "changes":
+            theirs.sort(key=lambda row: row[source.key[0]], reverse=True)
+            theirs.sort(key=lambda row: (_moment(row[source.event_time]), row["dt"]))
+        return theirs[-1] if theirs else None
+
+    def _in_force_by_day(self, name: str, day: dt.date) -> list[Row]:
+        if (name, day) not in self._cache:
+            self._cache[name, day] = self.in_force(name, day)
+        return self._cache[name, day]
+
+    def population(self, day: dt.date) -> set[str]:
+        config = self.project.population
+        source = self.project.sources[config.source]
+        if config.active_within_days is None:
+            rows = self.in_force(config.source, day)
+            return {
+                row[source.customer] for row in rows if config.column is None or row[config.column] in config.values
+            }
+        return {
+            row[source.customer]
+            for row in self.rows[config.source]
+            if row[source.customer] is not None and self._sees(config.source, row, day, config.active_within_days)
+        }
+
+    def _sees(self, name: str, row: Row, day: dt.date, window: int) -> bool:
+        happened = day_of(row[self.project.sources[name].event_time])
+        if happened is None:
+            return False
+        return row["dt"] <= day and happened <= day and (day - happened).days < window
+
+    def features(self, customer: str, day: dt.date) -> dict[str, Value]:
+        found: dict[str, Value] = {}
+        for spec in self.project.features:
+            found[spec.name] = self._value(spec, customer, day, found)
+        return found
+
+    def _value(self, spec: FeatureSpec, customer: str, day: dt.date, others: dict[str, Value]) -> Value:
+        calculation = spec.calculation
+        match calculation:
+            case Ratio():
+                numerator, denominator = others[calculation.numerator], others[calculation.denominator]
+                return numerator / denominator if numerator is not None and denominator else None
+            case Trend():
+                near, far = others[calculation.near], others[calculation.far]
+                windows = {other.name: other.window for other in self.project.features}
+                if near is None or not far:
+                    return None
+                return (near / windows[calculation.near]) / (far / windows[calculation.far])
+            case Attribute():
+                row = self.row_of(calculation.source, customer, day)
+                return None if row is None else _attribute(row[calculation.column], bool(spec.categories))
+            case DaysSince():
+                row = self.row_of(calculation.source, customer, day)
+                date = None if row is None else day_of(row[calculation.column])
+                return None if date is None else float((day - date).days)
+        source = self.project.sources[calculation.source]
+        assert spec.window is not None
+        seen = [
+            row | {"_happened": day_of(row[source.event_time])}
+            for row in self.by_customer.get((calculation.source, customer), [])
+            if self._sees(calculation.source, row, day, spec.window)
+        ]
+        return _share(calculation, seen) if isinstance(calculation, Share) else self._aggregate(calculation, day, seen)
+
+    def _aggregate(self, calculation: Aggregate, day: dt.date, seen: list[Row]) -> float | None:
+        if calculation.where:
+            seen = [row for row in seen if self.satisfies[calculation.where](row)]
+        days = sorted({row["_happened"] for row in seen})
+        gaps = [(later - earlier).days for earlier, later in itertools.pairwise(days)]
+        match calculation.function:
+            case "count":
+                return float(len(seen))
+            case "active_days":
+                return float(len(days))
+            case "days_since_last":
+                return float((day - days[-1]).days) if days else None
+            case "days_since_first":
+                return float((day - days[0]).days) if days else None
+            case "mean_gap_days":
+                return sum(gaps) / len(gaps) if gaps else None
+            case "max_gap_days":
+                return float(max(gaps)) if gaps else None
+        values = [row[calculation.column] for row in seen if row[calculation.column] is not None]
+        if calculation.function == "count_distinct":
+            return float(len(set(values)))
+        return _statistic(calculation.function, [float(number) for number in values])
+
+    def churned(self, customer: str, day: dt.date) -> int | None:
+        label = self.project.label
+        source = self.project.sources[label.source]
+        end = day + dt.timedelta(days=label.horizon_days)
+        if label.kind == "column":
+            row = self.row_of(label.source, customer, day)
+            return None if row is None or row[label.column] is None else int(row[label.column] == label.value)
+        if label.kind == "no_event":
+            return int(
+                not any(
+                    day < day_of(row[source.event_time]) <= end and row["dt"] <= end
+                    for row in self.rows[label.source]
+                    if row[source.customer] == customer and row[source.event_time] is not None
+                )
+            )
+        before: dict[Any, Any] = {}
+        for row in self.history(label.source, end):
+            if row[source.customer] != customer:
+                continue
+            key = tuple(row[column] for column in source.key)
+            happened = day_of(row[source.event_time])
+            becomes = row[label.column] == label.value and before.get(key) != label.value
+            if becomes and happened is not None and day < happened <= end:
+                return 1
+            before[key] = row[label.column]
+        return 0
+
+
+def _moment(value: Any) -> dt.datetime:
+    if isinstance(value, dt.datetime):
+        return value
+    # What has no time is older than everything.
+    return dt.datetime.combine(value or dt.date(1, 1, 1), dt.time())
+
+
+def _text(value: Any) -> str | None:
+    return str(value).lower() if isinstance(value, bool) else None if value is None else str(value)
+
+
+def _attribute(value: Any, is_category: bool) -> Value:
+    if value is None:
         return None
-    numbers = [float(number) for number in values]
+    return _text(value) if is_category else float(value)
+
+
+def _share(share: Share, seen: list[Row]) -> float | None:
+    weights = [(row, 1 if share.of is None else row[share.of] or 0) for row in seen]
+    total = sum(weight for _, weight in weights)
+    part = sum(weight for row, weight in weights if _text(row[share.column]) == share.value)
+    return float(part / total) if total else None
+
+
+def _statistic(function: str, numbers: list[float]) -> float | None:
+    if function == "sum":
+        return math.fsum(numbers)
+    if not numbers:
+        return None
     if function in ("min", "max"):
         return min(numbers) if function == "min" else max(numbers)
     mean = math.fsum(numbers) / len(numbers)

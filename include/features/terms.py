@@ -1,0 +1,158 @@
+"""What an aggregation is made of: measures taken within a band, put together over bands, and its value from those."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Literal
+
+from ibis.expr.types import NumericValue, Table, Value
+
+from include.features.bands import AGE, BAND
+from include.projects.features import Aggregate, Share
+
+Kind = Literal["rows", "known", "sum", "squares", "min", "max", "youngest", "oldest", "gap"]
+_KINDS: dict[str, tuple[Kind, ...]] = {
+    "count": ("rows",),
+    "sum": ("sum",),
+    "mean": ("sum", "known"),
+    "min": ("min",),
+    "max": ("max",),
+    "std": ("sum", "known", "squares"),
+    "days_since_last": ("youngest",),
+    "days_since_first": ("oldest",),
+    # of one row a day
+    "active_days": ("rows",),
+    "mean_gap_days": ("rows", "youngest", "oldest"),
+    "max_gap_days": ("gap",),
+}
+_MERGED_BY = {"min": "min", "youngest": "min", "max": "max", "oldest": "max", "gap": "max"}
+_OF_DAYS = ("active_days", "mean_gap_days", "max_gap_days")
+_EXACT = "decimal(38, 8)"
+GAP = "_gap"
+"""Days from an active day to the customer's next one; null on the youngest."""
+
+
+@dataclass(frozen=True)
+class Measure:
+    """A number taken of a customer's rows within a band.
+
+    Attributes:
+        kind: ``rows`` counted; of a column its values ``known``, their ``sum``, sum of ``squares``, ``min``, ``max``;
+            age of the ``youngest`` and ``oldest`` row; largest ``gap`` between active days.
+        column: The column, where the kind takes one.
+        where: The boolean column that says which rows count; all when None.
+    """
+
+    kind: Kind
+    column: str | None = None
+    where: str | None = None
+
+    @property
+    def name(self) -> str:
+        """The measure's column."""
+        return f"{self.kind}:{self.column or ''}:{self.where or ''}"
+
+    def of(self, rows: Table) -> NumericValue:
+        """Return the measure as an aggregate of ``rows``."""
+        where = rows[self.where] if self.where else None
+        match self.kind:
+            case "rows":
+                return rows.count(where=where)
+            case "youngest":
+                return rows[AGE].min(where=where)
+            case "oldest":
+                return rows[AGE].max(where=where)
+            case "gap":
+                return rows[GAP].max(where=where)
+            case "known":
+                return rows[self.column].count(where=where)
+            case "squares":
+                value = _exact(rows[self.column])
+                return (value * value).sum(where=where)
+            case _:
+                return getattr(_number(rows[self.column]), self.kind)(where=where)
+
+    def merged(self, bands: Table, last: int) -> NumericValue:
+        """Return the measure over all bands up to ``last``, as an aggregate of rows of bands."""
+        return getattr(bands[self.name], _MERGED_BY.get(self.kind, "sum"))(where=bands[BAND] <= last)
+
+
+@dataclass(frozen=True)
+class Term:
+    """One aggregation over a window.
+
+    Attributes:
+        name: The feature.
+        window: Its window in days.
+        calculation: Its calculation.
+        where: The boolean column that says which rows count, or fall on a share's value; None when all do.
+        of_floats: Whether its column holds floats, whose squares would lose digits.
+    """
+
+    name: str
+    window: int
+    calculation: Aggregate | Share
+    where: str | None
+    of_floats: bool = False
+
+    @property
+    def pass_over(self) -> tuple[str, str, str]:
+        """What it is aggregated over (rows, days, values, floats), with the column and condition that this needs."""
+        function, column, where = self.calculation.function, self.calculation.column or "", self.where or ""
+        if function in _OF_DAYS:
+            return "days", "", where
+        if function == "count_distinct":
+            return "values", column, where
+        return ("floats" if function == "std" and self.of_floats else "rows"), "", ""
+
+    def measures(self) -> list[Measure]:
+        """Return what it needs of each band."""
+        calculation = self.calculation
+        if isinstance(calculation, Share):
+            kind: Kind = "sum" if calculation.of else "rows"
+            return [Measure(kind, calculation.of), Measure(kind, calculation.of, self.where)]
+        # The rows of days are already those that count.
+        where = None if calculation.function in _OF_DAYS else self.where
+        return [Measure(kind, calculation.column, where) for kind in _KINDS[calculation.function]]
+
+    def value(self, of: Callable[[Measure], NumericValue]) -> NumericValue:
+        """Return the feature, a double, from its measures over the window."""
+        found = [of(measure) for measure in self.measures()]
+        numbers = [value.cast("float64") for value in found]
+        match self.calculation.function:
+            case "share":
+                return numbers[1].fill_null(0.0) / numbers[0].nullif(0.0)
+            case "mean":
+                return numbers[0] / numbers[1].nullif(0.0)
+            case "std":
+                return _spread(*found)
+            case "mean_gap_days":
+                days, youngest, oldest = numbers
+                return (oldest - youngest) / (days - 1).nullif(0.0)
+            case _:
+                return numbers[0]
+
+
+def _number(column: Value) -> NumericValue:
+    return column.cast("int64") if column.type().is_boolean() else column
+
+
+def _exact(column: Value) -> NumericValue:
+    # Wide enough that the product of two is exact, too.
+    number = _number(column)
+    return number.cast(f"decimal(38, {0 if number.type().is_integer() else number.type().scale})")
+
+
+def _spread(total: NumericValue, known: NumericValue, squares: NumericValue) -> NumericValue:
+    # Squares about zero lose their digits when values hardly differ. These are exact decimals, so that they can be
+    # moved to squares about the rounded mean without loss: sum (x - m)^2 = sum x^2 - 2 m sum x + n m^2.
+    n = known.cast("float64")
+    mean = total.cast("float64") / n.nullif(0.0)
+    about = mean.round(4).cast("decimal(38, 4)")
+    twice = (about * total.cast("decimal(38, 4)")).cast(_EXACT) * 2
+    square = (about * about).cast(_EXACT) * known.cast("decimal(38, 0)")
+    shifted = (squares.cast(_EXACT) - twice.cast(_EXACT) + square.cast(_EXACT)).cast("float64")
+    rest = mean - about.cast("float64")
+    variance = (shifted - n * rest * rest) / (n - 1).nullif(0.0)
+    return variance.clip(lower=0.0).sqrt()

@@ -1,0 +1,49 @@
+"""Every word of the specification language, against a row-by-row reference, on many customers' random histories."""
+
+import pytest
+
+from include.features.churned import label_rows
+from include.features.population import population
+from include.lake import connect
+from tests.features.histories import DERIVE, SATISFIES, SNAPSHOTS, agrees, history
+from tests.features.language import ACTIVE_PAYERS, ACTIVE_PLANS, BECOMES, COLUMN, IN_BAND, NO_EVENT, MemoryLake, project
+from tests.features.reference import Reference
+
+pytestmark = pytest.mark.slow
+
+
+def test_features_equal_a_row_by_row_reference(rows, features):
+    reference = Reference(project(), rows, DERIVE, SATISFIES)
+    found = features.to_pylist()
+    assert {(row["dt"], row["customer_id"]) for row in found} == {
+        (day, customer) for day in SNAPSHOTS for customer in reference.population(day)
+    }
+    for row in found:
+        for name, expected in reference.features(row["customer_id"], row["dt"]).items():
+            assert agrees(row[name], expected), (name, row[name], expected, history(rows, row["customer_id"]))
+
+
+@pytest.mark.parametrize("who", [ACTIVE_PAYERS, ACTIVE_PLANS, IN_BAND, {"source": "plans"}, {"source": "devices"}])
+def test_the_population_is_who_was_active_as_far_as_known(who, rows):
+    business = project(who)
+    found = population(business, MemoryLake(rows), connect(), SNAPSHOTS).to_pyarrow().to_pylist()
+    reference = Reference(business, rows, DERIVE, SATISFIES)
+    expected = [(day, customer) for day in SNAPSHOTS for customer in reference.population(day)]
+    assert sorted((row["dt"], row["customer_id"]) for row in found) == sorted(expected)
+
+
+@pytest.mark.parametrize("label", [NO_EVENT, BECOMES, COLUMN], ids=lambda label: label.kind)
+def test_labels_equal_a_row_by_row_reference(label, rows):
+    business = project({"source": "plans"}).model_copy(update={"label": label})
+    engine = connect()
+    gold = engine.create_table("gold", population(business, MemoryLake(rows), engine, SNAPSHOTS))
+    found = engine.to_pyarrow(label_rows(business, MemoryLake(rows), engine, gold, SNAPSHOTS)).to_pylist()
+    reference = Reference(business, rows, DERIVE, SATISFIES)
+    expected = {
+        (day, customer): churned
+        for day in SNAPSHOTS
+        for customer in reference.population(day)
+        if (churned := reference.churned(customer, day)) is not None
+    }
+    assert {(row["dt"], row["customer_id"]): row["churned"] for row in found} == expected
+    assert 0 < sum(expected.values()) < len(expected)
