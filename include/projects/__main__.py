@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Annotated
 
 import typer
 
+from include.days import parse_day
 from include.errors import ChurnflowError
 from include.projects.advice import oddities, unknown_expectations
-from include.projects.loader import examine_project, project_names
+from include.projects.loader import PROJECTS_DIR, examine_project, project_names
 from include.projects.model import ColumnLabel, NoEventLabel
 from include.projects.project import Project
+from include.projects.scaffold import new_project
 from include.settings import get_settings
 
 app = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False)
@@ -46,6 +49,27 @@ def check(
             typer.echo("\n".join([f"\n{title}:", *(f"- {text}" for text in found)]))
     if wrong:
         raise typer.Exit(1)
+
+
+@app.command()
+def new(
+    name: Annotated[str, typer.Argument(help="The project's name: its folder under include/projects/.")],
+    from_table: Annotated[
+        Path, typer.Option(help="A CSV or Parquet file with one row per customer.", exists=True, dir_okay=False)
+    ],
+    customer: Annotated[str, typer.Option(help="The column that names the customer.")],
+    label: Annotated[str, typer.Option(help="The column that says who left, and its value for them: churn=yes.")],
+    first_day: Annotated[str, typer.Option(help="The day (YYYY-MM-DD) under which the table is delivered first.")],
+) -> None:
+    """Write a first project folder for a table without time, to be read and corrected."""
+    column, equals, value = label.partition("=")
+    if not equals:
+        raise typer.BadParameter("write it as COLUMN=VALUE", param_hint="--label")
+    folder = new_project(
+        name, from_table, customer=customer, label=(column, value), first_day=parse_day(first_day), root=PROJECTS_DIR
+    )
+    typer.echo(f"Written: {', '.join(sorted(file.name for file in folder.iterdir()))} in include/projects/{name}/")
+    typer.echo(f"Read them, correct them, then: python -m include.projects check {name}")
 
 
 def _summary(project: Project) -> str:
