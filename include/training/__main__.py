@@ -23,6 +23,7 @@ from include.training.dataset import build_dataset, dataset_dir
 from include.training.handover import clear_result, write_result
 from include.training.promote import promote as promote_version
 from include.training.requirements import require_data
+from include.training.summary import render_summary
 from include.training.train import train_challenger
 
 app = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False)
@@ -60,6 +61,21 @@ def promote(
     """Compare a challenger with the champion on the data set's test rows, and promote it if it is better."""
     settings = get_settings()
     _print(promote_version(load_project(settings.project), settings, dataset, version).as_dict())
+
+
+@app.command(name="all")
+def train_and_decide(
+    day: Annotated[str, typer.Option(help="Labels known when this day (YYYY-MM-DD) closes are used.")],
+) -> None:
+    """Build the data set, train on it and decide on the promotion, one after the other, as the DAG does."""
+    settings, through = get_settings(), parse_day(day)
+    project = load_project(settings.project)
+    dataset = build_dataset(project, open_lake(settings), through, dataset_dir(settings, through))
+    require_data(project, dataset.manifest)
+    trained = train_challenger(project, settings, dataset.folder)
+    decided = promote_version(project, settings, dataset.folder, trained.model_version)
+    typer.echo(render_summary(dataset.manifest, trained, decided))
+    _print(decided.as_dict())
 
 
 def _print(answer: dict[str, Any]) -> None:

@@ -10,6 +10,7 @@ import pandas as pd
 import xgboost as xgb
 from mlflow.models import infer_signature
 
+from include.settings import Settings
 from include.training.candidate import Candidate
 from include.training.configuration import PROJECT_FILE
 from include.training.data_version import POINTER_FILE
@@ -20,6 +21,16 @@ from include.training.requirements import Verdict
 
 DATASET_ARTIFACT = "dataset"
 _EXAMPLES = 3
+
+
+def open_experiment(settings: Settings, name: str) -> None:
+    """Make ``name`` the experiment that runs belong to, and create it where it does not exist."""
+    uri = settings.mlflow.tracking_uri
+    mlflow.set_tracking_uri(uri)
+    if uri.startswith("sqlite:") and mlflow.get_experiment_by_name(name) is None:
+        # Without a server, MLflow would keep the artifacts below whatever folder the command was started in.
+        mlflow.create_experiment(name, artifact_location=(settings.home / "mlflow" / name).as_uri())
+    mlflow.set_experiment(name)
 
 
 def log_run(candidate: Candidate, verdicts: list[Verdict]) -> str:

@@ -18,7 +18,7 @@ from include.training.dataset import DatasetRef, load_dataset
 from include.training.fit import probe_device
 from include.training.registry import Registry
 from include.training.requirements import check_model, require_data, require_model
-from include.training.tracking import log_run, register
+from include.training.tracking import log_run, open_experiment, register
 
 log = get_logger(__name__)
 
@@ -79,9 +79,8 @@ def train_challenger(project: Project, settings: Settings, dataset_folder: Path)
     _require_match(project, dataset)
     require_data(project, dataset.manifest)
     probe_device(settings.training.device)
-    mlflow.set_tracking_uri(settings.mlflow.tracking_uri)
-    # Set before the work starts, so that an unreachable server costs no training.
-    mlflow.set_experiment(f"churn-{project.name}")
+    # Before the work starts, so that an unreachable server costs no training.
+    open_experiment(settings, f"churn-{project.name}")
 
     with mlflow.start_run(run_name=f"{project.name} {dataset.manifest.through}") as run:
         candidate = make_candidate(project, settings, dataset)

@@ -1,0 +1,55 @@
+"""What a training brought, on a few lines for people."""
+
+from __future__ import annotations
+
+from include.training.dataset import DatasetManifest, DatasetPart
+from include.training.promote import PromotionResult
+from include.training.train import TrainingResult
+
+_METRICS = {
+    "auc": "AUC",
+    "pr_auc": "PR-AUC",
+    "brier": "Brier score",
+    "precision": "precision from 0.5",
+    "recall": "recall from 0.5",
+    "f1": "F1 from 0.5",
+    "accuracy": "accuracy from 0.5",
+    "precision_at_threshold": "precision of offers",
+    "recall_at_threshold": "recall of offers",
+    "offers_per_1000_at_threshold": "offers per 1,000",
+    "saving_usd_per_1000_at_threshold": "saved, $ per 1,000",
+    "saving_usd_per_1000_everybody": "if all get an offer",
+}
+
+
+def render_summary(manifest: DatasetManifest, trained: TrainingResult, decided: PromotionResult) -> str:
+    """Return the data set, the figures on the test, the requirements missed and the decision."""
+    by = "by time" if manifest.split == "time" else "by customer: this data has no time"
+    lines = [
+        ("learned from", _rows(manifest.train)),
+        ("judged on", f"{_rows(manifest.test)}; split {by}"),
+        (
+            "model",
+            f"{trained.model_name} version {trained.model_version}, {trained.trials} trials, {_seconds(trained)}",
+        ),
+        *((title, _figure(trained.metrics[name])) for name, title in _METRICS.items()),
+        *(
+            ("missed", f"{verdict['name']}: {verdict['found']:.3f}, {verdict['bound']} {verdict['required']:g}")
+            for verdict in trained.verdicts
+            if not verdict["ok"]
+        ),
+        ("champion" if decided.promoted else "not promoted", decided.reason),
+    ]
+    return "\n".join(f"{title:20} {text}" for title, text in lines)
+
+
+def _rows(part: DatasetPart) -> str:
+    return f"{part.rows:,} rows, {part.positive_ratio:.1%} churned"
+
+
+def _seconds(trained: TrainingResult) -> str:
+    return f"{trained.seconds['total']:.0f} s"
+
+
+def _figure(value: float) -> str:
+    return f"{value:.3f}" if abs(value) <= 1 else f"{value:,.0f}"
