@@ -7,6 +7,7 @@ whether as a process or in a pod.
 from __future__ import annotations
 
 import json
+import os
 import sys
 from pathlib import Path
 from typing import Annotated, Any
@@ -84,6 +85,7 @@ def _print(answer: dict[str, Any]) -> None:
 
 if __name__ == "__main__":
     configure_json_logs()
+    os.environ.setdefault("MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR", "false")
     try:
         app()
     except ChurnflowError as error:
