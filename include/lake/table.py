@@ -110,6 +110,17 @@ class Table:
             return 0
         return int(pc.sum(pa.table(self._open().get_add_actions(flatten=True))["num_records"]).as_py() or 0)
 
+    def row_counts(self, days: DayRange | Sequence[dt.date]) -> dict[dt.date, int]:
+        """Return how many rows each of ``days`` has, from Delta's log alone; days without rows are left out."""
+        if not self.exists():
+            return {}
+        counts: dict[dt.date, int] = {}
+        for file in pa.table(self._open().get_add_actions(flatten=True)).to_pylist():
+            day = dt.date.fromisoformat(str(file[f"partition.{DAY}"]))
+            if day in days:
+                counts[day] = counts.get(day, 0) + file["num_records"]
+        return counts
+
     def files(self, days: DayRange | Sequence[dt.date]) -> frozenset[str]:
         """Return the files of ``days``: the same set means the same rows. None when the table does not exist."""
         if not self.exists():

@@ -11,6 +11,10 @@ from jinja2 import Environment, PackageLoader, select_autoescape
 
 from include.days import DayRange
 from include.errors import ChurnflowError
+from include.logs import get_logger
+from include.quality.contract import Contract
+
+log = get_logger(__name__)
 
 
 class GateError(ChurnflowError):
@@ -19,13 +23,34 @@ class GateError(ChurnflowError):
 
 @dataclass(frozen=True)
 class RuleOutcome:
-    """How one rule went: rows that it refused, or whether the table satisfied it."""
+    """How one rule went: rows that it refused, or whether the table satisfied it.
+
+    Attributes:
+        rule: The rule in short.
+        severity: ``refuse`` sends rows to quarantine, ``stop`` shuts the gate, ``warn`` is only reported.
+        success: Whether it is satisfied; a rule that could not be judged is.
+        refused: Rows that it sent to quarantine.
+        observed: What was seen, in words.
+        judged: Whether there was enough to judge by.
+        limits: What is allowed, in words.
+        days: When it was violated, in words.
+    """
 
     rule: str
     severity: str
     success: bool
     refused: int
     observed: str = ""
+    judged: bool = True
+    limits: str = ""
+    days: str = ""
+
+    @property
+    def verdict(self) -> str:
+        """``satisfied``, ``violated`` or ``not judged``."""
+        if not self.judged:
+            return "not judged"
+        return "satisfied" if self.success else "violated"
 
 
 @dataclass(frozen=True)
@@ -38,6 +63,8 @@ class TableOutcome:
         refused: Rows that failed at least one rule.
         minimum_pass_share: The share that must pass.
         rules: Every rule's outcome.
+        contract: The table's form, for the report.
+        note: Which days these are, when they are not those of the run.
     """
 
     table: str
@@ -45,6 +72,8 @@ class TableOutcome:
     refused: int
     minimum_pass_share: float
     rules: tuple[RuleOutcome, ...]
+    contract: Contract | None = None
+    note: str = ""
 
     @property
     def pass_share(self) -> float:
@@ -54,10 +83,18 @@ class TableOutcome:
     @property
     def failures(self) -> list[str]:
         """Why the gate is shut, in words; empty when it is open."""
-        reasons = [f"{rule.rule} saw {rule.observed or 'a violation'}" for rule in self.rules if _stops(rule)]
+        reasons = [f"{rule.rule} saw {rule.observed or 'a violation'}" for rule in self._violated("stop")]
         if self.pass_share < self.minimum_pass_share:
             reasons.append(f"only {self.pass_share:.2%} of {self.rows} rows pass, {self.minimum_pass_share:.2%} must")
         return reasons
+
+    @property
+    def warnings(self) -> list[RuleOutcome]:
+        """The violated rules that are only reported."""
+        return self._violated("warn")
+
+    def _violated(self, severity: str) -> list[RuleOutcome]:
+        return [rule for rule in self.rules if rule.severity == severity and not rule.success]
 
 
 def write_report(layer: str, days: DayRange, outcomes: Sequence[TableOutcome], folder: Path) -> Path:
@@ -73,11 +110,15 @@ def write_report(layer: str, days: DayRange, outcomes: Sequence[TableOutcome], f
 
 
 def require_open(outcomes: Sequence[TableOutcome], report: Path) -> None:
-    """Stop when the gate of any table is shut.
+    """Log what was only to be reported, and stop when the gate of any table is shut.
 
     Raises:
         GateError: The message names the table, the reason and the report.
     """
+    for outcome in outcomes:
+        for rule in outcome.warnings:
+            extra = {"table": outcome.table, "rule": rule.rule, "observed": rule.observed, "report": str(report)}
+            log.warning("rule violated", extra=extra)
     for outcome in outcomes:
         if outcome.failures:
             raise GateError(
@@ -85,10 +126,6 @@ def require_open(outcomes: Sequence[TableOutcome], report: Path) -> None:
                 where=str(report),
                 remedy="Read the report and the quarantine table of that name, then have the data corrected.",
             )
-
-
-def _stops(rule: RuleOutcome) -> bool:
-    return rule.severity == "stop" and not rule.success
 
 
 def _replace(path: Path, text: str) -> None:

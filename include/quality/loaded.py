@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import datetime as dt
-from collections.abc import Iterable
+from collections.abc import Mapping, Set
 
 import pyarrow as pa
 
 from include.days import DayRange
 from include.lake import Lake
-from include.sources.bronze import delivered_days
 
 DAYS = "silver/_days"
 """The table of days in silver, by source: a day without rows is there too."""
@@ -30,15 +29,17 @@ def loaded_days(lake: Lake, source: str, days: DayRange) -> set[dt.date]:
     return {row["dt"] for row in rows if row["source"] == source}
 
 
-def mark_loaded(lake: Lake, sources: Iterable[str], days: DayRange) -> None:
-    """Record that silver now holds what was delivered of ``sources`` for ``days``; written after their tables."""
-    found = [(day, source) for source in sources for day in sorted(delivered_days(lake, source, days))]
-    lake.table(DAYS).replace(
-        days,
-        pa.table(
-            {
-                "dt": pa.array([day for day, _ in found], pa.date32()),
-                "source": pa.array([source for _, source in found], pa.string()),
-            }
-        ),
-    )
+def mark_loaded(lake: Lake, delivered: Mapping[str, Set[dt.date]], days: DayRange) -> None:
+    """Record that silver now holds what was delivered for ``days``; written after the tables.
+
+    Args:
+        lake: The lake.
+        delivered: The days of ``days`` that have a delivery, by source.
+        days: The days.
+    """
+    found = [(day, source) for source, those in delivered.items() for day in sorted(those)]
+    rows = {
+        "dt": pa.array([day for day, _ in found], pa.date32()),
+        "source": pa.array([source for _, source in found], pa.string()),
+    }
+    lake.table(DAYS).replace(days, pa.table(rows))

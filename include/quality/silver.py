@@ -2,46 +2,38 @@
 
 from __future__ import annotations
 
+import datetime as dt
 import time
-from dataclasses import dataclass
+from collections.abc import Sequence, Set
 from pathlib import Path
 
 import ibis
-import numpy as np
-import pandas as pd
 import pyarrow as pa
-from ibis.backends.duckdb import Backend
+import pyarrow.compute as pc
 
 from include.days import DayRange
-from include.lake import Lake, connect
+from include.lake import Lake, connect, until_settled
 from include.logs import get_logger
-from include.projects import Checks, Project, Source
+from include.projects import Checks, Project
+from include.quality.check import PLACE, Checked, blocks_of, check_source
+from include.quality.contract import silver_contract
 from include.quality.gate import RuleOutcome, TableOutcome, require_open, write_report
-from include.quality.loaded import mark_loaded
-from include.quality.suite import ROW_ID, Finding, run_suite
+from include.quality.loaded import loaded_days, mark_loaded
+from include.quality.table_rules import table_outcomes
 from include.quality.typed import RULE, typed_rows
 from include.results import StepResult
-from include.sources.bronze import FILE, ROW
+from include.sources.bronze import DELIVERIES, FILE, ROW, delivered_days
 
 log = get_logger(__name__)
-
-
-@dataclass(frozen=True)
-class _Checked:
-    """One source's rows on the engine, with the rules that refuse some of them."""
-
-    name: str
-    engine: Backend
-    rows: ibis.Table
-    refusals: ibis.Table  # _id, rule
-    outcome: TableOutcome
 
 
 def build_silver(project: Project, lake: Lake, days: DayRange, reports: Path) -> list[StepResult]:
     """Check the bronze rows of ``days`` and replace the silver and quarantine partitions of those days.
 
     All sources are checked before any is written: when a gate is shut, quarantine holds what was refused, and silver is
-    as it was.
+    as it was. A source with ``deduplicate_days`` also has the loaded days after ``days`` built again, as far as its
+    duplicates reach; its result's ``detail["days_rebuilt"]`` names them. So silver depends on what bronze holds, and
+    not on the order in which days came or on who else is writing.
 
     Args:
         project: The project.
@@ -52,95 +44,108 @@ def build_silver(project: Project, lake: Lake, days: DayRange, reports: Path) ->
     Raises:
         GateError: Too few rows pass, or a rule about a whole table is violated; it names the report.
     """
-    start = time.perf_counter()
-    checked = [
-        _check(name, source, project.checks.get(name, Checks()), lake, days) for name, source in project.sources.items()
-    ]
-    outcomes = [item.outcome for item in checked]
-    report = write_report("silver", days, outcomes, reports)
-    for item in checked:
-        _quarantine(item, lake, days)
-    require_open(outcomes, report)
-    results = []
-    for item in checked:
-        kept = item.rows.anti_join(item.refusals, ROW_ID).drop(RULE, ROW_ID, FILE, ROW)
-        rows = kept.order_by(["dt", *project.sources[item.name].key]).to_pyarrow()
-        version = lake.table(f"silver/{item.name}").replace(days, rows)
-        seconds = round(time.perf_counter() - start, 3)
-        outcome = item.outcome
-        result = StepResult(
-            f"silver/{item.name}",
-            outcome.rows,
-            outcome.refused,
-            rows.num_rows,
-            version,
-            seconds,
-            {"report": str(report)},
-        )
+    read = {f"bronze/{name}": _reach(days, source.deduplicate_days) for name, source in project.sources.items()}
+    results = until_settled(lake, {**read, DELIVERIES: days}, lambda: _build(project, lake, days, reports))
+    for result in results:
         log.info("silver built", extra=result.as_dict())
-        results.append(result)
-    mark_loaded(lake, project.sources, days)
     return results
 
 
-def _check(name: str, source: Source, checks: Checks, lake: Lake, days: DayRange) -> _Checked:
-    engine = connect()
-    bronze = lake.table(f"bronze/{name}").scan(engine, days)
-    rows = engine.create_table("typed", typed_rows(source, bronze))
-    sound = rows.filter(rows[RULE].isnull())
-    findings = run_suite(f"silver/{name}", _check_frame(sound, checks, days), checks.expectations)
-    form = rows.filter(rows[RULE].notnull()).select(ROW_ID, rule=rows[RULE]).to_pyarrow().cast(_refusal_schema())
-    refusals = pa.concat_tables([form, *(_refusal_rows(finding) for finding in findings)])
-    outcome = _outcome(name, int(rows.count().execute()), refusals, findings, checks)
-    return _Checked(name, engine, rows, ibis.memtable(refusals), outcome)
-
-
-def _check_frame(rows: ibis.Table, checks: Checks, days: DayRange) -> pd.DataFrame:
-    # Only what the suite looks at, and money as floats: Decimal objects are slow, and a check needs no exactness.
-    used = {ROW_ID}
-    for expectation in checks.expectations:
-        arguments = expectation.arguments
-        used |= {arguments[key] for key in ("column", "column_A", "column_B") if key in arguments}
-        used |= set(arguments.get("column_list", []))
-    columns = [name for name in rows.columns if name in used]
-    frame: pd.DataFrame = rows.select(
-        **{name: rows[name].cast("float64") if rows[name].type().is_decimal() else rows[name] for name in columns}
-    ).to_pandas()
-    return frame
-
-
-def _refusal_schema() -> pa.Schema:
-    return pa.schema([(ROW_ID, pa.int64()), ("rule", pa.string())])
-
-
-def _refusal_rows(finding: Finding) -> pa.Table:
-    ids = finding.failed_ids if finding.severity == "refuse" else np.array([], dtype=np.int64)
-    return pa.table({ROW_ID: ids, "rule": [finding.rule] * len(ids)}, schema=_refusal_schema())
-
-
-def _outcome(name: str, rows: int, refusals: pa.Table, findings: list[Finding], checks: Checks) -> TableOutcome:
-    counts = refusals.to_pandas()
-    by_rule = counts.groupby("rule").size().to_dict()
-    suite_rules = {finding.rule for finding in findings}
-    form = [
-        RuleOutcome(rule, "refuse", False, count) for rule, count in sorted(by_rule.items()) if rule not in suite_rules
+def _build(project: Project, lake: Lake, days: DayRange, reports: Path) -> list[StepResult]:
+    start = time.perf_counter()
+    delivered = {name: delivered_days(lake, name, days) for name in project.sources}
+    checked = {name: _check(project, lake, name, tuple(days), delivered[name]) for name in project.sources}
+    later = {
+        name: _check(project, lake, name, following, set(following))
+        for name in project.sources
+        if (following := _later_days(project, lake, name, days))
+    }
+    outcomes = [
+        _outcome(project, item, table_outcomes(project, lake, item, checked, delivered[item.name]))
+        for item in checked.values()
     ]
-    suite = [
-        RuleOutcome(finding.rule, finding.severity, finding.success, by_rule.get(finding.rule, 0), finding.observed)
-        for finding in findings
-    ]
-    refused = int(counts[ROW_ID].nunique())
-    return TableOutcome(f"silver/{name}", rows, refused, checks.minimum_pass_share, tuple(form + suite))
+    # The later days were compared with history, and with other sources, when they were asked for themselves.
+    outcomes += [_outcome(project, item, [], note=_built_again(item.days)) for item in later.values()]
+    report = write_report("silver", days, outcomes, reports)
+    for item in [*checked.values(), *later.values()]:
+        _quarantine(lake, item)
+    require_open(outcomes, report)
+    results = []
+    for name in project.sources:
+        parts = [part for part in (checked[name], later.get(name)) if part]
+        written = [_write(project, lake, part) for part in parts]
+        result = StepResult(
+            f"silver/{name}",
+            sum(part.rows for part in parts),
+            sum(part.refused for part in parts),
+            sum(rows for rows, _ in written),
+            written[-1][1],
+            round(time.perf_counter() - start, 3),
+            {"report": str(report), "days_rebuilt": [str(day) for part in parts[1:] for day in part.days]},
+        )
+        results.append(result)
+    mark_loaded(lake, delivered, days)
+    return results
 
 
-def _quarantine(item: _Checked, lake: Lake, days: DayRange) -> None:
-    rules = item.refusals.group_by(ROW_ID).agg(
-        rules=item.refusals["rule"].group_concat(", ", order_by=item.refusals["rule"])
-    )
-    bronze = lake.table(f"bronze/{item.name}").scan(item.engine, days)
-    refused = item.rows.inner_join(rules, ROW_ID).select(FILE, ROW, "dt", "rules")
-    rows = bronze.inner_join(refused, [FILE, ROW, "dt"])
-    table = lake.table(f"quarantine/{item.name}")
-    frame = rows.order_by(["dt", FILE, ROW]).to_pyarrow()
-    if frame.num_rows or table.exists():
-        table.replace(days, frame)
+def _check(project: Project, lake: Lake, name: str, days: tuple[dt.date, ...], delivered: Set[dt.date]) -> Checked:
+    return check_source(name, project.sources[name], project.checks.get(name, Checks()), lake, days, delivered)
+
+
+def _later_days(project: Project, lake: Lake, name: str, days: DayRange) -> tuple[dt.date, ...]:
+    """Return the loaded days after ``days`` whose duplicates may lie in ``days``, sorted."""
+    reach = project.sources[name].deduplicate_days
+    if not reach:
+        return ()
+    following = DayRange(days.last + dt.timedelta(days=1), days.last + dt.timedelta(days=reach))
+    return tuple(sorted(loaded_days(lake, name, following)))
+
+
+def _built_again(days: Sequence[dt.date]) -> str:
+    return f"built again for the duplicates that may be among them: {', '.join(str(day) for day in days)}"
+
+
+def _outcome(project: Project, item: Checked, more: Sequence[RuleOutcome], note: str = "") -> TableOutcome:
+    contract = silver_contract(item.name, project.sources[item.name])
+    minimum = project.checks.get(item.name, Checks()).minimum_pass_share
+    return TableOutcome(contract.table, item.rows, item.refused, minimum, (*item.rules, *more), contract, note)
+
+
+def _write(project: Project, lake: Lake, item: Checked) -> tuple[int, int]:
+    """Replace the silver days of ``item`` and return the rows written and the last Delta version."""
+    source = project.sources[item.name]
+    contract = silver_contract(item.name, source)
+    bronze, silver = lake.table(f"bronze/{item.name}"), lake.table(f"silver/{item.name}")
+    counts = bronze.row_counts(item.days)
+    written, version = 0, -1
+    for block in blocks_of(item.days, counts):
+        if not any(counts.get(day) for day in block) and silver.exists() and not silver.files(block):
+            continue
+        rows = typed_rows(source, bronze.scan(connect(), block))
+        kept = rows.anti_join(ibis.memtable(_within(item.refusals, block)), PLACE).drop(RULE, FILE, ROW)
+        found = kept.order_by(["dt", *source.key]).to_pyarrow()
+        contract.verify(found)
+        version = silver.replace(block, found)
+        written += found.num_rows
+    return written, version if version >= 0 else silver.version()
+
+
+def _quarantine(lake: Lake, item: Checked) -> None:
+    bronze, quarantine = lake.table(f"bronze/{item.name}"), lake.table(f"quarantine/{item.name}")
+    for block in blocks_of(item.days, bronze.row_counts(item.days)):
+        refused = _within(item.refusals, block)
+        if not refused.num_rows and not quarantine.files(block):
+            continue
+        refusals = ibis.memtable(refused)
+        rules = refusals.group_by(PLACE).agg(rules=refusals["rule"].group_concat(", ", order_by=refusals["rule"]))
+        rows = bronze.scan(connect(), block).inner_join(rules, PLACE).order_by(PLACE).to_pyarrow()
+        quarantine.replace(block, rows)
+
+
+def _within(refusals: pa.Table, days: Sequence[dt.date]) -> pa.Table:
+    return refusals.filter(pc.is_in(refusals["dt"], value_set=pa.array(days, pa.date32())))
+
+
+def _reach(days: DayRange, before_and_after: int) -> DayRange:
+    reach = dt.timedelta(days=before_and_after)
+    return DayRange(days.first - reach, days.last + reach)

@@ -10,6 +10,7 @@ import logging
 import os
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Any
 
 import numpy as np
@@ -18,9 +19,30 @@ import pandas as pd
 
 from include.errors import ChurnflowError
 from include.projects import Expectation
+from include.projects.expressions import columns_in
+from include.quality.conditions import parse_condition
 
 ROW_ID = "_id"
 """The column that identifies a row of a checked frame."""
+
+_OF_SEVERAL_ROWS = {
+    "expect_column_value_z_scores_to_be_less_than",
+    "expect_column_values_to_be_decreasing",
+    "expect_column_values_to_be_in_type_list",
+    "expect_column_values_to_be_increasing",
+    "expect_column_values_to_be_of_type",
+    "expect_column_values_to_be_unique",
+    "expect_column_values_to_not_be_outliers",
+    "expect_compound_columns_to_be_unique",
+}
+"""Expectations that name rows, but whose verdict on a row depends on the others."""
+
+_RESULT_FORMAT = {
+    "result_format": "COMPLETE",
+    "unexpected_index_column_names": [ROW_ID],
+    "exclude_unexpected_values": True,
+    "return_unexpected_index_query": False,
+}
 
 
 class SuiteError(ChurnflowError):
@@ -33,10 +55,11 @@ class Finding:
 
     Attributes:
         rule: The rule in short, such as ``expect_column_values_to_be_between(quantity)``.
-        severity: ``refuse`` or ``stop``.
+        severity: ``refuse``, ``stop`` or ``warn``.
         success: Whether every row, or the table, satisfied it.
         observed: What a table-level expectation saw.
         failed_ids: The ids of the rows that failed; empty for a table-level expectation.
+        judged: Rows that the rule applies to: neither empty nor outside of its condition.
     """
 
     rule: str
@@ -44,6 +67,7 @@ class Finding:
     success: bool
     observed: str
     failed_ids: npt.NDArray[np.int64]
+    judged: int = 0
 
 
 def run_suite(table: str, frame: pd.DataFrame, expectations: Sequence[Expectation]) -> list[Finding]:
@@ -59,37 +83,44 @@ def run_suite(table: str, frame: pd.DataFrame, expectations: Sequence[Expectatio
     """
     if not expectations:
         return []
-    great_expectations = _import_quietly()
-    context = great_expectations.get_context(mode="ephemeral")
-    context.variables.progress_bars = {"globally": False}
-    asset = context.data_sources.add_pandas("rows").add_dataframe_asset(table)
-    batch = asset.add_batch_definition_whole_dataframe("all").get_batch(batch_parameters={"dataframe": frame})
-    suite = great_expectations.ExpectationSuite(name=table)
+    batches = _batches()  # a suite can only be made once there is a context
+    suite = _great_expectations().ExpectationSuite(name=table)
     for number, expectation in enumerate(expectations):
         suite.add_expectation(_build(table, expectation, number))
-    result = batch.validate(
-        suite,
-        result_format={
-            "result_format": "COMPLETE",
-            "unexpected_index_column_names": [ROW_ID],
-            "exclude_unexpected_values": True,
-            "return_unexpected_index_query": False,
-        },
-    )
+    result = batches.get_batch(batch_parameters={"dataframe": frame}).validate(suite, result_format=_RESULT_FORMAT)
     # The results come back grouped by column; the number given to each expectation finds it again.
     by_number = {item.expectation_config.meta["number"]: item for item in result.results}
     return [_finding(table, expectation, by_number[number]) for number, expectation in enumerate(expectations)]
 
 
+def is_row_rule(table: str, expectation: Expectation) -> bool:
+    """Return whether each row is judged by itself, so that rows may be checked in parts.
+
+    Raises:
+        SuiteError: The expectation is unknown.
+    """
+    _great_expectations()
+    from great_expectations.expectations import expectation as kinds
+
+    rows = (kinds.ColumnMapExpectation, kinds.ColumnPairMapExpectation, kinds.MulticolumnMapExpectation)
+    return expectation.type not in _OF_SEVERAL_ROWS and issubclass(_class_of(table, expectation), rows)
+
+
 def describe(expectation: Expectation) -> str:
     """Return the rule in short: its type and the columns that it looks at."""
-    arguments = expectation.arguments
-    columns = arguments.get("column") or arguments.get("column_list") or "table"
-    condition = f" where {arguments['row_condition']}" if "row_condition" in arguments else ""
-    return f"{expectation.type}({columns if isinstance(columns, str) else ', '.join(columns)}){condition}"
+    columns = _columns_judged(expectation) or ["table"]
+    condition = f" where {expectation.arguments['row_condition']}" if "row_condition" in expectation.arguments else ""
+    return f"{expectation.type}({', '.join(columns)}){condition}"
 
 
-def _import_quietly() -> Any:
+def columns_read(expectation: Expectation) -> set[str]:
+    """Return the columns that the expectation looks at, also those of its condition."""
+    condition = expectation.arguments.get("row_condition")
+    return {*_columns_judged(expectation), *(columns_in(condition) if condition else ())}
+
+
+@lru_cache(maxsize=1)
+def _great_expectations() -> Any:
     # Both must be set before the import: it phones home, and logs some 200 lines about expectations it skips.
     os.environ["GX_ANALYTICS_ENABLED"] = "false"
     logging.getLogger("great_expectations").setLevel(logging.WARNING)
@@ -98,19 +129,50 @@ def _import_quietly() -> Any:
     return great_expectations
 
 
-def _build(table: str, expectation: Expectation, number: int) -> Any:
+@lru_cache(maxsize=1)
+def _batches() -> Any:
+    # One context for the whole process: every frame of every table is a batch of the same definition.
+    context = _great_expectations().get_context(mode="ephemeral")
+    context.variables.progress_bars = {"globally": False}
+    asset = context.data_sources.add_pandas("rows").add_dataframe_asset("rows")
+    return asset.add_batch_definition_whole_dataframe("all")
+
+
+def _columns_judged(expectation: Expectation) -> list[str]:
+    arguments = expectation.arguments
+    single = [arguments[key] for key in ("column", "column_A", "column_B") if key in arguments]
+    return [*single, *arguments.get("column_list", [])]
+
+
+def _class_of(table: str, expectation: Expectation) -> Any:
     from great_expectations.exceptions.exceptions import ExpectationNotFoundError
     from great_expectations.expectations.registry import get_expectation_impl
-    from pydantic.v1 import ValidationError
 
     try:
-        return get_expectation_impl(expectation.type)(**expectation.arguments, meta={"number": number})
-    except (ExpectationNotFoundError, ValidationError, TypeError, ValueError) as error:
-        raise SuiteError(
-            f"{describe(expectation)} cannot be built: {str(error).splitlines()[-1].strip()}.",
-            where=f"checks.yaml, suite of {table}",
-            remedy="Use an expectation of Great Expectations with its own arguments.",
-        ) from error
+        return get_expectation_impl(expectation.type)
+    except ExpectationNotFoundError as error:
+        raise _wrong(table, expectation, str(error)) from error
+
+
+def _build(table: str, expectation: Expectation, number: int) -> Any:
+    from pydantic.v1 import ValidationError
+
+    kind = _class_of(table, expectation)
+    arguments = dict(expectation.arguments)
+    try:
+        if "row_condition" in arguments:
+            arguments["row_condition"] = parse_condition(arguments["row_condition"])
+        return kind(**arguments, meta={"number": number})
+    except (ValidationError, TypeError, ValueError) as error:
+        raise _wrong(table, expectation, str(error)) from error
+
+
+def _wrong(table: str, expectation: Expectation, message: str) -> SuiteError:
+    return SuiteError(
+        f"{describe(expectation)} cannot be built: {message.splitlines()[-1].strip()}.",
+        where=f"checks.yaml, suite of {table}",
+        remedy="Use an expectation of Great Expectations with its own arguments.",
+    )
 
 
 def _finding(table: str, expectation: Expectation, item: Any) -> Finding:
@@ -124,7 +186,8 @@ def _finding(table: str, expectation: Expectation, item: Any) -> Finding:
     failed = [index[ROW_ID] for index in item.result.get("unexpected_index_list") or []]
     ids = np.concatenate([np.atleast_1d(part) for part in failed]) if failed else np.array([])
     observed = str(item.result.get("observed_value", ""))
-    return Finding(rule, expectation.severity, bool(item.success), observed, ids.astype(np.int64))
+    judged = int(item.result.get("element_count") or 0) - int(item.result.get("missing_count") or 0)
+    return Finding(rule, expectation.severity, bool(item.success), observed, ids.astype(np.int64), judged)
 
 
 def _first_message(info: dict[str, Any]) -> str:

@@ -1,0 +1,158 @@
+"""Rules about a whole table: its row counts against history, how fresh it is, and what it refers to.
+
+They are judged and reported; they refuse no row.
+"""
+
+from __future__ import annotations
+
+import bisect
+import datetime as dt
+import statistics
+from collections.abc import Mapping, Set
+
+import ibis
+from ibis.backends.duckdb import Backend
+
+from include.days import DayRange
+from include.lake import Lake, connect
+from include.projects import Project, Source
+from include.projects.sources import ForeignKey, Freshness, RowCount
+from include.quality.check import PLACE, Checked
+from include.quality.gate import RuleOutcome
+from include.quality.tally import in_words
+from include.quality.typed import typed_column
+
+
+def table_outcomes(
+    project: Project, lake: Lake, item: Checked, checked: Mapping[str, Checked], delivered: Set[dt.date]
+) -> list[RuleOutcome]:
+    """Judge every table rule of one source.
+
+    Args:
+        project: The project.
+        lake: Its lake.
+        item: The source's checks of the run's days.
+        checked: Those of all sources, by name: what one source refers to may arrive in the same run.
+        delivered: The days that have a delivery of the source.
+    """
+    checks = project.checks.get(item.name)
+    if checks is None:
+        return []
+    source, outcomes = project.sources[item.name], []
+    if checks.row_count:
+        outcomes.append(_row_count(lake, source, checks.row_count, item, delivered))
+    if checks.freshness:
+        outcomes.append(_freshness(lake, source, checks.freshness, item))
+    return outcomes + [_foreign_key(project, lake, key, item, checked[key.source]) for key in checks.foreign_keys]
+
+
+def _row_count(lake: Lake, source: Source, rule: RowCount, item: Checked, delivered: Set[dt.date]) -> RuleOutcome:
+    # Every day of history before the range, and the range itself: each day is compared with the days before it.
+    table = lake.table(f"bronze/{item.name}")
+    earlier = [day for day in table.days() if day < item.days[0]][-rule.history_days :]
+    counts = table.row_counts([*earlier, *item.days])
+    present = sorted(counts)
+    judged, strange = 0, {}
+    for day in sorted(delivered):
+        history = present[: bisect.bisect_left(present, day)][-rule.history_days :]
+        count = counts.get(day, 0)
+        if len(history) < rule.minimum_days or (not count and source.allow_no_rows):
+            continue
+        judged += 1
+        median = statistics.median(counts[other] for other in history)
+        if not rule.min_ratio * median <= count <= rule.max_ratio * median:
+            strange[day] = (count, median)
+    seen = [f"{count:,} rows on {day}, where {median:,.0f} are usual" for day, (count, median) in strange.items()]
+    return RuleOutcome(
+        "row_count",
+        rule.severity,
+        not strange,
+        0,
+        _first_of(seen) if judged else f"fewer than {rule.minimum_days} earlier days",
+        judged > 0,
+        f"{rule.min_ratio:g} to {rule.max_ratio:g} times the median of the last {rule.history_days} days with rows",
+        in_words(dict.fromkeys(strange, 1)),
+    )
+
+
+def _freshness(lake: Lake, source: Source, rule: Freshness, item: Checked) -> RuleOutcome:
+    last = item.days[-1]
+    what = "event" if source.event_time else "delivery"
+    newest = _newest_event(lake, source, rule, item) if source.event_time else _newest_delivery(lake, item)
+    fresh = newest is not None and (last - newest).days <= rule.max_age_days
+    seen = f"the newest {what} is of {newest}" if newest else f"no {what} within {rule.max_age_days} days"
+    limits = f"the newest {what} is at most {rule.max_age_days} days old on the last day"
+    late = "" if fresh else str(last)
+    return RuleOutcome("freshness", rule.severity, fresh, 0, f"{seen}, by {last}", True, limits, late)
+
+
+def _newest_event(lake: Lake, source: Source, rule: Freshness, item: Checked) -> dt.date | None:
+    # An event is delivered on its day or later, so that whatever is young enough lies in these days.
+    newest, table = item.newest, lake.table(f"silver/{item.name}")
+    before = DayRange.ending(item.days[0] - dt.timedelta(days=1), rule.max_age_days + 1)
+    if table.exists():
+        stored = table.scan(connect(), before)[source.event_time].max().to_pyarrow().as_py()
+        found = stored.date() if isinstance(stored, dt.datetime) else stored
+        newest = max(filter(None, [newest, found]), default=None)
+    return newest
+
+
+def _newest_delivery(lake: Lake, item: Checked) -> dt.date | None:
+    return max((day for day in lake.table(f"bronze/{item.name}").days() if day <= item.days[-1]), default=None)
+
+
+def _foreign_key(project: Project, lake: Lake, key: ForeignKey, item: Checked, other: Checked) -> RuleOutcome:
+    engine = connect()
+    there = _values_in_force(project, lake, key, other, engine)
+    here = _kept(project, lake, key.column, item, engine)
+    here = here.filter(here["value"].notnull())
+    in_force = [here["value"] == there["value"], here["dt"] >= there["since"], here["dt"] < there["until"]]
+    joined = here.left_join(there, in_force)
+    lacks = joined["since"].isnull().sum()
+    by_day = joined.group_by("dt").agg(rows=joined.count(), orphans=lacks).to_pyarrow().to_pylist()
+    orphans = {row["dt"]: row["orphans"] for row in by_day if row["orphans"]}
+    total, lost = sum(row["rows"] for row in by_day), sum(orphans.values())
+    share = 1 - lost / total if total else 1.0
+    success = share >= key.min_share
+    return RuleOutcome(
+        f"foreign_key({key.column}) in {key.source}.{key.references}",
+        key.severity,
+        success,
+        0,
+        f"{lost:,} of {total:,} rows find none" if total else "no rows",
+        total > 0,
+        f"{key.min_share:.2%} of rows find theirs, as delivered by their day",
+        in_words(orphans),
+    )
+
+
+def _values_in_force(project: Project, lake: Lake, key: ForeignKey, other: Checked, engine: Backend) -> ibis.Table:
+    """Return ``value, since, until``: from which day, and before which, a value is there."""
+    parts = [_kept(project, lake, key.references, other, engine)]
+    silver = lake.table(f"silver/{key.source}")
+    earlier = [day for day in silver.days() if day < other.days[0]]
+    if project.sources[key.source].kind == "snapshot":
+        earlier = earlier[-1:]
+    if earlier:
+        stored = silver.scan(engine, earlier)
+        parts.append(stored.select("dt", value=stored[key.references].cast("string")))
+    rows = engine.create_table("referred", ibis.union(*parts, distinct=True) if len(parts) > 1 else parts[0].distinct())
+    if project.sources[key.source].kind == "changes":
+        since = rows.group_by("value").agg(since=rows["dt"].min())
+        return since.mutate(until=ibis.date("9999-12-31"))
+    deliveries = rows.select("dt").distinct()
+    following = ibis.window(order_by="dt", rows=(1, 1))
+    until = deliveries.mutate(until=deliveries["dt"].lead().over(following).fill_null(ibis.date("9999-12-31")))
+    return rows.inner_join(until, "dt").select("value", since="dt", until="until")
+
+
+def _kept(project: Project, lake: Lake, column: str, item: Checked, engine: Backend) -> ibis.Table:
+    """Return ``dt, value``: the column, as text, of the rows that no rule refuses."""
+    bronze = lake.table(f"bronze/{item.name}").scan(engine, item.days)
+    value = typed_column(project.sources[item.name], bronze, column).cast("string")
+    refused = ibis.memtable(item.refusals.select(PLACE))
+    return bronze.select(*PLACE, value=value).anti_join(refused, PLACE).select("dt", "value")
+
+
+def _first_of(seen: list[str]) -> str:
+    return "; ".join(seen[:3]) + (f"; and {len(seen) - 3} more days" if len(seen) > 3 else "")
