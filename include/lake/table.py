@@ -115,10 +115,11 @@ class Table:
         if not self.exists():
             return {}
         counts: dict[dt.date, int] = {}
-        for file in pa.table(self._open().get_add_actions(flatten=True)).to_pylist():
-            day = dt.date.fromisoformat(str(file[f"partition.{DAY}"]))
+        files = pa.table(self._open().get_add_actions(flatten=True)).select([f"partition.{DAY}", "num_records"])
+        for text, rows in zip(*files.to_pydict().values(), strict=True):
+            day = dt.date.fromisoformat(str(text))
             if day in days:
-                counts[day] = counts.get(day, 0) + file["num_records"]
+                counts[day] = counts.get(day, 0) + rows
         return counts
 
     def files(self, days: DayRange | Sequence[dt.date]) -> frozenset[str]:

@@ -1,0 +1,118 @@
+"""Keys that come again: within a day, and on a later day, in whatever order the days are ingested."""
+
+import datetime as dt
+
+import pytest
+from hypothesis import Phase, given, settings
+from hypothesis import strategies as st
+
+from include.quality.silver import build_silver
+from tests.quality.shop import CUSTOMERS, ORDERS, Shop, day, days, project
+
+LENIENT = {"orders": {"minimum_pass_share": 0}, "customers": {"minimum_pass_share": 0}}
+
+
+def shop(root, reach=2):
+    return Shop(root, project({"orders": ORDERS.model_copy(update={"deduplicate_days": reach})}, LENIENT))
+
+
+@pytest.mark.parametrize("order", [(0, 1, 2, 3), (3, 2, 1, 0), (1, 3, 0, 2), (2, 0, 3, 1)])
+def test_a_key_of_the_days_before_is_refused_whatever_day_comes_last(tmp_path, order):
+    world = shop(tmp_path)
+    world.orders(0, ["a", "b"])
+    world.orders(1, ["a", "c"])
+    world.orders(2, ["c", "d"])
+    world.orders(3, ["a", "b", "d"])
+    for number in order:
+        world.ingest(number)
+    # b comes three days later, which is out of reach; a on day 3 was delivered on day 1, where it was refused itself
+    assert world.rules() == dict.fromkeys([(1, "a"), (2, "c"), (3, "a"), (3, "d")], "duplicate_key_earlier")
+    assert world.silver() == [(day(0), "a"), (day(0), "b"), (day(1), "c"), (day(2), "d"), (day(3), "b")]
+
+
+def test_a_corrected_delivery_gives_later_days_their_rows_back_and_says_so(tmp_path):
+    world = shop(tmp_path)
+    world.orders(0, ["a"])
+    world.orders(1, ["a", "b"])
+    world.orders(2, ["e"])
+    world.ingest(0, 2)
+    assert world.silver() == [(day(0), "a"), (day(1), "b"), (day(2), "e")]
+    world.orders(0, ["z"])
+    world.ingest(0)
+    assert world.silver() == [(day(0), "z"), (day(1), "a"), (day(1), "b"), (day(2), "e")]
+    assert world.rules() == {}
+    (result,) = build_silver(world.project, world.lake, days(0, 0), world.reports)
+    assert result.detail["days_rebuilt"] == [str(day(1)), str(day(2))]
+    assert (result.rows_read, result.rows_refused, result.rows_written) == (4, 0, 4)
+
+
+def test_a_malformed_row_is_no_earlier_row(tmp_path):
+    world = shop(tmp_path)
+    world.deliver("orders", 0, [f"a,c,five,{day(0)} 10:00:00"])
+    world.orders(1, ["a"])
+    world.ingest(0, 1)
+    assert world.rules() == {(0, "a"): "type:amount"}
+    assert world.silver() == [(day(1), "a")]
+
+
+def test_without_reach_a_key_may_come_again_on_another_day(tmp_path):
+    world = shop(tmp_path, reach=0)
+    world.orders(0, ["a"])
+    world.orders(1, ["a"])
+    world.ingest(0, 1)
+    assert len(world.silver()) == 2
+
+
+def test_an_empty_key_identifies_nothing(tmp_path):
+    world = shop(tmp_path)
+    world.orders(0, ["", "a"])
+    world.ingest(0)
+    assert world.rules() == {(0, None): "required:order_id"}
+
+
+def test_of_changes_the_latest_of_a_day_stays_and_of_events_the_first(tmp_path):
+    world = Shop(tmp_path, project({"customers": CUSTOMERS, "orders": ORDERS}, LENIENT))
+    world.deliver("customers", 0, [f"c,cancelled,{day(0)} 12:00:00", f"c,active,{day(0)} 09:00:00"])
+    world.deliver("orders", 0, [f"a,c,1,{day(0)} 12:00:00", f"a,c,2,{day(0)} 09:00:00"])
+    world.ingest(0)
+    assert world.read("silver/customers", "status") == [("cancelled",)]
+    assert [int(amount) for (amount,) in world.read("silver/orders", "amount")] == [1]
+
+
+# An order's id, amount and moment, each sometimes malformed; few ids, so that they come again within and across days.
+ROW = st.tuples(
+    st.sampled_from(["a", "b", "c", " ", ""]),
+    st.sampled_from(["5", "5.25", "x", ""]),
+    st.sampled_from(["0 10:00:00", "-1 23:00:00", "1 00:00:00", "someday"]),
+)
+DELIVERIES = st.lists(st.lists(ROW, max_size=6), min_size=3, max_size=3)
+
+
+def _line(number, row):
+    order, amount, when = row
+    offset, _, clock = when.partition(" ")
+    moment = f"{day(number) + dt.timedelta(days=int(offset))} {clock}" if clock else when
+    return f"{order},c,{amount},{moment}"
+
+
+# Each example is several ingests: too slow to shrink.
+@settings(max_examples=6, deadline=None, phases=[Phase.explicit, Phase.generate])
+@given(deliveries=DELIVERIES, order=st.permutations([0, 1, 2]))
+def test_every_row_of_bronze_is_in_silver_or_in_quarantine_and_the_order_of_days_does_not_matter(
+    tmp_path_factory, deliveries, order
+):
+    worlds = [shop(tmp_path_factory.mktemp("world")) for _ in range(2)]
+    for world in worlds:
+        for number, rows in enumerate(deliveries):
+            world.deliver("orders", number, [_line(number, row) for row in rows])
+    for number in order:
+        worlds[0].ingest(number)
+    worlds[1].ingest(0, 2)
+    for world in worlds:
+        bronze, silver, quarantine = (
+            world.lake.table(f"{layer}/orders").row_counts(days(0, 2)) for layer in ("bronze", "silver", "quarantine")
+        )
+        assert bronze == {at: silver.get(at, 0) + quarantine.get(at, 0) for at in {*silver, *quarantine}}
+    one, other = worlds
+    for table, columns in {"silver/orders": ["amount", "at"], "quarantine/orders": ["_row", "rules"]}.items():
+        assert one.read(table, "dt", "order_id", *columns) == other.read(table, "dt", "order_id", *columns)
