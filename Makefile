@@ -17,7 +17,7 @@ SHELL := /bin/sh
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
 .DELETE_ON_ERROR:
-.PHONY: help env demo up down status airflow test lint lock bench
+.PHONY: help env demo up down status airflow test lint lock bench reproduce
 
 help:  ## Show this list
 	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  %-10s %s\n", $$1, $$2}' Makefile
@@ -59,6 +59,10 @@ lint: $(ENV_STAMP)  ## Check style, types, the import contract, configuration fi
 lock: $(UV_STAMP)  ## Pin all dependencies of pyproject.toml again
 	$(COMPILE) -o requirements.txt
 	$(COMPILE) --group dev -c requirements.txt -o requirements-dev.txt
+
+reproduce: $(ENV_STAMP)  ## Rebuild the training set of a run and compare: make reproduce RUN=... (DELTA=1: from the lake)
+	@test -n "$(RUN)" || { echo "Which one? make reproduce RUN=<MLflow run id>" >&2; exit 2; }
+	@$(BIN)/python -m include.versions reproduce --run "$(RUN)" $(if $(filter 1 yes true,$(DELTA)),--delta)
 
 bench: $(ENV_STAMP)  ## Run one benchmark: make bench NAME=...
 	@test -n "$(NAME)" || { echo "Which one? make bench NAME=... (see benchmarks/)" >&2; exit 2; }

@@ -16,7 +16,7 @@ DOC = """
 ### Gold to a champion
 
 Builds the training set of all snapshots whose labels are known by the day, split by time with a gap of one horizon;
-checks what the project requires of it; tunes, fits and judges a model; registers it as **challenger**; and promotes it
+checks what the project requires of it; keeps the raw data behind it as a DVC version; tunes, fits and judges a model; registers it as **challenger**; and promotes it
 to **champion** when it saves more money than the champion, or, for the first, than the best simple rule.
 
 Runs when a training is requested: by the ingest when one is due, by the monitor on drift, or by hand with a day.
@@ -46,6 +46,20 @@ def churn_train() -> None:
         dataset = build_dataset(project, open_lake(settings), day, dataset_dir(settings, day))
         require_data(project, dataset.manifest)
         return dataset.as_dict()
+
+    @task
+    def version_data(folder: str) -> str:
+        """Keep the raw data behind the data set as a version in the remote, and return its revision."""
+        from pathlib import Path
+
+        from include.lake import open_lake
+        from include.projects import load_project
+        from include.versions.repository import open_repository
+        from include.versions.snapshot import version_dataset
+
+        settings = get_settings()
+        project, repository = load_project(settings.project), open_repository(settings)
+        return version_dataset(project, open_lake(settings), repository, Path(folder)).revision
 
     @task
     def read_result(folder: str) -> dict[str, Any]:
@@ -81,7 +95,7 @@ def churn_train() -> None:
     dataset = build_dataset()
     train = training_task(get_settings(), dataset="{{ ti.xcom_pull(task_ids='build_dataset')['name'] }}")
     trained = read_result(dataset["folder"])
-    dataset >> train >> trained
+    dataset >> version_data(dataset["folder"]) >> train >> trained
     announce_champion(decide_promotion(dataset["folder"], trained))
 
 

@@ -78,9 +78,14 @@ class ServingSettings(_Group):
 
 
 class VersionSettings(_Group):
-    """Where versions of raw data are kept: ``remote`` is a folder or an object-store address (``s3://...``)."""
+    """Where versions of raw data are kept.
 
-    remote: str = ""
+    Attributes:
+        remote: DVC's remote: a folder, by default ``<home>/versions/remote``, or ``s3://bucket/prefix``. Credentials
+            come from the environment (``AWS_ACCESS_KEY_ID`` and the like, or the machine's role).
+    """
+
+    remote: str = Field(default="", pattern=r"^(/.+|s3://[^/@:]+(/.*)?)?$")
 
 
 class AlertSettings(_Group):

@@ -124,10 +124,17 @@ class Table:
 
     def files(self, days: DayRange | Sequence[dt.date]) -> frozenset[str]:
         """Return the files of ``days``: the same set means the same rows. None when the table does not exist."""
+        wanted = set(days)
+        return frozenset(uri for day, uris in self.partitions().items() if day in wanted for uri in uris)
+
+    def partitions(self) -> dict[dt.date, frozenset[str]]:
+        """Return the files of every day that has rows; none when the table does not exist."""
         if not self.exists():
-            return frozenset()
-        wanted = {str(day) for day in days}
-        return frozenset(uri for uri in self._open().file_uris() if _day_of(uri) in wanted)
+            return {}
+        found: dict[dt.date, set[str]] = {}
+        for uri in self._open().file_uris():
+            found.setdefault(dt.date.fromisoformat(_day_of(uri)), set()).add(uri)
+        return {day: frozenset(uris) for day, uris in found.items()}
 
     def replace(self, days: DayRange | Sequence[dt.date], rows: pa.Table | pa.RecordBatchReader) -> int:
         """Replace the partitions of ``days`` by ``rows`` in one commit, and return the new Delta version.
