@@ -12,7 +12,6 @@ from collections.abc import Sequence
 
 import numpy as np
 from numpy.typing import NDArray
-from sklearn.model_selection import StratifiedKFold
 
 from include.errors import ChurnflowError
 
@@ -51,6 +50,8 @@ def stratified_folds(
     Raises:
         TooFewCustomersError: One of the labels has fewer customers than there are folds.
     """
+    from sklearn.model_selection import StratifiedKFold  # seconds to import, and most read a data set without folds
+
     _require(
         churned, folds, f"{folds} folds", "Deliver more customers, or lower cv_folds in the project's training.yaml"
     )

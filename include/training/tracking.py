@@ -14,7 +14,7 @@ from include.settings import Settings
 from include.training.candidate import Candidate
 from include.training.configuration import PROJECT_FILE
 from include.training.data_version import POINTER_FILE
-from include.training.dataset import MANIFEST_FILE, DatasetManifest
+from include.training.dataset import MANIFEST_FILE, DatasetManifest, DatasetRef
 from include.training.model_card import render_model_card
 from include.training.registry import BUNDLE_ARTIFACT, Registry
 from include.training.requirements import Verdict
@@ -49,14 +49,20 @@ def log_run(candidate: Candidate, verdicts: list[Verdict]) -> str:
         | {f"cv_average_precision_fold_{i + 1}": score for i, score in enumerate(tuned.fold_scores)}
         | {f"seconds_{name}": value for name, value in candidate.seconds.items()}
     )
-    mlflow.set_tags({"project": project.name, "through": str(manifest.through)} | _data_tags(manifest))
-    mlflow.set_tags({f"table.{table}": version for table, version in manifest.all_tables.items()})
-    for file in (MANIFEST_FILE, PROJECT_FILE):
-        mlflow.log_artifact(str(candidate.dataset.folder / file), DATASET_ARTIFACT)
-    if manifest.data_version:
-        mlflow.log_text(manifest.data_version.pointer, f"{DATASET_ARTIFACT}/{POINTER_FILE}")
+    log_dataset(candidate.dataset)
     mlflow.log_dict({"verdicts": [verdict.as_dict() for verdict in verdicts]}, "requirements.json")
     return _log_model(candidate)
+
+
+def log_dataset(dataset: DatasetRef) -> None:
+    """Log to the active run what a data set was made from: enough to make it again."""
+    manifest = dataset.manifest
+    mlflow.set_tags({"project": manifest.project, "through": str(manifest.through)} | _data_tags(manifest))
+    mlflow.set_tags({f"table.{table}": version for table, version in manifest.all_tables.items()})
+    for file in (MANIFEST_FILE, PROJECT_FILE):
+        mlflow.log_artifact(str(dataset.folder / file), DATASET_ARTIFACT)
+    if manifest.data_version:
+        mlflow.log_text(manifest.data_version.pointer, f"{DATASET_ARTIFACT}/{POINTER_FILE}")
 
 
 def _data_tags(manifest: DatasetManifest) -> dict[str, str]:
