@@ -17,7 +17,8 @@ import pytest
 from include.lake import Lake
 from include.projects import Project, load_project
 from include.settings import ROOT, Settings
-from include.training.dataset import build_dataset, dataset_dir
+from include.training.data_version import DataVersion
+from include.training.dataset import build_dataset, dataset_dir, note_data_version
 from include.training.pod import training_command, training_environment
 from include.training.promote import promote
 from include.training.promotion import PromotionError
@@ -71,6 +72,8 @@ def test_from_the_command_line_to_a_champion(tmp_path: Path, monkeypatch: pytest
     write_gold(lake_of(settings), project, days, customers=500)
 
     folder = str(build_dataset(project, lake_of(settings), LAST_DAY, dataset_dir(settings, LAST_DAY)).folder)
+    version = DataVersion(revision="0" * 32, remote="s3://raw", files=2, bytes=9, tables={"bronze/transactions": 4})
+    note_data_version(Path(folder), version)
     result = tmp_path / "result.json"
     trained = answer(run_command(settings, folder, result))
     assert json.loads(result.read_text()) == trained
@@ -89,8 +92,11 @@ def test_from_the_command_line_to_a_champion(tmp_path: Path, monkeypatch: pytest
     recorded = [sample.churn_probability for sample in bundle.samples]
     np.testing.assert_allclose(bundle.predict(columns), recorded, rtol=1e-6)
 
-    run = mlflow.MlflowClient(settings.mlflow.tracking_uri).get_run(trained["run_id"])
+    client = mlflow.MlflowClient(settings.mlflow.tracking_uri)
+    run = client.get_run(trained["run_id"])
     assert run.info.status == "FINISHED"
+    assert (run.data.tags["dvc.revision"], run.data.tags["table.bronze/transactions"]) == ("0" * 32, "4")
+    assert client.get_model_version("churn-grocery", "1").tags["dvc.revision"] == "0" * 32
     assert run.data.metrics["auc"] == pytest.approx(trained["metrics"]["auc"], abs=1e-5)
     assert run.data.tags["table.gold/features"] == "1"
     assert not [path for path in tmp_path.rglob("*") if path.suffix in {".pkl", ".pickle"}]
