@@ -113,7 +113,7 @@ def _label(project: Project) -> str:
     if isinstance(label, NoEventLabel):
         return f"no row of {label.source} within {label.horizon_days} days"
     when = "is" if isinstance(label, ColumnLabel) else f"becomes, within {label.horizon_days} days,"
-    return f"{label.column} of {label.source} {when} {label.value}"
+    return f"column {label.column} of {label.source} {when} {label.value!r}"
 
 
 def _test(project: Project) -> str:
