@@ -68,7 +68,10 @@ def promote(
 def train_and_decide(
     day: Annotated[str, typer.Option(help="Labels known when this day (YYYY-MM-DD) closes are used.")],
 ) -> None:
-    """Build the data set, train on it and decide on the promotion, one after the other, as the DAG does."""
+    """Build the data set, train on it and decide on the promotion, one after the other, for a first model.
+
+    The DAG keeps a version of the raw data as well; this does not.
+    """
     settings, through = get_settings(), parse_day(day)
     project = load_project(settings.project)
     dataset = build_dataset(project, open_lake(settings), through, dataset_dir(settings, through))
