@@ -46,12 +46,14 @@ Labels follow once their horizon has passed. Running a day twice changes nothing
 def churn_ingest() -> None:
     @task
     def audit_sources() -> dict[str, Any]:
-        """Open every file of the days and compare its columns, before anything is written."""
+        """Look at every source before anything is written; refuse a schema that breaks with the audit before."""
+        from include.lake import open_lake
         from include.projects import load_project
         from include.sources.audit import audit_sources
 
-        settings = get_settings()
-        return audit_sources(load_project(settings.project), project_origins(), resolve_days(get_current_context()))
+        settings, days = get_settings(), resolve_days(get_current_context())
+        project, lake = load_project(settings.project), open_lake(settings)
+        return audit_sources(project, lake, project_origins(), days, settings.reports_dir / "audit")
 
     @task
     def load_bronze() -> list[dict[str, Any]]:

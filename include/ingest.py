@@ -38,7 +38,7 @@ def ingest_days(settings: Settings, days: DayRange) -> list[StepResult]:
     """
     project, lake = load_project(settings.project), open_lake(settings)
     origins = Origins.from_settings(settings)
-    audit_sources(project, origins, days)
+    audit_sources(project, lake, origins, days, settings.reports_dir / "audit")
     results = load_bronze(project, lake, origins, days)
     results += refine(project, lake, days, settings.reports_dir / "quality")
     return [*results, build_labels(project, lake, days)]

@@ -8,21 +8,12 @@ from ibis.expr.types import BooleanValue
 
 from include.projects import Source
 from include.sources.bronze import FILE, ROW
+from include.sources.values import trimmed, typed_value
 
 RULE = "_rule"
 """The rule of form that a row breaks; null when it breaks none."""
 
 DUPLICATE, DUPLICATE_EARLIER = "duplicate_key", "duplicate_key_earlier"
-
-_TYPES = {
-    "string": "string",
-    "integer": "int64",
-    "number": "float64",
-    "decimal": "decimal(18, 4)",
-    "timestamp": "timestamp",
-    "date": "date",
-    "boolean": "boolean",
-}
 
 
 def typed_rows(source: Source, bronze: ibis.Table) -> ibis.Table:
@@ -42,7 +33,7 @@ def typed_rows(source: Source, bronze: ibis.Table) -> ibis.Table:
 
 def typed_column(source: Source, bronze: ibis.Table, name: str) -> ibis.expr.types.Column:
     """Return one declared column of ``bronze`` in its type; null where the text is no such value."""
-    return _cast(_trimmed(bronze[name]), source.columns[name].type)
+    return typed_value(trimmed(bronze[name]), source.columns[name].type)
 
 
 def form_rules(source: Source) -> list[str]:
@@ -92,7 +83,7 @@ def earlier_duplicates(source: Source, rows: ibis.Table, earlier: ibis.Table) ->
 def _broken(
     source: Source, bronze: ibis.Table, typed: dict[str, ibis.expr.types.Column]
 ) -> list[tuple[BooleanValue, str]]:
-    text = {name: _trimmed(bronze[name]) for name in source.columns}
+    text = {name: trimmed(bronze[name]) for name in source.columns}
     needed = [name for name, column in source.columns.items() if column.required or name in source.key]
     broken = [(text[name].isnull(), f"required:{name}") for name in needed]
     broken += [(text[name].notnull() & typed[name].isnull(), f"type:{name}") for name in source.columns]
@@ -100,16 +91,3 @@ def _broken(
         after = typed[source.event_time].cast("date") > bronze["dt"]
         broken.append((after.fill_null(False), f"after_day:{source.event_time}"))
     return broken
-
-
-def _trimmed(column: ibis.expr.types.StringColumn) -> ibis.expr.types.StringColumn:
-    return column.strip().nullif("")
-
-
-def _cast(text: ibis.expr.types.StringColumn, kind: str) -> ibis.expr.types.Column:
-    if kind == "string":
-        return text
-    if kind == "integer":
-        # A cast alone would round 5.4 to 5.
-        text = text.re_search(r"^[+-]?[0-9]+(\.0+)?$").ifelse(text, ibis.null("string"))
-    return text.try_cast(_TYPES[kind])

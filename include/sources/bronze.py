@@ -17,10 +17,10 @@ from include.results import StepResult
 from include.sources.columns import FILE, ROW, UNDECLARED
 from include.sources.deliveries import DELIVERIES, LoadedDelivery, delivered_days, record
 from include.sources.errors import NoRowsError
-from include.sources.files import Deliveries, find_deliveries
+from include.sources.files import Deliveries, find_deliveries, require_columns
 from include.sources.origins import Origins
 from include.sources.read_files import read_files
-from include.sources.read_table import SourceTable, find_table, read_table
+from include.sources.read_table import SourceTable, find_table, read_table, require_table_columns
 
 __all__ = ["DELIVERIES", "FILE", "ROW", "UNDECLARED", "delivered_days", "load_bronze"]
 
@@ -45,7 +45,7 @@ def load_bronze(project: Project, lake: Lake, origins: Origins, days: DayRange) 
         ChurnflowError: A delivery cannot be read, or has no rows where there must be some; the sources before it are
             loaded, its own table is as it was.
     """
-    found = {name: find_source(name, source, origins, days) for name, source in project.sources.items()}
+    found = {name: _find(name, source, origins, days) for name, source in project.sources.items()}
     results, loaded = [], []
     for name, source in project.sources.items():
         start = time.perf_counter()
@@ -62,9 +62,14 @@ def load_bronze(project: Project, lake: Lake, origins: Origins, days: DayRange) 
     return results
 
 
-def find_source(name: str, source: Source, origins: Origins, days: DayRange) -> Deliveries | SourceTable:
-    """Return where the rows of ``days`` are, after its files were opened or its table looked up."""
-    return find_table(source, origins) if source.database else find_deliveries(name, source, origins, days)
+def _find(name: str, source: Source, origins: Origins, days: DayRange) -> Deliveries | SourceTable:
+    if source.database:
+        table = find_table(source, origins)
+        require_table_columns(table)
+        return table
+    deliveries = find_deliveries(name, source, origins, days)
+    require_columns(source, deliveries)
+    return deliveries
 
 
 def _read(source: Source, found: Deliveries | SourceTable, days: DayRange) -> pa.Table:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any, TypeVar
 
@@ -38,9 +38,9 @@ class SourceDatabase:
 
     def __init__(self, connection: str, origins: Origins) -> None:
         self._url = _parse(connection, origins)
-        self.is_postgresql = self._url.get_backend_name() == "postgresql"
-        place = f"{self._url.host or 'socket'}/{self._url.database or ''}"
-        self.label = f"{connection} ({self._url.get_backend_name()} {place})"
+        self.kind = self._url.get_backend_name()
+        self.is_postgresql = self.kind == "postgresql"
+        self.label = f"{connection} ({self.kind} {self._url.host or 'socket'}/{self._url.database or ''})"
         try:
             self._engine = sa.create_engine(
                 self._url,
@@ -82,6 +82,15 @@ class SourceDatabase:
         except sa.exc.DBAPIError as error:
             # The driver's own error stays out of the traceback: it may quote the address.
             raise self._explain(error) from None
+
+    def fetch(self, query: sa.Executable) -> Sequence[Any]:
+        """Return the few rows of ``query``; tried again when the connection is lost."""
+
+        def rows() -> Sequence[Any]:
+            with self.connect() as connection:
+                return connection.execute(query).all()
+
+        return self.retried(rows)
 
     def retried(self, action: Callable[[], Result]) -> Result:
         """Call ``action`` again when the connection was lost; anything else that goes wrong is not tried again."""

@@ -39,3 +39,7 @@ class DatabaseError(ChurnflowError):
 
 class ConnectionLostError(ChurnflowError):
     """A database cannot be reached, or stopped answering; trying again may help."""
+
+
+class SchemaChangeError(ColumnError):
+    """A source's schema is not that of the audit before, and data of before and after cannot be read alike."""

@@ -9,7 +9,7 @@ import json
 import zlib
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import IO
+from typing import IO, NamedTuple
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -34,27 +34,41 @@ class Delivery:
         source: The source's name.
         day: The day it was delivered for.
         file: Where it lies, and its bytes.
-        columns: Its columns, in its order; of JSON lines, the keys of its first lines.
+        columns: Its columns and their types, in its order; of JSON lines, the keys of its first lines.
         undeclared: Those of them that the source does not declare, sorted.
+        rows: Its rows, where the format says so without being read.
     """
 
     source: str
     day: dt.date
     file: StoredFile
-    columns: tuple[str, ...]
+    columns: Mapping[str, str]
     undeclared: tuple[str, ...]
+    rows: int | None
 
 
 @dataclass(frozen=True)
 class Deliveries:
-    """The files of one source for some days, and the storage that holds them."""
+    """The files of one source for some days.
+
+    Attributes:
+        storage: Where they lie.
+        present: Every file there, of whatever day.
+        items: Those of the days, opened.
+    """
 
     storage: DailyFiles
+    present: Mapping[dt.date, StoredFile]
     items: tuple[Delivery, ...]
 
 
+class _Head(NamedTuple):
+    columns: dict[str, str]
+    rows: int | None = None
+
+
 def find_deliveries(name: str, source: Source, origins: Origins, days: DayRange) -> Deliveries:
-    """Return the files of source ``name`` delivered for ``days``, each one opened and its columns compared.
+    """Return the files of source ``name`` delivered for ``days``, each one opened.
 
     A source of events or changes has one file for each day. A snapshot has one whenever it was delivered, and must
     have been delivered by the last of the days.
@@ -71,7 +85,6 @@ def find_deliveries(name: str, source: Source, origins: Origins, days: DayRange)
         EmptyFileError: A file has no content.
         UnreadableFileError: A file cannot be opened.
         CorruptFileError: A file cannot be read.
-        ColumnError: A file lacks a declared column.
     """
     storage = DailyFiles(origins.address(files_of(source).path))
     present = storage.list()
@@ -83,7 +96,21 @@ def find_deliveries(name: str, source: Source, origins: Origins, days: DayRange)
             where=storage.address,
             remedy=f"Ask {source.owner} for a first full delivery.",
         )
-    return Deliveries(storage, tuple(_open(name, source, storage, day, present[day]) for day in days if day in present))
+    items = tuple(open_delivery(name, source, storage, day, present[day]) for day in days if day in present)
+    return Deliveries(storage, present, items)
+
+
+def require_columns(source: Source, deliveries: Deliveries) -> None:
+    """Compare the columns of every file with those declared; keys that a line of JSON lacks are seen when it is read.
+
+    Raises:
+        ColumnError: A file lacks a declared column.
+    """
+    if files_of(source).format == "jsonl":
+        return
+    for item in deliveries.items:
+        for column in sorted(set(source.columns) - set(item.columns)):
+            raise missing_column(column, item.file.uri, source)
 
 
 def files_of(source: Source) -> Files:
@@ -121,50 +148,58 @@ def _require_every_day(
             )
 
 
-def _open(name: str, source: Source, storage: DailyFiles, day: dt.date, file: StoredFile) -> Delivery:
-    is_jsonl = files_of(source).format == "jsonl"
+def open_delivery(name: str, source: Source, storage: DailyFiles, day: dt.date, file: StoredFile) -> Delivery:
+    """Return what a file says of itself: its columns, and its rows where its format tells.
+
+    Raises:
+        EmptyFileError: It has no content.
+        UnreadableFileError: It cannot be opened.
+        CorruptFileError: It cannot be read.
+    """
     # Without a row, JSON lines have no byte either.
-    if file.size == 0 and not (is_jsonl and source.allow_no_rows):
+    if file.size == 0 and not (files_of(source).format == "jsonl" and source.allow_no_rows):
         raise EmptyFileError(
             "The file is empty: it has no columns.", where=file.uri, remedy=f"Ask {source.owner} to deliver it again."
         )
-    columns = _columns(source, storage, file)
-    if not is_jsonl:
-        for column in sorted(set(source.columns) - set(columns)):
-            raise missing_column(column, file.uri, source)
-    return Delivery(name, day, file, tuple(columns), tuple(sorted(set(columns) - set(source.columns))))
+    head = _head(source, storage, file)
+    undeclared = tuple(sorted(set(head.columns) - set(source.columns)))
+    return Delivery(name, day, file, head.columns, undeclared, head.rows)
 
 
-def _columns(source: Source, storage: DailyFiles, file: StoredFile) -> list[str]:
-    reader = {"csv": _csv_columns, "jsonl": _json_columns, "parquet": _parquet_columns}[files_of(source).format]
+def _head(source: Source, storage: DailyFiles, file: StoredFile) -> _Head:
+    reader = {"csv": _csv_head, "jsonl": _json_head, "parquet": _parquet_head}[files_of(source).format]
     with storage.open(file) as stream:
         try:
             return reader(stream)
-        # Before OSError: a damaged gzip is an OSError too, and so is Parquet's idea of an unexpected end.
-        except (UnicodeDecodeError, ValueError, csv.Error, EOFError, zlib.error, pa.ArrowException) as error:
+        # A damaged gzip is an OSError without a number, and so is Parquet's idea of an unexpected end.
+        except (ValueError, csv.Error, EOFError, zlib.error, pa.ArrowException) as error:
             raise corrupt(file.uri, source) from error
+        except OSError as error:
+            raise (corrupt(file.uri, source) if error.errno is None else no_access(file.uri, error)) from error
         except Exception as error:
-            if type(error).__name__ == "BadGzipFile" or (isinstance(error, OSError) and error.errno is None):
-                raise corrupt(file.uri, source) from error
             if is_access_failure(error):
                 raise no_access(file.uri, error) from error
             raise
 
 
-def _parquet_columns(stream: IO[bytes]) -> list[str]:
-    return list(pq.read_schema(stream).names)
+def _parquet_head(stream: IO[bytes]) -> _Head:
+    file = pq.ParquetFile(stream)
+    return _Head({field.name: str(field.type) for field in file.schema_arrow}, file.metadata.num_rows)
 
 
-def _csv_columns(stream: IO[bytes]) -> list[str]:
+def _csv_head(stream: IO[bytes]) -> _Head:
     # Excel writes a byte-order mark, which is no part of the first column's name.
-    return next(csv.reader(io.TextIOWrapper(stream, encoding="utf-8-sig", newline="")), [])
+    names = next(csv.reader(io.TextIOWrapper(stream, encoding="utf-8-sig", newline="")), [])
+    if len(set(names)) < len(names):
+        raise ValueError("a column appears twice")
+    return _Head(dict.fromkeys(names, "text"))
 
 
-def _json_columns(stream: IO[bytes]) -> list[str]:
-    columns: dict[str, None] = {}
+def _json_head(stream: IO[bytes]) -> _Head:
+    columns: dict[str, str] = {}
     for line in (line for _, line in zip(range(_HEAD_LINES), stream, strict=False) if line.strip()):
         row = json.loads(line)
         if not isinstance(row, dict):
             raise ValueError("a line is not an object")
-        columns |= dict.fromkeys(row)
-    return list(columns)
+        columns |= dict.fromkeys(row, "text")
+    return _Head(columns)

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
+from dataclasses import replace
 
 import duckdb
 import pyarrow as pa
@@ -27,8 +28,23 @@ def read_files(source: Source, deliveries: Deliveries) -> pa.Table:
         ColumnError: No line of a JSON-lines file has a column that is required.
         UnreadableFileError: An object store stopped answering.
     """
+    return _read(source, deliveries, None)
+
+
+def sample_files(source: Source, deliveries: Deliveries, rows: int) -> pa.Table:
+    """Return at most ``rows`` rows of ``deliveries`` in the form of bronze, of the newest files first.
+
+    Raises:
+        CorruptFileError: A file cannot be read as its format.
+        UnreadableFileError: An object store stopped answering.
+    """
+    newest_first = replace(deliveries, items=tuple(reversed(deliveries.items)))
+    return _read(source, newest_first, rows).slice(0, rows)
+
+
+def _read(source: Source, deliveries: Deliveries, limit: int | None) -> pa.Table:
     schema = bronze_schema(source)
-    tables = [_read_alike(source, deliveries.storage, group) for group in _groups(source, deliveries)]
+    tables = [_read_alike(source, deliveries.storage, group, limit) for group in _groups(source, deliveries)]
     return pa.concat_tables([schema.empty_table(), *(table.cast(schema) for table in tables)])
 
 
@@ -38,30 +54,35 @@ def _groups(source: Source, deliveries: Deliveries) -> list[list[Delivery]]:
         return [list(deliveries.items)] if deliveries.items else []
     groups: dict[tuple[str, ...], list[Delivery]] = {}
     for item in deliveries.items:
-        groups.setdefault(item.columns, []).append(item)
+        groups.setdefault(tuple(item.columns), []).append(item)
     return list(groups.values())
 
 
-def _read_alike(source: Source, storage: DailyFiles, deliveries: Sequence[Delivery]) -> pa.Table:
+def _read_alike(source: Source, storage: DailyFiles, deliveries: Sequence[Delivery], limit: int | None) -> pa.Table:
     connection = duckdb.connect()  # keeps insertion order, which numbers the rows of a file
     if not storage.is_local:
         connection.register_filesystem(storage.filesystem)
     try:
-        return _rows(connection, source, deliveries)
+        return _rows(connection, source, deliveries, limit)
     except duckdb.Error as error:
         raise _explain(error, source, storage, deliveries) from error
     finally:
         connection.close()
 
 
-def _rows(connection: duckdb.DuckDBPyConnection, source: Source, deliveries: Sequence[Delivery]) -> pa.Table:
+def _rows(
+    connection: duckdb.DuckDBPyConnection, source: Source, deliveries: Sequence[Delivery], limit: int | None
+) -> pa.Table:
     days = pa.table({_PATH: [item.file.uri for item in deliveries], "dt": [item.day for item in deliveries]})
     connection.register("deliveries", days)
     connection.execute(
         f"CREATE TEMP TABLE raw AS SELECT *, row_number() OVER () AS {_NUMBER} FROM {_scan(source, deliveries)}"
+        + ("" if limit is None else f" LIMIT {limit}")
     )
     if files_of(source).format == "jsonl":
-        _require_json_columns(connection, source)
+        _require_json_objects(connection, source)
+        if limit is None:
+            _require_json_columns(connection, source)
         columns = _json_columns(source)
     else:
         columns = _table_columns(source, deliveries[0])
@@ -103,10 +124,13 @@ def _json_columns(source: Source) -> str:
     return ", ".join([*declared, f"{extra} AS {UNDECLARED}"])
 
 
-def _require_json_columns(connection: duckdb.DuckDBPyConnection, source: Source) -> None:
+def _require_json_objects(connection: duckdb.DuckDBPyConnection, source: Source) -> None:
     strange = connection.execute(f"SELECT {_PATH} FROM raw WHERE json_type({_JSON}) <> 'OBJECT' LIMIT 1").fetchone()
     if strange:
         raise corrupt(strange[0], source, ": a line is not an object")
+
+
+def _require_json_columns(connection: duckdb.DuckDBPyConnection, source: Source) -> None:
     for column in (name for name, declared in source.columns.items() if declared.required):
         having = f"SELECT {_PATH} FROM raw GROUP BY {_PATH} HAVING NOT bool_or(json_exists({_JSON}, {_path(column)}))"
         lacking = connection.execute(f"{having} ORDER BY {_PATH} LIMIT 1").fetchone()

@@ -47,28 +47,53 @@ class SourceTable:
         """Columns of the table that the source does not declare; they are never read."""
         return tuple(sorted(set(self.types) - set(self.source.columns)))
 
+    @property
+    def label(self) -> str:
+        """Where the table is, for messages."""
+        return f"{self.database.label}, table {database_of(self.source).table}"
+
     def delivery(self, day: dt.date) -> str:
         """Return the name that bronze gives to the rows of ``day``."""
         return f"{database_of(self.source).table}@{day}"
 
     def where(self, day: dt.date) -> str:
         """Return where the rows of ``day`` are, for messages."""
-        return f"{self.database.label}, table {self.delivery(day)}"
+        return f"{self.label}@{day}"
 
 
 def find_table(source: Source, origins: Origins) -> SourceTable:
-    """Return the table of a source, with its columns compared.
+    """Return the table of a source.
 
     Raises:
         OriginError: The connection has no address that can be used.
         ConnectionLostError: The database cannot be reached.
         DatabaseError: There is no such table, or its watermark is no time.
-        ColumnError: It lacks a declared column.
+        ColumnError: It has no such watermark.
     """
     database = SourceDatabase(database_of(source).connection, origins)
     types = database.retried(partial(_types, database, database_of(source)))
-    _require_columns(source, database, types)
-    return SourceTable(source, database, types)
+    table = SourceTable(source, database, types)
+    _require_watermark(table)
+    return table
+
+
+def require_table_columns(table: SourceTable) -> None:
+    """Compare the table's columns with those declared.
+
+    Raises:
+        ColumnError: The table lacks a declared column.
+    """
+    for column in sorted(set(table.source.columns) - set(table.types)):
+        raise missing_table_column(column, table)
+
+
+def missing_table_column(column: str, table: SourceTable) -> ColumnError:
+    """Return the error for a table without a declared column."""
+    return ColumnError(
+        f"The table has no column {column!r}.",
+        where=table.label,
+        remedy=f"Ask {table.source.owner} whether it was renamed, and adapt sources.yaml.",
+    )
 
 
 def read_table(table: SourceTable, days: DayRange) -> pa.Table:
@@ -81,7 +106,7 @@ def read_table(table: SourceTable, days: DayRange) -> pa.Table:
         ConnectionLostError: The database went away, again and again.
         DatabaseError: It refuses the query.
     """
-    return table.database.retried(partial(_read, table, days))
+    return table.database.retried(partial(_read, table, days, rows_of(table, days)))
 
 
 def database_of(source: Source) -> Database:
@@ -95,19 +120,41 @@ def rows_of(table: SourceTable, days: DayRange) -> sa.Select[Any]:
     selectable, watermark = _selectable(table)
     texts = [sa.cast(selectable.c[name], sa.Text).label(name) for name in table.source.columns]
     keys = [selectable.c[name] for name in table.source.key]
-    after = days.last + dt.timedelta(days=1)
     # The texts come last in the order, so that even rows of the same key always have the same numbers.
     return (
         sa.select(watermark.label(_WATERMARK), *texts)
-        .where(watermark >= _bound(table, days.first), watermark < _bound(table, after))
+        .where(*_within(table, watermark, days))
         .order_by(watermark, *keys, *texts)
     )
 
 
-def newest(table: SourceTable, last: dt.date) -> sa.Select[Any]:
-    """Return the query for the newest watermark up to the close of ``last``."""
+def sample_table(table: SourceTable, days: DayRange, rows: int) -> pa.Table:
+    """Return at most ``rows`` rows of ``days``, whichever the database finds first, in the form of bronze.
+
+    Raises:
+        ConnectionLostError: The database went away, again and again.
+        DatabaseError: It refuses the query.
+    """
+    query = rows_of(table, days).order_by(None).limit(rows)
+    return table.database.retried(partial(_read, table, days, query))
+
+
+def rows_by_day(table: SourceTable, days: DayRange) -> dict[dt.date, int]:
+    """Return how many rows of ``days`` the table has now, for the days that have any."""
     _, watermark = _selectable(table)
-    return sa.select(sa.func.max(watermark)).where(watermark < _bound(table, last + dt.timedelta(days=1)))
+    day = sa.cast(watermark, sa.Date)
+    query = sa.select(day, sa.func.count()).where(*_within(table, watermark, days)).group_by(day)
+    return {day: int(rows) for day, rows in table.database.fetch(query)}
+
+
+def newest_watermark(table: SourceTable, last: dt.date) -> dt.datetime | None:
+    """Return the newest watermark up to the close of ``last``, by UTC and without a zone."""
+    _, watermark = _selectable(table)
+    query = sa.select(sa.func.max(watermark)).where(watermark < _bound(table, last + dt.timedelta(days=1)))
+    (row,) = table.database.fetch(query)
+    if isinstance(row[0], dt.datetime):
+        return row[0].astimezone(dt.UTC).replace(tzinfo=None) if row[0].tzinfo else row[0]
+    return None if row[0] is None else dt.datetime.combine(row[0], _MIDNIGHT)
 
 
 def _types(database: SourceDatabase, wanted: Database) -> dict[str, sa.types.TypeEngine[Any]]:
@@ -126,19 +173,14 @@ def _types(database: SourceDatabase, wanted: Database) -> dict[str, sa.types.Typ
     return {column["name"]: column["type"] for column in columns}
 
 
-def _require_columns(source: Source, database: SourceDatabase, types: dict[str, sa.types.TypeEngine[Any]]) -> None:
-    wanted = database_of(source)
-    where = f"{database.label}, table {wanted.table}"
-    for column in sorted({*source.columns, wanted.watermark} - set(types)):
-        raise ColumnError(
-            f"The table has no column {column!r}.",
-            where=where,
-            remedy=f"Ask {source.owner} whether it was renamed, and adapt sources.yaml.",
-        )
-    if not isinstance(types[wanted.watermark], sa.Date | sa.DateTime):
+def _require_watermark(table: SourceTable) -> None:
+    watermark = database_of(table.source).watermark
+    if watermark not in table.types:
+        raise missing_table_column(watermark, table)
+    if not isinstance(table.types[watermark], sa.Date | sa.DateTime):
         raise DatabaseError(
-            f"The watermark {wanted.watermark!r} is of type {types[wanted.watermark]}, not a date or timestamp.",
-            where=where,
+            f"The watermark {watermark!r} is of type {table.types[watermark]}, not a date or timestamp.",
+            where=table.label,
             remedy="Name another column as the watermark in sources.yaml.",
         )
 
@@ -151,6 +193,11 @@ def _selectable(table: SourceTable) -> tuple[sa.TableClause, sa.ColumnClause[Any
     return selectable, selectable.c[wanted.watermark]
 
 
+def _within(table: SourceTable, watermark: sa.ColumnClause[Any], days: DayRange) -> list[sa.ColumnElement[bool]]:
+    after = days.last + dt.timedelta(days=1)
+    return [watermark >= _bound(table, days.first), watermark < _bound(table, after)]
+
+
 def _bound(table: SourceTable, day: dt.date) -> dt.date:
     kind = table.types[database_of(table.source).watermark]
     if isinstance(kind, sa.Date):
@@ -158,22 +205,22 @@ def _bound(table: SourceTable, day: dt.date) -> dt.date:
     return dt.datetime.combine(day, _MIDNIGHT, dt.UTC if getattr(kind, "timezone", False) else None)
 
 
-def _read(table: SourceTable, days: DayRange) -> pa.Table:
+def _read(table: SourceTable, days: DayRange, query: sa.Select[Any]) -> pa.Table:
     schema = bronze_schema(table.source)
     with tempfile.TemporaryDirectory(prefix="churnflow-") as folder:
         path = Path(folder) / "rows.arrow"
         with pa.OSFile(str(path), "wb") as sink, pa.ipc.new_file(sink, schema) as writer:
-            for batch in _batches(table, days, schema):
+            for batch in _batches(table, days, query, schema):
                 writer.write_batch(batch)
         # The file is mapped, not read; its pages stay until the table is dropped, also after the folder is gone.
         return pa.ipc.open_file(pa.memory_map(str(path))).read_all()
 
 
-def _batches(table: SourceTable, days: DayRange, schema: pa.Schema) -> Iterator[pa.RecordBatch]:
+def _batches(table: SourceTable, days: DayRange, query: sa.Select[Any], schema: pa.Schema) -> Iterator[pa.RecordBatch]:
     numbers = dict.fromkeys(days, 0)
     with table.database.connect() as connection:
         streaming = connection.execution_options(stream_results=True, yield_per=CHUNK_ROWS)
-        for rows in streaming.execute(rows_of(table, days)).partitions():
+        for rows in streaming.execute(query).partitions():
             yield _batch(table, rows, numbers, schema)
 
 

@@ -57,6 +57,23 @@ class DailyFiles:
         """Whether the files lie in a folder of this machine."""
         return isinstance(self.filesystem, LocalFileSystem)
 
+    @property
+    def connector(self) -> str:
+        """How the files are reached, in words."""
+        return "folder" if self.is_local else f"object store ({self._protocol})"
+
+    @property
+    def authentication(self) -> str:
+        """How this process proves who it is, in words and without the proof."""
+        if self.is_local:
+            return "none: file permissions"
+        return _aws_authentication() if self._protocol == "s3" else f"that of the {self._protocol} client"
+
+    @property
+    def _protocol(self) -> str:
+        protocol = self.filesystem.protocol
+        return protocol if isinstance(protocol, str) else str(protocol[0])
+
     def list(self) -> dict[dt.date, StoredFile]:
         """Return the files that are there, by day: one listing, however many they are.
 
@@ -124,6 +141,15 @@ def no_access(where: str, error: BaseException) -> UnreadableFileError:
         where=where,
         remedy="Let this process read it, or wait until the storage answers; then run the days again.",
     )
+
+
+def _aws_authentication() -> str:
+    from botocore.session import get_session
+
+    credentials = get_session().get_credentials()
+    if credentials is None:
+        return "none: anonymous"
+    return f"{'role' if 'role' in credentials.method else 'access key'} ({credentials.method})"
 
 
 def _reason(error: BaseException) -> str:

@@ -57,7 +57,8 @@ def test_row_numbers_are_those_of_the_file_whether_days_are_loaded_together_or_a
 def test_undeclared_columns_are_kept_and_reported(landing, lake):
     rows = transactions(BAD)
     write_transactions(landing, BAD, rows.append_column("till", pa.array(range(rows.num_rows))))
-    assert audit_sources(grocery(), origins(landing), DAYS)["transactions"]["undeclared_columns"] == ["till"]
+    audited = audit_sources(grocery(), lake, origins(landing), DAYS, landing.parent / "audits")
+    assert audited["sources"]["transactions"]["undeclared_columns"] == ["till"]
     load_bronze(grocery(), lake, origins(landing), DAYS)
     kept = lake.table("bronze/transactions").read(DayRange.single(BAD))["_undeclared"].to_pylist()
     assert sorted(json.loads(text)["till"] for text in kept) == list(range(rows.num_rows))

@@ -16,6 +16,8 @@ from pydantic import SecretStr
 from include.days import DayRange
 from include.lake import Lake
 from include.sources import database, read_table
+from include.sources.audit import SchemaChangeError, audit_sources
+from include.sources.audit.history import audit_at
 from include.sources.bronze import DELIVERIES, delivered_days, load_bronze
 from include.sources.errors import ColumnError, ConnectionLostError, DatabaseError, NoRowsError, OriginError
 from include.sources.origins import Origins
@@ -270,3 +272,21 @@ def test_a_stopped_server_leaves_bronze_as_it_was(tmp_path: Path, lake: Lake, mo
     with pytest.raises(ConnectionLostError, match="does not answer"):
         load(lake, origins)
     assert rows(lake) == before
+
+
+def test_an_audit_knows_the_table_and_refuses_another_type(lake, shop, server, tmp_path):
+    reports = tmp_path / "audits"
+    audit_sources(payments(), lake, shop, DayRange.single(FIRST), reports)
+    found = audit_at(reports, "grocery", FIRST).sources["payments"]
+    assert (found.connector, found.volume.rows, found.sample.rows) == ("database (postgresql)", 3, 3)
+    assert found.newest == dt.datetime.fromisoformat("2024-03-01 23:59:59.999999")
+    assert found.undeclared == ["card", "written_at"]
+    assert found.column("amount").found == "NUMERIC(10, 2)"
+    assert found.column("note").completeness == round(2 / 3, 6)
+    assert (found.authentication, found.duplicate_keys) == ("socket, as the operating system's user", 0)
+    run(server, "ALTER TABLE shop.payments ALTER amount TYPE text")
+    with pytest.raises(SchemaChangeError, match=r"'amount' of source 'payments' changed its type from NUMERIC"):
+        audit_sources(payments(), lake, shop, DayRange.single(SECOND), reports)
+    run(server, "ALTER TABLE shop.payments DROP COLUMN amount")
+    with pytest.raises(SchemaChangeError, match="'amount' of source 'payments' is gone"):
+        audit_sources(payments(), lake, shop, DayRange.single(SECOND), reports)

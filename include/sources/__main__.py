@@ -1,0 +1,64 @@
+"""``python -m include.sources audit``: what every source of the project holds, for a day or for some days."""
+
+from __future__ import annotations
+
+import json
+import sys
+from typing import Annotated
+
+import typer
+
+from include.days import DayError, DayRange, parse_day
+from include.errors import ChurnflowError
+from include.lake import open_lake
+from include.logs import configure_json_logs
+from include.projects import load_project
+from include.settings import get_settings
+from include.sources.audit import audit_sources
+from include.sources.origins import Origins
+
+app = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False)
+
+
+@app.callback()
+def sources() -> None:
+    """Look at the sources of the configured project."""
+
+
+@app.command()
+def audit(
+    day: Annotated[str | None, typer.Option(help="One day, YYYY-MM-DD.")] = None,
+    from_day: Annotated[str | None, typer.Option(help="The first of some days.")] = None,
+    to_day: Annotated[str | None, typer.Option(help="The last of some days.")] = None,
+    accept: Annotated[bool, typer.Option("--accept", help="Take changed types for the new schema.")] = False,
+) -> None:
+    """Write a report of every source; its path, and each source's figures, are printed as JSON.
+
+    Databases are those of CHURN_DATABASES__<NAME>; Airflow's connections are known to its tasks only.
+    """
+    settings, days = get_settings(), _days(day, from_day, to_day)
+    project, lake = load_project(settings.project), open_lake(settings)
+    reports = settings.reports_dir / "audit"
+    found = audit_sources(project, lake, Origins.from_settings(settings), days, reports, accept=accept)
+    typer.echo(json.dumps(found, indent=1))
+
+
+def _days(day: str | None, first: str | None, last: str | None) -> DayRange:
+    if day and not first and not last:
+        return DayRange.single(parse_day(day))
+    if first and last and not day:
+        return DayRange(parse_day(first), parse_day(last))
+    raise DayError(
+        "It is not clear which days are meant.",
+        where="the command line",
+        remedy="Give --day, or both --from-day and --to-day.",
+    )
+
+
+if __name__ == "__main__":
+    configure_json_logs()
+    try:
+        app()
+    except ChurnflowError as error:
+        typer.echo(str(error), err=True)
+        sys.exit(1)

@@ -1,0 +1,191 @@
+"""One audit: look at every source, compare with the audit before, write it down, refuse what breaks."""
+
+from __future__ import annotations
+
+import datetime as dt
+import time
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from include.days import DayRange
+from include.lake import Lake, connect
+from include.logs import get_logger
+from include.projects import Checks, Project, Source
+from include.sources.audit.history import audit_at, audit_before, known_deliveries, rhythm, volume
+from include.sources.audit.model import Audit, Change, Sample, SourceAudit
+from include.sources.audit.probe import DayVolume, Probe, probe
+from include.sources.audit.profile import close_of, duplicate_keys, newest_event, profile_columns
+from include.sources.audit.report import write_report
+from include.sources.audit.schema import compare, confirm, is_missing
+from include.sources.errors import ColumnError, SchemaChangeError
+from include.sources.origins import Origins
+
+log = get_logger(__name__)
+
+_DAY_SECONDS = 86400
+
+
+def audit_sources(
+    project: Project, lake: Lake, origins: Origins, days: DayRange, reports: Path, *, accept: bool = False
+) -> dict[str, Any]:
+    """Look at every source of ``days``, write a report, and refuse a schema that breaks with the audit before.
+
+    Nothing but the report is written. Figures about columns come from the newest deliveries of the days.
+
+    Args:
+        project: The project.
+        lake: Its lake, for the deliveries that bronze has already.
+        origins: Where its sources are read from.
+        days: The days.
+        reports: The folder of audits; this one goes to ``<reports>/<last day>/``.
+        accept: Take changed types for the new schema, from these days on.
+
+    Returns:
+        The report's path, and per source: deliveries, rows, bytes, undeclared columns and changes.
+
+    Raises:
+        SchemaChangeError: A declared column is gone or has changed its type since the audit before.
+        ChurnflowError: A source cannot be reached, a delivery is missing, cannot be read or lacks a declared column.
+    """
+    start = time.perf_counter()
+    before, same = (find(reports, project.name, days.last) for find in (audit_before, audit_at))
+    known = known_deliveries(lake, days.first)
+    sources = {}
+    for name in project.sources:
+        found = _audit_source(name, project, origins, days, known.get(name, []))
+        earlier = before.sources.get(name) if before else None
+        if earlier:
+            found = _with_history(found, earlier, days)
+            confirmed = accept or _was_confirmed(found, same.sources.get(name) if same else None)
+            found = replace(found, changes=confirm(found.changes) if confirmed else found.changes)
+        sources[name] = found
+    accepted = not any(item.refused or _missing(item) for item in sources.values())
+    compared_with = before.last if before else None
+    audit = Audit(project.name, days.first, days.last, compared_with, accepted, sources)
+    report = write_report(audit, reports)
+    _log(audit, round(time.perf_counter() - start, 3))
+    _require_schema(audit, report)
+    return {"report": str(report), "sources": {name: _summary(item) for name, item in sources.items()}}
+
+
+def _audit_source(
+    name: str, project: Project, origins: Origins, days: DayRange, earlier: list[DayVolume]
+) -> SourceAudit:
+    source = project.sources[name]
+    found = probe(name, source, origins, days)
+    engine = connect()
+    newest = newest_event(engine, source, found, days.last)
+    return SourceAudit(
+        name=name,
+        description=source.description,
+        kind=source.kind,
+        owner=source.owner,
+        connector=found.connector,
+        format=found.format,
+        location=found.location,
+        authentication=found.authentication,
+        columns=profile_columns(engine, source, found),
+        layouts=found.layouts,
+        key=source.key,
+        duplicate_keys=duplicate_keys(engine, source, found),
+        newest=newest,
+        age_days=None if newest is None else _age(source, newest, days),
+        sample=_sample(found),
+        volume=volume(source, found, earlier, days.last),
+        rhythm=rhythm(source, found, earlier),
+        speed=found.speed,
+        contract=f"include/projects/{project.name}/sources.yaml",
+        checks=_count_checks(project.checks.get(name, Checks())),
+    )
+
+
+def _with_history(now: SourceAudit, before: SourceAudit, days: DayRange) -> SourceAudit:
+    changes = compare(now, before)
+    if now.newest is not None or before.newest is None:
+        return replace(now, changes=changes)
+    # These days have no event; the newest one is that of before.
+    age = round((close_of(days.last) - before.newest).total_seconds() / _DAY_SECONDS, 3)
+    return replace(now, changes=changes, newest=before.newest, age_days=age)
+
+
+def _age(source: Source, newest: dt.datetime, days: DayRange) -> float:
+    if source.event_time is None:
+        return float((days.last - newest.date()).days)
+    return round((close_of(days.last) - newest).total_seconds() / _DAY_SECONDS, 3)
+
+
+def _sample(found: Probe) -> Sample:
+    first, last = (found.sampled[0], found.sampled[-1]) if found.sampled else (None, None)
+    return Sample(first, last, found.sample.num_rows, found.is_everything)
+
+
+def _count_checks(checks: Checks) -> int:
+    single = [checks.row_count, checks.freshness]
+    return len(checks.expectations) + len(checks.foreign_keys) + sum(check is not None for check in single)
+
+
+def _was_confirmed(now: SourceAudit, same: SourceAudit | None) -> bool:
+    # An audit of these very days, whose changes a person has confirmed, and nothing changed since.
+    if same is None or not any(change.confirmed for change in same.changes):
+        return False
+    return [(item.name, item.found) for item in now.columns] == [(item.name, item.found) for item in same.columns]
+
+
+def _missing(item: SourceAudit) -> list[str]:
+    # A file without any row need not tell its keys.
+    if item.format == "jsonl" and not item.sample.rows:
+        return []
+    return [column.name for column in item.columns if is_missing(column, item.format)]
+
+
+def _require_schema(audit: Audit, report: Path) -> None:
+    for item in audit.sources.values():
+        for change in item.refused:
+            raise SchemaChangeError(
+                f"Column {change.column!r} of source {item.name!r} {change.what}"
+                f" (compared with the audit of {audit.compared_with}).",
+                where=f"{_newest(item)}; report {report}",
+                remedy=_remedy(item, change, audit),
+            )
+        for name in _missing(item):
+            raise ColumnError(
+                f"The source {item.name!r} has no column {name!r}.",
+                where=_newest(item),
+                remedy=f"Ask {item.owner} whether it was renamed; adapt {item.contract}, or have it delivered again.",
+            )
+
+
+def _newest(item: SourceAudit) -> str:
+    return item.location.replace("{day}", str(item.rhythm.latest))
+
+
+def _remedy(item: SourceAudit, change: Change, audit: Audit) -> str:
+    if change.what.startswith("is gone"):
+        return f"Ask {item.owner} whether it was renamed; adapt {item.contract}, or have it delivered again."
+    command = f"python -m include.sources audit --from-day {audit.first} --to-day {audit.last} --accept"
+    return (
+        f"Ask {item.owner}; have it delivered as before, or change the type in {item.contract},"
+        f" or take it as it is now: {command}"
+    )
+
+
+def _log(audit: Audit, seconds: float) -> None:
+    for name, item in audit.sources.items():
+        if item.undeclared:
+            log.warning("undeclared columns", extra={"source": name, "columns": item.undeclared})
+        if item.changes:
+            changes = [f"{change.column} {change.what}" for change in item.changes]
+            log.warning("schema changed", extra={"source": name, "changes": changes})
+    figures = {"days": f"{audit.first}..{audit.last}", "accepted": audit.accepted, "seconds": seconds}
+    log.info("sources audited", extra=figures | {"sources": len(audit.sources)})
+
+
+def _summary(item: SourceAudit) -> dict[str, Any]:
+    return {
+        "deliveries": item.volume.deliveries,
+        "rows": item.volume.rows,
+        "bytes": item.volume.bytes,
+        "undeclared_columns": item.undeclared,
+        "changes": [f"{change.column} {change.what}" for change in item.changes],
+    }

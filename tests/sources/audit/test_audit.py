@@ -1,0 +1,241 @@
+"""The audit: figures that are right, changes that are told apart, and refusals before anything is written."""
+
+from __future__ import annotations
+
+import datetime as dt
+import json
+from pathlib import Path
+
+import pyarrow as pa
+import pytest
+
+from include.days import DayRange
+from include.lake import Lake
+from include.sources.audit import SchemaChangeError, audit_sources
+from include.sources.audit.history import audit_at, audit_before
+from include.sources.bronze import load_bronze
+from include.sources.errors import ColumnError, MissingFileError
+from include.sources.origins import Origins
+from tests.sources.conftest import project_of, source
+from tests.world import FIRST, grocery, transactions, write_csv, write_transactions, write_world
+
+DAYS = DayRange(FIRST, FIRST + dt.timedelta(days=5))
+SECOND, THIRD = (FIRST + dt.timedelta(days=offset) for offset in (1, 2))
+HEADER = "payment_id,paid_at,amount,note"
+PAYMENTS = project_of(payments=source())
+SHOPPING = project_of(transactions=grocery().sources["transactions"])
+
+
+@pytest.fixture
+def landing(tmp_path: Path) -> Path:
+    write_world(tmp_path / "landing", DAYS)
+    return tmp_path / "landing"
+
+
+def audit(landing: Path, lake: Lake, days: DayRange | dt.date, project=SHOPPING, **options):
+    """Audit some days and return what was stored."""
+    days = days if isinstance(days, DayRange) else DayRange.single(days)
+    reports = landing.parent / "audits"
+    audit_sources(project, lake, Origins(str(landing)), days, reports, **options)
+    return stored(landing, days.last)
+
+
+def stored(landing: Path, day: dt.date):
+    return audit_at(landing.parent / "audits", "grocery", day)
+
+
+def pay(landing: Path, day: dt.date, lines: list[str], header: str = HEADER) -> None:
+    write_csv(landing, "payments", day, [header, *lines])
+
+
+def paid(day: dt.date, number: int = 30, amount: str = "1.50") -> list[str]:
+    return [f"{key},{day} 08:00:{key % 60:02},{amount},x" for key in range(number)]
+
+
+def test_its_figures_are_those_of_the_files(landing, lake):
+    found = audit(landing, lake, DAYS, grocery()).sources
+    events = found["transactions"]
+    arrived = [transactions(day) for day in DAYS]
+    assert events.volume.deliveries == len(DAYS)
+    assert events.volume.rows == events.sample.rows == sum(rows.num_rows for rows in arrived)
+    assert events.volume.bytes == sum(path.stat().st_size for path in (landing / "transactions").iterdir())
+    assert events.volume.rows_per_day == round(events.volume.rows / len(DAYS), 1)
+    assert (events.rhythm.median_gap_days, events.rhythm.longest_gap_days) == (1.0, 1)
+    assert events.newest == max(arrived[-1]["transaction_timestamp"].to_pylist())
+    assert 0 < events.age_days < 1
+    assert events.column("quantity").found == "int64"
+    assert (events.connector, events.authentication) == ("folder", "none: file permissions")
+    assert events.duplicate_keys == 0
+    quiet = found["coupon_redemptions"].volume
+    assert (quiet.rows, quiet.rows_are_estimated) == (sum(day.day % 5 == 0 for day in DAYS), False)
+    assert found["products"].age_days == len(DAYS) - 1
+    assert found["transactions"].checks == len(grocery().checks["transactions"].expectations)
+    assert "transactions" in (landing.parent / "audits" / str(DAYS.last) / "audit.html").read_text()
+
+
+def test_columns_are_as_complete_unique_and_readable_as_their_values(tmp_path, lake):
+    lines = ["1,2017-01-01 08:00:00,1.5,a", "2,2017-01-01 08:00:00,,b", "3,soon,x, ", "3,2017-01-01 09:00:00,2,b"]
+    pay(tmp_path / "landing", FIRST, lines)
+    found = audit(tmp_path / "landing", lake, FIRST, PAYMENTS).sources["payments"]
+    assert found.column("amount").completeness == 0.75
+    assert found.column("amount").readable == round(2 / 3, 6)
+    assert found.column("note").completeness == 0.75
+    assert found.column("note").uniqueness == round(2 / 3, 6)
+    assert found.column("payment_id").uniqueness == 0.75
+    assert found.duplicate_keys == 1
+    assert found.newest == dt.datetime.fromisoformat("2017-01-01 09:00:00")
+
+
+def test_a_long_history_is_sampled_and_says_so(landing, lake, monkeypatch):
+    monkeypatch.setattr("include.sources.audit.probe.SAMPLE_BYTES", 1)
+    found = audit(landing, lake, DAYS).sources["transactions"]
+    assert (found.sample.first, found.sample.last, found.sample.is_everything) == (DAYS.last, DAYS.last, False)
+    assert found.sample.rows == transactions(DAYS.last).num_rows
+    assert found.volume.rows == sum(transactions(day).num_rows for day in DAYS)
+    monkeypatch.setattr("include.sources.audit.probe.SAMPLE_ROWS", 5)
+    assert audit(landing, lake, DAYS).sources["transactions"].sample.rows == 5
+
+
+def test_rows_of_a_file_too_large_to_count_are_estimated_from_its_bytes(tmp_path, lake, monkeypatch):
+    monkeypatch.setattr("include.sources.audit.probe.SAMPLE_ROWS", 100)
+    pay(tmp_path / "landing", FIRST, paid(FIRST, 2000))
+    found = audit(tmp_path / "landing", lake, FIRST, PAYMENTS).sources["payments"].volume
+    assert found.rows_are_estimated
+    assert found.rows == pytest.approx(2000, rel=0.01)
+
+
+def test_growth_and_rhythm_know_what_bronze_has(landing, lake):
+    earlier = DayRange(FIRST, THIRD)
+    load_bronze(SHOPPING, lake, Origins(str(landing)), earlier)
+    found = audit(landing, lake, DAYS.last).sources["transactions"].volume
+    rows = [transactions(day).num_rows for day in [*earlier, DAYS.last]]
+    assert (found.rows_per_day, found.growth_days) == (round(sum(rows) / 4, 1), 4)
+
+
+def test_an_added_column_and_another_order_are_told_and_do_no_harm(tmp_path, lake):
+    landing = tmp_path / "landing"
+    pay(landing, FIRST, paid(FIRST))
+    pay(landing, SECOND, [f"{line},7" for line in paid(SECOND)], f"{HEADER},till")
+    audit(landing, lake, FIRST, PAYMENTS)
+    (change,) = audit(landing, lake, SECOND, PAYMENTS).sources["payments"].changes
+    assert (change.column, change.what, change.breaking) == ("till", "is new", False)
+    pay(landing, THIRD, ["7,x,1.5,2017-01-03,1"], "till,note,amount,paid_at,payment_id")
+    (change,) = audit(landing, lake, THIRD, PAYMENTS).sources["payments"].changes
+    assert (change.what, change.breaking) == ("are in another order", False)
+
+
+def test_a_renamed_column_is_refused_with_both_names(landing, lake):
+    audit(landing, lake, FIRST)
+    write_transactions(landing, SECOND, transactions(SECOND).rename_columns({"quantity": "units"}))
+    with pytest.raises(SchemaChangeError, match=r"'quantity' of source 'transactions' is gone; new since then: units"):
+        audit(landing, lake, SECOND)
+    assert lake.table_names() == []
+    assert not stored(landing, SECOND).accepted
+    assert "breaks" in (landing.parent / "audits" / str(SECOND) / "audit.html").read_text()
+
+
+def test_a_column_that_was_never_there_is_missing(landing, lake):
+    write_transactions(landing, FIRST, transactions(FIRST).drop_columns(["quantity"]))
+    with pytest.raises(ColumnError, match="has no column 'quantity'") as caught:
+        audit(landing, lake, FIRST)
+    assert not isinstance(caught.value, SchemaChangeError)
+
+
+def retype(landing: Path, day: dt.date, column: str, kind: pa.DataType) -> None:
+    rows = transactions(day)
+    position = rows.column_names.index(column)
+    write_transactions(landing, day, rows.set_column(position, column, rows[column].cast(kind)))
+
+
+@pytest.mark.parametrize(
+    ("column", "kind", "breaks"),
+    [
+        ("quantity", pa.int32(), False),
+        ("quantity", pa.float64(), False),  # a number stays a number
+        ("quantity", pa.string(), True),
+        ("household_id", pa.float64(), True),  # the text of 7 and of 7.0 is not the same
+        ("transaction_timestamp", pa.date32(), True),
+    ],
+)
+def test_a_changed_type_is_refused_when_its_values_cannot_be_read_alike(landing, lake, column, kind, breaks):
+    audit(landing, lake, FIRST)
+    retype(landing, SECOND, column, kind)
+    if not breaks:
+        assert [change.column for change in audit(landing, lake, SECOND).sources["transactions"].changes] == [column]
+        return
+    with pytest.raises(SchemaChangeError, match=f"Column '{column}' of source 'transactions' changed its type"):
+        audit(landing, lake, SECOND)
+
+
+def test_a_text_format_changes_its_type_when_most_values_do_not_read_as_declared(tmp_path, lake):
+    landing = tmp_path / "landing"
+    pay(landing, FIRST, paid(FIRST))
+    pay(landing, SECOND, [*paid(SECOND), *paid(SECOND, 10, "one")])
+    pay(landing, THIRD, paid(THIRD, amount='"1,50"'))
+    audit(landing, lake, FIRST, PAYMENTS)
+    audit(landing, lake, SECOND, PAYMENTS)  # some bad rows: for quarantine
+    with pytest.raises(SchemaChangeError, match="100% of its values do not read as decimal"):
+        audit(landing, lake, THIRD, PAYMENTS)
+
+
+def test_a_refused_schema_stays_refused_until_it_is_accepted(landing, lake):
+    audit(landing, lake, FIRST)
+    for day in (SECOND, THIRD):
+        retype(landing, day, "household_id", pa.string())
+        with pytest.raises(SchemaChangeError, match="--accept"):
+            audit(landing, lake, day)
+    assert audit(landing, lake, SECOND, accept=True).accepted
+    assert audit(landing, lake, SECOND).accepted  # as the DAG does when the day is run again
+    assert audit(landing, lake, THIRD).compared_with == SECOND
+
+
+def test_a_type_that_changed_in_the_configuration_too_is_accepted(tmp_path, lake):
+    landing = tmp_path / "landing"
+    pay(landing, FIRST, paid(FIRST))
+    pay(landing, SECOND, paid(SECOND, amount="gratis"))
+    audit(landing, lake, FIRST, PAYMENTS)
+    columns = {name: column.model_dump() for name, column in source().columns.items()} | {"amount": {"type": "string"}}
+    assert audit(landing, lake, SECOND, project_of(payments=source(columns=columns))).accepted
+
+
+def test_a_day_audited_again_is_compared_with_the_audit_before_that_day(landing, lake):
+    for day in (FIRST, SECOND, THIRD, DAYS.last):
+        audit(landing, lake, day)
+    again = audit(landing, lake, THIRD)
+    assert again.compared_with == SECOND
+    assert audit_before(landing.parent / "audits", "grocery", FIRST) is None
+
+
+def test_a_column_that_some_file_of_the_days_lacks_is_missing(landing, lake):
+    write_transactions(landing, SECOND, transactions(SECOND).drop_columns(["quantity"]))
+    with pytest.raises(ColumnError, match=f"{SECOND}.parquet"):
+        audit(landing, lake, DAYS)
+
+
+def test_a_missing_file_is_found_before_anything_is_written(landing, lake):
+    (landing / "transactions" / f"{SECOND}.parquet").unlink()
+    with pytest.raises(MissingFileError, match=str(SECOND)):
+        audit(landing, lake, DAYS)
+    assert lake.table_names() == []
+
+
+def test_a_damaged_earlier_audit_does_not_stop_a_new_one(landing, lake):
+    audit(landing, lake, FIRST)
+    (landing.parent / "audits" / str(FIRST) / "audit.json").write_text("{")
+    assert audit(landing, lake, SECOND).compared_with is None
+
+
+def test_json_lines_may_leave_out_what_has_no_value(tmp_path, lake):
+    landing = tmp_path / "landing" / "payments"
+    landing.mkdir(parents=True)
+    row = {"payment_id": 1, "paid_at": "2017-01-01T08:00:00"}
+    (landing / f"{FIRST}.jsonl").write_text(json.dumps(row | {"amount": 2.5}) + "\n")
+    (landing / f"{SECOND}.jsonl").write_text((json.dumps(row) + "\n") * 120 + json.dumps(row | {"note": "late"}) + "\n")
+    project = project_of(payments=source(files={"format": "jsonl", "path": "payments/{day}.jsonl"}))
+    audit(landing.parent, lake, FIRST, project)
+    found = audit(landing.parent, lake, SECOND, project).sources["payments"]
+    assert found.column("amount").found == ""
+    assert found.column("note").values == 1
+    (landing / f"{THIRD}.jsonl").write_text(json.dumps({"payment_id": 1}) + "\n")
+    with pytest.raises(SchemaChangeError, match="'paid_at' of source 'payments' is gone"):
+        audit(landing.parent, lake, THIRD, project)
