@@ -10,8 +10,9 @@ import numpy as np
 
 from include.sources.simulator.customers import METHODS, NOTICE_DAYS, PLANS, Array, Customers, recent
 
-_BASE = -7.15
-_PLAN = np.array([0.45, 0.0, -0.4])
+_BASE = -6.8
+_HIGHEST = -2.4
+_PLAN = np.array([0.6, 0.0, -0.5])
 _METHOD = np.array([0.0, 0.0, 0.35, -0.2])
 _SEASON = 0.2
 _NEW_YEAR_PEAK = 10
@@ -77,19 +78,19 @@ def hazard(seen: Observed, day: dt.date, concept: float = 0.0) -> Array:
     idle = np.clip(1 - rate / 0.6, 0, 1)
     trend = np.divide(seen.sessions_7d / 7, rate, out=np.ones(len(rate)), where=rate > 0)
     falling = np.where(seen.sessions_30d >= 6, np.clip(0.9 - trend, 0, 0.9), 0)
-    silent = np.clip((seen.days_since_session - 6) / 8, 0, 1)
+    silent = np.clip((seen.days_since_session - 5) / 15, 0, 1)
     new = np.clip(1 - seen.tenure / 120, 0, 1)
-    use = 2.6 * idle + 1.6 * falling + 1.3 * silent + 1.2 * idle * new
+    use = np.clip(seen.tenure / 30, 0, 1) * (2.9 * idle + 0.8 * falling + 0.8 * silent + 1.0 * idle * new)
     failed = np.minimum(seen.failed_payments_30d, 2)
     price = _PLAN[seen.plan] + failed * np.where(basic, 1.3, 0.9) + _METHOD[seen.method]
     complaints = np.minimum(seen.complaints_30d, 2) * np.where(rate > 0.8, 0.5, 1.1)
-    looking = 0.55 * np.minimum(seen.account_visits_14d, 3)
-    age = 0.4 * (seen.age < 27) - 0.35 * (seen.age > 58)
+    looking = 0.4 * np.minimum(seen.account_visits_14d, 3)
+    age = 0.5 * (seen.age < 27) - 0.45 * (seen.age > 58)
     loyal = -0.5 * np.clip((seen.tenure - 120) / 360, 0, 1)
     season = _SEASON * math.cos(2 * math.pi * (day.timetuple().tm_yday - _NEW_YEAR_PEAK) / 365.25)
     logit = _BASE + season + loyal + 0.6 * new + looking + complaints
     logit = logit + (1 - 0.8 * concept) * use + (1 + 0.8 * concept) * price + (1 - 2 * concept) * age
-    chance: Array = 1 / (1 + np.exp(-logit))
+    chance: Array = 1 / (1 + np.exp(-np.minimum(logit, _HIGHEST)))
     return chance
 
 

@@ -10,7 +10,7 @@ from pydantic import Field
 
 from include.projects.base import Config
 
-MEAN_STAY_DAYS = 155
+MEAN_STAY_DAYS = 165
 """About how long customers stay; with it the installed base neither grows nor shrinks much."""
 
 _WEEKDAY_WEIGHTS = (1.15, 1.05, 1.0, 0.95, 0.9, 0.9, 1.05)
