@@ -80,7 +80,7 @@ def fill(
             f"The database refused: {type(error).__name__}.",
             where=f"schema {schema}",
             remedy="Check the address, the password, and the right to create a schema there.",
-        ) from error
+        ) from None  # the driver's own message may quote the address
     log.info("database filled", extra={"schema": schema, "rows": loaded})
     return loaded
 

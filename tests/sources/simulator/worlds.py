@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import datetime as dt
 import json
+from functools import lru_cache
 from pathlib import Path
 
 import pandas as pd
@@ -22,18 +23,20 @@ def day(number: int) -> dt.date:
     return FIRST + dt.timedelta(days=number)
 
 
+@lru_cache(maxsize=32)
 def read(out: Path, source: str, *days: dt.date) -> pd.DataFrame:
     """Read the files of some days, or of all."""
     paths = sorted((out / "landing" / source).glob("*"))
-    return pd.concat([_read(path) for path in paths if not days or path.stem in map(str, days)], ignore_index=True)
+    wanted = [path for path in paths if (not days or path.stem in map(str, days)) and path.stat().st_size]
+    return pd.concat([_read(path) for path in wanted], ignore_index=True)
 
 
 def _read(path: Path) -> pd.DataFrame:
     if path.suffix == ".parquet":
         return pd.read_parquet(path)
     if path.suffix == ".csv":
-        return pd.read_csv(path, parse_dates=["signup_date", "updated_at"])
-    return pd.DataFrame([json.loads(line) for line in path.read_text().splitlines()])
+        return pd.read_csv(path, parse_dates=["signup_date", "updated_at"], date_format="ISO8601")
+    return pd.DataFrame([json.loads(line) for line in path.read_text().splitlines()]).astype({"satisfaction": float})
 
 
 def content(out: Path, *below: str) -> dict[str, bytes]:
