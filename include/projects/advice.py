@@ -6,6 +6,7 @@ import logging
 import os
 from collections.abc import Iterator
 
+from include.projects.conditions import parse_condition
 from include.projects.features import Aggregate, Share
 from include.projects.project import Project
 from include.projects.sources import Checks
@@ -77,8 +78,11 @@ def _unknown(table: str, checks: Checks) -> Iterator[str]:
     from pydantic.v1 import ValidationError
 
     for expectation in checks.expectations:
+        arguments = dict(expectation.arguments)
         try:
-            get_expectation_impl(expectation.type)(**expectation.arguments)
+            if "row_condition" in arguments:
+                arguments["row_condition"] = parse_condition(arguments["row_condition"])
+            get_expectation_impl(expectation.type)(**arguments)
         except (ExpectationNotFoundError, ValidationError, TypeError, ValueError) as error:
             reason = str(error).splitlines()[-1].strip()
             yield f"checks.yaml: Great Expectations cannot build {expectation.type} of {table}: {reason}"

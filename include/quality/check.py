@@ -10,7 +10,6 @@ from collections.abc import Iterator, Mapping, Sequence, Set
 from dataclasses import dataclass
 
 import ibis
-import pandas as pd
 import pyarrow as pa
 import pyarrow.compute as pc
 from ibis.backends.duckdb import Backend
@@ -21,7 +20,7 @@ from include.projects import Checks, Expectation, Source
 from include.quality.gate import RuleOutcome
 from include.quality.suite import ROW_ID, Finding, columns_read, is_row_rule, run_suite
 from include.quality.tally import Tally, in_words
-from include.quality.typed import RULE, earlier_duplicates, form_rules, same_day_duplicates, typed_rows
+from include.quality.typed import RULE, earlier_duplicates, form_rules, in_plain, same_day_duplicates, typed_rows
 from include.sources.bronze import FILE, ROW
 
 ROWS_AT_ONCE = 1_000_000
@@ -107,8 +106,10 @@ def check_source(
             newest.append(part.newest)
         refusals += part.run_suites(tallies, [day for day in block if day in delivered])
     found = pa.concat_tables([_REFUSALS.empty_table(), *refusals])
-    rules = (*_form_outcomes(source, found, {tally.rule for tally in tallies}), *(tally.outcome() for tally in tallies))
-    return Checked(name, tuple(days), sum(counts.values()), found, rules, max(newest, default=None))
+    rows = sum(counts.values())
+    form = _form_outcomes(source, rows, found, {tally.rule for tally in tallies})
+    rules = (*form, *(tally.outcome() for tally in tallies))
+    return Checked(name, tuple(days), rows, found, rules, max(newest, default=None))
 
 
 class _Block:
@@ -131,9 +132,7 @@ class _Block:
             refusals.append(_arrow(earlier_duplicates(source, sound, earlier)))
             sound = _without(sound, refusals[2])
         self.form = pa.concat_tables(refusals)
-        self.newest = sound[source.event_time].max().cast("date").execute() if source.event_time else None
-        if pd.isna(self.newest):
-            self.newest = None
+        self.newest = _newest(source, sound)
         self._sound = sound
 
     def run_suites(self, tallies: Sequence[Tally], delivered: Sequence[dt.date]) -> list[pa.Table]:
@@ -193,6 +192,13 @@ def _sound_keys(source: Source, bronze: ibis.Table, engine: Backend) -> ibis.Tab
     return engine.create_table("earlier", rows.filter(rows[RULE].isnull()).select("dt", *source.key))
 
 
+def _newest(source: Source, rows: ibis.Table) -> dt.date | None:
+    if source.event_time is None:
+        return None
+    found: dt.date | None = rows[source.event_time].cast("date").max().to_pyarrow().as_py()
+    return found
+
+
 def _without(rows: ibis.Table, refusals: pa.Table) -> ibis.Table:
     return rows.anti_join(ibis.memtable(refusals.select(PLACE)), PLACE) if refusals.num_rows else rows
 
@@ -201,15 +207,16 @@ def _arrow(refusals: ibis.Table) -> pa.Table:
     return refusals.to_pyarrow().cast(_REFUSALS)
 
 
-def _form_outcomes(source: Source, refusals: pa.Table, others: set[str]) -> list[RuleOutcome]:
-    counts = refusals.group_by(["rule", "dt"]).aggregate([([], "count_all")]).to_pandas()
-    broken = {str(rule): part.set_index("dt")["count_all"] for rule, part in counts.groupby("rule")}
-    outcomes = []
-    for rule in [*form_rules(source), *sorted(set(broken) - others - set(form_rules(source)))]:
-        days = broken.get(rule)
-        if days is None:
-            outcomes.append(RuleOutcome(rule, "refuse", True, 0))
-        else:
-            rows = int(days.sum())
-            outcomes.append(RuleOutcome(rule, "refuse", False, rows, f"{rows:,} rows", days=in_words(days.to_dict())))
-    return outcomes
+def _form_outcomes(source: Source, rows: int, refusals: pa.Table, others: set[str]) -> list[RuleOutcome]:
+    counts = refusals.group_by(["rule", "dt"]).aggregate([([], "count_all")]).to_pylist()
+    broken: dict[str, dict[dt.date, int]] = {rule: {} for rule in form_rules(source)}
+    for item in counts:
+        if item["rule"] not in others:
+            broken.setdefault(item["rule"], {})[item["dt"]] = item["count_all"]
+    return [_form_outcome(source, rows, rule, broken[rule]) for rule in sorted(broken)]
+
+
+def _form_outcome(source: Source, rows: int, rule: str, days: dict[dt.date, int]) -> RuleOutcome:
+    refused = sum(days.values())
+    seen = f"{refused:,} of {rows:,} rows" if refused else ""
+    return RuleOutcome(rule, "refuse", not refused, refused, seen, limits=in_plain(source, rule), days=in_words(days))

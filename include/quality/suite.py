@@ -19,8 +19,8 @@ import pandas as pd
 
 from include.errors import ChurnflowError
 from include.projects import Expectation
+from include.projects.conditions import parse_condition
 from include.projects.expressions import columns_in
-from include.quality.conditions import parse_condition
 
 ROW_ID = "_id"
 """The column that identifies a row of a checked frame."""
@@ -185,9 +185,16 @@ def _finding(table: str, expectation: Expectation, item: Any) -> Finding:
         )
     failed = [index[ROW_ID] for index in item.result.get("unexpected_index_list") or []]
     ids = np.concatenate([np.atleast_1d(part) for part in failed]) if failed else np.array([])
-    observed = str(item.result.get("observed_value", ""))
+    observed = _aggregate(item.result.get("observed_value", ""))
     judged = int(item.result.get("element_count") or 0) - int(item.result.get("missing_count") or 0)
     return Finding(rule, expectation.severity, bool(item.success), observed, ids.astype(np.int64), judged)
+
+
+def _aggregate(observed: Any) -> str:
+    # Reports and logs hold figures, never the values of rows.
+    if isinstance(observed, list | set | tuple | dict):
+        return f"{len(observed)} values"
+    return "a value" if isinstance(observed, str) and observed else str(observed)
 
 
 def _first_message(info: dict[str, Any]) -> str:

@@ -80,10 +80,10 @@ def _freshness(lake: Lake, source: Source, rule: Freshness, item: Checked) -> Ru
     what = "event" if source.event_time else "delivery"
     newest = _newest_event(lake, source, rule, item) if source.event_time else _newest_delivery(lake, item)
     fresh = newest is not None and (last - newest).days <= rule.max_age_days
-    seen = f"the newest {what} is of {newest}" if newest else f"no {what} within {rule.max_age_days} days"
+    seen = f"{newest} as the newest {what}" if newest else f"no {what} within {rule.max_age_days} days"
     limits = f"the newest {what} is at most {rule.max_age_days} days old on the last day"
     late = "" if fresh else str(last)
-    return RuleOutcome("freshness", rule.severity, fresh, 0, f"{seen}, by {last}", True, limits, late)
+    return RuleOutcome("freshness", rule.severity, fresh, 0, f"{seen} by {last}", True, limits, late)
 
 
 def _newest_event(lake: Lake, source: Source, rule: Freshness, item: Checked) -> dt.date | None:
@@ -91,9 +91,8 @@ def _newest_event(lake: Lake, source: Source, rule: Freshness, item: Checked) ->
     newest, table = item.newest, lake.table(f"silver/{item.name}")
     before = DayRange.ending(item.days[0] - dt.timedelta(days=1), rule.max_age_days + 1)
     if table.exists():
-        stored = table.scan(connect(), before)[source.event_time].max().to_pyarrow().as_py()
-        found = stored.date() if isinstance(stored, dt.datetime) else stored
-        newest = max(filter(None, [newest, found]), default=None)
+        stored = table.scan(connect(), before)[source.event_time].cast("date").max().to_pyarrow().as_py()
+        newest = max(filter(None, [newest, stored]), default=None)
     return newest
 
 

@@ -46,6 +46,19 @@ def form_rules(source: Source) -> list[str]:
     return rules
 
 
+def in_plain(source: Source, rule: str) -> str:
+    """Return what a rule of form asks for, in words."""
+    kind, _, column = rule.partition(":")
+    if kind == "type":
+        return f"empty, or a {source.columns[column].type}"
+    return {
+        "required": "never empty",
+        "after_day": "not after the day of the delivery",
+        DUPLICATE: f"{', '.join(source.key)}: once in a day's delivery",
+        DUPLICATE_EARLIER: f"{', '.join(source.key)}: not within {source.deduplicate_days} days before",
+    }[kind]
+
+
 def same_day_duplicates(source: Source, rows: ibis.Table) -> ibis.Table:
     """Return ``dt, _file, _row, rule`` of the rows whose key another row of that day's delivery has.
 

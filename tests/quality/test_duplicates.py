@@ -6,7 +6,9 @@ import pytest
 from hypothesis import Phase, given, settings
 from hypothesis import strategies as st
 
-from include.quality.silver import build_silver
+from include.quality import silver
+from include.sources.bronze import load_bronze
+from include.sources.origins import Origins
 from tests.quality.shop import CUSTOMERS, ORDERS, Shop, day, days, project
 
 LENIENT = {"orders": {"minimum_pass_share": 0}, "customers": {"minimum_pass_share": 0}}
@@ -41,9 +43,26 @@ def test_a_corrected_delivery_gives_later_days_their_rows_back_and_says_so(tmp_p
     world.ingest(0)
     assert world.silver() == [(day(0), "z"), (day(1), "a"), (day(1), "b"), (day(2), "e")]
     assert world.rules() == {}
-    (result,) = build_silver(world.project, world.lake, days(0, 0), world.reports)
+    (result,) = silver.build_silver(world.project, world.lake, days(0, 0), world.reports)
     assert result.detail["days_rebuilt"] == [str(day(1)), str(day(2))]
     assert (result.rows_read, result.rows_refused, result.rows_written) == (4, 0, 4)
+
+
+def test_a_day_that_arrives_while_silver_is_built_is_seen(tmp_path, monkeypatch):
+    world = shop(tmp_path)
+    world.orders(0, ["z"])
+    world.orders(1, ["a", "b"])
+    world.ingest(0, 1)
+
+    def meanwhile(*arguments):
+        monkeypatch.undo()
+        world.orders(0, ["a"])
+        load_bronze(world.project, world.lake, Origins(str(world.landing)), days(0, 0))
+        return silver.write_report(*arguments)
+
+    monkeypatch.setattr(silver, "write_report", meanwhile)
+    silver.build_silver(world.project, world.lake, days(1, 1), world.reports)
+    assert world.rules() == {(1, "a"): "duplicate_key_earlier"}
 
 
 def test_a_malformed_row_is_no_earlier_row(tmp_path):

@@ -1,0 +1,58 @@
+import pyarrow as pa
+import pytest
+
+from include.quality.contract import ContractError, gold_contract, silver_contract
+from tests.quality.shop import REGIONS, Shop, day, project
+from tests.world import grocery
+
+CONTRACT = silver_contract("regions", REGIONS)
+
+
+def rows(**changes):
+    columns = {
+        "dt": pa.array([day(0), day(1)], pa.date32()),
+        "customer_id": pa.array(["a", "a"]),
+        "region": pa.array(["north", None], pa.string()),
+    }
+    return pa.table({name: column for name, column in (columns | changes).items() if column is not None})
+
+
+def test_rows_of_the_form_pass():
+    CONTRACT.verify(rows())
+
+
+@pytest.mark.parametrize(
+    ("changes", "what"),
+    [
+        ({"region": None}, "'region' is missing"),
+        ({"region": pa.array([1, 2])}, "'region' is int64, not string"),
+        ({"customer_id": pa.array(["a", None])}, "'customer_id' has empty values"),
+        ({"dt": pa.array([day(0), day(0)], pa.date32())}, "appears more than once"),
+        ({"till": pa.array([1, 2])}, "'till' is not in the contract"),
+    ],
+)
+def test_other_rows_are_refused(changes, what):
+    with pytest.raises(ContractError, match=rf"{what}.*silver/regions"):
+        CONTRACT.verify(rows(**changes))
+
+
+def test_the_report_shows_the_contract_and_no_value_of_a_row(tmp_path):
+    world = Shop(tmp_path, project({"regions": REGIONS}, {"regions": {"minimum_pass_share": 0}}))
+    world.deliver("regions", 0, ["somebody,north", "somebody,south"])
+    world.ingest(0)
+    page = (world.reports / str(day(0)) / "silver.html").read_text()
+    for shown in (
+        "key <code>dt, customer_id</code>",
+        "<code>region</code>",
+        "duplicate_key",
+        "One region of the shop.",
+    ):
+        assert shown in page
+    assert "somebody" not in page
+
+
+def test_gold_has_a_column_for_every_feature():
+    project = grocery()
+    contract = gold_contract(project)
+    assert [column.name for column in contract.columns] == ["dt", "customer_id", *(f.name for f in project.features)]
+    assert contract.key == ("dt", "customer_id")
