@@ -17,7 +17,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from deltalake import CommitProperties, DeltaTable, write_deltalake
 from deltalake.exceptions import CommitFailedError, DeltaError, TableNotFoundError
-from tenacity import retry, retry_if_exception_type, stop_after_attempt, wait_random_exponential
+from tenacity import Retrying, retry_if_exception_type, stop_after_attempt, wait_random_exponential
 
 from include.days import DayRange
 from include.errors import ChurnflowError
@@ -206,22 +206,24 @@ class Table:
         if not self.exists():
             DeltaTable.create(self.uri, schema, mode="ignore", partition_by=[DAY])
 
-    # Two writers of disjoint days do not conflict; two of the same day do, and the later one simply writes again.
-    @retry(
-        retry=retry_if_exception_type(CommitFailedError),
-        stop=stop_after_attempt(6),
-        wait=wait_random_exponential(multiplier=0.2, max=5),
-        reraise=True,
-    )
+    # Two writers of disjoint days do not conflict; two of the same day do, and the later one simply writes again. Not
+    # so with a stream: it is spent, and writing it again would leave the days empty.
     def _commit(self, rows: pa.Table | pa.RecordBatchReader, predicate: str) -> int:
-        write_deltalake(
-            self.uri,
-            rows,
-            mode="overwrite",
-            predicate=predicate,
-            schema_mode="merge",
-            commit_properties=CommitProperties(custom_metadata={"days": predicate}),
-        )
+        for attempt in Retrying(
+            retry=retry_if_exception_type(CommitFailedError),
+            stop=stop_after_attempt(6 if isinstance(rows, pa.Table) else 1),
+            wait=wait_random_exponential(multiplier=0.2, max=5),
+            reraise=True,
+        ):
+            with attempt:
+                write_deltalake(
+                    self.uri,
+                    rows,
+                    mode="overwrite",
+                    predicate=predicate,
+                    schema_mode="merge",
+                    commit_properties=CommitProperties(custom_metadata={"days": predicate}),
+                )
         return int(DeltaTable(self.uri).version())
 
     def _refuse_rows_outside(self, days: DayRange | Sequence[dt.date], rows: pa.Table) -> None:

@@ -5,6 +5,8 @@ from multiprocessing import get_context
 
 import pyarrow as pa
 import pytest
+from deltalake import write_deltalake
+from deltalake.exceptions import CommitFailedError
 
 from include.days import DayRange
 from include.lake import Lake, LakeError
@@ -67,6 +69,30 @@ def test_rows_of_other_days_are_refused_and_nothing_changes(lake):
     with pytest.raises(LakeError, match="2024-01-28"):
         table.replace(DayRange.single(DAYS.first), rows(DAYS.last, 2))
     assert table.version() == version
+
+
+@pytest.mark.parametrize(("as_stream", "attempts"), [(False, 2), (True, 1)])
+def test_after_a_conflict_a_table_is_written_again_but_never_a_spent_stream(lake, monkeypatch, as_stream, attempts):
+    table = lake.table("silver/things")
+    table.replace(DayRange.single(DAYS.first), rows(DAYS.first, 1))
+    made = []
+
+    def conflicts_once(uri, given, **options):
+        made.append(given)
+        if len(made) == 1:
+            (given.read_all() if as_stream else given).num_rows  # noqa: B018 - a stream is spent by a write that fails
+            raise CommitFailedError("another writer was faster")
+        return write_deltalake(uri, given, **options)
+
+    monkeypatch.setattr("include.lake.table.write_deltalake", conflicts_once)
+    new = rows(DAYS.first, 5)
+    if as_stream:
+        with pytest.raises(CommitFailedError):
+            table.replace(DayRange.single(DAYS.first), new.to_reader())
+    else:
+        table.replace(DayRange.single(DAYS.first), new)
+    assert len(made) == attempts
+    assert [row["value"] for row in content(lake)] == [1 if as_stream else 5]
 
 
 def test_a_column_that_comes_later_is_null_before(lake):
