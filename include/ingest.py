@@ -53,7 +53,7 @@ def refine(project: Project, lake: Lake, days: DayRange, reports: Path) -> list[
         GateError: Too few rows pass, or a rule about a whole table is violated; it names the report.
     """
     silver = build_silver(project, lake, days, reports)
-    return [*silver, build_gold(project, lake, _built(silver, days), reports)]
+    return [*silver, build_gold(project, lake, days, reports, rebuilt=_built(silver, days))]
 
 
 def _built(silver: Sequence[StepResult], days: DayRange) -> DayRange:
