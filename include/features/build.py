@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import collections
 import datetime as dt
-from collections.abc import Sequence
+from collections.abc import Iterator, Mapping, Sequence
 
 import ibis
 import pyarrow as pa
+import pyarrow.compute as pc
+from ibis.backends.duckdb import Backend
 
 from include.features.aggregates import aggregate, used_columns
 from include.features.attributes import attributes
@@ -16,6 +19,9 @@ from include.features.reach import window_of
 from include.lake import Lake, connect
 from include.projects import FeatureSpec, Project
 from include.projects.features import Aggregate, Attribute, DaysSince, Ratio, Share, Trend
+
+CELLS_AT_ONCE = 40_000_000
+"""Values that a part of the features holds at most, which bounds memory; a single day is one part however many."""
 
 
 def compute_features(project: Project, lake: Lake, days: Sequence[dt.date]) -> pa.Table:
@@ -34,8 +40,32 @@ def compute_features(project: Project, lake: Lake, days: Sequence[dt.date]) -> p
     Raises:
         SourceDataError: A reference source has no delivery by any of the days.
     """
-    engine = connect()
-    rows = engine.create_table("population", population(project, lake, engine, days))
+    return pa.concat_tables(rows for _, rows in feature_parts(project, lake, days))
+
+
+def feature_parts(project: Project, lake: Lake, days: Sequence[dt.date]) -> Iterator[tuple[list[dt.date], pa.Table]]:
+    """Yield the rows of ``compute_features`` in parts of whole days that memory can hold, with the days of each."""
+    people = population(project, lake, connect(), days).to_pyarrow()
+    counts = collections.Counter(people["dt"].to_pylist())
+    for part in _parts(sorted(set(days)), counts, CELLS_AT_ONCE // len(project.features)):
+        # An engine of its own, so that what the part before left there is gone.
+        theirs = people.filter(pc.is_in(people["dt"], value_set=pa.array(part, pa.date32())))
+        yield part, _compute(project, lake, connect(), ibis.memtable(theirs), part)
+
+
+def _parts(days: list[dt.date], counts: Mapping[dt.date, int], limit: int) -> list[list[dt.date]]:
+    parts: list[list[dt.date]] = [[]]
+    rows = 0
+    for day in days:
+        if parts[-1] and rows + counts.get(day, 0) > limit:
+            parts.append([])
+            rows = 0
+        parts[-1].append(day)
+        rows += counts.get(day, 0)
+    return parts
+
+
+def _compute(project: Project, lake: Lake, engine: Backend, rows: ibis.Table, days: list[dt.date]) -> pa.Table:
     for source, specs in _by_source(project, (Aggregate, Share)).items():
         window = max(spec.window or 0 for spec in specs)
         found = source_rows(project, source, lake, engine, window_of(days, window), used_columns(specs))

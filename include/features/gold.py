@@ -2,25 +2,23 @@
 
 from __future__ import annotations
 
-import collections
 import datetime as dt
+import tempfile
 import time
 from dataclasses import replace
 from pathlib import Path
 
-import pandas as pd
 import pyarrow as pa
-import pyarrow.compute as pc
+import pyarrow.parquet as pq
 
 from include.days import DayRange
-from include.features.build import compute_features
-from include.features.labels import FEATURES
+from include.features.build import feature_parts
+from include.features.gold_checks import FEATURES, GoldChecks
 from include.features.reach import followed_days, gold_sources, longest_window, read_days
 from include.lake import Lake, until_settled
 from include.logs import get_logger
-from include.projects import Checks, Expectation, FeatureSpec, Project
-from include.quality.gate import RuleOutcome, TableOutcome, require_open, write_report
-from include.quality.suite import ROW_ID, Finding, run_suite
+from include.projects import Project
+from include.quality.gate import require_open, write_report
 from include.results import StepResult
 
 log = get_logger(__name__)
@@ -97,76 +95,34 @@ def stale_days(project: Project, lake: Lake, changed: DayRange) -> list[dt.date]
 
 
 def _write(project: Project, lake: Lake, wanted: list[dt.date], days: DayRange, reports: Path) -> StepResult:
-    rows = compute_features(project, lake, wanted)
-    checks = Checks(
-        minimum_pass_share=project.gold_checks.minimum_pass_share,
-        expectations=[*project.gold_checks.expectations, *feature_expectations(project.features)],
-    )
-    findings = run_suite(FEATURES, _check_frame(rows), checks.expectations)
-    rules = _rules_by_row(findings)
-    outcome = TableOutcome(
-        FEATURES,
-        rows.num_rows,
-        len(rules),
-        checks.minimum_pass_share,
-        tuple(RuleOutcome(item.rule, item.severity, item.success, _refused(item), item.observed) for item in findings),
-    )
-    report = write_report("gold", days, [outcome], reports)
-    ids = pa.array(range(rows.num_rows), pa.int64())
-    refused = pc.is_in(ids, value_set=pa.array(list(rules), pa.int64()))
-    _quarantine(lake, wanted, rows.filter(refused), list(rules.values()))
-    require_open([outcome], report)
-    kept = rows.filter(pc.invert(refused))
-    version = lake.table(FEATURES).replace(wanted, kept)
-    _mark_built(lake, wanted, kept)
+    checks = GoldChecks(project)
+    parts, refused = [], []
+    # Rows wait in files until all are checked, so that a shut gate leaves every day as it was, whatever their number.
+    with tempfile.TemporaryDirectory(prefix="gold-") as folder:
+        for days_of_part, rows in feature_parts(project, lake, wanted):
+            kept, others = checks.split(rows)
+            parts.append((days_of_part, Path(folder) / f"{days_of_part[0]}.parquet"))
+            pq.write_table(kept, parts[-1][1])
+            refused.append(others)
+        outcome = checks.outcome()
+        report = write_report("gold", days, [outcome], reports)
+        _quarantine(lake, wanted, pa.concat_tables(refused))
+        require_open([outcome], report)
+        versions = [lake.table(FEATURES).replace(some, pq.read_table(path)) for some, path in parts]
+    written = _mark_built(lake, wanted)
     detail = {"report": str(report), "gold_days": len(wanted)}
-    return StepResult(FEATURES, rows.num_rows, len(rules), kept.num_rows, version, 0.0, detail)
+    return StepResult(FEATURES, outcome.rows, outcome.refused, written, versions[-1], 0.0, detail)
 
 
-def _mark_built(lake: Lake, wanted: list[dt.date], rows: pa.Table) -> None:
-    counts = collections.Counter(rows["dt"].to_pylist())
-    marks = {"dt": pa.array(wanted, pa.date32()), "rows": pa.array([counts[day] for day in wanted], pa.int64())}
-    lake.table(BUILT).replace(wanted, pa.table(marks))
+def _mark_built(lake: Lake, wanted: list[dt.date]) -> int:
+    counts = lake.table(FEATURES).row_counts(wanted)
+    rows = [counts.get(day, 0) for day in wanted]
+    marks = pa.table({"dt": pa.array(wanted, pa.date32()), "rows": pa.array(rows, pa.int64())})
+    lake.table(BUILT).replace(wanted, marks)
+    return sum(rows)
 
 
-def feature_expectations(features: list[FeatureSpec]) -> list[Expectation]:
-    """Return the expectations that the features' validations stand for."""
-    expectations = []
-    for spec in features:
-        if not spec.nullable:
-            expectations.append(_expect("expect_column_values_to_not_be_null", spec.name))
-        if spec.categories:
-            expectations.append(_expect("expect_column_values_to_be_in_set", spec.name, value_set=spec.categories))
-        elif spec.minimum is not None or spec.maximum is not None:
-            limits = {"min_value": spec.minimum, "max_value": spec.maximum}
-            given = {key: value for key, value in limits.items() if value is not None}
-            expectations.append(_expect("expect_column_values_to_be_between", spec.name, **given))
-    return expectations
-
-
-def _expect(kind: str, column: str, **arguments: object) -> Expectation:
-    return Expectation(type=kind, arguments={"column": column, **arguments})
-
-
-def _check_frame(rows: pa.Table) -> pd.DataFrame:
-    frame: pd.DataFrame = rows.to_pandas()
-    return frame.assign(**{ROW_ID: range(len(frame))})
-
-
-def _refused(finding: Finding) -> int:
-    return len(finding.failed_ids) if finding.severity == "refuse" else 0
-
-
-def _rules_by_row(findings: list[Finding]) -> dict[int, str]:
-    rules: dict[int, list[str]] = {}
-    for finding in findings:
-        if finding.severity == "refuse":
-            for row in finding.failed_ids.tolist():
-                rules.setdefault(row, []).append(finding.rule)
-    return {row: ", ".join(sorted(rules[row])) for row in sorted(rules)}
-
-
-def _quarantine(lake: Lake, days: list[dt.date], rows: pa.Table, rules: list[str]) -> None:
+def _quarantine(lake: Lake, days: list[dt.date], rows: pa.Table) -> None:
     table = lake.table("quarantine/features")
     if rows.num_rows or table.exists():
-        table.replace(days, rows.append_column("rules", pa.array(rules, pa.string())))
+        table.replace(days, rows)

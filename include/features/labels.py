@@ -10,6 +10,7 @@ import pyarrow as pa
 from include.days import DayRange
 from include.features.churned import label_rows
 from include.features.events import CUSTOMER
+from include.features.gold_checks import FEATURES
 from include.features.reach import followed_days, read_days
 from include.lake import Lake, connect, until_settled
 from include.logs import get_logger
@@ -19,7 +20,7 @@ from include.results import StepResult
 
 log = get_logger(__name__)
 
-FEATURES, LABELS = "gold/features", "gold/labels"
+LABELS = "gold/labels"
 
 
 def build_labels(project: Project, lake: Lake, days: DayRange) -> StepResult:

@@ -168,7 +168,7 @@ class Reference:
         values = [row[calculation.column] for row in seen if row[calculation.column] is not None]
         if calculation.function == "count_distinct":
             return float(len(set(values)))
-        return _statistic(calculation.function, [float(number) for number in values])
+        return _statistic(calculation.function, values)
 
     def churned(self, customer: str, day: dt.date) -> int | None:
         label = self.project.label
@@ -222,16 +222,19 @@ def _share(share: Share, seen: list[Row]) -> float | None:
     return float(part / total) if total else None
 
 
-def _statistic(function: str, numbers: list[float]) -> float | None:
+def _statistic(function: str, values: list[Any]) -> float | None:
+    # Decimals and whole numbers add up exactly, floats as well as they can.
+    exact = not any(isinstance(value, float) for value in values)
+    total = sum(values) if exact else math.fsum(values)
     if function == "sum":
-        return math.fsum(numbers)
-    if not numbers:
+        return float(total)
+    if not values:
         return None
     if function in ("min", "max"):
-        return min(numbers) if function == "min" else max(numbers)
-    mean = math.fsum(numbers) / len(numbers)
+        return float(min(values) if function == "min" else max(values))
+    mean = float(total) / len(values)
     if function == "mean":
         return mean
-    if len(numbers) < 2:
+    if len(values) < 2:
         return None
-    return math.sqrt(math.fsum((number - mean) ** 2 for number in numbers) / (len(numbers) - 1))
+    return math.sqrt(math.fsum((float(value) - mean) ** 2 for value in values) / (len(values) - 1))

@@ -5,7 +5,8 @@ import datetime as dt
 import pytest
 
 from include.days import DayRange
-from include.features.gold import build_gold, feature_expectations
+from include.features.gold import build_gold
+from include.features.gold_checks import feature_expectations
 from include.features.labels import build_labels, matured_days
 from include.lake import Lake
 from include.quality.gate import GateError

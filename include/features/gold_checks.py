@@ -1,0 +1,99 @@
+"""The checks of gold, a part of its rows at a time."""
+
+from __future__ import annotations
+
+import datetime as dt
+from collections.abc import Sequence
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from include.projects import Expectation, FeatureSpec, Project
+from include.quality.contract import gold_contract
+from include.quality.gate import TableOutcome
+from include.quality.suite import ROW_ID, is_row_rule, run_suite
+from include.quality.tally import Tally
+
+FEATURES = "gold/features"
+"""The table of features."""
+
+
+class GoldChecks:
+    """The expectations on gold, and what they have found so far.
+
+    Args:
+        project: The project: its gold checks, and one or two expectations for each feature.
+    """
+
+    def __init__(self, project: Project) -> None:
+        self._project = project
+        self._tallies = [
+            Tally(item) for item in [*project.gold_checks.expectations, *feature_expectations(project.features)]
+        ]
+        self._rows = 0
+        self._refused = 0
+
+    def split(self, rows: pa.Table) -> tuple[pa.Table, pa.Table]:
+        """Return the rows that may go to gold, and the refused ones with a column ``rules``.
+
+        Rules on rows see all rows, other rules each day by itself, so that a day is judged alike in any range.
+
+        Args:
+            rows: Whole days of gold rows.
+        """
+        by_row = [tally for tally in self._tallies if is_row_rule(FEATURES, tally.expectation)]
+        by_day = [tally for tally in self._tallies if not is_row_rule(FEATURES, tally.expectation)]
+        rules = self._run(by_row, rows, None)
+        for day in pc.unique(rows["dt"]).to_pylist() if by_day else []:
+            for row, broken in self._run(by_day, rows, day).items():
+                rules.setdefault(row, []).extend(broken)
+        places = np.array(sorted(rules), dtype=np.int64)
+        kept = np.ones(rows.num_rows, dtype=bool)
+        kept[places] = False
+        self._rows += rows.num_rows
+        self._refused += len(places)
+        named = pa.array([", ".join(sorted(rules[place])) for place in places.tolist()], pa.string())
+        return rows.filter(pa.array(kept)), rows.take(pa.array(places)).append_column("rules", named)
+
+    def outcome(self) -> TableOutcome:
+        """Return the outcome of all rows that were split."""
+        return TableOutcome(
+            FEATURES,
+            self._rows,
+            self._refused,
+            self._project.gold_checks.minimum_pass_share,
+            tuple(tally.outcome() for tally in self._tallies),
+            gold_contract(self._project),
+        )
+
+    def _run(self, tallies: Sequence[Tally], rows: pa.Table, day: dt.date | None) -> dict[int, list[str]]:
+        numbered = rows.append_column(ROW_ID, pa.array(np.arange(rows.num_rows)))
+        part = numbered if day is None else numbered.filter(pc.equal(rows["dt"], pa.scalar(day, pa.date32())))
+        broken: dict[int, list[str]] = {}
+        findings = run_suite(FEATURES, part.to_pandas(), [tally.expectation for tally in tallies])
+        for tally, finding in zip(tallies, findings, strict=True):
+            tally.add(finding, rows.select(["dt"]).take(pa.array(finding.failed_ids)), day)
+            if finding.severity == "refuse":
+                for row in finding.failed_ids.tolist():
+                    broken.setdefault(row, []).append(finding.rule)
+        return broken
+
+
+def feature_expectations(features: Sequence[FeatureSpec]) -> list[Expectation]:
+    """Return the expectations that the features' validations stand for."""
+    expectations = []
+    for spec in features:
+        if not spec.nullable:
+            expectations.append(_expect("expect_column_values_to_not_be_null", spec.name))
+        if spec.categories:
+            expectations.append(_expect("expect_column_values_to_be_in_set", spec.name, value_set=spec.categories))
+        elif spec.minimum is not None or spec.maximum is not None:
+            limits = {"min_value": spec.minimum, "max_value": spec.maximum}
+            given = {key: value for key, value in limits.items() if value is not None}
+            expectations.append(_expect("expect_column_values_to_be_between", spec.name, **given))
+    return expectations
+
+
+def _expect(kind: str, column: str, **arguments: object) -> Expectation:
+    return Expectation(type=kind, arguments={"column": column, **arguments})
