@@ -104,6 +104,14 @@ class Table:
             return []
         return sorted(dt.date.fromisoformat(part[DAY]) for part in self._open().partitions())
 
+    def schema(self) -> pa.Schema:
+        """Return the table's columns and types.
+
+        Raises:
+            LakeError: The table does not exist.
+        """
+        return _plain(pa.schema(self._open().schema()))
+
     def count(self) -> int:
         """Return the number of rows, from Delta's log alone; zero when the table does not exist."""
         if not self.exists():

@@ -12,7 +12,6 @@ from dataclasses import dataclass
 import ibis
 import pyarrow as pa
 import pyarrow.compute as pc
-from ibis.backends.duckdb import Backend
 
 from include.days import DayRange
 from include.lake import Lake, connect
@@ -128,7 +127,10 @@ class _Block:
         ]
         sound = _without(sound, refusals[1])
         if source.deduplicate_days:
-            earlier = _sound_keys(source, bronze.scan(engine, _reach(days, source.deduplicate_days)), engine)
+            keys = ["dt", *source.key]
+            others = typed_rows(source, bronze.scan(engine, _days_before(days, source.deduplicate_days)))
+            others = engine.create_table("others", others.filter(others[RULE].isnull()).select(keys))
+            earlier = ibis.union(others, sound.select(keys))
             refusals.append(_arrow(earlier_duplicates(source, sound, earlier)))
             sound = _without(sound, refusals[2])
         self.form = pa.concat_tables(refusals)
@@ -183,13 +185,10 @@ def _judges_no_rows(expectation: Expectation) -> bool:
     return expectation.type.startswith("expect_table_")
 
 
-def _reach(days: Sequence[dt.date], before: int) -> DayRange:
-    return DayRange(days[0] - dt.timedelta(days=before), days[-1])
-
-
-def _sound_keys(source: Source, bronze: ibis.Table, engine: Backend) -> ibis.Table:
-    rows = typed_rows(source, bronze)
-    return engine.create_table("earlier", rows.filter(rows[RULE].isnull()).select("dt", *source.key))
+def _days_before(days: Sequence[dt.date], reach: int) -> list[dt.date]:
+    """Return the days within ``reach`` before any of ``days`` that are not among them."""
+    first = days[0] - dt.timedelta(days=reach)
+    return [day for day in DayRange(first, days[-1]) if day not in days]
 
 
 def _newest(source: Source, rows: ibis.Table) -> dt.date | None:

@@ -26,7 +26,7 @@ _TYPES = {
 
 
 class ContractError(ChurnflowError):
-    """Rows about to be written are not what the table's contract says; the table is as it was."""
+    """A table, or rows about to be written to it, are not what its contract says; the table is as it was."""
 
 
 @dataclass(frozen=True)
@@ -84,6 +84,24 @@ class Contract:
             raise self._broken(f"Column {undeclared[0]!r} is not in the contract")
         if rows.group_by(list(self.key), use_threads=False).aggregate([]).num_rows != rows.num_rows:
             raise self._broken(f"A key ({', '.join(self.key)}) appears more than once")
+
+    def verify_stored(self, schema: pa.Schema) -> None:
+        """Refuse a table that was written when a column had another type: values would be cast without a word.
+
+        Args:
+            schema: The stored table's.
+
+        Raises:
+            ContractError: A column is stored with another type.
+        """
+        for column in self.columns:
+            stored = schema.field(column.name).type if column.name in schema.names else _TYPES[column.type]
+            if stored != _TYPES[column.type]:
+                raise ContractError(
+                    f"Column {column.name!r} is stored as {stored}, its contract now says {column.type}.",
+                    where=self.table,
+                    remedy="Give the new column another name, or move the table away and ingest its history again.",
+                )
 
     def _broken(self, what: str) -> ContractError:
         return ContractError(

@@ -105,8 +105,11 @@ def write_report(layer: str, days: DayRange, outcomes: Sequence[TableOutcome], f
     page = environment.get_template("report.html").render(layer=layer, days=days, outcomes=outcomes)
     details = [{**asdict(item), "pass_share": item.pass_share, "failures": item.failures} for item in outcomes]
     _replace(target / f"{layer}.json", json.dumps(details, indent=1))
-    _replace(target / f"{layer}.html", page)
-    return target / f"{layer}.html"
+    report = target / f"{layer}.html"
+    _replace(report, page)
+    shut = [outcome.table for outcome in outcomes if outcome.failures]
+    log.info("checks reported", extra={"layer": layer, "days": str(days), "report": str(report), "gates_shut": shut})
+    return report
 
 
 def require_open(outcomes: Sequence[TableOutcome], report: Path) -> None:

@@ -43,6 +43,7 @@ def build_silver(project: Project, lake: Lake, days: DayRange, reports: Path) ->
 
     Raises:
         GateError: Too few rows pass, or a rule about a whole table is violated; it names the report.
+        ContractError: A column of silver has another type than sources.yaml now says.
     """
     read = {f"bronze/{name}": _reach(days, source.deduplicate_days) for name, source in project.sources.items()}
     results = until_settled(lake, {**read, DELIVERIES: days}, lambda: _build(project, lake, days, reports))
@@ -53,6 +54,9 @@ def build_silver(project: Project, lake: Lake, days: DayRange, reports: Path) ->
 
 def _build(project: Project, lake: Lake, days: DayRange, reports: Path) -> list[StepResult]:
     start = time.perf_counter()
+    for name, source in project.sources.items():
+        if (silver := lake.table(f"silver/{name}")).exists():
+            silver_contract(name, source).verify_stored(silver.schema())
     delivered = {name: delivered_days(lake, name, days) for name in project.sources}
     checked = {name: _check(project, lake, name, tuple(days), delivered[name]) for name in project.sources}
     later = {

@@ -51,6 +51,28 @@ def test_the_report_shows_the_contract_and_no_value_of_a_row(tmp_path):
     assert "somebody" not in page
 
 
+def test_a_column_whose_type_changed_is_refused_instead_of_cast(tmp_path):
+    world = Shop(tmp_path, project({"regions": REGIONS}))
+    world.deliver("regions", 0, ["a,1.5"])
+    world.ingest(0)
+    columns = {**REGIONS.columns, "region": REGIONS.columns["region"].model_copy(update={"type": "number"})}
+    world.project = project({"regions": REGIONS.model_copy(update={"columns": columns})})
+    with pytest.raises(ContractError, match=r"'region' is stored as string, its contract now says number"):
+        world.ingest(0)
+    assert world.read("silver/regions", "region") == [("1.5",)]
+
+
+def test_a_column_that_is_new_is_added(tmp_path):
+    world = Shop(tmp_path, project({"regions": REGIONS}))
+    world.deliver("regions", 0, ["a,north"])
+    world.ingest(0)
+    columns = {**REGIONS.columns, "size": REGIONS.columns["region"]}
+    world.project = project({"regions": REGIONS.model_copy(update={"columns": columns})})
+    world.deliver("regions", 1, ["a,north,large"])
+    world.ingest(1)
+    assert world.read("silver/regions", "size") == [("large",), (None,)]
+
+
 def test_gold_has_a_column_for_every_feature():
     project = grocery()
     contract = gold_contract(project)

@@ -114,7 +114,7 @@ def _line(number, row):
     return f"{order},c,{amount},{moment}"
 
 
-# Each example is several ingests: too slow to shrink.
+@pytest.mark.slow
 @settings(max_examples=6, deadline=None, phases=[Phase.explicit, Phase.generate])
 @given(deliveries=DELIVERIES, order=st.permutations([0, 1, 2]))
 def test_every_row_of_bronze_is_in_silver_or_in_quarantine_and_the_order_of_days_does_not_matter(
