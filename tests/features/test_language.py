@@ -1,7 +1,10 @@
 """Every word of the specification language, against a row-by-row reference, on many customers' random histories."""
 
+import datetime as dt
+
 import pytest
 
+from include.features.build import compute_features
 from include.features.churned import label_rows
 from include.features.population import population
 from include.lake import connect
@@ -21,6 +24,16 @@ def test_features_equal_a_row_by_row_reference(rows, features):
     for row in found:
         for name, expected in reference.features(row["customer_id"], row["dt"]).items():
             assert agrees(row[name], expected), (name, row[name], expected, history(rows, row["customer_id"]))
+
+
+def test_a_year_of_tenure_is_365_days():
+    signed_up, day = dt.date(2023, 1, 1), dt.date(2024, 1, 1)
+    moment = dt.datetime.combine(signed_up, dt.time(10))
+    rows = {name: [{"person": "a", "dt": signed_up}] for name in ("profiles", "devices")}
+    rows["products"] = [{"product": "p", "dt": signed_up}]
+    rows["plans"] = [{"person": "a", "since": signed_up, "changed_at": moment, "dt": signed_up}]
+    (found,) = compute_features(project({"source": "plans"}), MemoryLake(rows), [day]).to_pylist()
+    assert found["days_since_plans_since"] == 365
 
 
 @pytest.mark.parametrize("who", [ACTIVE_PAYERS, ACTIVE_PLANS, IN_BAND, {"source": "plans"}, {"source": "devices"}])

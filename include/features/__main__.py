@@ -1,0 +1,47 @@
+"""``python -m include.features``: the feature catalogue, in the terminal and as pages of the documentation."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from include.errors import ChurnflowError
+from include.features.catalogue import markdown, text
+from include.projects import load_project, project_names
+from include.settings import ROOT, get_settings
+
+app = typer.Typer(add_completion=False, help="The features of a project, explained.")
+
+PAGES = ROOT / "docs" / "features"
+
+
+@app.command()
+def describe(
+    project: Annotated[str | None, typer.Argument(help="The project; the configured one when left out.")] = None,
+    as_markdown: Annotated[bool, typer.Option("--markdown", help="Print a page in Markdown.")] = False,
+) -> None:
+    """Print every feature: what it means, its source, calculation, window, validation and type."""
+    try:
+        loaded = load_project(project or get_settings().project)
+    except ChurnflowError as error:
+        typer.echo(str(error), err=True)
+        raise typer.Exit(1) from error
+    typer.echo(markdown(loaded) if as_markdown else text(loaded))
+
+
+@app.command()
+def document(
+    folder: Annotated[Path, typer.Option(help="Where the pages go, one for each project.")] = PAGES,
+) -> None:
+    """Write the page of every project."""
+    folder.mkdir(parents=True, exist_ok=True)
+    for name in project_names():
+        path = folder / f"{name}.md"
+        path.write_text(markdown(load_project(name)), encoding="utf-8")
+        typer.echo(str(path))
+
+
+if __name__ == "__main__":
+    app()
