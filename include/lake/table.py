@@ -20,6 +20,7 @@ from deltalake.exceptions import CommitFailedError, DeltaError, TableNotFoundErr
 from tenacity import Retrying, retry_if_exception_type, stop_after_attempt, wait_random_exponential
 
 from include.days import DayRange
+from include.disk import disk_full_named
 from include.errors import ChurnflowError
 from include.lake.engine import connect, read_partitions
 from include.settings import Settings
@@ -165,8 +166,9 @@ class Table:
         predicate = _predicate(days)
         if isinstance(rows, pa.Table):
             self._refuse_rows_outside(days, rows)
-        self._create(rows.schema)
-        return self._commit(rows, predicate)
+        with disk_full_named(self.uri):
+            self._create(rows.schema)
+            return self._commit(rows, predicate)
 
     def read(self, days: DayRange | Sequence[dt.date], columns: list[str] | None = None) -> pa.Table:
         """Return the rows of ``days``, with ``columns`` or all of them."""

@@ -29,6 +29,10 @@ class CorruptFileError(ChurnflowError):
     """A delivered file cannot be read as what it claims to be."""
 
 
+class TooLargeError(ChurnflowError):
+    """More was asked for at once than memory holds."""
+
+
 class ColumnError(ChurnflowError):
     """A delivery lacks a declared column."""
 

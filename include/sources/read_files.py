@@ -13,6 +13,7 @@ import pyarrow as pa
 from include.errors import ChurnflowError
 from include.projects import Source
 from include.sources.columns import FILE, ROW, UNDECLARED, bronze_schema
+from include.sources.errors import TooLargeError
 from include.sources.files import Deliveries, Delivery, corrupt, files_of, missing_column
 from include.sources.storage import DailyFiles, no_access
 
@@ -142,6 +143,10 @@ def _explain(
     error: duckdb.Error, source: Source, storage: DailyFiles, deliveries: Sequence[Delivery]
 ) -> ChurnflowError:
     where = _culprit(str(error), storage, deliveries)
+    if isinstance(error, duckdb.OutOfMemoryException):
+        return TooLargeError(
+            "The files do not fit into memory.", where=storage.address, remedy="Take fewer days at a time."
+        )
     if isinstance(error, duckdb.IOException) and not storage.is_local:
         return no_access(where, error)
     return corrupt(where, source)

@@ -6,7 +6,7 @@ import datetime as dt
 import glob
 import re
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from typing import IO, Any
 
@@ -84,8 +84,11 @@ class DailyFiles:
         self.filesystem.invalidate_cache()  # a listing that is remembered would hide what arrived since
         with self._reachable():
             found: dict[str, dict[str, Any]] = self.filesystem.glob(pattern, detail=True)
+            if not found:
+                self._require_folder()
         named = re.compile(re.escape(self._pattern).replace(re.escape(_DAY), r"(\d{4}-\d\d-\d\d)", 1))
-        days = {path: match[1] for path in found if (match := named.fullmatch(path))}
+        files = [path for path, info in found.items() if info["type"] == "file"]
+        days = {path: match[1] for path in files if (match := named.fullmatch(path))}
         return {dt.date.fromisoformat(day): self._stored(path, found[path]) for path, day in days.items()}
 
     def uri(self, day: dt.date) -> str:
@@ -107,6 +110,11 @@ class DailyFiles:
             raise no_access(file.uri, error) from error
         with stream:
             yield stream
+
+    def _require_folder(self) -> None:
+        # A search passes over a folder that it may not read; listing the folder says so.
+        with suppress(FileNotFoundError):
+            self.filesystem.ls(self._pattern.split(_DAY)[0].rpartition("/")[0])
 
     def _stored(self, path: str, info: dict[str, Any]) -> StoredFile:
         return StoredFile(self._uri(path), int(info["size"]))

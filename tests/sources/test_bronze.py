@@ -94,6 +94,11 @@ def break_parquet_inside(landing: Path) -> None:
     path.write_bytes(bytes(content))
 
 
+def break_parquet_by_half(landing: Path) -> None:
+    path = landing / "transactions" / f"{BAD}.parquet"
+    path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
+
+
 def break_csv_encoding(landing: Path) -> None:
     (landing / "coupon_redemptions" / f"{BAD}.csv").write_bytes(b"household_id,\xff\xfe\n1,2\n")
 
@@ -111,6 +116,7 @@ def break_csv_rows(landing: Path) -> None:
         (break_column, ColumnError),
         (break_parquet, CorruptFileError),
         (break_parquet_inside, CorruptFileError),
+        (break_parquet_by_half, CorruptFileError),
         (break_csv_encoding, CorruptFileError),
         (break_csv_rows, CorruptFileError),
     ],

@@ -14,6 +14,7 @@ import pytest
 from pydantic import SecretStr
 
 from include.days import DayRange
+from include.disk import DiskFullError
 from include.lake import Lake
 from include.sources import database, read_table
 from include.sources.audit import SchemaChangeError, audit_sources
@@ -22,7 +23,7 @@ from include.sources.bronze import DELIVERIES, delivered_days, load_bronze
 from include.sources.errors import ColumnError, ConnectionLostError, DatabaseError, NoRowsError, OriginError
 from include.sources.origins import Origins
 from local.postgres import database_url, socket_dir
-from tests.sources.conftest import project_of, source
+from tests.sources.conftest import largest_file, project_of, source
 
 pytestmark = pytest.mark.slow
 
@@ -231,6 +232,14 @@ def test_rows_that_change_while_they_are_read_are_those_of_one_moment(lake, shop
     monkeypatch.setattr(read_table, "CHUNK_ROWS", 1000)
     monkeypatch.setattr(read_table, "_batch", batch_and_delete)
     assert len(load(lake, shop)) == 20_004
+
+
+def test_no_space_for_what_was_read_is_named_and_bronze_is_as_it_was(lake, shop, server):
+    before = load(lake, shop)
+    fill(server)
+    with largest_file(1_000_000), pytest.raises(DiskFullError, match="Free some space"):
+        load(lake, shop)
+    assert rows(lake) == before
 
 
 def test_a_server_that_is_down_is_a_clear_error_without_secrets(lake, tmp_path, monkeypatch, caplog):

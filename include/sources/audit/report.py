@@ -6,6 +6,7 @@ from pathlib import Path
 
 from jinja2 import Environment, PackageLoader, select_autoescape
 
+from include.disk import disk_full_named
 from include.sources.audit.history import FILE, to_json
 from include.sources.audit.model import Audit
 
@@ -13,12 +14,13 @@ from include.sources.audit.model import Audit
 def write_report(audit: Audit, folder: Path) -> Path:
     """Write ``audit.html`` and ``audit.json`` below ``folder``/<last day> and return the page's path."""
     target = folder / str(audit.last)
-    target.mkdir(parents=True, exist_ok=True)
     environment = Environment(loader=PackageLoader("include.sources"), autoescape=select_autoescape())
     environment.filters |= {"size": size, "count": count, "share": share, "duration": duration, "age": age}
     page = environment.get_template("audit.html").render(audit=audit, sources=list(audit.sources.values()))
-    _replace(target / "audit.html", page)
-    _replace(target / FILE, to_json(audit))
+    with disk_full_named(str(target)):
+        target.mkdir(parents=True, exist_ok=True)
+        _replace(target / "audit.html", page)
+        _replace(target / FILE, to_json(audit))
     return target / "audit.html"
 
 
