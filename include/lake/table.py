@@ -156,6 +156,7 @@ class Table:
 
         Raises:
             LakeError: A row lies outside of the days, or the table is read at an earlier version; it is as it was.
+            DiskFullError: There is no space left; the table is as it was.
         """
         if self._at is not None:
             raise LakeError(

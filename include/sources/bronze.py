@@ -6,11 +6,12 @@ import datetime as dt
 import time
 from dataclasses import dataclass
 
+import ibis
 import pyarrow as pa
 import pyarrow.compute as pc
 
 from include.days import DayRange
-from include.lake import Lake
+from include.lake import Lake, Table, connect
 from include.logs import get_logger
 from include.projects import Project, Source
 from include.results import StepResult
@@ -39,7 +40,8 @@ class _Expected:
 def load_bronze(project: Project, lake: Lake, origins: Origins, days: DayRange) -> list[StepResult]:
     """Replace the bronze partitions of ``days`` by what was delivered for them, source by source.
 
-    Every file is opened and every table looked up before anything is written.
+    Every file is opened and every table looked up before anything is written. A database forgets what a row was before
+    it changed again: of ``changes`` that are read once more, bronze keeps the versions that are no longer there.
 
     Raises:
         ChurnflowError: A delivery cannot be read, or has no rows where there must be some; the sources before it are
@@ -49,10 +51,13 @@ def load_bronze(project: Project, lake: Lake, origins: Origins, days: DayRange) 
     results, loaded = [], []
     for name, source in project.sources.items():
         start = time.perf_counter()
+        table = lake.table(f"bronze/{name}")
         rows = _read(source, found[name], days)
+        if source.database and source.kind == "changes":
+            rows = _with_versions_gone_since(source, rows, table, days)
         deliveries = _count(name, rows, _expected(found[name], days))
         _require_rows(source, deliveries, _expected(found[name], days))
-        version = lake.table(f"bronze/{name}").replace(days, rows)
+        version = table.replace(days, rows)
         seconds = round(time.perf_counter() - start, 3)
         result = StepResult(f"bronze/{name}", rows.num_rows, 0, rows.num_rows, version, seconds)
         log.info("bronze loaded", extra=result.as_dict())
@@ -74,6 +79,21 @@ def _find(name: str, source: Source, origins: Origins, days: DayRange) -> Delive
 
 def _read(source: Source, found: Deliveries | SourceTable, days: DayRange) -> pa.Table:
     return read_table(found, days) if isinstance(found, SourceTable) else read_files(source, found)
+
+
+def _with_versions_gone_since(source: Source, rows: pa.Table, table: Table, days: DayRange) -> pa.Table:
+    if not table.exists():
+        return rows
+    engine = connect()
+    known, fresh = table.scan(engine, days), ibis.memtable(rows)
+    same = [known[column].identical_to(fresh[column]) for column in ["dt", *source.key]]
+    gone = known.anti_join(fresh, same)
+    last = fresh.group_by("dt").agg(last=fresh[ROW].max())
+    # Numbered after the rows that are still there, in their old order, however often the day is read.
+    number = ibis.row_number().over(group_by=gone["dt"], order_by=gone[ROW]) + 1
+    numbered = gone.mutate(**{ROW: number}).left_join(last, "dt")
+    numbered = numbered.mutate(**{ROW: numbered[ROW] + numbered["last"].fill_null(0)})
+    return pa.concat_tables([rows, numbered.select(*rows.column_names).to_pyarrow().cast(rows.schema)])
 
 
 def _expected(found: Deliveries | SourceTable, days: DayRange) -> dict[dt.date, _Expected]:

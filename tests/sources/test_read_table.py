@@ -242,6 +242,23 @@ def test_no_space_for_what_was_read_is_named_and_bronze_is_as_it_was(lake, shop,
     assert rows(lake) == before
 
 
+def test_changes_that_are_read_again_keep_the_versions_that_the_database_has_forgotten(lake, shop, server):
+    changes = {"kind": "changes", "allow_no_rows": True}
+    before = load(lake, shop, DayRange.single(FIRST), **changes)
+    run(server, "UPDATE shop.payments SET note = 'paid back', written_at = '2024-03-02 10:00+00' WHERE payment_id = 1")
+    run(server, "UPDATE shop.payments SET note = 'corrected' WHERE payment_id = 2")
+    found = [load(lake, shop, **changes) for _ in range(2)]
+    assert found[0] == found[1]
+    days = {(row["dt"], row["payment_id"]): row["note"] for row in found[0]}
+    assert len(days) == len(found[0]) == 5
+    assert days[FIRST, "1"] == before[0]["note"]
+    assert days[SECOND, "1"] == "paid back"
+    assert days[FIRST, "2"] == "corrected"
+    assert [row["_row"] for row in found[0] if row["dt"] == FIRST] == [1, 2, 3]
+    run(server, "DELETE FROM shop.payments")
+    assert len(load(lake, shop, **changes)) == 5
+
+
 def test_a_server_that_is_down_is_a_clear_error_without_secrets(lake, tmp_path, monkeypatch, caplog):
     caplog.set_level(logging.DEBUG)
     monkeypatch.setattr(database, "ATTEMPTS", 2)
