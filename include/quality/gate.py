@@ -124,8 +124,9 @@ def require_open(outcomes: Sequence[TableOutcome], report: Path) -> None:
             log.warning("rule violated", extra=extra)
     for outcome in outcomes:
         if outcome.failures:
+            days = f" ({outcome.note})" if outcome.note else ""
             raise GateError(
-                f"The gate of {outcome.table} is shut: {'; '.join(outcome.failures)}.",
+                f"The gate of {outcome.table}{days} is shut: {'; '.join(outcome.failures)}.",
                 where=str(report),
                 remedy="Read the report and the quarantine table of that name, then have the data corrected.",
             )

@@ -106,7 +106,7 @@ def _later_days(project: Project, lake: Lake, name: str, days: DayRange) -> tupl
 
 
 def _built_again(days: Sequence[dt.date]) -> str:
-    return f"built again for the duplicates that may be among them: {', '.join(str(day) for day in days)}"
+    return f"later days, built again for their duplicates: {', '.join(str(day) for day in days)}"
 
 
 def _outcome(project: Project, item: Checked, more: Sequence[RuleOutcome], note: str = "") -> TableOutcome:

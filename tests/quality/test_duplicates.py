@@ -7,6 +7,7 @@ from hypothesis import Phase, given, settings
 from hypothesis import strategies as st
 
 from include.quality import silver
+from include.quality.gate import GateError
 from include.sources.bronze import load_bronze
 from include.sources.origins import Origins
 from tests.quality.shop import CUSTOMERS, ORDERS, Shop, day, days, project
@@ -46,6 +47,24 @@ def test_a_corrected_delivery_gives_later_days_their_rows_back_and_says_so(tmp_p
     (result,) = silver.build_silver(world.project, world.lake, days(0, 0), world.reports)
     assert result.detail["days_rebuilt"] == [str(day(1)), str(day(2))]
     assert (result.rows_read, result.rows_refused, result.rows_written) == (4, 0, 4)
+
+
+def test_a_later_day_whose_delivery_was_refused_stops_the_days_before_it_by_name(tmp_path):
+    world = shop(tmp_path)
+    world.project = project(world.project.sources, {"orders": {"minimum_pass_share": 0.9}})
+    world.orders(1, ["b"])
+    world.ingest(1)
+    world.orders(1, ["b"], amount="five")
+    with pytest.raises(GateError):
+        world.ingest(1)
+    world.orders(0, ["a"])
+    with pytest.raises(GateError, match=r"silver/orders \(later days, .*: 2024-01-02\) is shut"):
+        world.ingest(0)
+    assert world.silver() == [(day(1), "b")]
+    world.orders(1, ["b"])
+    load_bronze(world.project, world.lake, Origins(str(world.landing)), days(1, 1))
+    world.ingest(0)
+    assert world.silver() == [(day(0), "a"), (day(1), "b")]
 
 
 def test_a_day_that_arrives_while_silver_is_built_is_seen(tmp_path, monkeypatch):
