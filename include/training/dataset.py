@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import datetime as dt
 import hashlib
+import json
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -26,7 +27,7 @@ from include.logs import get_logger
 from include.projects import Project
 from include.settings import Settings
 from include.training.configuration import PROJECT_FILE, configuration_sha256, configuration_text
-from include.training.content import content_sha256
+from include.training.content import column_checksums
 from include.training.data_version import DataVersion
 from include.training.pod import training_root
 from include.training.split import split_by_time, time_folds
@@ -58,7 +59,7 @@ class DatasetPart(_Frozen):
         rows: How many rows it has.
         positives: How many of them churned.
         sha256: The file's checksum, which shows damage.
-        content_sha256: The rows' checksum, whatever file holds them.
+        columns: The checksum of every column's values, whatever file holds them.
     """
 
     file: str
@@ -66,7 +67,7 @@ class DatasetPart(_Frozen):
     rows: int
     positives: int
     sha256: str
-    content_sha256: str
+    columns: dict[str, str]
 
     @property
     def positive_ratio(self) -> float:
@@ -115,7 +116,7 @@ class DatasetManifest(_Frozen):
     @property
     def fingerprint(self) -> str:
         """A checksum over the rows of both parts: equal for equal rows, whichever library wrote them."""
-        return hashlib.sha256(f"{self.train.content_sha256}{self.test.content_sha256}".encode()).hexdigest()
+        return hashlib.sha256(json.dumps([self.train.columns, self.test.columns]).encode()).hexdigest()
 
 
 @dataclass(frozen=True)
@@ -310,7 +311,7 @@ def _write_part(part: pa.Table, days: tuple[dt.date, ...], label: str, path: Pat
         rows=part.num_rows,
         positives=positives,
         sha256=_checksum(path),
-        content_sha256=content_sha256(part),
+        columns=column_checksums(part),
     )
 
 

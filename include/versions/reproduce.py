@@ -13,13 +13,14 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Literal
 
+from include.days import DayRange
 from include.features.labels import build_labels
 from include.ingest import refine
 from include.lake import Lake, open_lake
 from include.projects import ProjectError, load_project
 from include.settings import Settings
 from include.training.configuration import configuration_sha256
-from include.training.dataset import DatasetManifest, build_dataset
+from include.training.dataset import DatasetManifest, DatasetPart, build_dataset
 from include.versions.export import import_bronze
 from include.versions.recorded import RecordedRun, RecordError, recorded_run
 from include.versions.repository import Repository, open_repository
@@ -108,7 +109,9 @@ def _from_raw(recorded: RecordedRun, repository: Repository, folder: Path, say: 
     say(f"Pulling {version.files} files ({version.bytes / 1e6:.1f} MB) of revision {version.revision}.")
     raw = repository.pull(version.revision, folder / "raw")
     lake = Lake(str(folder / "lake"))
-    days = import_bronze(project, raw, lake)
+    delivered = import_bronze(project, raw, lake)
+    # A reference table stays in force after its delivery, so its gold may be of a later day.
+    days = DayRange(delivered.first, max(delivered.last, *recorded.manifest.train.days, *recorded.manifest.test.days))
     say(f"Bronze has {days}; building silver and gold.")
     refine(project, lake, days, folder / "reports")
     say("Building labels and the training set.")
@@ -132,12 +135,15 @@ def _configuration_changed(recorded: RecordedRun) -> bool:
 def _verdict(recorded: RecordedRun, rebuilt: DatasetManifest, agrees: bool) -> str:
     if agrees:
         return "The rebuilt training set is the recorded one."
-    told = [
-        f"{name} has {new.rows} rows, {new.positives} positive, of {len(new.days)} days"
-        f" (recorded: {old.rows}, {old.positives}, {len(old.days)})"
-        for name, old, new in (
-            ("train", recorded.manifest.train, rebuilt.train),
-            ("test", recorded.manifest.test, rebuilt.test),
-        )
-    ]
+    if recorded.manifest.fingerprint == rebuilt.fingerprint:
+        return "The rebuilt training set is the one in the run's manifest, but the run's tag names another fingerprint."
+    parts = {"train": (recorded.manifest.train, rebuilt.train), "test": (recorded.manifest.test, rebuilt.test)}
+    told = [f"{name} {_difference(old, new)}" for name, (old, new) in parts.items() if old.columns != new.columns]
     return f"The rebuilt training set differs from the recorded one: {'; '.join(told)}."
+
+
+def _difference(old: DatasetPart, new: DatasetPart) -> str:
+    if (old.rows, old.days) != (new.rows, new.days):
+        return f"has {new.rows} rows of {len(new.days)} days instead of {old.rows} of {len(old.days)}"
+    names = sorted(name for name in {*old.columns, *new.columns} if old.columns.get(name) != new.columns.get(name))
+    return f"has the same {new.rows} rows with other values in {', '.join(names)}"

@@ -11,7 +11,7 @@ from include.days import DayRange
 from include.lake import Lake, LakeError
 from include.projects import Project
 from include.training.configuration import ConfigurationError, read_configuration
-from include.training.content import content_sha256
+from include.training.content import column_checksums
 from include.training.data_version import DataVersion
 from include.training.dataset import DatasetError, DatasetRef, build_dataset, load_dataset, note_data_version
 from include.training.split import TooFewSnapshotsError
@@ -51,21 +51,22 @@ def test_building_twice_gives_the_same_rows(project: Project, gold: Lake, datase
     assert load_dataset(tmp_path) == again
 
 
-def test_the_rows_checksum_does_not_depend_on_the_file(dataset: DatasetRef, tmp_path: Path) -> None:
+def test_the_checksums_of_columns_do_not_depend_on_the_file(dataset: DatasetRef, tmp_path: Path) -> None:
     rows = pq.read_table(dataset.folder / "test.parquet")
     pq.write_table(rows, tmp_path / "other.parquet", compression="zstd", row_group_size=50)
     assert (tmp_path / "other.parquet").read_bytes() != (dataset.folder / "test.parquet").read_bytes()
-    assert content_sha256(pq.read_table(tmp_path / "other.parquet")) == dataset.manifest.test.content_sha256
+    assert column_checksums(pq.read_table(tmp_path / "other.parquet")) == dataset.manifest.test.columns
 
 
 @pytest.mark.parametrize("column", ["days_since_purchase", "customer_id", "dt"])
-def test_the_rows_checksum_depends_on_every_value(dataset: DatasetRef, column: str) -> None:
+def test_the_checksums_of_columns_depend_on_every_value(dataset: DatasetRef, column: str) -> None:
     rows = pq.read_table(dataset.folder / "test.parquet")
     values = rows[column].to_pylist()
     values[-1] = next(value for value in values if value != values[-1])
     place = rows.schema.get_field_index(column)
     changed = rows.set_column(place, column, pa.array(values, rows.schema.field(column).type))
-    assert content_sha256(changed) != dataset.manifest.test.content_sha256
+    checksums, recorded = column_checksums(changed), dataset.manifest.test.columns
+    assert {name for name in recorded if checksums[name] != recorded[name]} == {column}
 
 
 def test_the_configuration_lies_beside_the_rows(project: Project, dataset: DatasetRef, tmp_path: Path) -> None:
