@@ -17,7 +17,7 @@ from include.sources.audit.model import Audit, Change, Sample, SourceAudit
 from include.sources.audit.probe import DayVolume, Probe, probe
 from include.sources.audit.profile import close_of, duplicate_keys, newest_event, profile_columns
 from include.sources.audit.report import write_report
-from include.sources.audit.schema import compare, confirm, is_missing
+from include.sources.audit.schema import compare, confirm, is_missing, with_known_columns
 from include.sources.errors import ColumnError, SchemaChangeError
 from include.sources.origins import Origins
 
@@ -101,6 +101,7 @@ def _audit_source(
 
 
 def _with_history(now: SourceAudit, before: SourceAudit, days: DayRange) -> SourceAudit:
+    now = with_known_columns(now, before)
     changes = compare(now, before)
     if now.newest is not None or before.newest is None:
         return replace(now, changes=changes)

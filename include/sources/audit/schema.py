@@ -10,6 +10,9 @@ from include.sources.audit.model import Change, ColumnAudit, SourceAudit
 UNREADABLE_SHARE = 0.5
 """So large a share of values that do not read as declared is no bad data, it is another type."""
 
+UNTYPED = "null"
+"""The type that Arrow gives to a column without any value."""
+
 MINIMUM_VALUES = 20
 """Fewer values say nothing about a type."""
 
@@ -41,6 +44,29 @@ def compare(now: SourceAudit, before: SourceAudit) -> list[Change]:
         if known and known.found and column.found:
             changes += _type_changes(column, known, now.format == before.format)
     return changes + _order_change(now, before)
+
+
+def with_known_columns(now: SourceAudit, before: SourceAudit) -> SourceAudit:
+    """Return an audit that still knows what its deliveries leave open and the audit before found.
+
+    A Parquet column without any value may have no type. A line of JSON may leave out what it has no value for, and a
+    file without lines has no key at all; a required column that no line has is missing all the same.
+    """
+    if now.format != before.format:
+        return now
+    known = {column.name: column.found for column in before.columns if column.found}
+    if now.format != "jsonl":
+        columns = [
+            replace(column, found=known.get(column.name, column.found)) if column.found == UNTYPED else column
+            for column in now.columns
+        ]
+        return replace(now, columns=columns)
+    left_out = [column for column in now.columns if not (column.found or (column.required and now.sample.rows))]
+    columns = [
+        replace(column, found=known.get(column.name, "")) if column in left_out else column for column in now.columns
+    ]
+    columns += [ColumnAudit(name, found) for name, found in known.items() if now.column(name) is None]
+    return replace(now, columns=columns)
 
 
 def confirm(changes: list[Change]) -> list[Change]:
@@ -88,7 +114,7 @@ def _perhaps_renamed(added: list[str]) -> str:
 def _type_changes(column: ColumnAudit, known: ColumnAudit, same_format: bool) -> list[Change]:
     if column.declared != known.declared:
         return [Change(column.name, f"is declared as {column.declared or 'nothing'}, before as {known.declared}")]
-    if same_format and column.found != known.found:
+    if same_format and column.found != known.found and known.found != UNTYPED:
         breaking = column.declared is not None and not _alike(column, known)
         return [Change(column.name, f"changed its type from {known.found} to {column.found}", breaking)]
     if _unreadable(column) and not _unreadable(known):

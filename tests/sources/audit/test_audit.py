@@ -11,6 +11,7 @@ import pytest
 
 from include.days import DayRange
 from include.lake import Lake
+from include.projects.sources import Column
 from include.sources.audit import SchemaChangeError, audit_sources
 from include.sources.audit.history import audit_at, audit_before
 from include.sources.bronze import load_bronze
@@ -167,6 +168,20 @@ def test_a_changed_type_is_refused_when_its_values_cannot_be_read_alike(landing,
         audit(landing, lake, SECOND)
 
 
+def test_a_column_without_any_value_may_have_no_type(landing, lake):
+    for day, kind in {FIRST: pa.int64(), SECOND: pa.null(), THIRD: pa.int64(), DAYS.last: pa.string()}.items():
+        rows = transactions(day)
+        till = pa.nulls(rows.num_rows, kind) if kind == pa.null() else pa.array(range(rows.num_rows)).cast(kind)
+        write_transactions(landing, day, rows.append_column("till", till))
+    columns = SHOPPING.sources["transactions"].columns
+    declared = {"columns": {**columns, "till": Column(type="string")}}
+    project = project_of(transactions=SHOPPING.sources["transactions"].model_copy(update=declared))
+    for day in (FIRST, SECOND, THIRD):
+        assert audit(landing, lake, day, project).sources["transactions"].changes == []
+    with pytest.raises(SchemaChangeError, match="from int64 to string"):
+        audit(landing, lake, DAYS.last, project)
+
+
 def test_a_text_format_changes_its_type_when_most_values_do_not_read_as_declared(tmp_path, lake):
     landing = tmp_path / "landing"
     pay(landing, FIRST, paid(FIRST))
@@ -234,8 +249,20 @@ def test_json_lines_may_leave_out_what_has_no_value(tmp_path, lake):
     project = project_of(payments=source(files={"format": "jsonl", "path": "payments/{day}.jsonl"}))
     audit(landing.parent, lake, FIRST, project)
     found = audit(landing.parent, lake, SECOND, project).sources["payments"]
-    assert found.column("amount").found == ""
+    assert [change.what for change in found.changes] == ["is new"]
     assert found.column("note").values == 1
     (landing / f"{THIRD}.jsonl").write_text(json.dumps({"payment_id": 1}) + "\n")
     with pytest.raises(SchemaChangeError, match="'paid_at' of source 'payments' is gone"):
         audit(landing.parent, lake, THIRD, project)
+
+
+def test_json_lines_without_a_line_change_nothing(tmp_path, lake):
+    landing = tmp_path / "landing" / "payments"
+    landing.mkdir(parents=True)
+    row = {"payment_id": 1, "paid_at": "2017-01-01T08:00:00", "till": 7}
+    for day, text in {FIRST: json.dumps(row) + "\n", SECOND: "", THIRD: json.dumps(row) + "\n"}.items():
+        (landing / f"{day}.jsonl").write_text(text)
+    files = {"format": "jsonl", "path": "payments/{day}.jsonl"}
+    project = project_of(payments=source(files=files, allow_no_rows=True))
+    for day in (FIRST, SECOND, THIRD):
+        assert audit(landing.parent, lake, day, project).sources["payments"].changes == []
