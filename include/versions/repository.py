@@ -144,6 +144,7 @@ class Repository:
 
         settings = root / ".dvc"
         (settings / "tmp").mkdir(parents=True, exist_ok=True)
+        settings.chmod(0o700)  # DVC lets every user of the machine write to its state, which it unpickles
         with Config(str(settings), validate=False).edit("repo") as config:
             # Everything is said here, so that a person's own DVC configuration changes nothing.
             config["core"] = {

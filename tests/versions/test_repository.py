@@ -51,6 +51,7 @@ def test_only_what_the_remote_has_can_be_pulled(
     with pytest.raises(VersionError, match="cannot be pulled"):
         repository.pull(version.revision, tmp_path / "pulled")
     repository.push(version.revision)
+    assert (repository.folder / ".dvc").stat().st_mode & 0o077 == 0
     repository.pull(version.revision, tmp_path / "pulled")
     with pytest.raises(VersionError, match="something already"):
         repository.pull(version.revision, tmp_path / "pulled")
