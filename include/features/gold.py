@@ -18,6 +18,7 @@ from include.features.reach import followed_days, gold_sources, longest_window, 
 from include.lake import Lake, until_settled
 from include.logs import get_logger
 from include.projects import Project
+from include.quality.contract import gold_contract
 from include.quality.gate import require_open, write_report
 from include.results import StepResult
 
@@ -65,6 +66,7 @@ def build_gold(
 
     Raises:
         GateError: Too few rows pass; gold is as it was, and the message names the report.
+        ContractError: A column of gold has another type than features.yaml now says.
         LakeError: Other runs replaced what was read during every attempt.
     """
     start = time.perf_counter()
@@ -95,7 +97,9 @@ def stale_days(project: Project, lake: Lake, changed: DayRange) -> list[dt.date]
 
 
 def _write(project: Project, lake: Lake, wanted: list[dt.date], days: DayRange, reports: Path) -> StepResult:
-    checks = GoldChecks(project)
+    checks, contract, features = GoldChecks(project), gold_contract(project), lake.table(FEATURES)
+    if features.exists():
+        contract.verify_stored(features.schema())
     parts, refused = [], []
     # Rows wait in files until all are checked, so that a shut gate leaves every day as it was, whatever their number.
     with tempfile.TemporaryDirectory(prefix="gold-") as folder:
@@ -108,7 +112,11 @@ def _write(project: Project, lake: Lake, wanted: list[dt.date], days: DayRange, 
         report = write_report("gold", days, [outcome], reports)
         _quarantine(lake, wanted, pa.concat_tables(refused))
         require_open([outcome], report)
-        versions = [lake.table(FEATURES).replace(some, pq.read_table(path)) for some, path in parts]
+        versions = []
+        for some, path in parts:
+            rows = pq.read_table(path)
+            contract.verify(rows)
+            versions.append(features.replace(some, rows))
     written = _mark_built(lake, wanted)
     detail = {"report": str(report), "gold_days": len(wanted)}
     return StepResult(FEATURES, outcome.rows, outcome.refused, written, versions[-1], 0.0, detail)
