@@ -17,7 +17,7 @@ SHELL := /bin/sh
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
 .DELETE_ON_ERROR:
-.PHONY: help env demo up down status airflow test lint lock bench reproduce
+.PHONY: help env demo up down status airflow test lint lock bench reproduce faults equivalence
 
 help:  ## Show this list
 	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  %-10s %s\n", $$1, $$2}' Makefile
@@ -67,6 +67,12 @@ reproduce: $(ENV_STAMP)  ## Rebuild the training set of a run and compare: make 
 bench: $(ENV_STAMP)  ## Run one benchmark: make bench NAME=...
 	@test -n "$(NAME)" || { echo "Which one? make bench NAME=... (see benchmarks/)" >&2; exit 2; }
 	@$(BIN)/python -m benchmarks.$(NAME)
+
+faults: $(ENV_STAMP)  ## Kill the ingest at random moments, run it again, and count what is lost or doubled
+	@$(BIN)/python -m benchmarks.faults
+
+equivalence: $(ENV_STAMP)  ## Compare a backfill in random order, four days at a time, with daily runs
+	@$(BIN)/python -m benchmarks.equivalence
 
 # Some distributions ship Python without the venv module's pip; then pip itself unpacks uv.
 $(UV_STAMP):

@@ -1,0 +1,134 @@
+"""Ingest runs of a simulated business as processes of their own, and the comparison of two lakes, row for row."""
+
+from __future__ import annotations
+
+import datetime as dt
+import logging
+import os
+import shutil
+import sys
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from multiprocessing import get_context
+from multiprocessing.context import ForkServerProcess
+from pathlib import Path
+
+import duckdb
+
+from include.days import DayRange
+from include.ingest import ingest_days
+from include.lake import Lake, open_lake
+from include.settings import Settings
+from include.sources.simulator import Injection, World, generate
+
+PROJECT = "subscription"
+FIRST = dt.date(2023, 1, 1)
+HISTORY = DayRange.ending(FIRST + dt.timedelta(days=44), 45)
+SEED = 20230101
+FAULTS = (
+    Injection(kind="late_events", from_day=FIRST, strength=0.05),
+    Injection(kind="duplicate_events", from_day=FIRST, strength=0.002),
+)
+
+
+@dataclass(frozen=True)
+class Business:
+    """A simulated business on disk, with a history that is ingested and days that are not yet.
+
+    Attributes:
+        folder: Everything lies below it.
+        days: The days after the history.
+    """
+
+    folder: Path
+    days: DayRange
+
+    @classmethod
+    def simulate(cls, folder: Path, days: int, customers: int) -> Business:
+        """Simulate ``days`` after the history, with late and duplicate events in them, and ingest the history."""
+        span = DayRange(HISTORY.last + dt.timedelta(days=1), HISTORY.last + dt.timedelta(days=days))
+        world = World(customers=customers, first_day=FIRST, seed=SEED, pace_days=len(HISTORY) + days)
+        generate(folder / "world", world, span.last, FAULTS)
+        business = cls(folder, span)
+        run = start(business.settings("history"), HISTORY)
+        run.join()
+        if run.exitcode:
+            raise RuntimeError(f"the history's ingest ended with {run.exitcode}")
+        return business
+
+    def settings(self, name: str) -> Settings:
+        """Return the settings of the deployment ``name``, which has a lake of its own and the same sources."""
+        landing = self.folder / "landing"
+        if not landing.exists():
+            landing.mkdir()
+            (landing / PROJECT).symlink_to(self.folder / "world" / "landing")
+        return Settings(home=self.folder / name, project=PROJECT, landing_uri=str(landing))
+
+    def deploy(self, name: str) -> Settings:
+        """Return the settings of a new deployment ``name`` that has ingested the history."""
+        settings = self.settings(name)
+        shutil.copytree(self.settings("history").home, settings.home)
+        return settings
+
+
+def start(settings: Settings, days: DayRange) -> ForkServerProcess:
+    """Start an ingest in a process of its own; it exits with 0 when it did its work."""
+    context = get_context("forkserver")
+    context.set_forkserver_preload([__name__])
+    process = context.Process(target=_ingest, args=(settings, days))
+    process.start()
+    return process
+
+
+def _ingest(settings: Settings, days: DayRange) -> None:
+    os.environ["GX_ANALYTICS_ENABLED"] = "false"
+    logging.disable(logging.WARNING)
+    ingest_days(settings, days)
+
+
+@dataclass(frozen=True)
+class Difference:
+    """What one table lacks of another, and what it has too much, in rows."""
+
+    table: str
+    lost: int
+    doubled: int
+
+
+def compare_lakes(expected: Settings, found: Settings, days: DayRange) -> list[Difference]:
+    """Return one comparison for each table that either lake has, over the rows of ``days``, as multisets."""
+    lakes = [open_lake(settings) for settings in (expected, found)]
+    names = sorted({name for lake in lakes for name in lake.table_names()})
+    return [_compare(name, *lakes, days) for name in names]
+
+
+def _compare(name: str, expected: Lake, found: Lake, days: DayRange) -> Difference:
+    left, right = (lake.table(name) for lake in (expected, found))
+    if not (left.exists() and right.exists()):
+        return Difference(name, left.count(), right.count())
+    wanted = left.read(days)
+    columns = wanted.column_names
+    connection = duckdb.connect()
+    connection.register("wanted", wanted)
+    connection.register("got", right.read(days).select(columns))
+
+    def beyond(one: str, other: str) -> int:
+        counted = connection.execute(f"SELECT count(*) FROM (FROM {one} EXCEPT ALL FROM {other})")  # noqa: S608
+        return int(counted.fetchall()[0][0])
+
+    return Difference(name, beyond("wanted", "got"), beyond("got", "wanted"))
+
+
+@contextmanager
+def workplace(parent: Path | None = None) -> Iterator[Path]:
+    """Give an empty folder that is removed afterwards."""
+    import tempfile
+
+    with tempfile.TemporaryDirectory(prefix="churnflow-", dir=parent) as folder:
+        yield Path(folder)
+
+
+def tell(parts: Iterable[object]) -> None:
+    """Write progress to standard error, so that standard output ends with the figures."""
+    print(*parts, file=sys.stderr, flush=True)
