@@ -19,6 +19,7 @@ from include.projects import Project, Source
 from include.projects.sources import ForeignKey, Freshness, RowCount
 from include.quality.check import PLACE, Checked
 from include.quality.gate import RuleOutcome
+from include.quality.loaded import loaded_days
 from include.quality.tally import in_words
 from include.quality.typed import typed_column
 
@@ -80,10 +81,17 @@ def _freshness(lake: Lake, source: Source, rule: Freshness, item: Checked) -> Ru
     what = "event" if source.event_time else "delivery"
     newest = _newest_event(lake, source, rule, item) if source.event_time else _newest_delivery(lake, item)
     fresh = newest is not None and (last - newest).days <= rule.max_age_days
+    judged = fresh or not source.is_daily or _has_days_before(lake, item, rule.max_age_days)
     seen = f"{newest} as the newest {what}" if newest else f"no {what} within {rule.max_age_days} days"
     limits = f"the newest {what} is at most {rule.max_age_days} days old on the last day"
-    late = "" if fresh else str(last)
-    return RuleOutcome("freshness", rule.severity, fresh, 0, f"{seen} by {last}", True, limits, late)
+    late = "" if fresh or not judged else str(last)
+    return RuleOutcome("freshness", rule.severity, fresh or not judged, 0, f"{seen} by {last}", judged, limits, late)
+
+
+def _has_days_before(lake: Lake, item: Checked, age: int) -> bool:
+    # A backfill may take days in any order: what has not come yet is not late.
+    wanted = set(DayRange.ending(item.days[-1], age + 1)) - set(item.days)
+    return not wanted or wanted <= loaded_days(lake, item.name, DayRange(min(wanted), max(wanted)))
 
 
 def _newest_event(lake: Lake, source: Source, rule: Freshness, item: Checked) -> dt.date | None:
@@ -104,7 +112,8 @@ def _foreign_key(project: Project, lake: Lake, key: ForeignKey, item: Checked, o
     engine = connect()
     there = _values_in_force(project, lake, key, other, engine)
     here = _kept(project, lake, key.column, item, engine)
-    here = here.filter(here["value"].notnull())
+    complete = _complete_until(project, lake, key, other)
+    here = here.filter(here["value"].notnull() & (here["dt"] <= complete))
     in_force = [here["value"] == there["value"], here["dt"] >= there["since"], here["dt"] < there["until"]]
     joined = here.left_join(there, in_force)
     lacks = joined["since"].isnull().sum()
@@ -118,11 +127,24 @@ def _foreign_key(project: Project, lake: Lake, key: ForeignKey, item: Checked, o
         key.severity,
         success,
         0,
-        f"{lost:,} of {total:,} rows find none" if total else "no rows",
+        f"{lost:,} of {total:,} rows find none" if total else f"no rows, or {key.source} lacks days before them",
         total > 0,
         f"{key.min_share:.2%} of rows find theirs, as delivered by their day",
         in_words(orphans),
     )
+
+
+def _complete_until(project: Project, lake: Lake, key: ForeignKey, other: Checked) -> dt.date:
+    """Return the last day by which every delivery of the other source is there.
+
+    A backfill may take days in any order: whoever refers to a day that has not come yet is not judged.
+    """
+    last = other.days[-1]
+    if project.sources[key.source].kind == "snapshot":
+        return last
+    loaded = loaded_days(lake, key.source, DayRange(min(project.first_day, last), last)) | set(other.days)
+    gap = next((day for day in DayRange(min(loaded), last) if day not in loaded), None)
+    return gap - dt.timedelta(days=1) if gap else last
 
 
 def _values_in_force(project: Project, lake: Lake, key: ForeignKey, other: Checked, engine: Backend) -> ibis.Table:

@@ -4,6 +4,7 @@ import json
 
 import pytest
 
+from include.projects.sources import Freshness
 from include.quality.gate import GateError
 from tests.quality.shop import CUSTOMERS, ORDERS, REGIONS, Shop, day, project
 
@@ -126,3 +127,28 @@ def test_some_orphans_may_be_allowed_and_rows_that_are_refused_neither_refer_nor
 
 
 LENIENT = project({"orders": ORDERS}, {"orders": {"minimum_pass_share": 0}}).checks["orders"]
+
+
+def test_days_that_have_not_come_yet_are_no_reason_to_refuse_a_later_one(tmp_path):
+    world = related(tmp_path, "customers")
+    world.project = world.project.model_copy(
+        update={"checks": {"orders": world.project.checks["orders"].model_copy(update={"freshness": STRICT})}}
+    )
+    world.deliver("customers", 0, [f"a,active,{day(0)} 08:00:00"])
+    world.deliver("customers", 1, [f"b,active,{day(1)} 08:00:00"])
+    for number in (2, 3):
+        world.deliver("customers", number, [])
+    for number, customer in enumerate("abb"):
+        world.orders(number, [str(number)], customer=customer)
+    world.orders(3, [])
+    world.ingest(0)
+    world.ingest(2)  # who b is comes with day 1
+    assert not outcome(world, 2, "foreign_key")["judged"]
+    world.ingest(3)
+    assert outcome(world, 3, "freshness")["success"]
+    world.ingest(1)
+    world.ingest(2)
+    assert outcome(world, 2, "foreign_key")["observed"] == "0 of 1 rows find none"
+
+
+STRICT = Freshness(max_age_days=1)
