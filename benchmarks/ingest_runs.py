@@ -49,7 +49,7 @@ class Business:
         """Simulate ``days`` after the history, with late and duplicate events in them, and ingest the history."""
         span = DayRange(HISTORY.last + dt.timedelta(days=1), HISTORY.last + dt.timedelta(days=days))
         world = World(customers=customers, first_day=FIRST, seed=SEED, pace_days=len(HISTORY) + days)
-        generate(folder / "world", world, span.last, FAULTS)
+        generate(folder, world, span.last, FAULTS)
         business = cls(folder, span)
         run = start(business.settings("history"), HISTORY)
         run.join()
@@ -59,11 +59,7 @@ class Business:
 
     def settings(self, name: str) -> Settings:
         """Return the settings of the deployment ``name``, which has a lake of its own and the same sources."""
-        landing = self.folder / "landing"
-        if not landing.exists():
-            landing.mkdir()
-            (landing / PROJECT).symlink_to(self.folder / "world" / "landing")
-        return Settings(home=self.folder / name, project=PROJECT, landing_uri=str(landing))
+        return Settings(home=self.folder / name, project=PROJECT, landing_uri=str(self.folder / "landing"))
 
     def deploy(self, name: str) -> Settings:
         """Return the settings of a new deployment ``name`` that has ingested the history."""

@@ -18,6 +18,7 @@ from include.lake import Lake
 from include.projects import Project, load_project
 from include.sources.simulator import World, generate, read_outcomes
 from include.sources.simulator.customers import METHODS, PLANS
+from include.sources.simulator.generate import LANDING, STATE, TRUTH
 from include.sources.simulator.hazard import observe
 from include.sources.simulator.state import open_state
 from tests.world import ingest
@@ -39,7 +40,7 @@ class Built:
 
 def build(out: Path, project: Project, world: World, days: DayRange) -> Built:
     lake = Lake(str(out / "lake"))
-    ingest(project, lake, out / "landing", days, out / "reports")
+    ingest(project, lake, out / LANDING, days, out / "reports")
     result = build_gold(project, lake, days, out / "reports")
     build_labels(project, lake, days)
     labels = lake.table("gold/labels")
@@ -70,7 +71,7 @@ def test_1000_customers_in_are_1000_rows_out_and_a_tenure_from_new_year_to_new_y
     today = dt.date(2024, 1, 1)
     world = World(customers=1_000, first_day=today, seed=1, pace_days=1)
     generate(tmp_path, world, today)
-    path = tmp_path / "landing" / "customers" / f"{today}.csv"
+    path = tmp_path / LANDING / "customers" / f"{today}.csv"
     rows = list(csv.DictReader(path.read_text().splitlines()))
     rows[500]["signup_date"] = "2023-01-01"
     with path.open("w", newline="") as stream:
@@ -95,20 +96,20 @@ def test_no_row_breaks_a_validation(quarter: Built) -> None:
 
 
 def test_whoever_is_active_has_a_row_and_the_label_says_who_left_within_30_days(quarter: Built) -> None:
-    outcomes = read_outcomes(quarter.out / "landing", quarter.out / "truth").to_pandas()
+    outcomes = read_outcomes(quarter.out / LANDING, quarter.out / TRUTH).to_pandas()
     outcomes["customer_id"] = outcomes["customer_id"].astype(str)
     matured = sorted(quarter.labels["dt"].unique())
     assert len(matured) >= 2
     expected = outcomes[outcomes["dt"].isin(matured)].set_index(["dt", "customer_id"])["churned"].astype(int)
     labels = quarter.labels.set_index(["dt", "customer_id"])["churned"].astype(int)
     pd.testing.assert_series_equal(labels.sort_index(), expected.sort_index(), check_names=False)
-    truth = pd.read_parquet(quarter.out / "truth" / f"{quarter.days.last}.parquet")
+    truth = pd.read_parquet(quarter.out / TRUTH / f"{quarter.days.last}.parquet")
     rows = quarter.gold[quarter.gold["dt"] == quarter.days.last]
     assert sorted(rows["customer_id"]) == sorted(truth["customer_id"].astype(str))
 
 
 def test_whatever_makes_customers_leave_is_a_feature(quarter: Built) -> None:
-    customers = open_state(quarter.out / "state.npz", quarter.world, ()).simulation.customers
+    customers = open_state(quarter.out / STATE, quarter.world, ()).simulation.customers
     seen = observe(customers, quarter.days.last)
     rows = quarter.gold[quarter.gold["dt"] == quarter.days.last].set_index("customer_id")
     rows = rows.loc[customers.customer_id.astype(str)]

@@ -13,6 +13,7 @@ import typer
 
 from include.days import parse_day
 from include.errors import ChurnflowError
+from include.settings import get_settings
 from include.sources.simulator.fill import fill as fill_database
 from include.sources.simulator.generate import LANDING
 from include.sources.simulator.generate import generate as generate_world
@@ -23,7 +24,12 @@ app = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_
 
 _TELL_EVERY_SECONDS = 5.0
 
-Out = Annotated[Path, typer.Option(help="The world's folder: landing/, truth/ and its state.", file_okay=False)]
+Out = Annotated[
+    Path,
+    typer.Option(
+        help="The world's folder; the deployment's home.", file_okay=False, default_factory=lambda: get_settings().home
+    ),
+]
 
 
 class _Progress:

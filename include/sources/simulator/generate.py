@@ -18,8 +18,11 @@ from include.sources.simulator.world import World
 
 log = get_logger(__name__)
 
-LANDING, TRUTH, STATE = "landing", "truth", "state.npz"
-"""What a world's folder holds: landing files, true probabilities (for evaluation only), and the state to go on from."""
+LANDING, TRUTH, STATE = "landing/subscription", "simulation/truth", "simulation/state.npz"
+"""What a world's folder holds: landing files, true probabilities (for evaluation only), and the state to go on from.
+
+The landing files lie where a deployment of project ``subscription`` whose home is this folder looks for them.
+"""
 
 _SUNDAY = 6
 _SAVE_EVERY_DAYS = 30
@@ -70,8 +73,9 @@ def generate(
     A day is the same whether it is generated in one go or appended later.
 
     Args:
-        out: The world's folder; gets ``landing/<source>/<day>.<format>``, ``truth/<day>.parquet`` (``customer_id``,
-            ``probability`` of leaving within the 30 days after it, for all active) and ``state.npz``.
+        out: The world's folder; gets ``landing/subscription/<source>/<day>.<format>``, and below ``simulation/``
+            ``truth/<day>.parquet`` (``customer_id``, ``probability`` of leaving within the 30 days after it, for all
+            active) and ``state.npz``.
         world: The world.
         last_day: The last day wanted.
         injections: What changes or goes wrong.
@@ -81,6 +85,7 @@ def generate(
     Raises:
         StateError: ``out`` holds another world.
     """
+    (out / STATE).parent.mkdir(parents=True, exist_ok=True)
     state = open_state(out / STATE, world, injections)
     simulation = state.simulation
     missing = list(DayRange(simulation.last_day, max(last_day, simulation.last_day)))[1:]

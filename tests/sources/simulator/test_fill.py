@@ -11,6 +11,7 @@ from typer.testing import CliRunner
 from include.sources.simulator import Injection, generate
 from include.sources.simulator.__main__ import app
 from include.sources.simulator.fill import FillError, fill
+from include.sources.simulator.generate import LANDING
 from local.postgres import database_url, socket_dir
 from tests.sources.simulator.worlds import TINY, day, read
 
@@ -60,7 +61,7 @@ def test_the_command_loads_every_row_once_however_often_it_runs(url: str, world:
 
 
 def test_rows_are_written_on_the_day_whose_file_had_them(url: str, world: Path) -> None:
-    fill(world / "landing", url, "by_day")
+    fill(world / LANDING, url, "by_day")
     late = ask(url, "SELECT count(*) FROM by_day.sessions WHERE written_at::date - started_at::date = 3")
     assert late[0][0] > 0  # type: ignore[operator]
     on_day = ask(url, "SELECT count(*) FROM by_day.sessions WHERE written_at::date = '2023-01-08'")
@@ -74,7 +75,7 @@ def test_tables_follow_a_schema_that_changes(url: str, tmp_path: Path) -> None:
         Injection(kind="missing_values", from_day=day(2), strength=0.5),
     )
     generate(tmp_path, TINY, day(8), changes)
-    fill(tmp_path / "landing", url, "changing")
+    fill(tmp_path / LANDING, url, "changing")
     query = "SELECT count(*), count(app_version), count(duration_s) FROM changing.sessions"
     rows = read(tmp_path, "sessions")
     assert ask(url, query) == [(len(rows), rows["app_version"].notna().sum(), rows["duration_s"].notna().sum())]
@@ -84,7 +85,7 @@ def test_tables_follow_a_schema_that_changes(url: str, tmp_path: Path) -> None:
 @pytest.mark.parametrize("address", ["postgresql://me:hunter2@127.0.0.1:1/shop", "me:hunter2 at 127.0.0.1"])
 def test_a_refusal_tells_no_secret(world: Path, address: str) -> None:
     with pytest.raises(FillError, match="Remedy") as caught:
-        fill(world / "landing", address, "shop")
+        fill(world / LANDING, address, "shop")
     assert "hunter2" not in "".join(traceback.format_exception(caught.value))
 
 

@@ -6,6 +6,7 @@ import pandas as pd
 import pytest
 
 from include.sources.simulator import Injection, World, generate
+from include.sources.simulator.generate import LANDING
 from tests.sources.simulator.worlds import FIRST, content, day, read
 
 WORLD = World(customers=1_500, first_day=FIRST, seed=8, pace_days=100)
@@ -28,8 +29,8 @@ def test_until_its_day_an_injection_changes_nothing(plain: Path, tmp_path: Path)
     kinds = ("covariate_shift", "missing_values", "column_renamed", "column_added", "column_retyped", "late_events")
     more = ("duplicate_events", "changed_concept", "dead_source")
     injected(tmp_path, *(Injection(kind=kind, from_day=FROM) for kind in [*kinds, *more]))
-    before = {name: rows for name, rows in content(plain, "landing").items() if Path(name).stem < str(FROM)}
-    after = content(tmp_path, "landing")
+    before = {name: rows for name, rows in content(plain, LANDING).items() if Path(name).stem < str(FROM)}
+    after = content(tmp_path, LANDING)
     assert before == {name: after[name] for name in before}
 
 
@@ -87,6 +88,6 @@ def test_duplicate_events_come_in_their_own_file_and_in_the_next(plain: Path, tm
 
 def test_a_dead_source_delivers_no_more_files(tmp_path: Path) -> None:
     dead = injected(tmp_path, Injection(kind="dead_source", from_day=FROM))
-    tickets = sorted(path.stem for path in (dead / "landing" / "support_tickets").iterdir())
+    tickets = sorted(path.stem for path in (dead / LANDING / "support_tickets").iterdir())
     assert tickets[-1] == str(day(19))
-    assert (dead / "landing" / "sessions" / f"{LAST}.parquet").exists()
+    assert (dead / LANDING / "sessions" / f"{LAST}.parquet").exists()

@@ -7,6 +7,7 @@ import pytest
 
 from include.projects import load_project
 from include.sources.simulator.delivery import FORMATS
+from include.sources.simulator.generate import LANDING
 from tests.sources.simulator.worlds import FIRST, day, read
 
 PROJECT = load_project("subscription")
@@ -22,7 +23,7 @@ def test_files_lie_where_the_source_looks_with_the_columns_that_it_declares(name
     source = PROJECT.sources[name]
     assert source.files is not None
     for number in (0, 100, 199):
-        path = small / "landing" / source.files.path.format(day=day(number))
+        path = small / LANDING / source.files.path.format(day=day(number))
         assert path.exists()
         assert FORMATS[name] == source.files.format
         if path.stat().st_size:

@@ -44,7 +44,7 @@ def test_whoever_has_left_is_not_active_and_does_nothing(small: Path) -> None:
     sessions = read(small, "sessions")
     at = sessions["customer_id"].map(left)
     assert not (sessions["started_at"] >= at).any()
-    active = pd.read_parquet(small / "truth" / f"{LAST}.parquet")["customer_id"]
+    active = pd.read_parquet(small / TRUTH / f"{LAST}.parquet")["customer_id"]
     known = customers.drop_duplicates("customer_id", keep="last")
     assert set(active) == set(known[known["status"] == "active"]["customer_id"])
 

@@ -10,6 +10,7 @@ from pathlib import Path
 import pandas as pd
 
 from include.sources.simulator import World
+from include.sources.simulator.generate import LANDING
 
 FIRST = dt.date(2023, 1, 1)
 DAYS = 200
@@ -26,7 +27,7 @@ def day(number: int) -> dt.date:
 @lru_cache(maxsize=32)
 def read(out: Path, source: str, *days: dt.date) -> pd.DataFrame:
     """Read the files of some days, or of all."""
-    paths = sorted((out / "landing" / source).glob("*"))
+    paths = sorted((out / LANDING / source).glob("*"))
     wanted = [path for path in paths if (not days or path.stem in map(str, days)) and path.stat().st_size]
     return pd.concat([_read(path) for path in wanted], ignore_index=True)
 
