@@ -1,8 +1,8 @@
 """Aggregations over windows: by band once, then over bands for each window.
 
-Counts, sums, extremes and squares are put together over bands exactly. Three things are not: a distinct count is first
-reduced to each value at its youngest age, active days and gaps to each day once, and then go the same way. The spread
-of floats is taken of the rows themselves.
+Counts, sums, extremes, squares and active days are put together over bands exactly. Three things are not: a distinct
+count is first reduced to each value at its youngest age, gaps to each active day once, and then they go the same way.
+The spread of floats is taken of the rows themselves.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from collections.abc import Sequence
 import ibis
 from ibis.backends.duckdb import Backend
 
-from include.features.bands import AGE, BAND, at_snapshots
+from include.features.bands import AGE, BAND, at_snapshots, last_band
 from include.features.columns import with_conditions
 from include.features.events import CUSTOMER, HAPPENED, KNOWN, WHO
 from include.features.terms import GAP, Term
@@ -90,7 +90,7 @@ def _over_bands(rows: ibis.Table, terms: Sequence[Term], windows: Sequence[int])
     bands = rows.group_by("dt", WHO, BAND).agg(**{name: measure.of(rows) for name, measure in measures.items()})
 
     def value(term: Term) -> ibis.Value:
-        last = windows.index(term.window)
+        last = last_band(term.window, windows)
         return term.value(lambda measure: measure.merged(bands, last))
 
     return bands.group_by("dt", **{CUSTOMER: bands[WHO]}).agg(**{term.name: value(term) for term in terms})
@@ -110,13 +110,13 @@ def _count_distinct(
     known = rows.filter(rows[column].notnull()).select(WHO, HAPPENED, KNOWN, _value=rows[column])
     seen = at_snapshots(known, snapshots, windows)
     values = seen.group_by("dt", WHO, "_value").agg(**{BAND: seen[BAND].min()})
-    counts = {term.name: (values[BAND] <= windows.index(term.window)).sum().cast("float64") for term in terms}
+    counts = {term.name: (values[BAND] <= last_band(term.window, windows)).sum().cast("float64") for term in terms}
     return values.group_by("dt", **{CUSTOMER: values[WHO]}).agg(**counts)
 
 
 def _spread_of_floats(rows: ibis.Table, terms: Sequence[Term], windows: Sequence[int]) -> ibis.Table:
     def value(term: Term) -> ibis.Value:
-        within = rows[BAND] <= windows.index(term.window)
+        within = rows[BAND] <= last_band(term.window, windows)
         return rows[term.calculation.column].std(where=within & rows[term.where] if term.where else within)
 
     return rows.group_by("dt", **{CUSTOMER: rows[WHO]}).agg(**{term.name: value(term) for term in terms})

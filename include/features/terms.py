@@ -6,12 +6,14 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Literal
 
+import ibis
+import ibis.expr.datatypes as dt
 from ibis.expr.types import NumericValue, Table, Value
 
-from include.features.bands import AGE, BAND
+from include.features.bands import AGE, BAND, BIT
 from include.projects.features import Aggregate, Share
 
-Kind = Literal["rows", "known", "sum", "squares", "min", "max", "youngest", "oldest", "gap"]
+Kind = Literal["rows", "days", "known", "sum", "squares", "min", "max", "youngest", "oldest", "gap"]
 _KINDS: dict[str, tuple[Kind, ...]] = {
     "count": ("rows",),
     "sum": ("sum",),
@@ -21,16 +23,19 @@ _KINDS: dict[str, tuple[Kind, ...]] = {
     "std": ("sum", "known", "squares"),
     "days_since_last": ("youngest",),
     "days_since_first": ("oldest",),
-    # of one row a day
-    "active_days": ("rows",),
-    "mean_gap_days": ("rows", "youngest", "oldest"),
+    "active_days": ("days",),
+    "mean_gap_days": ("days", "youngest", "oldest"),
     "max_gap_days": ("gap",),
 }
 _MERGED_BY = {"min": "min", "youngest": "min", "max": "max", "oldest": "max", "gap": "max"}
-_OF_DAYS = ("active_days", "mean_gap_days", "max_gap_days")
 _EXACT = "decimal(38, 8)"
 GAP = "_gap"
 """Days from an active day to the customer's next one; null on the youngest."""
+
+
+@ibis.udf.scalar.builtin(name="bit_count")  # type: ignore[untyped-decorator]
+def _bits(number: dt.int64) -> dt.int64:
+    """Return how many bits of the number are set; DuckDB and Spark call it alike."""
 
 
 @dataclass(frozen=True)
@@ -38,8 +43,8 @@ class Measure:
     """A number taken of a customer's rows within a band.
 
     Attributes:
-        kind: ``rows`` counted; of a column its values ``known``, their ``sum``, sum of ``squares``, ``min``, ``max``;
-            age of the ``youngest`` and ``oldest`` row; largest ``gap`` between active days.
+        kind: ``rows`` counted; ``days`` with a row; of a column its values ``known``, their ``sum``, sum of
+            ``squares``, ``min``, ``max``; age of the ``youngest`` and ``oldest`` row; largest ``gap`` between days.
         column: The column, where the kind takes one.
         where: The boolean column that says which rows count; all when None.
     """
@@ -59,6 +64,8 @@ class Measure:
         match self.kind:
             case "rows":
                 return rows.count(where=where)
+            case "days":
+                return _bits(rows[BIT].bit_or(where=where))
             case "youngest":
                 return rows[AGE].min(where=where)
             case "oldest":
@@ -100,7 +107,7 @@ class Term:
     def pass_over(self) -> tuple[str, str, str]:
         """What it is aggregated over (rows, days, values, floats), with the column and condition that this needs."""
         function, column, where = self.calculation.function, self.calculation.column or "", self.where or ""
-        if function in _OF_DAYS:
+        if function == "max_gap_days":
             return "days", "", where
         if function == "count_distinct":
             return "values", column, where
@@ -113,7 +120,7 @@ class Term:
             kind: Kind = "sum" if calculation.of else "rows"
             return [Measure(kind, calculation.of), Measure(kind, calculation.of, self.where)]
         # The rows of days are already those that count.
-        where = None if calculation.function in _OF_DAYS else self.where
+        where = None if calculation.function == "max_gap_days" else self.where
         return [Measure(kind, calculation.column, where) for kind in _KINDS[calculation.function]]
 
     def value(self, of: Callable[[Measure], NumericValue]) -> NumericValue:

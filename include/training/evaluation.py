@@ -20,7 +20,7 @@ from sklearn.metrics import (
 from include.errors import ChurnflowError
 from include.projects import Project
 from include.projects.features import Aggregate
-from include.projects.model import Costs
+from include.projects.model import Costs, NoEventLabel
 from include.training.rows import Rows
 
 HALF = 0.5
@@ -173,10 +173,14 @@ def simple_rules(project: Project, train: Rows, test: Rows) -> tuple[SimpleRule,
 
 
 def recency_feature(project: Project) -> str | None:
-    """Return the feature that counts the days since the last event of the label's source, if there is one."""
+    """Return the feature that counts the days since a customer's last event, if there is one.
+
+    A label by absence asks for events of its own source; any other label takes the first source that has the feature.
+    """
+    wanted = project.label.source if isinstance(project.label, NoEventLabel) else None
     for spec in project.features:
         match spec.calculation:
-            case Aggregate(function="days_since_last", source=source) if source == project.label.source:
+            case Aggregate(function="days_since_last", source=source, where=None) if wanted in (None, source):
                 return spec.name
     return None
 

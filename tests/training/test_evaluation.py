@@ -78,3 +78,4 @@ def test_one_label_only_cannot_judge(project: Project) -> None:
 def test_the_recency_feature_is_found_by_what_it_calculates(project: Project) -> None:
     assert recency_feature(load_project("grocery")) == "days_since_purchase"
     assert recency_feature(without_family(project, "days_since_purchase")) is None
+    assert recency_feature(load_project("subscription")) == "days_since_session"
