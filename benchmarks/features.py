@@ -267,7 +267,7 @@ def run(
     customers: Annotated[int, typer.Option(help="Customers.")] = 100_000,
     events: Annotated[int, typer.Option(help="Events of each of the two sources.")] = 10_000_000,
     rounds: Annotated[int, typer.Option(help="How often each contender computes.")] = 3,
-    ingest_share: Annotated[float, typer.Option(help="Size of the ingested year, as a share of the other.")] = 0.2,
+    ingest_share: Annotated[float, typer.Option(help="Size of the ingested year, as a share of the other.")] = 0.3,
 ) -> None:
     """Print all figures; the last line is one JSON object."""
     with tempfile.TemporaryDirectory() as folder:
