@@ -16,14 +16,14 @@ from include.settings import get_settings
 DOC = f"""
 ### Raw files to gold
 
-Opens the day's files, keeps them in **bronze**, types and checks them into **silver** (refused rows go to quarantine
+Audits every source, keeps what arrived in **bronze**, types and checks them into **silver** (refused rows go to quarantine
 with the rule that they broke), computes point-in-time **features**, checks them, and replaces the day in **gold**.
 Labels follow once their horizon has passed. Running a day twice changes nothing.
 
 {schedule_note()}
 
-* **One day**: trigger with a day, or `airflow backfill create --dag-id churn_ingest --from-date A --to-date B
-  --max-active-runs 1` for several, oldest first.
+* **One day**: trigger with a day; for several, `airflow backfill create --dag-id churn_ingest --from-date A --to-date B
+  --max-active-runs 4`, in any order.
 * **History**: trigger once with a first and a last day: a single pass over the whole range.
 """
 

@@ -15,7 +15,8 @@ from include.settings import get_settings
 DOC = """
 ### Gold to a champion
 
-Builds the training set of all snapshots whose labels are known by the day, split by time with a gap of one horizon;
+Builds the training set of all snapshots whose labels are known by the day, split by time with a gap of one horizon (or,
+without time, by customer); keeps the raw data that it came from as a version;
 checks what the project requires of it; keeps the raw data behind it as a DVC version; tunes, fits and judges a model;
 registers it as **challenger**; and promotes it to **champion** when it saves more money than the champion, or, for the
 first, than the best simple rule.
@@ -36,7 +37,7 @@ Runs when a training is requested: by the ingest when one is due, by the monitor
 def churn_train() -> None:
     @task
     def build_dataset() -> dict[str, Any]:
-        """Write train and test rows, split by time, and check what the project requires of them."""
+        """Write train and test rows, split by time or by customer, and check what the project requires of them."""
         from include.lake import open_lake
         from include.projects import load_project
         from include.training.dataset import build_dataset, dataset_dir
