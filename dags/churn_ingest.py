@@ -16,9 +16,9 @@ from include.settings import get_settings
 DOC = f"""
 ### Raw files to gold
 
-Audits every source, keeps what arrived in **bronze**, types and checks them into **silver** (refused rows go to quarantine
-with the rule that they broke), computes point-in-time **features**, checks them, and replaces the day in **gold**.
-Labels follow once their horizon has passed. Running a day twice changes nothing.
+Audits every source, keeps what arrived in **bronze**, types and checks it into **silver** (refused rows go to
+quarantine with the rule that they broke), computes point-in-time **features**, checks them, and replaces the day in
+**gold**. Labels follow once their horizon has passed. Running a day twice changes nothing.
 
 {schedule_note()}
 

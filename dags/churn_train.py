@@ -16,10 +16,9 @@ DOC = """
 ### Gold to a champion
 
 Builds the training set of all snapshots whose labels are known by the day, split by time with a gap of one horizon (or,
-without time, by customer); keeps the raw data that it came from as a version;
-checks what the project requires of it; keeps the raw data behind it as a DVC version; tunes, fits and judges a model;
-registers it as **challenger**; and promotes it to **champion** when it saves more money than the champion, or, for the
-first, than the best simple rule.
+where there is no time, by customer); checks what the project requires of it; keeps the raw data behind it as a DVC
+version; tunes, fits and judges a model; registers it as **challenger**; and promotes it to **champion** when it saves
+more money than the champion, or, for the first, than the best simple rule.
 
 Runs when a training is requested: by the ingest when one is due, by the monitor on drift, or by hand with a day.
 """
