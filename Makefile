@@ -39,10 +39,10 @@ status: $(ENV_STAMP)  ## Show the processes of the local stack
 airflow: $(ENV_STAMP)  ## Run Airflow's command line on the local stack: make airflow ARGS="dags list"
 	@bin/airflow $(ARGS)
 
-# Three runs, so that the fast tests fail within seconds.
+# Three runs, so that the fast tests fail within seconds; one module stays in one process, with what its tests share.
 test: $(ENV_STAMP)  ## Run all tests: the fast ones, then the slow ones, then end to end
-	$(BIN)/pytest -q -m "not slow and not airflow and not e2e"
-	$(BIN)/pytest -q -m "(slow or airflow) and not e2e"
+	$(BIN)/pytest -q -n 2 --dist loadfile -m "not slow and not airflow and not e2e"
+	$(BIN)/pytest -q -n 2 --dist loadfile -m "(slow or airflow) and not e2e"
 	$(BIN)/pytest -q -m e2e
 
 lint: $(ENV_STAMP)  ## Check style, types, the import contract, configuration files and the lock; needs no network
