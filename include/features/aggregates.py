@@ -1,8 +1,7 @@
 """Aggregations over windows: by band once, then over bands for each window.
 
-Counts, sums, extremes, squares and active days are put together over bands exactly. Three things are not: a distinct
+Counts, sums, extremes, squares and active days are put together over bands exactly. Two things are not: a distinct
 count is first reduced to each value at its youngest age, gaps to each active day once, and then they go the same way.
-The spread of floats is taken of the rows themselves.
 """
 
 from __future__ import annotations
@@ -45,8 +44,6 @@ def aggregate(
             parts.append(_over_bands(_days(counted, snapshots, windows), group, windows))
         elif kind == "values":
             parts.append(_count_distinct(counted, column, snapshots, group, windows))
-        elif kind == "floats":
-            parts.append(_spread_of_floats(at_snapshots(counted, snapshots, windows), group, windows))
         else:
             parts.append(_over_bands(at_snapshots(counted, snapshots, windows), group, windows))
     return parts
@@ -70,14 +67,12 @@ def _terms(engine: Backend, rows: ibis.Table, specs: Sequence[FeatureSpec]) -> t
     shares: dict[tuple[str, str], str] = {}  # column and value -> column
     terms = []
     for spec in specs:
-        calculation, where, of_floats = spec.calculation, None, False
+        calculation, where = spec.calculation, None
         if isinstance(calculation, Share):
             where = shares.setdefault((calculation.column, calculation.value), f"_share_{len(shares)}")
-        elif isinstance(calculation, Aggregate):
-            of_floats = calculation.column is not None and rows[calculation.column].type().is_floating()
-            if calculation.where:
-                where = conditions.setdefault(calculation.where, f"_where_{len(conditions)}")
-        terms.append(Term(spec.name, spec.window or 0, calculation, where, of_floats))  # type: ignore[arg-type]
+        elif isinstance(calculation, Aggregate) and calculation.where:
+            where = conditions.setdefault(calculation.where, f"_where_{len(conditions)}")
+        terms.append(Term(spec.name, spec.window or 0, calculation, where))  # type: ignore[arg-type]
     rows = with_conditions(rows, engine, {name: sql for sql, name in conditions.items()})
     falls_on = {
         name: (rows[column].cast("string") == value).fill_null(False) for (column, value), name in shares.items()
@@ -112,11 +107,3 @@ def _count_distinct(
     values = seen.group_by("dt", WHO, "_value").agg(**{BAND: seen[BAND].min()})
     counts = {term.name: (values[BAND] <= last_band(term.window, windows)).sum().cast("float64") for term in terms}
     return values.group_by("dt", **{CUSTOMER: values[WHO]}).agg(**counts)
-
-
-def _spread_of_floats(rows: ibis.Table, terms: Sequence[Term], windows: Sequence[int]) -> ibis.Table:
-    def value(term: Term) -> ibis.Value:
-        within = rows[BAND] <= last_band(term.window, windows)
-        return rows[term.calculation.column].std(where=within & rows[term.where] if term.where else within)
-
-    return rows.group_by("dt", **{CUSTOMER: rows[WHO]}).agg(**{term.name: value(term) for term in terms})

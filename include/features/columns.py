@@ -17,16 +17,8 @@ from sqlglot import exp
 
 from include.projects.expressions import DIALECT, columns_in
 from include.projects.features import DerivedColumn
+from include.sources.values import ENGINE_TYPES
 
-ENGINE_TYPES = {
-    "string": "string",
-    "integer": "int64",
-    "number": "float64",
-    "decimal": "decimal(18, 4)",
-    "timestamp": "timestamp",
-    "date": "date",
-    "boolean": "boolean",
-}
 _SQL_TYPES = ENGINE_TYPES | {"string": "VARCHAR", "integer": "BIGINT", "number": "DOUBLE"}
 
 

@@ -94,24 +94,22 @@ class Term:
         window: Its window in days.
         calculation: Its calculation.
         where: The boolean column that says which rows count, or fall on a share's value; None when all do.
-        of_floats: Whether its column holds floats, whose squares would lose digits.
     """
 
     name: str
     window: int
     calculation: Aggregate | Share
     where: str | None
-    of_floats: bool = False
 
     @property
     def pass_over(self) -> tuple[str, str, str]:
-        """What it is aggregated over (rows, days, values, floats), with the column and condition that this needs."""
+        """What it is aggregated over (rows, days, values), with the column and condition that this needs."""
         function, column, where = self.calculation.function, self.calculation.column or "", self.where or ""
         if function == "max_gap_days":
             return "days", "", where
         if function == "count_distinct":
             return "values", column, where
-        return ("floats" if function == "std" and self.of_floats else "rows"), "", ""
+        return "rows", "", ""
 
     def measures(self) -> list[Measure]:
         """Return what it needs of each band."""

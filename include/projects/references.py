@@ -14,6 +14,7 @@ if TYPE_CHECKING:
 
 EVENTS, REFERENCES = ("events",), ("snapshot", "changes")
 _NUMBERS = ("integer", "number", "decimal", "boolean")
+_ADDED = ("sum", "mean", "std", "share")
 _DATES = ("date", "timestamp")
 
 Finding = tuple[tuple[str, ...], str]
@@ -170,6 +171,11 @@ class _References:
                 yield where, f"{said}, not a date"
         elif calculation.function != "count_distinct" and kind not in _NUMBERS:
             yield where, f"{said}, not a number"
+        elif calculation.function in _ADDED and kind == "number":
+            yield (
+                where,
+                f"{said}: sums of those depend on the order of rows; declare it (or a derived column) as decimal",
+            )
 
     def _columns(self, wanted: Iterable[str], source: str, where: tuple[str, ...]) -> Iterator[Finding]:
         if source in self.project.sources:

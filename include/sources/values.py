@@ -7,7 +7,7 @@ from ibis.expr.types import Column, StringColumn
 
 from include.projects.sources import ColumnType
 
-_TYPES: dict[ColumnType, str] = {
+ENGINE_TYPES: dict[ColumnType, str] = {
     "string": "string",
     "integer": "int64",
     "number": "float64",
@@ -30,4 +30,4 @@ def typed_value(text: StringColumn, kind: ColumnType) -> Column:
     if kind == "integer":
         # A cast alone would round 5.4 to 5.
         text = text.re_search(r"^[+-]?[0-9]+(\.0+)?$").ifelse(text, ibis.null("string"))
-    return text.try_cast(_TYPES[kind])
+    return text.try_cast(ENGINE_TYPES[kind])

@@ -1,7 +1,7 @@
 """Random histories of many customers of the business in ``language``: late, double, empty, at the edges of windows."""
 
 import datetime as dt
-from decimal import Decimal
+from decimal import ROUND_HALF_UP, Decimal
 from typing import Any
 
 import pytest
@@ -155,13 +155,18 @@ def finite(value: float | None) -> float | None:
     return None if value is None or value != value or value in (float("inf"), float("-inf")) else value
 
 
+def decimal(value: float) -> Decimal:
+    return Decimal(repr(value)).quantize(Decimal("0.0001"), ROUND_HALF_UP)
+
+
 def derive_payment(row: Row) -> Row:
     row = row | {"rating": finite(row["rating"])}
     net = None if row["amount"] is None else row["amount"] - (row["fee"] or 0)
     large = None if net is None or row["price"] is None else net > row["price"]
-    each = None if row["amount"] is None or not row["units"] else float(row["amount"]) / row["units"]
+    each = None if row["amount"] is None or not row["units"] else decimal(float(row["amount"]) / row["units"])
+    score = None if row["rating"] is None else decimal(row["rating"])
     kind = "bad" if row["status"] == "failed" else "gift" if row["gift"] else None
-    return row | {"net": net, "large": large, "each": each, "kind": kind}
+    return row | {"net": net, "large": large, "each": each, "score": score, "kind": kind}
 
 
 def gift_or_large(row: Row) -> bool:

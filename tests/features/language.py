@@ -75,7 +75,8 @@ DERIVED: dict[str, Any] = {
     "payments": [
         {"name": "net", "type": "decimal", "sql": "amount - COALESCE(fee, 0)"},
         {"name": "large", "type": "boolean", "sql": "net > price"},
-        {"name": "each", "type": "number", "sql": "amount / units"},
+        {"name": "each", "type": "decimal", "sql": "amount / units"},
+        {"name": "score", "type": "decimal", "sql": "rating"},
         {"name": "kind", "type": "string", "sql": "CASE WHEN status = 'failed' THEN 'bad' WHEN gift THEN 'gift' END"},
     ],
     "plans": [{"name": "value", "type": "decimal", "sql": "price * seats"}],
@@ -111,11 +112,13 @@ def features() -> list[dict[str, Any]]:
         aggregate(f"distinct_{column}", "count_distinct", WINDOWS, column)
     aggregate("distinct_product_gift", "count_distinct", [30, 45], "product", GIFT_OR_LARGE)
     for function in STATISTICS:
-        for column in ["amount", "rating"]:
+        for column in ["amount", "score"]:
             aggregate(f"{function}_{column}", function, WINDOWS, column)
             aggregate(f"{function}_{column}_gift", function, [30], column, GIFT_OR_LARGE)
         for column in ["units", "net", "each", "large", "price"]:
             aggregate(f"{function}_{column}", function, [45], column)
+    for function in ["min", "max", "count_distinct"]:
+        aggregate(f"{function}_rating", function, WINDOWS, "rating")
     for column, value in [
         ("status", "failed"),
         ("department", "b"),

@@ -139,3 +139,11 @@ def test_the_first_error_of_loading_leads_to_the_command(shop: Path) -> None:
     replace(shop / "label.yaml", "horizon_days: 28", "horizon_days: 0")
     with pytest.raises(Exception, match=r"label\.yaml, line 5\. .*include\.projects check shop"):
         load_project("shop", shop.parent)
+
+
+def test_sums_of_floats_are_refused_since_they_depend_on_the_order_of_rows(shop: Path) -> None:
+    replace(shop / "sources.yaml", "sales_value: {type: decimal", "sales_value: {type: number")
+    code, output = check()
+    assert code == 1
+    assert "'features.spend_7d' uses column 'sales_value', which is of type number: sums of those depend" in output
+    assert "line_value_max" not in output
