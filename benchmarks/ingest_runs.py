@@ -25,11 +25,17 @@ from include.sources.simulator import Injection, World, generate
 PROJECT = "subscription"
 FIRST = dt.date(2023, 1, 1)
 HISTORY = DayRange.ending(FIRST + dt.timedelta(days=44), 45)
+EARLIER = DayRange.ending(FIRST + dt.timedelta(days=17), 18)
+"""Ingested first by itself, since labels of its last day mature among the days after the history."""
 SEED = 20230101
 FAULTS = (
     Injection(kind="late_events", from_day=FIRST, strength=0.05),
-    Injection(kind="duplicate_events", from_day=FIRST, strength=0.002),
+    Injection(kind="duplicate_events", from_day=FIRST, strength=0.001),
 )
+
+
+class IngestError(Exception):
+    """An ingest that should have succeeded did not."""
 
 
 @dataclass(frozen=True)
@@ -51,10 +57,8 @@ class Business:
         world = World(customers=customers, first_day=FIRST, seed=SEED, pace_days=len(HISTORY) + days)
         generate(folder, world, span.last, FAULTS)
         business = cls(folder, span)
-        run = start(business.settings("history"), HISTORY)
-        run.join()
-        if run.exitcode:
-            raise RuntimeError(f"the history's ingest ended with {run.exitcode}")
+        for days in (EARLIER, DayRange(EARLIER.last + dt.timedelta(days=1), HISTORY.last)):
+            finish(business.settings("history"), days)
         return business
 
     def settings(self, name: str) -> Settings:
@@ -70,15 +74,27 @@ class Business:
 
 def start(settings: Settings, days: DayRange) -> ForkServerProcess:
     """Start an ingest in a process of its own; it exits with 0 when it did its work."""
+    os.environ["GX_ANALYTICS_ENABLED"] = "false"
     context = get_context("forkserver")
-    context.set_forkserver_preload([__name__])
+    context.set_forkserver_preload([__name__, "great_expectations"])  # seconds, and the same in every process
     process = context.Process(target=_ingest, args=(settings, days))
     process.start()
     return process
 
 
+def finish(settings: Settings, days: DayRange) -> None:
+    """Ingest ``days`` in a process of its own, and wait for it.
+
+    Raises:
+        IngestError: It failed.
+    """
+    process = start(settings, days)
+    process.join()
+    if process.exitcode:
+        raise IngestError(f"the ingest of {days} ended with {process.exitcode}")
+
+
 def _ingest(settings: Settings, days: DayRange) -> None:
-    os.environ["GX_ANALYTICS_ENABLED"] = "false"
     logging.disable(logging.WARNING)
     ingest_days(settings, days)
 

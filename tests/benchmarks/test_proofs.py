@@ -1,0 +1,43 @@
+"""The proofs that `make equivalence` and `make faults` run, with fewer days and kills."""
+
+from pathlib import Path
+
+import pyarrow as pa
+import pytest
+
+from benchmarks.equivalence import compare_daily_with_backfill
+from benchmarks.faults import compare_disturbed_with_undisturbed
+from benchmarks.ingest_runs import Difference, compare_lakes
+from include.days import DayRange
+from include.lake import open_lake
+from include.settings import Settings
+
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(600)]
+
+CUSTOMERS = 3_000
+TABLES = {"bronze/sessions", "silver/transactions", "quarantine/sessions", "gold/features"}
+
+
+def assert_same(found: list[Difference]) -> None:
+    assert {item.table for item in found} >= TABLES
+    assert [item for item in found if item.lost or item.doubled] == []
+
+
+def test_a_backfill_in_random_order_and_at_once_equals_daily_runs(tmp_path: Path) -> None:
+    assert_same(compare_daily_with_backfill(tmp_path, days=3, at_once=3, customers=CUSTOMERS))
+
+
+def test_killed_ingests_lose_and_double_nothing(tmp_path: Path) -> None:
+    assert_same(compare_disturbed_with_undisturbed(tmp_path, kills=3, kills_a_day=3, customers=CUSTOMERS))
+
+
+def test_lost_and_doubled_rows_are_counted(tmp_path: Path) -> None:
+    one, other = (Settings(home=tmp_path / name, project="subscription") for name in ("one", "other"))
+    days = DayRange.parse("2024-01-01", "2024-01-02")
+
+    def rows(*values: int) -> pa.Table:
+        return pa.table({"dt": pa.array([days.first] * len(values), pa.date32()), "value": values})
+
+    open_lake(one).table("silver/things").replace(days, rows(1, 2, 3))
+    open_lake(other).table("silver/things").replace(days, rows(1, 3, 3))
+    assert compare_lakes(one, other, days) == [Difference("silver/things", lost=1, doubled=1)]
