@@ -24,11 +24,11 @@ import numpy as np
 import pandas as pd
 import pyarrow as pa
 import pyarrow.compute as pc
-import pyarrow.dataset as ds
 import pyarrow.parquet as pq
 import typer
 
 from include.days import DayRange
+from include.features.build import compute_features
 from include.lake import Lake
 from include.projects import Project, load_project
 
@@ -124,8 +124,6 @@ def files_of(lake: str, source: str) -> list[str]:
 
 def by_product(lake: str) -> pa.Table:
     """Compute the features as the product does."""
-    from include.features.build import compute_features
-
     return compute_features(project(), Lake(lake), [DAY])
 
 
@@ -166,13 +164,13 @@ def by_sql(lake: str) -> pa.Table:
 
 def by_pandas(lake: str) -> pa.Table:
     """Compute the features by pandas: one group-by for each source and window, texts as categories."""
-    people = ds.dataset(files_of(lake, "customers")).to_table(["customer_id"]).to_pandas()
+    people = pd.read_parquet(files_of(lake, "customers"), columns=["customer_id"], partitioning=None)
     result = people.drop_duplicates().set_index("customer_id").sort_index()
     for source, (time_, number, text, where) in SOURCES.items():
         flag, value = where.replace("'", "").split(" = ")
-        texts = ds.ParquetFileFormat(read_options={"dictionary_columns": ["customer_id", text, flag]})
-        table = ds.dataset(files_of(lake, source), format=texts).to_table(["customer_id", time_, number, text, flag])
-        events = table.unify_dictionaries().to_pandas()
+        columns = ["customer_id", time_, number, text, flag]
+        events = pd.read_parquet(files_of(lake, source), columns=columns, partitioning=None)
+        events = events.astype(dict.fromkeys(("customer_id", text, flag), "category"))
         events[number] = events[number].astype("float64")
         events["day"] = events.pop(time_).dt.normalize()
         events["age"] = (pd.Timestamp(DAY) - events["day"]).dt.days

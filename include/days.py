@@ -67,6 +67,17 @@ class DayRange:
         """Return the ``days`` days that end with ``last``."""
         return cls(last - dt.timedelta(days=days - 1), last)
 
+    def blocks(self, days: int) -> Iterator[DayRange]:
+        """Cut the range into ranges of so many days; the last one may be shorter.
+
+        Example:
+            >>> [str(block) for block in DayRange.parse("2017-01-01", "2017-01-05").blocks(2)]
+            ['2017-01-01..2017-01-02', '2017-01-03..2017-01-04', '2017-01-05']
+        """
+        for offset in range(0, len(self), days):
+            first = self.first + dt.timedelta(days=offset)
+            yield DayRange(first, min(first + dt.timedelta(days=days - 1), self.last))
+
     def __iter__(self) -> Iterator[dt.date]:
         for offset in range(len(self)):
             yield self.first + dt.timedelta(days=offset)

@@ -1,7 +1,8 @@
 """Aggregations over windows: by band once, then over bands for each window.
 
-Counts, sums, extremes, squares and active days are put together over bands exactly. Two things are not: a distinct
-count is first reduced to each value at its youngest age, gaps to each active day once, and then they go the same way.
+Counts, sums, extremes, squares, active days and few different values are put together over bands exactly. Two things
+are not: many different values are first reduced to each at its youngest age, gaps to each active day once, and then
+they go the same way.
 """
 
 from __future__ import annotations
@@ -10,6 +11,7 @@ import datetime as dt
 from collections.abc import Sequence
 
 import ibis
+import pyarrow as pa
 from ibis.backends.duckdb import Backend
 
 from include.features.bands import AGE, BAND, at_snapshots, last_band
@@ -19,6 +21,11 @@ from include.features.terms import GAP, Term
 from include.projects import FeatureSpec
 from include.projects.expressions import columns_in
 from include.projects.features import Aggregate, Share
+
+_BITS = 62
+"""Different values that a signed number of 64 bits holds one bit each of, with one to spare."""
+_SAMPLE = 10_000
+"""Rows that tell whether a column has too many different values, without looking at all of them."""
 
 
 def aggregate(
@@ -63,6 +70,8 @@ def used_columns(specs: Sequence[FeatureSpec]) -> set[str]:
 
 
 def _terms(engine: Backend, rows: ibis.Table, specs: Sequence[FeatureSpec]) -> tuple[ibis.Table, list[Term]]:
+    distinct = {str(spec.calculation.column) for spec in specs if spec.calculation.function == "count_distinct"}
+    rows, bits = _with_bits(engine, rows, sorted(distinct))
     conditions: dict[str, str] = {}  # SQL -> column
     shares: dict[tuple[str, str], str] = {}  # column and value -> column
     terms = []
@@ -72,12 +81,29 @@ def _terms(engine: Backend, rows: ibis.Table, specs: Sequence[FeatureSpec]) -> t
             where = shares.setdefault((calculation.column, calculation.value), f"_share_{len(shares)}")
         elif isinstance(calculation, Aggregate) and calculation.where:
             where = conditions.setdefault(calculation.where, f"_where_{len(conditions)}")
-        terms.append(Term(spec.name, spec.window or 0, calculation, where))  # type: ignore[arg-type]
+        counted = bits.get(str(calculation.column)) if calculation.function == "count_distinct" else None
+        terms.append(Term(spec.name, spec.window or 0, calculation, where, counted))  # type: ignore[arg-type]
     rows = with_conditions(rows, engine, {name: sql for sql, name in conditions.items()})
     falls_on = {
         name: (rows[column].cast("string") == value).fill_null(False) for (column, value), name in shares.items()
     }
     return (rows.mutate(**falls_on) if falls_on else rows), terms
+
+
+def _with_bits(engine: Backend, rows: ibis.Table, columns: Sequence[str]) -> tuple[ibis.Table, dict[str, str]]:
+    # Few different values, such as departments, are one bit each of a number: counting them needs no pass of its own.
+    bits: dict[str, str] = {}
+    for column in columns:
+        values = rows.select(value=rows[column]).filter(rows[column].notnull())
+        if engine.to_pyarrow(values.limit(_SAMPLE).distinct().count()).as_py() > _BITS:
+            continue
+        found = engine.to_pyarrow(values.distinct().order_by("value").limit(_BITS + 1))
+        if found.num_rows <= _BITS:
+            bits[column] = f"_bits_{len(bits)}"
+            numbers = pa.array([1 << number for number in range(found.num_rows)], pa.int64())
+            codes = ibis.memtable(pa.table({"_value": found["value"], bits[column]: numbers}))
+            rows = rows.left_join(codes, [(column, "_value")]).drop("_value")
+    return rows, bits
 
 
 def _over_bands(rows: ibis.Table, terms: Sequence[Term], windows: Sequence[int]) -> ibis.Table:

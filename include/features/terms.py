@@ -13,7 +13,7 @@ from ibis.expr.types import NumericValue, Table, Value
 from include.features.bands import AGE, BAND, BIT
 from include.projects.features import Aggregate, Share
 
-Kind = Literal["rows", "days", "known", "sum", "squares", "min", "max", "youngest", "oldest", "gap"]
+Kind = Literal["rows", "days", "known", "sum", "squares", "min", "max", "youngest", "oldest", "gap", "values"]
 _KINDS: dict[str, tuple[Kind, ...]] = {
     "count": ("rows",),
     "sum": ("sum",),
@@ -27,7 +27,7 @@ _KINDS: dict[str, tuple[Kind, ...]] = {
     "mean_gap_days": ("days", "youngest", "oldest"),
     "max_gap_days": ("gap",),
 }
-_MERGED_BY = {"min": "min", "youngest": "min", "max": "max", "oldest": "max", "gap": "max"}
+_MERGED_BY = {"min": "min", "youngest": "min", "max": "max", "oldest": "max", "gap": "max", "values": "bit_or"}
 _EXACT = "decimal(38, 8)"
 GAP = "_gap"
 """Days from an active day to the customer's next one; null on the youngest."""
@@ -44,7 +44,8 @@ class Measure:
 
     Attributes:
         kind: ``rows`` counted; ``days`` with a row; of a column its values ``known``, their ``sum``, sum of
-            ``squares``, ``min``, ``max``; age of the ``youngest`` and ``oldest`` row; largest ``gap`` between days.
+            ``squares``, ``min``, ``max``, or its different ``values`` as bits of a number; age of the ``youngest`` and
+            ``oldest`` row; largest ``gap`` between days.
         column: The column, where the kind takes one.
         where: The boolean column that says which rows count; all when None.
     """
@@ -72,6 +73,8 @@ class Measure:
                 return rows[AGE].max(where=where)
             case "gap":
                 return rows[GAP].max(where=where)
+            case "values":
+                return rows[self.column].bit_or(where=where)
             case "known":
                 return rows[self.column].count(where=where)
             case "squares":
@@ -94,12 +97,15 @@ class Term:
         window: Its window in days.
         calculation: Its calculation.
         where: The boolean column that says which rows count, or fall on a share's value; None when all do.
+        bits: The column that holds, as one bit of a number, which value is to be counted once; None when there are too
+            many different ones.
     """
 
     name: str
     window: int
     calculation: Aggregate | Share
     where: str | None
+    bits: str | None = None
 
     @property
     def pass_over(self) -> tuple[str, str, str]:
@@ -107,7 +113,7 @@ class Term:
         function, column, where = self.calculation.function, self.calculation.column or "", self.where or ""
         if function == "max_gap_days":
             return "days", "", where
-        if function == "count_distinct":
+        if function == "count_distinct" and not self.bits:
             return "values", column, where
         return "rows", "", ""
 
@@ -117,6 +123,8 @@ class Term:
         if isinstance(calculation, Share):
             kind: Kind = "sum" if calculation.of else "rows"
             return [Measure(kind, calculation.of), Measure(kind, calculation.of, self.where)]
+        if calculation.function == "count_distinct":
+            return [Measure("values", self.bits, self.where)]
         # The rows of days are already those that count.
         where = None if calculation.function == "max_gap_days" else self.where
         return [Measure(kind, calculation.column, where) for kind in _KINDS[calculation.function]]
@@ -132,6 +140,8 @@ class Term:
                 return numbers[0] / numbers[1].nullif(0.0)
             case "std":
                 return _spread(*found)
+            case "count_distinct":
+                return _bits(found[0]).cast("float64")
             case "mean_gap_days":
                 days, youngest, oldest = numbers
                 return (oldest - youngest) / (days - 1).nullif(0.0)

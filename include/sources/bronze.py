@@ -27,6 +27,9 @@ __all__ = ["DELIVERIES", "FILE", "ROW", "UNDECLARED", "delivered_days", "load_br
 
 log = get_logger(__name__)
 
+BLOCK_DAYS = 62
+"""Days that are read at once, and written in one commit, which bounds memory."""
+
 
 @dataclass(frozen=True)
 class _Expected:
@@ -44,27 +47,37 @@ def load_bronze(project: Project, lake: Lake, origins: Origins, days: DayRange) 
     it changed again: of ``changes`` that are read once more, bronze keeps the versions that are no longer there.
 
     Raises:
-        ChurnflowError: A delivery cannot be read, or has no rows where there must be some; the sources before it are
-            loaded, its own table is as it was.
+        ChurnflowError: A delivery cannot be read, or has no rows where there must be some; what comes before it is
+            loaded, its own block of ``BLOCK_DAYS`` days is as it was.
     """
     found = {name: _find(name, source, origins, days) for name, source in project.sources.items()}
     results, loaded = [], []
     for name, source in project.sources.items():
         start = time.perf_counter()
         table = lake.table(f"bronze/{name}")
-        rows = _read(source, found[name], days)
-        if source.database and source.kind == "changes":
-            rows = _with_versions_gone_since(source, rows, table, days)
-        deliveries = _count(name, rows, _expected(found[name], days))
-        _require_rows(source, deliveries, _expected(found[name], days))
-        version = table.replace(days, rows)
-        seconds = round(time.perf_counter() - start, 3)
-        result = StepResult(f"bronze/{name}", rows.num_rows, 0, rows.num_rows, version, seconds)
+        deliveries, version = [], -1
+        for block in days.blocks(BLOCK_DAYS):
+            some, version = _load_block(name, source, found[name], table, block)
+            deliveries += some
+        rows, seconds = sum(item.rows for item in deliveries), round(time.perf_counter() - start, 3)
+        result = StepResult(f"bronze/{name}", rows, 0, rows, version, seconds)
         log.info("bronze loaded", extra=result.as_dict())
         results.append(result)
         loaded += deliveries
     record(lake, days, loaded)
     return results
+
+
+def _load_block(
+    name: str, source: Source, found: Deliveries | SourceTable, table: Table, days: DayRange
+) -> tuple[list[LoadedDelivery], int]:
+    part = found if isinstance(found, SourceTable) else found.within(days)
+    rows = read_table(part, days) if isinstance(part, SourceTable) else read_files(source, part)
+    if source.database and source.kind == "changes":
+        rows = _with_versions_gone_since(source, rows, table, days)
+    deliveries = _count(name, rows, _expected(part, days))
+    _require_rows(source, deliveries, _expected(part, days))
+    return deliveries, table.replace(days, rows)
 
 
 def _find(name: str, source: Source, origins: Origins, days: DayRange) -> Deliveries | SourceTable:
@@ -75,10 +88,6 @@ def _find(name: str, source: Source, origins: Origins, days: DayRange) -> Delive
     deliveries = find_deliveries(name, source, origins, days)
     require_columns(source, deliveries)
     return deliveries
-
-
-def _read(source: Source, found: Deliveries | SourceTable, days: DayRange) -> pa.Table:
-    return read_table(found, days) if isinstance(found, SourceTable) else read_files(source, found)
 
 
 def _with_versions_gone_since(source: Source, rows: pa.Table, table: Table, days: DayRange) -> pa.Table:

@@ -8,7 +8,7 @@ import io
 import json
 import zlib
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import IO, NamedTuple
 
 import pyarrow as pa
@@ -60,6 +60,10 @@ class Deliveries:
     storage: DailyFiles
     present: Mapping[dt.date, StoredFile]
     items: tuple[Delivery, ...]
+
+    def within(self, days: DayRange) -> Deliveries:
+        """Return those of ``days`` alone."""
+        return replace(self, items=tuple(item for item in self.items if item.day in days))
 
 
 class _Head(NamedTuple):
