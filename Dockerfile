@@ -24,10 +24,12 @@ ENV UV_COMPILE_BYTECODE=1 \
 RUN pip install --no-cache-dir "uv==${UV_VERSION}" \
     && uv venv --python python3.11 /opt/venv
 
-# The whole lock, every file checked against its hash; wheels only, so no compiler is needed.
+# The whole lock, every file checked against its hash; wheels only, so no compiler is needed. The one package that has
+# none is pure Python.
 FROM builder AS locked
 COPY requirements.txt /build/
-RUN uv pip sync --no-cache --no-build --require-hashes --python /opt/venv/bin/python /build/requirements.txt
+RUN uv pip sync --no-cache --only-binary :all: --no-binary antlr4-python3-runtime --require-hashes \
+    --python /opt/venv/bin/python /build/requirements.txt
 
 FROM base AS airflow
 ENV AIRFLOW_HOME=/opt/airflow \
