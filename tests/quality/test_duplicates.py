@@ -12,6 +12,8 @@ from include.sources.bronze import load_bronze
 from include.sources.origins import Origins
 from tests.quality.shop import CUSTOMERS, ORDERS, Shop, day, days, project
 
+pytestmark = pytest.mark.slow  # every case is several ingests
+
 LENIENT = {"orders": {"minimum_pass_share": 0}, "customers": {"minimum_pass_share": 0}}
 
 

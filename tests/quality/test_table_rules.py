@@ -8,6 +8,8 @@ from include.projects.sources import Freshness
 from include.quality.gate import GateError
 from tests.quality.shop import CUSTOMERS, ORDERS, REGIONS, Shop, day, project
 
+pytestmark = pytest.mark.slow  # every case is several ingests
+
 
 def outcome(world, last, rule, table="orders"):
     """Return how a rule went, as the report of the day says it."""
