@@ -5,6 +5,7 @@ Callers log an event's name and pass numbers and references as ``extra``; they n
 
 from __future__ import annotations
 
+import json
 import logging
 import sys
 
@@ -14,6 +15,24 @@ _FORMAT = "%(asctime)s %(levelname)s %(name)s %(message)s"
 _NAMES = {"asctime": "time", "levelname": "level", "name": "logger", "message": "event"}
 
 
+_STANDARD = set(logging.makeLogRecord({}).__dict__) | {"message", "asctime"}
+
+
+class _DetailsInMessage(logging.Filter):
+    """Puts what was passed as ``extra`` behind the event's name, where a host's own formatter would drop it."""
+
+    enabled = False
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        details = {key: value for key, value in record.__dict__.items() if key not in _STANDARD}
+        if self.enabled and details:
+            record.msg, record.args = f"{record.getMessage()} {json.dumps(details, default=str)}", None
+        return True
+
+
+_details_in_message = _DetailsInMessage()
+
+
 def get_logger(name: str) -> logging.Logger:
     """Return the logger of module ``name``.
 
@@ -21,7 +40,14 @@ def get_logger(name: str) -> logging.Logger:
         >>> get_logger("include.lake").name
         'include.lake'
     """
-    return logging.getLogger(name)
+    logger = logging.getLogger(name)
+    logger.addFilter(_details_in_message)
+    return logger
+
+
+def show_details_in_messages(enabled: bool = True) -> None:
+    """Show ``extra`` as JSON behind each event's name, from now on in this process: some hosts show messages only."""
+    _details_in_message.enabled = enabled
 
 
 def configure_json_logs(level: int = logging.INFO) -> None:

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from include.logs import show_details_in_messages
 from include.settings import ROOT
 
 _home = tempfile.TemporaryDirectory(prefix="churnflow-airflow-")  # removed when this process ends
@@ -24,6 +25,7 @@ os.environ |= {
 @pytest.fixture(autouse=True)
 def product_logs_are_on() -> Iterator[None]:
     """Let every log call of the product run: a call that is wrong only fails where its level is on."""
+    show_details_in_messages(enabled=False)  # a DAG that was parsed has switched it on
     product = logging.getLogger("include")
     level = product.level
     product.setLevel(logging.INFO)

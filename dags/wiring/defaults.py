@@ -5,6 +5,7 @@ from __future__ import annotations
 import datetime as dt
 from typing import Any
 
+from include.logs import show_details_in_messages
 from include.settings import get_settings
 
 START = dt.datetime(2017, 1, 1, tzinfo=dt.UTC)
@@ -16,6 +17,7 @@ def common(*tags: str) -> dict[str, Any]:
     """Return the arguments that every DAG takes; one run at a time, so that a later day finds the earlier one done."""
     from dags.wiring.alerts import alert_failure
 
+    show_details_in_messages()  # Airflow's task log drops what is passed beside a message
     return {
         "start_date": START,
         "catchup": False,
