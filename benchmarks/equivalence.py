@@ -8,11 +8,12 @@ from __future__ import annotations
 
 import json
 import random
+import tempfile
 import time
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
-from benchmarks.ingest_runs import HISTORY, SEED, Business, Difference, compare_lakes, finish, tell, workplace
+from benchmarks.ingest_runs import HISTORY, SEED, Business, Difference, compare_lakes, finish, tell
 from include.days import DayRange
 from include.settings import Settings
 
@@ -47,8 +48,8 @@ def compare_daily_with_backfill(folder: Path, days: int, at_once: int, customers
 def main() -> None:
     """Print the figures as one JSON object."""
     started = time.perf_counter()
-    with workplace() as folder:
-        found = compare_daily_with_backfill(folder, DAYS, AT_ONCE, CUSTOMERS)
+    with tempfile.TemporaryDirectory(prefix="churnflow-") as folder:
+        found = compare_daily_with_backfill(Path(folder), DAYS, AT_ONCE, CUSTOMERS)
     for item in found:
         tell([item])
     figures = {

@@ -10,10 +10,11 @@ import json
 import os
 import random
 import signal
+import tempfile
 import time
 from pathlib import Path
 
-from benchmarks.ingest_runs import HISTORY, SEED, Business, Difference, compare_lakes, finish, start, tell, workplace
+from benchmarks.ingest_runs import HISTORY, SEED, Business, Difference, compare_lakes, finish, start, tell
 from include.days import DayRange
 from include.settings import Settings
 
@@ -71,8 +72,8 @@ def compare_disturbed_with_undisturbed(folder: Path, kills: int, kills_a_day: in
 def main() -> None:
     """Print the figures as one JSON object."""
     started = time.perf_counter()
-    with workplace() as folder:
-        found = compare_disturbed_with_undisturbed(folder, KILLS, KILLS_A_DAY, CUSTOMERS)
+    with tempfile.TemporaryDirectory(prefix="churnflow-") as folder:
+        found = compare_disturbed_with_undisturbed(Path(folder), KILLS, KILLS_A_DAY, CUSTOMERS)
     for item in found:
         tell([item])
     figures = {

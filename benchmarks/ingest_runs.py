@@ -7,8 +7,7 @@ import logging
 import os
 import shutil
 import sys
-from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
+from collections.abc import Iterable
 from dataclasses import dataclass
 from multiprocessing import get_context
 from multiprocessing.context import ForkServerProcess
@@ -130,15 +129,6 @@ def _compare(name: str, expected: Lake, found: Lake, days: DayRange) -> Differen
         return int(counted.fetchall()[0][0])
 
     return Difference(name, beyond("wanted", "got"), beyond("got", "wanted"))
-
-
-@contextmanager
-def workplace(parent: Path | None = None) -> Iterator[Path]:
-    """Give an empty folder that is removed afterwards."""
-    import tempfile
-
-    with tempfile.TemporaryDirectory(prefix="churnflow-", dir=parent) as folder:
-        yield Path(folder)
 
 
 def tell(parts: Iterable[object]) -> None:
