@@ -11,6 +11,17 @@ import datetime as dt
 from collections.abc import Callable, Mapping, Sequence
 from typing import TypeVar
 
+from tenacity import (
+    RetryError,
+    Retrying,
+    TryAgain,
+    retry_if_exception_type,
+    stop_after_attempt,
+    stop_after_delay,
+    stop_all,
+    wait_random_exponential,
+)
+
 from include.days import DayRange
 from include.lake.table import Lake, LakeError
 from include.logs import get_logger
@@ -21,7 +32,12 @@ Days = DayRange | Sequence[dt.date]
 Result = TypeVar("Result")
 
 ATTEMPTS = 10
-"""How often a write is computed again; each time another run must have replaced an input meanwhile."""
+PATIENCE_SECONDS = 300.0
+"""A write gives up after so many attempts and so many seconds, whichever comes last.
+
+Other runs replace finitely many days, so that a pause between attempts always ends in a quiet moment; attempts without
+one can all fall into the same busy seconds.
+"""
 
 
 def until_settled(lake: Lake, inputs: Mapping[str, Days], write: Callable[[], Result]) -> Result:
@@ -35,20 +51,33 @@ def until_settled(lake: Lake, inputs: Mapping[str, Days], write: Callable[[], Re
     Raises:
         LakeError: The inputs changed during every attempt.
     """
-    before = _fingerprint(lake, inputs)
-    for attempt in range(ATTEMPTS):
-        result = write()
-        after = _fingerprint(lake, inputs)
-        if after == before:
-            return result
-        changed = sorted(name for name in inputs if after[name] != before[name])
-        log.info("inputs changed while they were read", extra={"tables": changed, "attempt": attempt + 1})
-        before = after
-    raise LakeError(
-        f"{', '.join(sorted(inputs))} changed during each of {ATTEMPTS} attempts to read them.",
-        where=lake.uri,
-        remedy="Run the days again when fewer runs write at the same time.",
+    retrying = Retrying(
+        retry=retry_if_exception_type(TryAgain),
+        # Random, so that runs which disturb each other do not go on in step.
+        wait=wait_random_exponential(multiplier=0.1, max=10),
+        stop=stop_all(stop_after_attempt(ATTEMPTS), stop_after_delay(PATIENCE_SECONDS)),
     )
+    try:
+        result: Result = retrying(_write_once, lake, inputs, write)
+    except RetryError as error:
+        raise LakeError(
+            f"{', '.join(sorted(inputs))} changed during each of {error.last_attempt.attempt_number} attempts to read"
+            " them.",
+            where=lake.uri,
+            remedy="Run the days again when fewer runs write at the same time.",
+        ) from error
+    return result
+
+
+def _write_once(lake: Lake, inputs: Mapping[str, Days], write: Callable[[], Result]) -> Result:
+    before = _fingerprint(lake, inputs)
+    result = write()
+    after = _fingerprint(lake, inputs)
+    changed = sorted(name for name in inputs if after[name] != before[name])
+    if changed:
+        log.info("inputs changed while they were read", extra={"tables": changed})
+        raise TryAgain
+    return result
 
 
 def _fingerprint(lake: Lake, inputs: Mapping[str, Days]) -> dict[str, frozenset[str]]:

@@ -75,16 +75,20 @@ def new(
 def _summary(project: Project) -> str:
     requirements, training = project.requirements, project.training
     numbers = sum(spec.dtype == "number" for spec in project.features)
-    baselines = ", ".join(f"{name} {limit:g}" for name, limit in requirements.metrics)
-    data = requirements.data
+    data, metrics, performance = requirements.data, requirements.metrics, requirements.performance
+    baselines = ", ".join(f"{name} {limit:g}" for name, limit in metrics.limits().items())
     lines = {
         "sources": f"\n{' ' * 17}".join(f"{name} ({_source(project, name)})" for name in project.sources),
         "population": _population(project),
         "label": f"{project.label.name}: {_label(project)}",
         "features": f"{len(project.features)}: {numbers} numbers, {len(project.features) - numbers} categories",
         "training": f"{_count(training.n_trials, 'trial')}, {training.cv_folds} folds, {_test(project)}",
-        "data must be": f"{data.min_training_samples:,} rows or more, {data.min_positive_ratio:.1%} of them churners",
-        "model must be": f"{baselines} ({requirements.metrics_mode})",
+        "data must be": f"{data.min_training_samples:,} training rows or more, {data.min_positive_ratio:.1%} of them "
+        f"churners or more, {data.min_features} to {data.max_features} features ({data.mode})",
+        "model must be": f"{baselines} or more ({metrics.mode})",
+        "speed must be": f"trained within {performance.max_training_hours:g} h, answers within "
+        f"{performance.max_inference_p99_ms:g} ms (p99), {performance.min_predictions_per_second:,g} predictions/s "
+        f"or more ({performance.mode})",
         "an offer pays": f"from a probability of {requirements.costs.threshold:g} upwards",
     }
     head = f"Project {project.name} is valid: {project.title}"

@@ -167,6 +167,7 @@ class FeatureSpec(Config):
         window: The window in days, where the calculation has one.
         validation: What its values must satisfy.
         drifts_by_construction: Whether it moves with time or a calendar by itself, so that drift checks leave it out.
+        topic: What it is about; see ``FeatureFamily``.
     """
 
     name: str = Field(pattern=r"^[a-z][a-z0-9_]*$")
@@ -176,6 +177,7 @@ class FeatureSpec(Config):
     window: int | None = None
     validation: Validation = Validation()
     drifts_by_construction: bool = False
+    topic: str = ""
 
     @property
     def dtype(self) -> Literal["number", "category"]:
@@ -204,10 +206,16 @@ class FeatureSpec(Config):
 
 
 class FeatureFamily(Config):
-    """One entry of ``features.yaml``: a feature, or one for each window, with ``{window}`` in its texts."""
+    """One entry of ``features.yaml``: a feature, or one for each window, with ``{window}`` in its texts.
+
+    Attributes:
+        topic: What the feature is about. Features of one topic say much the same of a customer, so that the reasons for
+            a risk name the strongest of them and not the others; an entry without a topic is one of its own.
+    """
 
     name: str
     description: str
+    topic: str = ""
     type: Literal["aggregation", "derived"]
     calculation: Calculation
     windows: list[int] | None = Field(default=None, min_length=1)
@@ -249,4 +257,5 @@ class FeatureFamily(Config):
             window=window,
             validation=self.validation,
             drifts_by_construction=self.drifts_by_construction,
+            topic=self.topic or self.name,
         )

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Annotated, Literal
 
-from pydantic import Field, model_validator
+from pydantic import Field, field_validator, model_validator
 
 from include.projects.base import Config
 
@@ -54,13 +54,22 @@ class ColumnLabel(Config):
 Label = Annotated[NoEventLabel | BecomesLabel | ColumnLabel, Field(discriminator="kind")]
 
 
-class Baselines(Config):
-    """Metrics that a model should reach on the test."""
+Mode = Literal["disabled", "dry_run", "enabled"]
+"""What a missed requirement does: ``enabled`` stops, ``dry_run`` reports, and ``disabled`` does not even look."""
 
+
+class Baselines(Config):
+    """Metrics that a model should reach on the test, with decisions at a probability of 0.5."""
+
+    mode: Mode = "enabled"
     accuracy: float = Field(ge=0, le=1)
     precision: float = Field(ge=0, le=1)
     recall: float = Field(ge=0, le=1)
     f1: float = Field(ge=0, le=1)
+
+    def limits(self) -> dict[str, float]:
+        """Return the smallest value of each metric."""
+        return self.model_dump(exclude={"mode"})
 
 
 class Costs(Config):
@@ -71,22 +80,38 @@ class Costs(Config):
 
     @property
     def threshold(self) -> float:
-        """The probability above which an offer pays: its cost over the cost of a missed churner."""
-        return self.needless_offer_usd / self.missed_churner_usd
+        """The probability from which an offer pays: the cost of a needless one over both costs.
+
+        At p an offer is expected to save ``p * missed`` and to cost ``(1 - p) * needless``; both are equal here. Elkan,
+        The Foundations of Cost-Sensitive Learning (2001), with right decisions that cost nothing.
+
+        Example:
+            >>> round(Costs(missed_churner_usd=500, needless_offer_usd=50).threshold, 4)
+            0.0909
+        """
+        return self.needless_offer_usd / (self.missed_churner_usd + self.needless_offer_usd)
 
 
 class DataRequirements(Config):
     """What the training data must be before training starts."""
 
+    mode: Mode = "enabled"
     min_training_samples: int = Field(ge=1)
     min_positive_ratio: float = Field(ge=0, le=1)
     min_features: int = Field(ge=1)
     max_features: int = Field(ge=1)
 
+    @model_validator(mode="after")
+    def _features_are_a_range(self) -> DataRequirements:
+        if self.min_features > self.max_features:
+            raise ValueError(f"min_features ({self.min_features}) is above max_features ({self.max_features})")
+        return self
+
 
 class Performance(Config):
-    """Limits on time and throughput."""
+    """Limits on time and throughput: of the training when it has ended, of the endpoint under load."""
 
+    mode: Mode = "enabled"
     max_training_hours: float = Field(gt=0)
     max_inference_p99_ms: float = Field(gt=0)
     min_predictions_per_second: float = Field(gt=0)
@@ -96,24 +121,29 @@ class Requirements(Config):
     """``requirements.yaml``: what a model of this business must satisfy.
 
     Attributes:
-        metrics_mode: ``enabled`` refuses a model below the baselines; ``dry_run`` reports; ``disabled`` skips.
+        problem_type: What is predicted; a label is one of two answers.
+        target: The label's name.
+        notes: What a reader of the model card should know about the requirements.
+        costs: They decide who gets an offer, and which of two models is better.
+        data: Checked before training.
+        metrics: Checked after training.
+        performance: The training's time is checked after it.
     """
 
     problem_type: Literal["binary_classification"]
     target: str
     notes: str = ""
-    metrics_mode: Literal["disabled", "dry_run", "enabled"] = "enabled"
-    metrics: Baselines
     costs: Costs
     data: DataRequirements
+    metrics: Baselines
     performance: Performance
 
 
 class IntRange(Config):
-    """Whole numbers from ``low`` to ``high``."""
+    """Whole numbers from ``low`` to ``high``, both at least 1."""
 
-    low: int
-    high: int
+    low: int = Field(ge=1)
+    high: int = Field(ge=1)
 
     @model_validator(mode="after")
     def _is_a_range(self) -> IntRange:
@@ -123,10 +153,10 @@ class IntRange(Config):
 
 
 class FloatRange(Config):
-    """Numbers from ``low`` to ``high``, searched on a logarithmic scale where ``log``."""
+    """Numbers from ``low`` to ``high``, none below 0, searched on a logarithmic scale where ``log``."""
 
-    low: float
-    high: float
+    low: float = Field(ge=0, allow_inf_nan=False)
+    high: float = Field(ge=0, allow_inf_nan=False)
     log: bool = False
 
     @model_validator(mode="after")
@@ -139,7 +169,7 @@ class FloatRange(Config):
 
 
 class SearchSpace(Config):
-    """What the tuner searches."""
+    """What the tuner searches, within what XGBoost takes."""
 
     n_estimators: IntRange
     max_depth: IntRange
@@ -148,11 +178,36 @@ class SearchSpace(Config):
     colsample_bytree: FloatRange
     min_child_weight: FloatRange
 
+    @field_validator("learning_rate", "subsample", "colsample_bytree")
+    @classmethod
+    def _is_a_share(cls, value: FloatRange) -> FloatRange:
+        if value.low <= 0 or value.high > 1:
+            raise ValueError(f"low ({value.low:g}) must be above 0, and high ({value.high:g}) at most 1")
+        return value
+
 
 class Promotion(Config):
-    """When a challenger replaces the champion: its saving per 1,000 customers must be larger by this margin."""
+    """When a challenger replaces the champion.
+
+    Attributes:
+        margin_usd_per_1000: What it must save more on 1,000 customers, in US dollars: what changing models is worth.
+        confidence: How sure that must be: it is the lower confidence bound that must clear the margin.
+    """
 
     margin_usd_per_1000: float = Field(ge=0)
+    confidence: float = Field(default=0.95, ge=0.5, lt=1)
+
+
+class LeakageLimits(Config):
+    """What a model may look like before a leak is suspected; a model with a suspicion is never promoted.
+
+    Attributes:
+        max_single_feature_auc: The AUC that one feature alone may have on the test.
+        max_auc_drop: How much AUC a stricter split may cost, beyond chance.
+    """
+
+    max_single_feature_auc: float = Field(default=0.95, gt=0.5, le=1)
+    max_auc_drop: float = Field(default=0.05, gt=0, lt=0.5)
 
 
 class Training(Config):
@@ -165,7 +220,15 @@ class Training(Config):
         cv_folds: Folds: by time, each one snapshot period after the other; without time, each with its own customers.
         test_snapshots: With time: how many of the latest matured snapshots are the test.
         test_share: Without time: the share of the customers that are the test.
-        max_bin: Histogram bins.
+        max_bin: Histogram bins of the model.
+        tuning_bins: Histogram bins of the trials. Fewer are faster, and tell good hyperparameters from bad as well.
+        metric: The score of a trial, as a mean over the folds: average precision, which judges the ranking, or F1,
+            which judges the threshold 0.5.
+        tuning_rows: With more training rows than this, trials use those of a sample of the customers, of about this
+            size. The model itself always learns from all rows.
+        segments: Features by whose values the model card judges the model: categories, and numbers by quarters.
+        resamples: Draws of customers behind every confidence interval.
+        leakage: What a model may look like before a leak is suspected.
     """
 
     every_days: int = Field(ge=1)
@@ -175,6 +238,12 @@ class Training(Config):
     test_snapshots: int = Field(default=0, ge=0)
     test_share: float = Field(default=0.0, ge=0, lt=1)
     max_bin: int = Field(ge=8, le=1024)
+    tuning_bins: int = Field(default=32, ge=8, le=1024)
+    metric: Literal["average_precision", "f1"] = "average_precision"
+    tuning_rows: int | None = Field(default=None, ge=100)
+    segments: tuple[str, ...] = ()
+    resamples: int = Field(default=500, ge=100, le=10_000)
+    leakage: LeakageLimits = LeakageLimits()
     search_space: SearchSpace
     promotion: Promotion
 

@@ -11,12 +11,17 @@ from include.projects.files import FILES, Problem, ProjectFiles
 from include.projects.project import Project
 from include.projects.references import reference_problems
 
+Location = tuple[str | int, ...]
+
 _REMEDIES = {"missing": "Add the key.", "extra_forbidden": "Remove the key or correct its spelling."}
+
+_MOVED: dict[Location, str] = {
+    ("requirements", "metrics_mode"): "Write it as mode within metrics; data and performance have a mode of their own."
+}
+"""Keys that a file may still have from an earlier version, and where they went."""
 
 _BY_NAME, _IN_ORDER = ("sources", "checks", "derived_columns"), ("feature_families",)
 """The parts of a project whose items are judged one by one."""
-
-Location = tuple[str | int, ...]
 
 
 def validate(name: str, files: ProjectFiles) -> tuple[Project | None, list[Problem]]:
@@ -44,7 +49,7 @@ def _was_read(location: Location, files: ProjectFiles) -> bool:
 
 def _explain(files: ProjectFiles, location: Location, kind: str, message: str) -> Problem:
     what = f"is wrong: {message.removeprefix('Value error, ')}"
-    return files.problem(location, what, _REMEDIES.get(kind, "Correct the value."))
+    return files.problem(location, what, _MOVED.get(location) or _REMEDIES.get(kind, "Correct the value."))
 
 
 def _problems_across(content: dict[str, Any], wrong: Sequence[Location], files: ProjectFiles) -> list[Problem]:

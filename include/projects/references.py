@@ -53,6 +53,8 @@ class _References:
         for name in project.derived_columns:
             yield from self._derived_columns(name)
         yield from self._features()
+        if project.training:
+            yield from self._segments()
 
     def _population(self) -> Iterator[Finding]:
         population = self.project.population
@@ -136,6 +138,15 @@ class _References:
             if isinstance(calculation, Aggregate) and spec.dtype == "category":
                 yield where, "is an aggregation, which is a number and takes no categories"
             seen[spec.name] = spec
+
+    def _segments(self) -> Iterator[Finding]:
+        where, names = ("training", "segments"), self.project.training.segments
+        known = {spec.name for spec in self.project.features}
+        for name in sorted(set(names)):
+            if names.count(name) > 1:
+                yield where, f"names feature {name!r} twice"
+            if name not in known and not self.features_are_wrong:
+                yield where, f"names the unknown feature {name!r}; features.yaml has none of that name"
 
     def _parts(
         self, where: tuple[str, ...], calculation: Ratio | Trend, seen: dict[str, FeatureSpec]

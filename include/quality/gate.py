@@ -11,6 +11,7 @@ from jinja2 import Environment, PackageLoader, select_autoescape
 
 from include.days import DayRange
 from include.errors import ChurnflowError
+from include.files import write_whole
 from include.logs import get_logger
 from include.quality.contract import Contract
 
@@ -104,9 +105,9 @@ def write_report(layer: str, days: DayRange, outcomes: Sequence[TableOutcome], f
     environment = Environment(loader=PackageLoader("include.quality"), autoescape=select_autoescape())
     page = environment.get_template("report.html").render(layer=layer, days=days, outcomes=outcomes)
     details = [{**asdict(item), "pass_share": item.pass_share, "failures": item.failures} for item in outcomes]
-    _replace(target / f"{layer}.json", json.dumps(details, indent=1))
+    write_whole(target / f"{layer}.json", json.dumps(details, indent=1))
     report = target / f"{layer}.html"
-    _replace(report, page)
+    write_whole(report, page)
     shut = [outcome.table for outcome in outcomes if outcome.failures]
     log.info("checks reported", extra={"layer": layer, "days": str(days), "report": str(report), "gates_shut": shut})
     return report
@@ -130,9 +131,3 @@ def require_open(outcomes: Sequence[TableOutcome], report: Path) -> None:
                 where=str(report),
                 remedy="Read the report and the quarantine table of that name, then have the data corrected.",
             )
-
-
-def _replace(path: Path, text: str) -> None:
-    partial = path.with_name(f".{path.name}")
-    partial.write_text(text, encoding="utf-8")
-    partial.replace(path)

@@ -1,7 +1,8 @@
 """``python -m include.training``: build a data set, train on it, promote a model.
 
 Every command ends with one JSON object on the last line of its standard output. Trainings run this same command,
-whether as a process or in a pod.
+whether as a process or in a pod. What needs MLflow is imported by the commands that log to it: it takes seconds, and
+each worker of a search is a process of its own.
 """
 
 from __future__ import annotations
@@ -20,12 +21,10 @@ from include.lake import open_lake
 from include.logs import configure_json_logs
 from include.projects import load_project
 from include.settings import get_settings
-from include.training.dataset import build_dataset, dataset_dir
+from include.training.data.dataset import build_dataset, dataset_dir
 from include.training.handover import clear_result, write_result
-from include.training.promote import promote as promote_version
-from include.training.requirements import require_data
-from include.training.summary import render_summary
-from include.training.train import train_challenger
+from include.training.requirements import require_data, verdicts_document
+from include.training.tuning.tune import tune_as_worker
 
 app = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False)
 
@@ -38,8 +37,18 @@ def dataset(day: Annotated[str, typer.Option(help="Labels known when this day (Y
     settings, through = get_settings(), parse_day(day)
     project = load_project(settings.project)
     built = build_dataset(project, open_lake(settings), through, dataset_dir(settings, through))
-    require_data(project, built.manifest)
-    _print(built.as_dict())
+    verdicts = require_data(project, built)
+    _print(built.as_dict() | verdicts_document(verdicts))
+
+
+@app.command()
+def tune(
+    dataset: DatasetFolder,
+    worker: Annotated[int, typer.Option(help="Which of the CHURN_TRAINING__WORKERS workers this is, from 0.")],
+) -> None:
+    """Run trials of the search of hyperparameters as one of several workers, until all are finished."""
+    settings = get_settings()
+    _print(tune_as_worker(load_project(settings.project), settings, dataset, worker).as_dict())
 
 
 @app.command()
@@ -47,7 +56,9 @@ def run(
     dataset: DatasetFolder,
     result: Annotated[Path, typer.Option(help="The file that the result is written to, too.")],
 ) -> None:
-    """Tune, fit, judge, log and register a challenger."""
+    """Run the trials that no worker has run, fit, judge, log and register a challenger."""
+    from include.training.train import train_challenger
+
     settings = get_settings()
     clear_result(result)
     trained = train_challenger(load_project(settings.project), settings, dataset).as_dict()
@@ -60,6 +71,8 @@ def promote(
     dataset: DatasetFolder, version: Annotated[str, typer.Option(help="The challenger's version in the registry.")]
 ) -> None:
     """Compare a challenger with the champion on the data set's test rows, and promote it if it is better."""
+    from include.training.release.promote import promote as promote_version
+
     settings = get_settings()
     _print(promote_version(load_project(settings.project), settings, dataset, version).as_dict())
 
@@ -72,10 +85,14 @@ def train_and_decide(
 
     The DAG keeps a version of the raw data as well; this does not.
     """
+    from include.training.release.promote import promote as promote_version
+    from include.training.summary import render_summary
+    from include.training.train import train_challenger
+
     settings, through = get_settings(), parse_day(day)
     project = load_project(settings.project)
     dataset = build_dataset(project, open_lake(settings), through, dataset_dir(settings, through))
-    require_data(project, dataset.manifest)
+    require_data(project, dataset)
     trained = train_challenger(project, settings, dataset.folder)
     decided = promote_version(project, settings, dataset.folder, trained.model_version)
     typer.echo(render_summary(dataset.manifest, trained, decided))

@@ -1,4 +1,4 @@
-"""From a data set to a candidate: tune, fit on all training rows, judge on the test."""
+"""From a data set to a candidate: tune, fit on all training rows, calibrate, judge on the test, look for leaks."""
 
 from __future__ import annotations
 
@@ -11,16 +11,21 @@ from numpy.typing import NDArray
 
 from include.projects import Project
 from include.settings import Settings
-from include.training.bundle import Bundle, ModelContract, Sample
-from include.training.dataset import DatasetRef
-from include.training.evaluation import Evaluation, evaluate
-from include.training.fit import Device, fit
-from include.training.folds import bin_folds
-from include.training.row_splits import row_splits
-from include.training.rows import Rows, load_rows, model_contract
-from include.training.tuning import Tuned, tune
+from include.training.data.dataset import DatasetRef
+from include.training.data.row_splits import row_splits
+from include.training.data.rows import Rows, load_rows, model_contract
+from include.training.data.sampling import spread_evenly
+from include.training.judgement.evaluation import Evaluation, evaluate, require_both_labels
+from include.training.judgement.leakage import LeakageReport, check_leakage
+from include.training.model.bundle import Bundle, Sample
+from include.training.model.calibration import Calibrator
+from include.training.model.contract import ModelContract
+from include.training.model.fit import fit
+from include.training.out_of_fold import calibrate
+from include.training.refit import refitter
+from include.training.tuning.tune import JOURNAL_FILE, make_search, tune
+from include.training.tuning.tuned import Tuned
 
-JOURNAL_FILE = "tuning.journal"
 _SAMPLES = 20
 
 
@@ -31,41 +36,45 @@ class Candidate:
     Attributes:
         project: The business.
         dataset: What it was trained and judged on.
-        device: Where it was trained.
+        device: Where it was really trained, as XGBoost names it.
         contract: Its contract, without run and version.
         booster: The model.
+        calibrator: What makes its log-odds into probabilities.
         tuned: How its hyperparameters were found.
         evaluation: Its figures on the test.
         test: The test rows.
         probabilities: Its answers for them, shape (n,).
-        seconds: Wall time of the tuning (``tune``) and the final fit (``fit``).
+        leakage: Whether it is good for a reason that production will not have.
+        seconds: Wall time of the tuning (``tune``), by whichever workers, and of the final fit (``fit``).
     """
 
     project: Project
     dataset: DatasetRef
-    device: Device
+    device: str
     contract: ModelContract
     booster: xgb.Booster
+    calibrator: Calibrator
     tuned: Tuned
     evaluation: Evaluation
     test: Rows
     probabilities: NDArray[np.float32]
+    leakage: LeakageReport
     seconds: dict[str, float]
 
     def bundle(self, run_id: str, model_version: str) -> Bundle:
         """Return the model's bundle, with samples spread evenly over the test, without who they are."""
-        chosen = np.unique(np.linspace(0, len(self.test) - 1, _SAMPLES).astype(int))
+        chosen = spread_evenly(len(self.test), _SAMPLES)
         rows = self.test.features.take(chosen).to_pylist()
         samples = tuple(
             Sample(features=row, churn_probability=float(self.probabilities[index]))
             for row, index in zip(rows, chosen, strict=True)
         )
         contract = self.contract.model_copy(update={"run_id": run_id, "model_version": model_version})
-        return Bundle(contract, self.booster, samples)
+        return Bundle(contract, self.booster, samples, self.calibrator)
 
 
 def make_candidate(project: Project, settings: Settings, dataset: DatasetRef) -> Candidate:
-    """Tune, fit and judge a model on ``dataset``.
+    """Tune, fit, calibrate and judge a model on ``dataset``.
 
     Trials are kept in the data set's folder, so that a run that was cut off goes on with them.
 
@@ -78,19 +87,17 @@ def make_candidate(project: Project, settings: Settings, dataset: DatasetRef) ->
     device = settings.training.device
     contract = model_contract(project, manifest)
     train, test = (load_rows(dataset, part, contract) for part in (manifest.train, manifest.test))
+    require_both_labels(test)  # the search may take hours
 
     started = time.perf_counter()
-    folds = bin_folds(train, row_splits(train, manifest, training), training.max_bin)
     tuned = tune(
-        folds,
-        training,
-        fingerprint=manifest.fingerprint,
-        journal=dataset.folder / JOURNAL_FILE,
-        device=device,
-        threads=settings.training.threads,
+        make_search(project, manifest, train, device),
+        dataset.folder / JOURNAL_FILE,
+        settings.training.tuning_storage,
+        settings.training.workers,
     )
     tuning_ended = time.perf_counter()
-    booster = fit(
+    fitted = fit(
         train.matrix,
         train.churned,
         contract.feature_names,
@@ -100,16 +107,26 @@ def make_candidate(project: Project, settings: Settings, dataset: DatasetRef) ->
         device=device,
     )
     fit_ended = time.perf_counter()
-    probabilities = Bundle(contract, booster).predict_matrix(test.matrix)
+    refit = refitter(
+        train, contract.feature_names, tuned.chosen, training, device=device, workers=settings.training.workers
+    )
+    calibrator = calibrate(train, row_splits(train, manifest, training), training, refit)
+    probabilities = Bundle(contract, fitted.booster, calibrator=calibrator).predict_matrix(test.matrix)
+    leakage = check_leakage(train, test, contract.feature_names, probabilities, training, manifest.horizon_days, refit)
     return Candidate(
         project=project,
         dataset=dataset,
-        device=device,
+        device=fitted.device,
         contract=contract,
-        booster=booster,
+        booster=fitted.booster,
+        calibrator=calibrator,
         tuned=tuned,
         evaluation=evaluate(project, train, test, probabilities, contract.threshold),
         test=test,
         probabilities=probabilities,
-        seconds={"tune": round(tuning_ended - started, 2), "fit": round(fit_ended - tuning_ended, 2)},
+        leakage=leakage,
+        seconds={
+            "tune": round(tuned.earlier_seconds + tuning_ended - started, 2),
+            "fit": round(fit_ended - tuning_ended, 2),
+        },
     )

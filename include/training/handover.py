@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from include.errors import ChurnflowError
+from include.files import write_whole
 
 
 class MissingResultError(ChurnflowError):
@@ -24,9 +25,7 @@ def clear_result(path: Path) -> None:
 
 def write_result(path: Path, result: dict[str, Any]) -> None:
     """Write ``result`` to ``path``, wholly or not at all."""
-    partial = path.with_name(f"{path.name}.partial")
-    partial.write_text(json.dumps(result) + "\n", encoding="utf-8")
-    partial.replace(path)
+    write_whole(path, json.dumps(result) + "\n")
 
 
 def read_result(path: Path) -> dict[str, Any]:

@@ -1,4 +1,4 @@
-"""The training command and its environment: the same for a process on this machine and for a Kubernetes pod.
+"""The commands that tune and train, and their environment: the same for a process here and for a Kubernetes pod.
 
 It imports little, because the scheduler reads it whenever it parses the DAGs.
 """
@@ -8,6 +8,9 @@ from __future__ import annotations
 from pathlib import Path
 
 from include.settings import Settings
+
+SCRATCH = "/tmp"  # noqa: S108 - the mount of the pod's own scratch volume
+"""The only folder beside the data sets that a pod writes to."""
 
 
 def training_root(settings: Settings) -> Path:
@@ -39,6 +42,21 @@ def training_command(dataset: str, result: str, python: str = "python") -> list[
     return [python, "-m", "include.training", "run", "--dataset", dataset, "--result", result]
 
 
+def tuning_command(dataset: str, worker: int, python: str = "python") -> list[str]:
+    """Return the command of one tuning worker.
+
+    Args:
+        dataset: The data set's folder, as the worker sees it.
+        worker: The worker's number, from 0.
+        python: The interpreter.
+
+    Example:
+        >>> tuning_command("/data/grocery/2017-12-31", 1)[-2:]
+        ['--worker', '1']
+    """
+    return [python, "-m", "include.training", "tune", "--dataset", dataset, "--worker", str(worker)]
+
+
 def training_environment(settings: Settings) -> dict[str, str]:
     """Return the variables that the command reads, without secrets.
 
@@ -48,8 +66,17 @@ def training_environment(settings: Settings) -> dict[str, str]:
         "CHURN_PROJECT": settings.project,
         "CHURN_MLFLOW__TRACKING_URI": settings.mlflow.tracking_uri,
         "CHURN_TRAINING__DEVICE": settings.training.device,
-        "CHURN_TRAINING__THREADS": str(settings.training.threads),
+        "CHURN_TRAINING__WORKERS": str(settings.training.workers),
         "MLFLOW_DISABLE_TELEMETRY": "true",
         "MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR": "false",
         "OMP_WAIT_POLICY": "passive",
     }
+
+
+def pod_environment(settings: Settings) -> dict[str, str]:
+    """Return a pod's variables, without secrets.
+
+    A pod's root file system is read-only. Libraries that keep something below the home folder, such as Matplotlib's
+    list of fonts, find a place on the scratch volume.
+    """
+    return training_environment(settings) | {"CHURN_HOME": settings.training.pod.data_path, "HOME": SCRATCH}

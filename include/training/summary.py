@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from include.training.dataset import DatasetManifest, DatasetPart
-from include.training.promote import PromotionResult
+from include.training.data.dataset import DatasetManifest, DatasetPart
+from include.training.release.promote import PromotionResult
 from include.training.train import TrainingResult
 
 _METRICS = {
     "auc": "AUC",
     "pr_auc": "PR-AUC",
     "brier": "Brier score",
+    "ece": "calibration error",
     "precision": "precision from 0.5",
     "recall": "recall from 0.5",
     "f1": "F1 from 0.5",
@@ -32,12 +33,13 @@ def render_summary(manifest: DatasetManifest, trained: TrainingResult, decided: 
             "model",
             f"{trained.model_name} version {trained.model_version}, {trained.trials} trials, {_seconds(trained)}",
         ),
-        *((title, _figure(trained.metrics[name])) for name, title in _METRICS.items()),
+        *((title, _with_interval(trained.metrics, name)) for name, title in _METRICS.items()),
         *(
-            ("missed", f"{verdict['name']}: {verdict['found']:.3f}, {verdict['bound']} {verdict['required']:g}")
+            ("missed", f"{verdict['name']}: {verdict['found']:.4g}, {verdict['bound']} {verdict['required']:g}")
             for verdict in trained.verdicts
             if not verdict["ok"]
         ),
+        *(("leak?", finding) for finding in trained.leakage),
         ("champion" if decided.promoted else "not promoted", decided.reason),
     ]
     return "\n".join(f"{title:20} {text}" for title, text in lines)
@@ -49,6 +51,13 @@ def _rows(part: DatasetPart) -> str:
 
 def _seconds(trained: TrainingResult) -> str:
     return f"{trained.seconds['total']:.0f} s"
+
+
+def _with_interval(metrics: dict[str, float], name: str) -> str:
+    figure = _figure(metrics[name])
+    if f"{name}_low" not in metrics:
+        return figure
+    return f"{figure:9} 95 %: {_figure(metrics[f'{name}_low'])} to {_figure(metrics[f'{name}_high'])}"
 
 
 def _figure(value: float) -> str:

@@ -9,22 +9,18 @@ from typing import Any
 
 import mlflow
 
-from include.errors import ChurnflowError
 from include.logs import get_logger
 from include.projects import Project
 from include.settings import Settings
-from include.training.candidate import make_candidate
-from include.training.dataset import DatasetRef, load_dataset
-from include.training.fit import probe_device
-from include.training.registry import Registry
-from include.training.requirements import check_model, require_data, require_model
-from include.training.tracking import log_run, open_experiment, register
+from include.training.candidate import Candidate, make_candidate
+from include.training.data.configuration import require_match
+from include.training.data.dataset import load_dataset
+from include.training.model.fit import probe_device
+from include.training.release.registry import Registry
+from include.training.release.tracking import log_run, open_experiment, register
+from include.training.requirements import check_model, keep_verdicts, require_data, require_model
 
 log = get_logger(__name__)
-
-
-class ProjectMismatchError(ChurnflowError):
-    """A data set was not made for the project as it is configured now."""
 
 
 @dataclass(frozen=True)
@@ -36,13 +32,15 @@ class TrainingResult:
         model_version: The challenger's version.
         run_id: The MLflow run.
         trained_through: The last snapshot day learned from.
-        device: Where the model was candidate.
+        device: Where the model was trained.
         trials: Trials of the tuner.
         resumed_trials: How many of them an earlier, interrupted run had finished.
         parameters: The hyperparameters chosen.
         metrics: Figures on the test.
-        verdicts: Requirements against figures.
-        seconds: Wall time of the tuning (``tune``), the final fit (``fit``) and everything (``total``).
+        verdicts: Requirements of the data and the model against what was found.
+        leakage: What looks like a leak, in words; a model with any is never promoted.
+        seconds: Wall time of the tuning (``tune``), the final fit (``fit``) and everything (``total``). Trials that
+            workers had finished before count, with those side by side once; pauses and a worker's start do not.
         dataset: The data set's folder.
     """
 
@@ -56,6 +54,7 @@ class TrainingResult:
     parameters: dict[str, float]
     metrics: dict[str, float]
     verdicts: list[dict[str, Any]]
+    leakage: list[str]
     seconds: dict[str, float]
     dataset: str
 
@@ -70,23 +69,24 @@ def train_challenger(project: Project, settings: Settings, dataset_folder: Path)
     Raises:
         DatasetError: The data set is damaged.
         ProjectMismatchError: It was made for another project or other features.
-        RequirementsError: The data, or with ``metrics_mode`` ``enabled`` the model, misses a requirement. A refused
-            model's run is kept in MLflow; nothing is registered.
+        RequirementsError: The data or the model misses a requirement whose mode is ``enabled``. The verdicts are kept
+            in the data set's folder, and a refused model's run in MLflow; nothing is registered.
         DeviceError: The device asked for was not used.
     """
     started = time.perf_counter()
     dataset = load_dataset(dataset_folder)
-    _require_match(project, dataset)
-    require_data(project, dataset.manifest)
+    require_match(project, dataset.manifest, dataset_folder)
+    data_verdicts = require_data(project, dataset)
     probe_device(settings.training.device)
     # Before the work starts, so that an unreachable server costs no training.
     open_experiment(settings, f"churn-{project.name}")
 
     with mlflow.start_run(run_name=f"{project.name} {dataset.manifest.through}") as run:
         candidate = make_candidate(project, settings, dataset)
-        seconds = candidate.seconds | {"total": round(time.perf_counter() - started, 2)}
+        seconds = _seconds(candidate, started)
         metrics = candidate.evaluation.metrics()
-        verdicts = check_model(project, metrics, seconds["total"])
+        verdicts = [*data_verdicts, *check_model(project, metrics, seconds["total"])]
+        keep_verdicts(dataset.folder, verdicts)
         source = log_run(candidate, verdicts)
         require_model(project, verdicts)
         version = register(candidate, verdicts, Registry(settings), source, run.info.run_id)
@@ -101,20 +101,14 @@ def train_challenger(project: Project, settings: Settings, dataset_folder: Path)
         parameters=candidate.tuned.chosen.model_dump(),
         metrics={name: round(value, 6) for name, value in metrics.items()},
         verdicts=[verdict.as_dict() for verdict in verdicts],
-        seconds=candidate.seconds | {"total": round(time.perf_counter() - started, 2)},
+        leakage=list(candidate.leakage.findings),
+        seconds=_seconds(candidate, started),
         dataset=str(dataset_folder),
     )
     log.info("challenger registered", extra={"version": version, "auc": metrics["auc"], "seconds": result.seconds})
     return result
 
 
-def _require_match(project: Project, dataset: DatasetRef) -> None:
-    manifest = dataset.manifest
-    wanted = (project.name, tuple(spec.name for spec in project.features), project.label.horizon_days)
-    if wanted != (manifest.project, manifest.features, manifest.horizon_days):
-        raise ProjectMismatchError(
-            f"The data set was made for project {manifest.project!r} with {len(manifest.features)} features and a "
-            f"horizon of {manifest.horizon_days} days, which is not how {project.name!r} is configured now.",
-            where=str(dataset.folder),
-            remedy="Build the data set again, or set CHURN_PROJECT to its project.",
-        )
+def _seconds(candidate: Candidate, started: float) -> dict[str, float]:
+    total = candidate.tuned.earlier_seconds + time.perf_counter() - started
+    return candidate.seconds | {"total": round(total, 2)}

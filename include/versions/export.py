@@ -18,6 +18,7 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from include.days import DayRange
+from include.files import write_whole
 from include.lake import Lake
 from include.logs import get_logger
 from include.projects import Project
@@ -55,7 +56,7 @@ def export_bronze(project: Project, lake: Lake, through: dt.date, folder: Path) 
     for path in sorted(folder.rglob("*")):
         if path.is_file() and str(path.relative_to(folder)) not in wanted:
             path.unlink()
-    _write(index_file, json.dumps(wanted).encode())
+    write_whole(index_file, json.dumps(wanted).encode())
     return versions
 
 
@@ -84,7 +85,8 @@ def _export_table(lake: Lake, name: str, through: dt.date, folder: Path, index: 
     changed = sorted(day for day in keys if index.get(files[day]) != keys[day] or not (folder / files[day]).is_file())
     for start in range(0, len(changed), _DAYS_AT_ONCE):
         for day, rows in _by_day(table.read(changed[start : start + _DAYS_AT_ONCE])):
-            _write(folder / files[day], _parquet(rows))
+            # A new file takes the place of the old one, which DVC's cache may share.
+            write_whole(folder / files[day], _parquet(rows))
     log.info("bronze exported", extra={"table": name, "days": len(keys), "changed": len(changed)})
     return {files[day]: keys[day] for day in keys}
 
@@ -112,11 +114,3 @@ def _key(schema: pa.Schema, uris: Sequence[str] | frozenset[str]) -> str:
 
 def _stem(table: str) -> str:
     return table.rsplit("/", 1)[-1]
-
-
-def _write(path: Path, content: bytes) -> None:
-    # A new file takes the place of the old one, which DVC's cache may share.
-    path.parent.mkdir(parents=True, exist_ok=True)
-    partial = path.with_name(f"{path.name}.partial")
-    partial.write_bytes(content)
-    partial.replace(path)

@@ -14,9 +14,9 @@ from pydantic import ValidationError
 from include.errors import ChurnflowError
 from include.projects import Project
 from include.settings import Settings
-from include.training.configuration import PROJECT_FILE, read_configuration
-from include.training.dataset import MANIFEST_FILE, DatasetManifest
-from include.training.tracking import DATASET_ARTIFACT
+from include.training.data.configuration import PROJECT_FILE, read_configuration
+from include.training.data.dataset import MANIFEST_FILE, DatasetManifest
+from include.training.release.tracking import DATASET_ARTIFACT
 
 
 class RecordError(ChurnflowError):

@@ -17,10 +17,11 @@ from typing import TYPE_CHECKING
 from pydantic import ValidationError
 
 from include.errors import ChurnflowError
+from include.files import write_whole
 from include.logs import get_logger
 from include.settings import Settings
 from include.sources.storage import is_access_failure
-from include.training.data_version import POINTER_FILE, RAW_FOLDER, DataVersion, pointer
+from include.training.data.data_version import POINTER_FILE, RAW_FOLDER, DataVersion, pointer
 
 if TYPE_CHECKING:
     from dvc.repo import Repo
@@ -80,7 +81,7 @@ class Repository:
             tables=tables,
         )
         # Written last: a version that is listed is complete.
-        _replace(self._record(version.revision), version.model_dump_json(indent=2) + "\n")
+        write_whole(self._record(version.revision), version.model_dump_json(indent=2) + "\n")
         return version
 
     def versions(self) -> list[DataVersion]:
@@ -111,7 +112,7 @@ class Repository:
         """
         self.version(revision)
         with self.locked(), _dvc_errors(f"Revision {revision} cannot be pushed", self.remote):
-            _replace(self.folder / POINTER_FILE, pointer(revision))
+            write_whole(self.folder / POINTER_FILE, pointer(revision))
             return int(self._open(self.folder).push(str(self.folder / POINTER_FILE)))
 
     def pull(self, revision: str, into: Path) -> Path:
@@ -181,10 +182,3 @@ def _dvc_errors(what: str, where: object) -> Iterator[None]:
             where=str(where),
             remedy="Check that the address exists, that this process may use it, and DVC's message in the log.",
         ) from error
-
-
-def _replace(path: Path, text: str) -> None:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    partial = path.with_name(f"{path.name}.partial")
-    partial.write_text(text, encoding="utf-8")
-    partial.replace(path)

@@ -19,8 +19,8 @@ from include.ingest import refine
 from include.lake import Lake, open_lake
 from include.projects import ProjectError, load_project
 from include.settings import Settings
-from include.training.configuration import configuration_sha256
-from include.training.dataset import DatasetManifest, DatasetPart, build_dataset
+from include.training.data.configuration import configuration_sha256
+from include.training.data.dataset import DatasetManifest, DatasetPart, build_dataset
 from include.versions.export import import_bronze
 from include.versions.recorded import RecordedRun, RecordError, recorded_run
 from include.versions.repository import Repository, open_repository

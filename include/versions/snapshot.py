@@ -8,8 +8,8 @@ from pathlib import Path
 from include.lake import Lake
 from include.logs import get_logger
 from include.projects import Project
-from include.training.data_version import DataVersion
-from include.training.dataset import load_dataset, note_data_version
+from include.training.data.data_version import DataVersion
+from include.training.data.dataset import load_dataset, note_data_version
 from include.versions.export import export_bronze
 from include.versions.repository import Repository, VersionError
 

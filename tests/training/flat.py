@@ -60,7 +60,7 @@ def flat_project(**training: object) -> Project:
     }
     # An offer that pays only where churn is likely: these few trees are not that sure of anybody who stays.
     content["requirements"]["costs"] = {"missed_churner_usd": 100, "needless_offer_usd": 30}
-    content["training"] |= {"test_snapshots": 0, "test_share": 0.25, "cv_folds": 3} | training
+    content["training"] |= {"test_snapshots": 0, "test_share": 0.25, "cv_folds": 3, "segments": ("plan",)} | training
     return Project.model_validate(content)
 
 

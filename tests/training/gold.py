@@ -21,7 +21,8 @@ def small_project(**training: object) -> Project:
     space = {"n_estimators": {"low": 10, "high": 30}}
     content = project.model_dump()
     content["feature_families"] = [family for family in content["feature_families"] if family["name"] in kept]
-    content["training"] |= {"n_trials": 3, "cv_folds": 2, "test_snapshots": 4} | training
+    shortened = {"n_trials": 3, "cv_folds": 2, "test_snapshots": 4, "segments": ("age", "gap_days_84d")}
+    content["training"] |= shortened | training
     content["training"]["search_space"] |= space
     content["requirements"]["data"] |= {"min_training_samples": 100, "min_features": 3}
     return Project.model_validate(content)

@@ -15,11 +15,11 @@ from include.monitoring.performance import realised_performance
 from include.monitoring.retraining import retrain_request
 from include.monitoring.windows import current_window, reference_window
 from include.settings import Settings
-from include.training.dataset import DatasetError, build_dataset
-from include.training.promote import promote
-from include.training.registry import Registry
-from include.training.row_splits import row_splits
-from include.training.rows import load_rows, model_contract
+from include.training.data.dataset import DatasetError, build_dataset
+from include.training.data.row_splits import row_splits
+from include.training.data.rows import load_rows, model_contract
+from include.training.release.promote import promote
+from include.training.release.registry import Registry
 from include.training.train import train_challenger
 from tests.training.flat import DAY, flat_project, write_flat_gold
 

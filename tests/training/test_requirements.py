@@ -1,10 +1,15 @@
 from __future__ import annotations
 
+import json
+from pathlib import Path
+from typing import Any
+
 import pytest
 
 from include.projects import Project
-from include.training.dataset import DatasetRef
+from include.training.data.dataset import DatasetRef, load_dataset
 from include.training.requirements import (
+    REQUIREMENTS_FILE,
     RequirementsError,
     Verdict,
     check_data,
@@ -16,60 +21,100 @@ from include.training.requirements import (
 GOOD = {"accuracy": 0.9, "precision": 0.8, "recall": 0.7, "f1": 0.75}
 
 
-def with_mode(project: Project, mode: str) -> Project:
-    requirements = project.requirements.model_copy(update={"metrics_mode": mode})
-    return project.model_copy(update={"requirements": requirements})
+def with_group(project: Project, group: str, **changes: object) -> Project:
+    """Return the project with other values in one group of its requirements."""
+    content = project.model_dump()
+    content["requirements"][group] |= changes
+    return Project.model_validate(content)
 
 
-def with_data(project: Project, **limits: float) -> Project:
-    data = project.requirements.data.model_copy(update=limits)
-    return project.model_copy(update={"requirements": project.requirements.model_copy(update={"data": data})})
+def kept(folder: Path) -> list[dict[str, Any]]:
+    verdicts: list[dict[str, Any]] = json.loads((folder / REQUIREMENTS_FILE).read_text())["verdicts"]
+    return verdicts
 
 
-def test_data_that_is_fit_passes(project: Project, dataset: DatasetRef) -> None:
-    assert all(verdict.ok for verdict in require_data(project, dataset.manifest))
+def test_data_that_is_fit_passes_and_its_verdicts_are_kept(project: Project, dataset_copy: Path) -> None:
+    verdicts = require_data(project, load_dataset(dataset_copy))
+    assert [verdict.name for verdict in verdicts] == ["training_samples", "positive_ratio", "features", "features"]
+    assert all(verdict.ok and verdict.missing == 0 for verdict in verdicts)
+    assert kept(dataset_copy) == [verdict.as_dict() for verdict in verdicts]
 
 
-def test_too_little_data_says_how_much_is_missing(project: Project, dataset: DatasetRef) -> None:
+def test_too_little_data_stops_says_how_much_is_missing_and_is_kept(project: Project, dataset_copy: Path) -> None:
+    dataset = load_dataset(dataset_copy)
     rows = dataset.manifest.train.rows
-    demanding = with_data(project, min_training_samples=rows + 1234, min_features=12)
+    demanding = with_group(project, "data", min_training_samples=rows + 1234, min_features=12)
     with pytest.raises(RequirementsError, match=r"2 of 4 .*\(1,234 missing\).*features is 9.*\(3 missing\)"):
-        require_data(demanding, dataset.manifest)
+        require_data(demanding, dataset)
+    assert kept(dataset_copy)[0] == {
+        "name": "training_samples",
+        "bound": "min",
+        "required": rows + 1234,
+        "found": rows,
+        "point": "before_training",
+        "mode": "enabled",
+        "ok": False,
+        "missing": 1234,
+    }
+    assert load_dataset(dataset_copy) == dataset
 
 
-def test_too_few_churners_are_refused(project: Project, dataset: DatasetRef) -> None:
-    verdicts = check_data(with_data(project, min_positive_ratio=0.9), dataset.manifest)
+def test_too_few_churners_are_noticed(project: Project, dataset: DatasetRef) -> None:
+    verdicts = check_data(with_group(project, "data", min_positive_ratio=0.9), dataset.manifest)
     assert [verdict.name for verdict in verdicts if not verdict.ok] == ["positive_ratio"]
 
 
-def test_a_model_is_judged_only_when_the_mode_asks_for_it(project: Project) -> None:
-    assert check_model(with_mode(project, "disabled"), GOOD, 60) == []
-    names = [verdict.name for verdict in check_model(with_mode(project, "dry_run"), GOOD, 60)]
-    assert names == ["accuracy", "precision", "recall", "f1", "training_hours"]
+@pytest.mark.parametrize(("mode", "checked"), [("dry_run", 4), ("disabled", 0)])
+def test_data_stops_nothing_where_its_mode_is_not_enabled(
+    project: Project, dataset_copy: Path, mode: str, checked: int
+) -> None:
+    lenient = with_group(project, "data", mode=mode, min_training_samples=10**9)
+    verdicts = require_data(lenient, load_dataset(dataset_copy))
+    assert len(verdicts) == len(kept(dataset_copy)) == checked
+    assert [verdict.name for verdict in verdicts if not verdict.ok] == ["training_samples"][:checked]
+
+
+@pytest.mark.parametrize(
+    ("metrics", "performance", "checked"),
+    [
+        ("dry_run", "enabled", ["accuracy", "precision", "recall", "f1", "training_hours"]),
+        ("disabled", "enabled", ["training_hours"]),
+        ("enabled", "disabled", ["accuracy", "precision", "recall", "f1"]),
+        ("disabled", "disabled", []),
+    ],
+)
+def test_each_group_is_checked_by_its_own_mode(
+    project: Project, metrics: str, performance: str, checked: list[str]
+) -> None:
+    project = with_group(with_group(project, "metrics", mode=metrics), "performance", mode=performance)
+    assert [verdict.name for verdict in check_model(project, GOOD, 60)] == checked
 
 
 @pytest.mark.parametrize(("mode", "refused"), [("disabled", False), ("dry_run", False), ("enabled", True)])
-def test_only_enabled_refuses_a_model(project: Project, mode: str, refused: bool) -> None:
-    project = with_mode(project, mode)
-    verdicts = check_model(project, GOOD | {"precision": 0.3}, 60)
+@pytest.mark.parametrize(
+    ("group", "metrics", "seconds", "told"),
+    [
+        ("metrics", GOOD | {"precision": 0.3}, 60, r"precision is 0\.3, required is min 0\.7 \(0\.4 missing\)"),
+        ("performance", GOOD, 3 * 3600, r"training_hours is 3, required is max 2 \(1 too many\)"),
+    ],
+)
+def test_only_enabled_refuses_a_model(
+    project: Project, group: str, metrics: dict[str, float], seconds: float, told: str, mode: str, refused: bool
+) -> None:
+    project = with_group(with_group(project, "metrics", mode="enabled"), group, mode=mode)
+    verdicts = check_model(project, metrics, seconds)
     if refused:
-        with pytest.raises(RequirementsError, match=r"precision is 0\.3"):
+        with pytest.raises(RequirementsError, match=rf"1 of 5 requirements: {told}"):
             require_model(project, verdicts)
     else:
         require_model(project, verdicts)
 
 
 def test_enabled_lets_a_good_model_pass(project: Project) -> None:
-    project = with_mode(project, "enabled")
+    project = with_group(project, "metrics", mode="enabled")
     require_model(project, check_model(project, GOOD, 60))
 
 
-def test_a_training_that_took_too_long_is_refused(project: Project) -> None:
-    project = with_mode(project, "enabled")
-    with pytest.raises(RequirementsError, match="training_hours is 3"):
-        require_model(project, check_model(project, GOOD, 3 * 3600))
-
-
 def test_a_value_that_is_no_number_meets_nothing() -> None:
-    assert not Verdict("auc", "min", 0.5, float("nan")).ok
-    assert not Verdict("hours", "max", 2, float("nan")).ok
+    assert not Verdict("auc", "min", 0.5, float("nan"), "after_training", "enabled").ok
+    assert not Verdict("hours", "max", 2, float("nan"), "after_training", "enabled").ok

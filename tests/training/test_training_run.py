@@ -17,30 +17,44 @@ import pytest
 from include.lake import Lake
 from include.projects import Project, load_project
 from include.settings import ROOT, Settings
-from include.training.data_version import DataVersion
-from include.training.dataset import build_dataset, dataset_dir, note_data_version
-from include.training.pod import training_command, training_environment
-from include.training.promote import promote
-from include.training.promotion import PromotionError
-from include.training.registry import Registry, RegistryError
-from include.training.requirements import RequirementsError
-from include.training.train import ProjectMismatchError, train_challenger
+from include.training.data.configuration import ProjectMismatchError
+from include.training.data.data_version import DataVersion
+from include.training.data.dataset import build_dataset, dataset_dir, note_data_version
+from include.training.judgement.leakage import LEAKAGE_FILE, LeakageError, LeakageReport
+from include.training.pod import training_command, training_environment, tuning_command
+from include.training.release.promote import promote
+from include.training.release.promotion import PromotionError
+from include.training.release.registry import Registry, RegistryError
+from include.training.requirements import REQUIREMENTS_FILE, RequirementsError
+from include.training.train import train_challenger
 from tests.training.gold import LAST_DAY, small_project, snapshot_days, without_family, write_gold
+from tests.training.gpu import HAS_GPU
 
 pytestmark = pytest.mark.slow
+PLOTS = ("calibration", "importance", "lift", "saving")
 
 
 def use(home: Path, monkeypatch: pytest.MonkeyPatch) -> Settings:
     # MLflow keeps the artifacts of an SQLite store below the working directory.
     monkeypatch.chdir(home)
-    return Settings(home=home, mlflow={"tracking_uri": f"sqlite:///{home}/mlflow.db"})
+    settings = Settings(home=home, mlflow={"tracking_uri": f"sqlite:///{home}/mlflow.db"})
+    mlflow.set_tracking_uri(settings.mlflow.tracking_uri)  # or it would be that of the last test in this process
+    return settings
 
 
 def run_command(settings: Settings, folder: str, result: Path, **variables: str) -> subprocess.CompletedProcess[str]:
     """Run the command that the DAG runs, with the environment that the DAG gives it."""
+    return in_process(settings, training_command(folder, str(result), python=sys.executable), **variables)
+
+
+def tune_command(settings: Settings, folder: str, worker: int) -> subprocess.CompletedProcess[str]:
+    return in_process(settings, tuning_command(folder, worker, python=sys.executable))
+
+
+def in_process(settings: Settings, command: list[str], **variables: str) -> subprocess.CompletedProcess[str]:
     environment = os.environ | {"PYTHONPATH": str(ROOT), "CHURN_HOME": str(settings.home)}
     return subprocess.run(
-        training_command(folder, str(result), python=sys.executable),
+        command,
         cwd=settings.home,
         env=environment | training_environment(settings) | variables,
         capture_output=True,
@@ -75,7 +89,13 @@ def test_from_the_command_line_to_a_champion(tmp_path: Path, monkeypatch: pytest
     version = DataVersion(revision="0" * 32, remote="s3://raw", files=2, bytes=9, tables={"bronze/transactions": 4})
     note_data_version(Path(folder), version)
     result = tmp_path / "result.json"
+    tuned = answer(tune_command(settings, folder, worker=1))
+    assert (tuned["worker"], tuned["workers"], tuned["ran"]) == (1, 2, project.training.n_trials)
     trained = answer(run_command(settings, folder, result))
+    assert trained["resumed_trials"] == project.training.n_trials
+    # The worker also read the data; but most of its time were the trials, and they are part of the training's.
+    assert 0.3 * tuned["seconds"] < trained["seconds"]["tune"] < tuned["seconds"] + 2
+    assert trained["seconds"]["total"] > trained["seconds"]["tune"]
     assert json.loads(result.read_text()) == trained
     assert (trained["model_version"], trained["trials"]) == ("1", project.training.n_trials)
     assert trained["metrics"]["auc"] > trained["metrics"]["auc_everybody"] + 0.2
@@ -92,19 +112,36 @@ def test_from_the_command_line_to_a_champion(tmp_path: Path, monkeypatch: pytest
     recorded = [sample.churn_probability for sample in bundle.samples]
     np.testing.assert_allclose(bundle.predict(columns), recorded, rtol=1e-6)
 
+    leakage = json.loads(mlflow.artifacts.load_text(f"runs:/{trained['run_id']}/leakage.json"))
+    assert leakage["findings"] == trained["leakage"] == []
+    assert {"auc_low", "auc_high", "ece", "saving_usd_per_1000_at_threshold_low"} <= set(trained["metrics"])
+
     client = mlflow.MlflowClient(settings.mlflow.tracking_uri)
     run = client.get_run(trained["run_id"])
     assert run.info.status == "FINISHED"
     assert (run.data.tags["dvc.revision"], run.data.tags["table.bronze/transactions"]) == ("0" * 32, "4")
-    assert client.get_model_version("churn-grocery", "1").tags["dvc.revision"] == "0" * 32
+    registered = client.get_model_version("churn-grocery", "1")
+    assert registered.tags["dvc.revision"] == "0" * 32
+    card = mlflow.artifacts.load_text(registered.tags["model_card"])
+    assert "Model card: churn-grocery, version 1" in card
+    assert f"AUC {trained['metrics']['auc']:.3f}" in registered.description
+    drawings = client.list_artifacts(trained["run_id"], "plots")
+    assert {Path(drawing.path).name for drawing in drawings} == {f"{name}.svg" for name in PLOTS}
+    kept = mlflow.artifacts.load_dict(f"{run.info.artifact_uri}/tuning.json")
+    assert [record["slot"] for record in kept["history"]] == list(range(project.training.n_trials))
+    assert {record["worker"] for record in kept["history"]} == {1}
+    assert run.data.metrics["trials_complete"] + run.data.metrics["trials_pruned"] == project.training.n_trials
     assert run.data.metrics["auc"] == pytest.approx(trained["metrics"]["auc"], abs=1e-5)
     assert run.data.tags["table.gold/features"] == "1"
     assert not [path for path in tmp_path.rglob("*") if path.suffix in {".pkl", ".pickle"}]
 
-    without_gpu = run_command(settings, folder, result, CHURN_TRAINING__DEVICE="cuda")
-    if without_gpu.returncode:
-        assert "Training was to run on cuda, and ran on cpu." in without_gpu.stderr
-        assert "Traceback" not in without_gpu.stderr
+    on_a_gpu = run_command(settings, folder, result, CHURN_TRAINING__DEVICE="cuda")
+    if HAS_GPU:
+        assert json.loads(result.read_text())["device"].startswith("cuda")
+    else:
+        assert on_a_gpu.returncode != 0
+        assert "Training was to run on cuda, and ran on cpu." in on_a_gpu.stderr
+        assert "Traceback" not in on_a_gpu.stderr
 
 
 def test_a_champion_is_replaced_only_by_a_better_model(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -116,6 +153,10 @@ def test_a_champion_is_replaced_only_by_a_better_model(tmp_path: Path, monkeypat
     assert train_challenger(project, settings, folder).model_version == "1"
     first = promote(project, settings, folder, "1")
     assert (first.promoted, first.champion_version, first.champion) == (True, "1", None), first.reason
+    assert first.gain is not None
+    assert first.rule is not None
+    assert 0 < first.gain.low < first.gain.usd_per_1000 < first.gain.high
+    assert first.gain.over == first.rule.name
     assert promote(project, settings, folder, "1").promoted
     assert registry.version_of("previous") is None
 
@@ -127,12 +168,35 @@ def test_a_champion_is_replaced_only_by_a_better_model(tmp_path: Path, monkeypat
     assert second.champion is not None
     assert second.challenger.saving_usd_per_1000 == second.champion.saving_usd_per_1000
     assert (registry.version_of("challenger"), registry.version_of("champion")) == ("2", "1")
+    assert second.gain is not None
+    assert (second.gain.low, second.gain.high) == (0, 0)
 
-    # A model that misses a baseline is logged, and not registered.
-    metrics = project.requirements.metrics.model_copy(update={"precision": 1.0})
-    strict = project.requirements.model_copy(update={"metrics_mode": "enabled", "metrics": metrics})
+    # A version in whose run nobody has looked for leaks is refused, and so is one with a finding.
+    with mlflow.start_run() as unchecked:
+        pass
+    client = mlflow.MlflowClient(settings.mlflow.tracking_uri)
+    source = client.get_model_version(registry.name, "2").source
+    third = registry.register(source, unchecked.info.run_id, tags={})
+    with pytest.raises(LeakageError, match="nobody has looked"):
+        promote(project, settings, folder, third)
+    report = LeakageReport.model_validate_json(registry.document("2", LEAKAGE_FILE) or b"")
+    found = report.model_copy(update={"findings": ("The feature age alone has an AUC of 0.990.",)})
+    client.log_text(unchecked.info.run_id, found.model_dump_json(), LEAKAGE_FILE)
+    with pytest.raises(LeakageError, match="The feature age alone"):
+        promote(project, settings, folder, third)
+    assert registry.version_of("champion") == "1"
+
+    # A model that misses a baseline is logged, with what it missed, and not registered.
+    metrics = project.requirements.metrics.model_copy(update={"mode": "enabled", "precision": 1.0})
+    strict = project.requirements.model_copy(update={"metrics": metrics})
     with pytest.raises(RequirementsError, match="precision"):
         train_challenger(project.model_copy(update={"requirements": strict}), settings, folder)
+    kept = json.loads((folder / REQUIREMENTS_FILE).read_text())
+    assert "precision" in [item["name"] for item in kept["verdicts"] if not item["ok"] and item["mode"] == "enabled"]
+    assert {item["point"] for item in kept["verdicts"]} == {"before_training", "after_training"}
+    refused = mlflow.last_active_run()
+    assert refused is not None
+    assert mlflow.artifacts.load_dict(f"{refused.info.artifact_uri}/{REQUIREMENTS_FILE}") == kept
     assert registry.version_of("challenger") == "2"
 
     # A champion that has learned from the test's days cannot be judged on them, nor one that reads other features.

@@ -7,6 +7,7 @@ from pathlib import Path
 from jinja2 import Environment, PackageLoader, select_autoescape
 
 from include.disk import disk_full_named
+from include.files import write_whole
 from include.sources.audit.history import FILE, to_json
 from include.sources.audit.model import Audit
 
@@ -19,8 +20,8 @@ def write_report(audit: Audit, folder: Path) -> Path:
     page = environment.get_template("audit.html").render(audit=audit, sources=list(audit.sources.values()))
     with disk_full_named(str(target)):
         target.mkdir(parents=True, exist_ok=True)
-        _replace(target / "audit.html", page)
-        _replace(target / FILE, to_json(audit))
+        write_whole(target / "audit.html", page)
+        write_whole(target / FILE, to_json(audit))
     return target / "audit.html"
 
 
@@ -89,9 +90,3 @@ def age(days: float | None) -> str:
     if days is None:
         return "-"
     return f"{days * 24:.1f} h" if 0 < days < 1 else f"{count(days)} d"
-
-
-def _replace(path: Path, text: str) -> None:
-    partial = path.with_name(f".{path.name}")
-    partial.write_text(text, encoding="utf-8")
-    partial.replace(path)

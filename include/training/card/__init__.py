@@ -1,0 +1,1 @@
+"""The model card: Markdown, and a page with plots."""

@@ -1,0 +1,65 @@
+"""Which features a model listens to: the mean size of their contributions on test rows."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.stats import spearmanr
+
+from include.training.data.sampling import spread_evenly
+from include.training.model.bundle import Bundle
+from include.training.model.contract import FeatureContract
+from include.training.model.explain import contributions
+
+SAMPLE_ROWS = 1_000
+_CLEAR = 0.5
+"""Rank correlation from which a feature has a direction."""
+
+Direction = Literal["raise", "lower", "mixed", "category"]
+
+
+@dataclass(frozen=True)
+class Importance:
+    """How much a model listens to one feature.
+
+    Attributes:
+        feature: Its name.
+        description: What it means.
+        mean_contribution: Mean absolute contribution to the log-odds of churn.
+        high_values: What high values do to the risk; a category has none.
+    """
+
+    feature: str
+    description: str
+    mean_contribution: float
+    high_values: Direction
+
+
+def importances(bundle: Bundle, matrix: NDArray[np.float32]) -> list[Importance]:
+    """Return the model's features, the most important first; features that no tree uses are left out.
+
+    Args:
+        bundle: The model.
+        matrix: Encoded rows, shape (n, k). Of more than ``SAMPLE_ROWS``, so many are taken, spread evenly.
+    """
+    sample = matrix[spread_evenly(len(matrix), SAMPLE_ROWS)]
+    added = contributions(bundle, sample)[:, :-1]
+    sizes = np.abs(added).mean(axis=0)
+    return [
+        Importance(feature.name, feature.description, float(sizes[i]), _direction(feature, sample[:, i], added[:, i]))
+        for i, feature in sorted(enumerate(bundle.contract.features), key=lambda item: -sizes[item[0]])
+        if sizes[i] > 0
+    ]
+
+
+def _direction(feature: FeatureContract, values: NDArray[np.float32], added: NDArray[np.float64]) -> Direction:
+    if feature.dtype == "category":
+        return "category"
+    known = ~np.isnan(values)
+    if len(np.unique(values[known])) < 2 or len(np.unique(added[known])) < 2:
+        return "mixed"
+    correlation = float(spearmanr(values[known], added[known]).statistic)
+    return "raise" if correlation > _CLEAR else "lower" if correlation < -_CLEAR else "mixed"

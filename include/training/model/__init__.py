@@ -1,0 +1,1 @@
+"""The model itself: its contract, fit, calibration, bundle and reasons."""

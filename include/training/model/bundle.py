@@ -1,0 +1,153 @@
+"""The model bundle: a folder with a booster, its calibrator, the contract of its inputs, and samples of its answers.
+
+Training writes it, MLflow keeps it, serving packages it. It imports little, because it is shipped with the service.
+Nothing in it is pickled, and a manifest of checksums tells a damaged bundle from a good one.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any, Self
+
+import numpy as np
+import xgboost as xgb
+from numpy.typing import NDArray
+from pydantic import BaseModel, ConfigDict, TypeAdapter, ValidationError
+
+from include.errors import ChurnflowError
+from include.training.model.calibration import Calibrator
+from include.training.model.contract import FORMAT, ModelContract
+
+MODEL_FILE = "model.ubj"
+CALIBRATOR_FILE = "calibrator.json"
+CONTRACT_FILE = "contract.json"
+SAMPLES_FILE = "samples.json"
+MANIFEST_FILE = "manifest.json"
+_FILES = (MODEL_FILE, CALIBRATOR_FILE, CONTRACT_FILE, SAMPLES_FILE)
+
+
+class BundleError(ChurnflowError):
+    """A model bundle is incomplete, damaged or at odds with itself."""
+
+
+class Sample(BaseModel):
+    """One customer's features and the probability that the model gave, recorded by training."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    features: dict[str, float | str | None]
+    churn_probability: float
+
+
+@dataclass(frozen=True)
+class Bundle:
+    """A model that is ready to be served."""
+
+    contract: ModelContract
+    booster: xgb.Booster
+    samples: tuple[Sample, ...] = ()
+    calibrator: Calibrator = field(default_factory=Calibrator)
+
+    def save(self, folder: Path) -> None:
+        """Write the bundle into ``folder``; the manifest comes last, so that a half-written bundle has none."""
+        self._check_width(str(folder))
+        folder.mkdir(parents=True, exist_ok=True)
+        (folder / MANIFEST_FILE).unlink(missing_ok=True)
+        self.booster.save_model(folder / MODEL_FILE)
+        (folder / CALIBRATOR_FILE).write_text(self.calibrator.model_dump_json(indent=2) + "\n", encoding="utf-8")
+        (folder / CONTRACT_FILE).write_text(self.contract.model_dump_json(indent=2) + "\n", encoding="utf-8")
+        samples = [sample.model_dump() for sample in self.samples]
+        (folder / SAMPLES_FILE).write_text(json.dumps(samples, indent=1) + "\n", encoding="utf-8")
+        manifest = {name: _checksum(folder / name) for name in _FILES}
+        (folder / MANIFEST_FILE).write_text(json.dumps(manifest, indent=2) + "\n", encoding="utf-8")
+
+    @classmethod
+    def load(cls, folder: Path) -> Self:
+        """Read the bundle in ``folder``.
+
+        Raises:
+            BundleError: A file is missing, differs from the manifest, or cannot be understood, or the bundle is of
+                another format.
+        """
+        _require_format(folder)
+        _verify_manifest(folder)
+        try:
+            calibrator = Calibrator.model_validate_json((folder / CALIBRATOR_FILE).read_bytes())
+            contract = ModelContract.model_validate_json((folder / CONTRACT_FILE).read_bytes())
+            samples = TypeAdapter(tuple[Sample, ...]).validate_json((folder / SAMPLES_FILE).read_bytes())
+        except ValidationError as error:
+            first = error.errors()[0]
+            key = ".".join(str(part) for part in first["loc"])
+            raise _damaged(folder, f"{error.title} cannot be read at {key or 'its root'}: {first['msg']}.") from error
+        try:
+            booster = xgb.Booster(params={"nthread": 1}, model_file=folder / MODEL_FILE)
+        except xgb.core.XGBoostError as error:
+            raise _damaged(folder, f"{MODEL_FILE} is not a booster.") from error
+        bundle = cls(contract, booster, samples, calibrator)
+        bundle._check_width(str(folder))
+        return bundle
+
+    def with_version(self, model_version: str) -> Self:
+        """Return the same bundle under the version that the registry gave it."""
+        return replace(self, contract=self.contract.model_copy(update={"model_version": model_version}))
+
+    def predict(self, columns: Any) -> NDArray[np.float32]:
+        """Return the churn probability of each row of ``columns``, shape (n,); see ``ModelContract.encode``."""
+        return self.predict_matrix(self.contract.encode(columns))
+
+    def predict_matrix(self, matrix: NDArray[np.float32]) -> NDArray[np.float32]:
+        """Return the churn probability of each row of an encoded matrix (n, k), shape (n,), by all of its trees."""
+        return self.calibrator.probabilities(margins(self.booster, matrix))
+
+    def _check_width(self, where: str) -> None:
+        if self.booster.num_features() != len(self.contract.features):
+            raise BundleError(
+                f"The booster has {self.booster.num_features()} inputs, its contract {len(self.contract.features)}.",
+                where=where,
+                remedy="Train the model again with the features that its contract names.",
+            )
+
+
+def margins(booster: xgb.Booster, matrix: NDArray[np.float32]) -> NDArray[np.float32]:
+    """Return the log-odds that ``booster`` gives for each row of ``matrix`` (n, k), shape (n,), by all of its trees."""
+    if not len(matrix):
+        return np.empty(0, dtype=np.float32)
+    log_odds: NDArray[np.float32] = booster.inplace_predict(matrix, predict_type="margin", validate_features=False)
+    return log_odds
+
+
+def _require_format(folder: Path) -> None:
+    try:
+        found = json.loads((folder / CONTRACT_FILE).read_bytes())["format"]
+    except (OSError, ValueError, KeyError, TypeError):
+        return  # damaged: what follows says by what
+    if found != FORMAT:
+        raise BundleError(
+            f"It has format {found}, and this version of the code reads format {FORMAT}.",
+            where=f"model bundle {folder}",
+            remedy="Train a model again with churn_train, or use the version of the code that wrote the bundle.",
+        )
+
+
+def _verify_manifest(folder: Path) -> None:
+    try:
+        manifest = json.loads((folder / MANIFEST_FILE).read_text(encoding="utf-8"))
+        expected = {name: manifest[name] for name in _FILES}
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise _damaged(folder, f"{MANIFEST_FILE} is missing or unreadable.") from error
+    for name, checksum in expected.items():
+        if not (folder / name).is_file():
+            raise _damaged(folder, f"{name} is missing.")
+        if _checksum(folder / name) != checksum:
+            raise _damaged(folder, f"{name} differs from its checksum in {MANIFEST_FILE}.")
+
+
+def _checksum(path: Path) -> str:
+    return hashlib.sha256(path.read_bytes()).hexdigest()
+
+
+def _damaged(folder: Path, what: str) -> BundleError:
+    return BundleError(what, where=f"model bundle {folder}", remedy="Fetch the bundle from the registry again.")

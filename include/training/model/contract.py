@@ -1,0 +1,192 @@
+"""The contract between a model and whoever asks it: its inputs, and how its answer becomes a decision.
+
+The same ``encode`` turns customers into the model's matrix in training, batch and endpoint. It imports little, because
+it is shipped with the service.
+"""
+
+from __future__ import annotations
+
+import datetime as dt
+from collections.abc import Sequence
+from functools import cached_property
+from typing import Any, Literal, Self
+
+import numpy as np
+from numpy.typing import NDArray
+from pydantic import BaseModel, ConfigDict, Field, model_validator
+
+from include.errors import ChurnflowError
+
+FORMAT: Literal[2] = 2
+"""The version of the bundle's layout: 2 has a calibrator."""
+
+
+class EncodingError(ChurnflowError):
+    """Columns do not have the names or the types that the model's contract asks for."""
+
+
+class _Frozen(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True, protected_namespaces=())
+
+
+class FeatureContract(_Frozen):
+    """What one input of the model looks like.
+
+    Attributes:
+        name: The column's name in ``gold/features``.
+        dtype: ``number``, or ``category`` for text out of ``categories``.
+        nullable: Whether the value may be absent.
+        minimum: The smallest plausible number.
+        maximum: The largest plausible number.
+        categories: The texts known to the model, in the order of their codes; only for ``category``.
+        description: What the feature means.
+        topic: What it is about, which it shares with features that say much the same; of its own when empty.
+    """
+
+    name: str = Field(min_length=1)
+    dtype: Literal["number", "category"]
+    nullable: bool
+    minimum: float | None = None
+    maximum: float | None = None
+    categories: tuple[str, ...] | None = None
+    description: str = ""
+    topic: str = ""
+
+    @model_validator(mode="after")
+    def _categories_fit_dtype(self) -> Self:
+        if (self.dtype == "category") != bool(self.categories):
+            raise ValueError("categories are given for, and only for, dtype 'category'")
+        if self.categories and len(set(self.categories)) != len(self.categories):
+            raise ValueError("categories must be unique")
+        return self
+
+
+class ModelContract(_Frozen):
+    """What a model expects, what it was trained on, and how its answer becomes a decision.
+
+    Attributes:
+        format: The version of the bundle's layout.
+        project: The project whose features it reads.
+        model_version: The registry's version. The registry numbers a bundle only after training has logged it: until
+            then it is ``unregistered``, and packaging sets the version with ``Bundle.with_version``.
+        run_id: The MLflow run that trained it.
+        trained_through: The last snapshot day in the training set.
+        label: The label's column.
+        horizon_days: How many days after the snapshot the label looks at; none when it comes with the row.
+        threshold: The smallest probability that is answered with ``churn``.
+        features: The inputs, in the order of the matrix.
+        tables: The Delta version of every table read.
+    """
+
+    format: Literal[2] = FORMAT
+    project: str
+    model_version: str = Field(min_length=1)
+    run_id: str
+    trained_through: dt.date
+    label: str
+    horizon_days: int = Field(ge=0)
+    threshold: float = Field(ge=0, le=1)
+    features: tuple[FeatureContract, ...] = Field(min_length=1)
+    tables: dict[str, int] = {}
+
+    @model_validator(mode="after")
+    def _unique_names(self) -> Self:
+        if len(set(self.feature_names)) != len(self.features):
+            raise ValueError("feature names must be unique")
+        return self
+
+    @property
+    def feature_names(self) -> list[str]:
+        """The names of the inputs, in the order of the matrix."""
+        return [feature.name for feature in self.features]
+
+    def encode(self, columns: Any) -> NDArray[np.float32]:
+        """Return ``columns`` as the model's input matrix.
+
+        Args:
+            columns: A mapping of names to sequences, a ``pyarrow.Table`` or a pandas frame, of n rows. It holds exactly
+                the contract's features, in any order.
+
+        Returns:
+            A float32 matrix of shape (n, number of features). A null or an unknown category is NaN.
+
+        Raises:
+            EncodingError: A column is missing, unknown, of another length, or holds what is not a finite number.
+        """
+        present = list(getattr(columns, "column_names", columns))
+        missing = [name for name in self.feature_names if name not in set(present)]
+        unknown = sorted(set(present) - set(self.feature_names))
+        if missing or unknown:
+            raise EncodingError(
+                f"Columns missing: {missing or 'none'}; columns unknown: {unknown or 'none'}.",
+                where=f"input of model version {self.model_version}",
+                remedy="Pass exactly the features that the model's contract names.",
+            )
+        encoded = [_encode_column(feature, columns[feature.name]) for feature in self.features]
+        if len({len(column) for column in encoded}) > 1:
+            raise EncodingError(
+                "The columns differ in length.",
+                where=f"input of model version {self.model_version}",
+                remedy="Pass one value for each row in every column.",
+            )
+        return np.ascontiguousarray(np.column_stack(encoded))
+
+    @cached_property
+    def category_codes(self) -> dict[int, dict[str, float]]:
+        """The code of each category, by the position of its feature."""
+        return {i: _codes(feature.categories) for i, feature in enumerate(self.features) if feature.categories}
+
+    def encode_rows(self, rows: Sequence[Sequence[float | str | None]]) -> NDArray[np.float32]:
+        """Return validated rows, each in the order of the features, as the model's input matrix.
+
+        This is the service's short way to what ``encode`` returns: it costs one array for a few requests, where
+        ``encode`` costs one array for each feature.
+
+        Returns:
+            A float32 matrix of shape (number of rows, number of features).
+        """
+        coded = [list(row) for row in rows]
+        for position, codes in self.category_codes.items():
+            for row in coded:
+                row[position] = codes.get(row[position], np.nan)  # type: ignore[arg-type]
+        return np.array(coded, dtype=np.float32).reshape(len(rows), len(self.features))
+
+    def decide(self, probability: float) -> Literal["churn", "retain"]:
+        """Return what the model's threshold makes of a churn probability."""
+        return "churn" if probability >= self.threshold else "retain"
+
+
+def _codes(categories: tuple[str, ...]) -> dict[str, float]:
+    return {category: float(code) for code, category in enumerate(categories)}
+
+
+def _encode_column(feature: FeatureContract, column: Any) -> NDArray[np.float32]:
+    if feature.categories is not None:
+        codes = _codes(feature.categories)
+        texts = column.to_pylist() if hasattr(column, "to_pylist") else list(column)
+        return np.array([codes.get(text, np.nan) for text in texts], dtype=np.float32)
+    return _encode_numbers(feature.name, column)
+
+
+def _encode_numbers(name: str, column: Any) -> NDArray[np.float32]:
+    raw = np.asarray(column)
+    # NumPy would read "1.5" as a number, and a date as nanoseconds.
+    is_text = raw.dtype.kind == "O" and any(isinstance(value, str | bytes) for value in raw)
+    try:
+        if is_text or raw.dtype.kind not in "Obiuf" or raw.ndim != 1:
+            raise TypeError
+        with np.errstate(over="ignore"):
+            numbers = np.asarray(column, dtype=np.float64).astype(np.float32)
+    except (TypeError, ValueError) as error:
+        raise _not_numbers(name, "something other than numbers") from error
+    if np.isinf(numbers).any():
+        raise _not_numbers(name, f"{int(np.isinf(numbers).sum())} values that are infinite as 32-bit numbers")
+    return numbers
+
+
+def _not_numbers(name: str, found: str) -> EncodingError:
+    return EncodingError(
+        f"The column holds {found}.",
+        where=f"feature {name}",
+        remedy="Pass finite numbers, and null where there is none.",
+    )

@@ -1,0 +1,150 @@
+from __future__ import annotations
+
+import datetime as dt
+from pathlib import Path
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+
+from include.days import DayRange
+from include.lake import Lake, LakeError
+from include.projects import Project
+from include.training.data.configuration import ConfigurationError, read_configuration
+from include.training.data.content import column_checksums
+from include.training.data.data_version import DataVersion
+from include.training.data.dataset import DatasetError, DatasetRef, build_dataset, load_dataset, note_data_version
+from include.training.data.split import TooFewSnapshotsError
+from tests.training.gold import LAST_DAY, snapshot_days, without_family, write_gold
+
+
+def test_it_holds_matured_snapshots_split_by_time(dataset: DatasetRef, project: Project) -> None:
+    manifest = dataset.manifest
+    train, test = (pq.read_table(dataset.folder / part.file) for part in (manifest.train, manifest.test))
+    assert train.column_names == ["dt", "customer_id", *[spec.name for spec in project.features], "churned"]
+    assert (train.num_rows, test.num_rows) == (manifest.train.rows, manifest.test.rows)
+    assert test.num_rows == 4 * 120
+    assert max(train["dt"].to_pylist()) + dt.timedelta(days=28) < min(test["dt"].to_pylist())
+    assert sum(train["churned"].to_pylist()) == manifest.train.positives
+    assert manifest.tables == {"gold/features": 1, "gold/labels": 1}
+
+
+def test_labels_that_mature_later_are_left_out(project: Project, gold: Lake, tmp_path: Path) -> None:
+    days = snapshot_days(project, 30)
+    through = days[-1] + dt.timedelta(days=27)
+    built = build_dataset(project, gold, through, tmp_path)
+    assert built.manifest.test.days[-1] == days[-2]
+    assert build_dataset(project, gold, days[-1] + dt.timedelta(days=28), tmp_path).manifest.test.days[-1] == days[-1]
+
+
+def test_days_between_snapshots_are_not_training_data(project: Project, tmp_path: Path) -> None:
+    lake = Lake(str(tmp_path / "lake"))
+    snapshots = snapshot_days(project, 20)
+    write_gold(lake, project, sorted([*snapshots, snapshots[3] + dt.timedelta(days=2)]), customers=30)
+    manifest = build_dataset(project, lake, LAST_DAY, tmp_path / "dataset").manifest
+    assert all(project.is_snapshot_day(day) for day in (*manifest.train.days, *manifest.test.days))
+
+
+def test_building_twice_gives_the_same_rows(project: Project, gold: Lake, dataset: DatasetRef, tmp_path: Path) -> None:
+    again = build_dataset(project, gold, LAST_DAY, tmp_path)
+    assert again.manifest == dataset.manifest
+    assert load_dataset(tmp_path) == again
+
+
+def test_the_checksums_of_columns_do_not_depend_on_the_file(dataset: DatasetRef, tmp_path: Path) -> None:
+    rows = pq.read_table(dataset.folder / "test.parquet")
+    pq.write_table(rows, tmp_path / "other.parquet", compression="zstd", row_group_size=50)
+    assert (tmp_path / "other.parquet").read_bytes() != (dataset.folder / "test.parquet").read_bytes()
+    assert column_checksums(pq.read_table(tmp_path / "other.parquet")) == dataset.manifest.test.columns
+
+
+@pytest.mark.parametrize("column", ["days_since_purchase", "customer_id", "dt"])
+def test_the_checksums_of_columns_depend_on_every_value(dataset: DatasetRef, column: str) -> None:
+    rows = pq.read_table(dataset.folder / "test.parquet")
+    values = rows[column].to_pylist()
+    values[-1] = next(value for value in values if value != values[-1])
+    place = rows.schema.get_field_index(column)
+    changed = rows.set_column(place, column, pa.array(values, rows.schema.field(column).type))
+    checksums, recorded = column_checksums(changed), dataset.manifest.test.columns
+    assert {name for name in recorded if checksums[name] != recorded[name]} == {column}
+
+
+def test_the_configuration_lies_beside_the_rows(project: Project, dataset: DatasetRef, tmp_path: Path) -> None:
+    assert read_configuration(dataset.folder / "project.yaml") == project
+    (tmp_path / "project.yaml").write_text("name: grocery\nlabel: removed\n")
+    with pytest.raises(ConfigurationError, match="version of the code"):
+        read_configuration(tmp_path / "project.yaml")
+
+
+def test_the_manifest_carries_the_version_of_the_raw_data(dataset_copy: Path) -> None:
+    version = DataVersion(revision="0" * 32, remote="s3://data", files=2, bytes=9, tables={"bronze/transactions": 4})
+    noted = note_data_version(dataset_copy, version)
+    assert load_dataset(dataset_copy) == noted
+    assert noted.manifest.all_tables == {"gold/features": 1, "gold/labels": 1, "bronze/transactions": 4}
+
+
+def test_customers_without_a_label_are_left_out(project: Project, tmp_path: Path) -> None:
+    lake = Lake(str(tmp_path / "lake"))
+    days = snapshot_days(project, 20)
+    write_gold(lake, project, days, customers=30)
+    labels = lake.table("gold/labels")
+    kept = labels.read([days[0]]).sort_by("customer_id").slice(0, 10)
+    labels.replace(DayRange.single(days[0]), kept)
+    built = build_dataset(project, lake, LAST_DAY, tmp_path / "dataset").manifest
+    assert built.train.rows == len(built.train.days) * 30 - 20
+    assert built.tables["gold/labels"] == 2
+
+
+def test_matured_days_without_labels_are_named(project: Project, tmp_path: Path) -> None:
+    lake = Lake(str(tmp_path / "lake"))
+    days = snapshot_days(project, 20)
+    write_gold(lake, project, days, customers=30)
+    labels = lake.table("gold/labels")
+    labels.replace(DayRange.single(days[2]), labels.read([]))
+    assert build_dataset(project, lake, LAST_DAY, tmp_path / "dataset").manifest.unlabelled_days == (days[2],)
+
+
+def test_too_few_snapshots_is_a_named_error(project: Project, gold: Lake, tmp_path: Path) -> None:
+    with pytest.raises(TooFewSnapshotsError, match="are missing"):
+        build_dataset(project, gold, dt.date(2017, 6, 1), tmp_path)
+
+
+def test_no_gold_is_a_named_error(project: Project, gold: Lake, tmp_path: Path) -> None:
+    empty = Lake(str(tmp_path / "lake"))
+    with pytest.raises(TooFewSnapshotsError, match="0 matured snapshots"):
+        build_dataset(project, empty, LAST_DAY, tmp_path / "dataset")
+    with pytest.raises(LakeError):
+        empty.table("gold/features").version()
+
+
+def test_gold_without_a_feature_is_a_named_error(project: Project, tmp_path: Path) -> None:
+    lake = Lake(str(tmp_path / "lake"))
+    days = snapshot_days(project, 20)
+    write_gold(lake, without_family(project, "days_since_purchase"), days, customers=20)
+    with pytest.raises(DatasetError, match="days_since_purchase"):
+        build_dataset(project, lake, LAST_DAY, tmp_path / "dataset")
+
+
+def test_labels_other_than_0_and_1_are_refused(project: Project, tmp_path: Path) -> None:
+    lake = Lake(str(tmp_path / "lake"))
+    days = snapshot_days(project, 20)
+    write_gold(lake, project, days, customers=20)
+    labels = lake.table("gold/labels")
+    rows = labels.read([days[0]])
+    wrong = rows.set_column(rows.schema.get_field_index("churned"), "churned", pa.array([2] * 20, pa.int32()))
+    labels.replace(DayRange.single(days[0]), wrong)
+    with pytest.raises(DatasetError, match="instead of 0 and 1"):
+        build_dataset(project, lake, LAST_DAY, tmp_path / "dataset")
+
+
+def test_a_changed_file_is_refused(dataset_copy: Path) -> None:
+    with (dataset_copy / "train.parquet").open("ab") as file:
+        file.write(b"x")
+    with pytest.raises(DatasetError, match=r"train\.parquet"):
+        load_dataset(dataset_copy)
+
+
+def test_a_half_written_data_set_is_refused(dataset_copy: Path) -> None:
+    (dataset_copy / "manifest.json").unlink()
+    with pytest.raises(DatasetError, match=r"manifest\.json"):
+        load_dataset(dataset_copy)

@@ -1,0 +1,50 @@
+from __future__ import annotations
+
+from collections import Counter
+
+import numpy as np
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from include.training.data.rows import Rows
+from include.training.data.sampling import sample_customers
+from tests.training.searches import drawn_rows
+
+ROWS = drawn_rows()
+
+
+def customers(rows: Rows) -> set[str]:
+    return set(rows.customers.to_pylist())
+
+
+def test_all_rows_are_used_where_no_sample_is_wanted_or_none_is_needed() -> None:
+    assert sample_customers(ROWS, None, seed=1) is ROWS
+    assert sample_customers(ROWS, len(ROWS), seed=1) is ROWS
+
+
+@settings(max_examples=20, deadline=None)
+@given(wanted=st.integers(100, 2_999), more=st.integers(100, 2_999), seed=st.integers(0, 99), order=st.integers(0, 99))
+def test_a_sample_is_of_whole_customers_whatever_the_order_of_rows(
+    wanted: int, more: int, seed: int, order: int
+) -> None:
+    sample = sample_customers(ROWS, wanted, seed)
+    assert set(Counter(sample.customers.to_pylist()).values()) == {3}
+    assert wanted <= len(sample) < wanted + 3
+    assert len(sample.matrix) == len(sample.churned) == len(sample.days) == sample.features.num_rows
+    np.testing.assert_array_equal(sample.features["f0"].to_numpy(), sample.matrix[:, 0])
+
+    shuffled = np.random.default_rng(order).permutation(len(ROWS))
+    moved = Rows(
+        ROWS.days[shuffled],
+        ROWS.customers.take(shuffled),
+        ROWS.features.take(shuffled),
+        ROWS.matrix[shuffled],
+        ROWS.churned[shuffled],
+    )
+    assert customers(sample_customers(moved, wanted, seed)) == customers(sample)
+    smaller, larger = sorted([wanted, more])
+    assert customers(sample_customers(ROWS, smaller, seed)) <= customers(sample_customers(ROWS, larger, seed))
+
+
+def test_another_seed_draws_others() -> None:
+    assert customers(sample_customers(ROWS, 300, seed=1)) != customers(sample_customers(ROWS, 300, seed=2))

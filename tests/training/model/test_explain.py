@@ -1,0 +1,140 @@
+"""Reasons: contributions that add up to the answer, told in words."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import xgboost as xgb
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from numpy.typing import NDArray
+from scipy.special import expit, logit
+
+from include.training.model.bundle import Bundle
+from include.training.model.calibration import Calibrator
+from include.training.model.contract import FeatureContract
+from include.training.model.explain import MISSING, Explanation, contributions, explain
+from tests.training.contracts import contract_of
+
+PLANS = ("basic", "standard", "premium")
+CONTRACT = contract_of(
+    FeatureContract(
+        name="recency", dtype="number", nullable=True, description="Days since the last purchase, within 84 days"
+    ),
+    FeatureContract(name="spend_7d", dtype="number", nullable=False, description="Dollars of 7 days", topic="spending"),
+    FeatureContract(
+        name="spend_28d", dtype="number", nullable=False, description="Dollars of 28 days", topic="spending"
+    ),
+    FeatureContract(name="plan", dtype="category", nullable=True, categories=PLANS, description="The plan"),
+    FeatureContract(name="noise", dtype="number", nullable=False),
+    project="shop",
+    run_id="",
+)
+
+
+def _fitted() -> Bundle:
+    rng = np.random.default_rng(3)
+    rows = 600
+    spend = rng.gamma(2.0, 50.0, rows)
+    matrix = np.column_stack(
+        [
+            rng.integers(0, 84, rows),
+            spend * rng.uniform(0, 0.5, rows),
+            spend,
+            rng.integers(0, 3, rows),
+            rng.normal(0, 1, rows),
+        ]
+    ).astype(np.float32)
+    matrix[rng.random(rows) < 0.1, 0] = np.nan
+    risk = expit(0.08 * np.nan_to_num(matrix[:, 0], nan=84) - 0.03 * spend - (matrix[:, 3] == 2))
+    labels = (rng.random(rows) < risk).astype(int)
+    names = CONTRACT.feature_names
+    parameters = {"objective": "binary:logistic", "max_depth": 4, "seed": 1, "nthread": 1}
+    booster = xgb.train(parameters, xgb.DMatrix(matrix, labels, feature_names=names), 30)
+    return Bundle(CONTRACT, booster, calibrator=Calibrator(method="logistic", slope=0.8, intercept=-0.3))
+
+
+BUNDLE = _fitted()
+
+
+def encoded(**columns: float | str | None) -> NDArray[np.float32]:
+    usual: dict[str, float | str | None] = {
+        "recency": 5.0,
+        "spend_7d": 25.0,
+        "spend_28d": 100.0,
+        "plan": "basic",
+        "noise": 0.0,
+    }
+    return CONTRACT.encode({name: [value] for name, value in (usual | columns).items()})
+
+
+def only(top: int = 3, **columns: float | str | None) -> Explanation:
+    (explanation,) = explain(BUNDLE, encoded(**columns), top)
+    return explanation
+
+
+amounts = st.floats(-1e6, 1e6, width=32)
+rows = st.fixed_dictionaries(
+    {
+        "recency": st.none() | amounts,
+        "spend_7d": amounts,
+        "spend_28d": amounts,
+        "plan": st.sampled_from([None, *PLANS]),
+        "noise": amounts,
+    }
+)
+
+
+@settings(max_examples=60, deadline=None)
+@given(columns=rows)
+def test_contributions_always_add_up_to_the_log_odds_of_the_answer(columns: dict[str, float | str | None]) -> None:
+    matrix = encoded(**columns)
+    assert contributions(BUNDLE, matrix).sum() == pytest.approx(
+        logit(float(BUNDLE.predict_matrix(matrix)[0])), abs=1e-4
+    )
+
+
+def test_the_base_is_the_same_for_everybody() -> None:
+    both = np.vstack([encoded(), encoded(recency=80.0, plan=None)])
+    base = contributions(BUNDLE, both)[:, -1]
+    assert base[0] == base[1]
+
+
+def test_reasons_are_told_with_description_and_value() -> None:
+    long_gone = only(recency=60.0, spend_28d=1234.5, plan="premium")
+    assert long_gone.raises[0].text == "Days since the last purchase, within 84 days: 60"
+    assert (long_gone.raises[0].feature, long_gone.raises[0].value) == ("recency", 60.0)
+    told = {reason.feature: reason.text for reason in long_gone.lowers}
+    assert told["plan"] == "The plan: premium"
+    assert told["spend_28d"] == "Dollars of 28 days: 1,234"
+
+
+def test_a_missing_value_is_told_in_words() -> None:
+    reason = only(recency=None).raises[0]
+    assert (reason.feature, reason.value) == ("recency", None)
+    assert reason.text == f"Days since the last purchase, within 84 days: {MISSING}"
+
+
+def test_the_features_of_a_topic_are_one_reason() -> None:
+    matrix = encoded(spend_7d=1.0, spend_28d=2.0)
+    added = dict(zip(CONTRACT.feature_names, contributions(BUNDLE, matrix)[0], strict=False))
+    reasons = explain(BUNDLE, matrix, top=5)[0]
+    spending = [reason for reason in (*reasons.raises, *reasons.lowers) if reason.feature.startswith("spend")]
+    assert len(spending) == 1
+    assert spending[0].contribution == pytest.approx(added["spend_7d"] + added["spend_28d"])
+
+
+def test_the_strongest_come_first_and_each_has_its_side() -> None:
+    matrix = np.vstack([encoded(recency=float(days), spend_28d=float(days * 3)) for days in range(0, 84, 4)])
+    for explanation in explain(BUNDLE, matrix, top=2):
+        raised = [reason.contribution for reason in explanation.raises]
+        lowered = [reason.contribution for reason in explanation.lowers]
+        assert raised == sorted(raised, reverse=True)
+        assert lowered == sorted(lowered)
+        assert all(added > 0 for added in raised)
+        assert all(added < 0 for added in lowered)
+        assert max(len(raised), len(lowered)) <= 2
+
+
+def test_nobody_has_no_reasons() -> None:
+    assert explain(BUNDLE, np.empty((0, 5), dtype=np.float32)) == []

@@ -1,0 +1,88 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from optuna.distributions import FloatDistribution
+from optuna.trial import FrozenTrial, TrialState, create_trial
+from pydantic import SecretStr
+
+from include.training.tuning.study import SharedStudy, StudyError
+
+
+def trial(slot: int, value: float = 0.5, state: TrialState = TrialState.COMPLETE) -> FrozenTrial:
+    return create_trial(
+        state=state,
+        value=value if state == TrialState.COMPLETE else None,
+        params={"learning_rate": 0.1},
+        distributions={"learning_rate": FloatDistribution(0.01, 0.3)},
+        intermediate_values={0: value},
+        user_attrs={"slot": slot},
+    )
+
+
+def opened(folder: Path, name: str = "study") -> SharedStudy:
+    return SharedStudy(name, folder / "journal", SecretStr(""))
+
+
+def test_workers_see_each_others_trials_in_the_order_of_slots(tmp_path: Path) -> None:
+    one, two = opened(tmp_path), opened(tmp_path)
+    one.add(trial(2))
+    two.add(trial(0, state=TrialState.PRUNED))
+    for study in (one, two, opened(tmp_path)):
+        assert [(slot, found.state.name) for slot, found in study.finished().items()] == [
+            (0, "PRUNED"),
+            (2, "COMPLETE"),
+        ]
+    assert opened(tmp_path, "other").finished() == {}
+
+
+def test_a_second_trial_of_a_slot_counts_for_nothing(tmp_path: Path) -> None:
+    study = opened(tmp_path)
+    study.add(trial(0, 0.5))
+    study.add(trial(0, 0.9))
+    assert [found.value for found in study.finished().values()] == [0.5]
+
+
+def test_the_last_claim_of_a_slot_stands(tmp_path: Path) -> None:
+    one, two = opened(tmp_path), opened(tmp_path)
+    one.claim(3, 0)
+    two.claim(3, 1)
+    assert one.claims() == {3: 1}
+    assert one.finished() == {}
+
+
+def test_half_a_line_at_the_end_of_a_journal_costs_that_line_alone(tmp_path: Path) -> None:
+    study = opened(tmp_path)
+    study.add(trial(0))
+    whole = (tmp_path / "journal").read_bytes()
+    study.add(trial(1))
+    added = (tmp_path / "journal").read_bytes()[len(whole) :]
+    for cut in (1, len(added) // 2, len(added) - 1):
+        (tmp_path / "journal").write_bytes(whole + added[:cut])
+        again = opened(tmp_path)
+        assert list(again.finished()) == [0]
+        again.add(trial(2))
+        assert list(opened(tmp_path).finished()) == [0, 2]
+
+
+def test_a_damaged_journal_is_refused_and_left_as_it_is(tmp_path: Path) -> None:
+    opened(tmp_path).add(trial(0))
+    journal = tmp_path / "journal"
+    content = journal.read_bytes() + b'{"op_co' + journal.read_bytes()
+    journal.write_bytes(content)
+    with pytest.raises(StudyError, match=r"damaged.*journal.*Remove"):
+        opened(tmp_path)
+    assert journal.read_bytes() == content
+
+
+@pytest.mark.slow  # a driver gives up after some tries
+@pytest.mark.parametrize(
+    "url", ["postgresql+psycopg2://u:hunter2@127.0.0.1:1/db", "no url hunter2", "x://u:hunter2@h/d"]
+)
+def test_a_database_that_cannot_be_used_is_named_without_its_password(tmp_path: Path, url: str) -> None:
+    with pytest.raises(StudyError, match="CHURN_TRAINING__TUNING_STORAGE") as caught:
+        SharedStudy("study", tmp_path / "journal", SecretStr(url))
+    assert "hunter2" not in str(caught.value)
+    assert caught.value.__suppress_context__
+    assert not (tmp_path / "journal").exists()

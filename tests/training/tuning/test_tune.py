@@ -1,0 +1,136 @@
+from __future__ import annotations
+
+import dataclasses
+from pathlib import Path
+
+import numpy as np
+import pytest
+from pydantic import SecretStr
+
+from include.projects import Project
+from include.training.data.dataset import DatasetRef
+from include.training.data.row_splits import row_splits
+from include.training.data.rows import Rows, load_rows, model_contract
+from include.training.model.fit import DeviceError, Hyperparameters, fit, probe_device
+from include.training.tuning.folds import FoldError, bin_folds
+from include.training.tuning.trials import GENERATION, Search
+from include.training.tuning.tune import make_search, tune
+from include.training.tuning.tuned import Tuned
+from tests.training.gpu import HAS_GPU
+from tests.training.searches import what_was_tried
+
+pytestmark = pytest.mark.slow
+
+CHOSEN = Hyperparameters(
+    n_estimators=12, max_depth=3, learning_rate=0.1, subsample=0.7, colsample_bytree=0.5, min_child_weight=2.0
+)
+TRIALS = 2 * GENERATION + 3
+
+
+@pytest.fixture(scope="module")
+def train(project: Project, dataset: DatasetRef) -> Rows:
+    return load_rows(dataset, dataset.manifest.train, model_contract(project, dataset.manifest))
+
+
+@pytest.fixture(scope="module")
+def search(train: Rows, dataset: DatasetRef, project: Project) -> Search:
+    training = project.training.model_copy(update={"n_trials": TRIALS, "cv_folds": 4})
+    return make_search(project.model_copy(update={"training": training}), dataset.manifest, train, "cpu")
+
+
+def run(search: Search, journal: Path, workers: int = 1) -> Tuned:
+    return tune(search, journal, SecretStr(""), workers)
+
+
+def with_training(search: Search, **changes: object) -> Search:
+    return dataclasses.replace(search, training=search.training.model_copy(update=changes))
+
+
+def model_bytes(train: Rows, dataset: DatasetRef, seed: int) -> bytes:
+    names = list(dataset.manifest.features)
+    fitted = fit(train.matrix, train.churned, names, CHOSEN, seed=seed, max_bin=64, device="cpu")
+    return bytes(fitted.booster.save_raw("ubj"))
+
+
+def test_the_same_data_and_seed_give_the_same_model(train: Rows, dataset: DatasetRef) -> None:
+    assert model_bytes(train, dataset, seed=1) == model_bytes(train, dataset, seed=1)
+    assert model_bytes(train, dataset, seed=1) != model_bytes(train, dataset, seed=2)
+
+
+def test_any_number_of_workers_makes_the_same_trials(search: Search, tmp_path: Path) -> None:
+    alone = run(search, tmp_path / "1")
+    assert alone.trials == TRIALS
+    for workers in (2, 3):
+        shared = run(search, tmp_path / str(workers), workers)
+        assert what_was_tried(shared) == what_was_tried(alone)
+        assert shared.chosen == alone.chosen
+        assert len({record.worker for record in shared.history}) > 1
+
+
+def test_a_trial_that_falls_behind_is_given_up_and_never_chosen(search: Search, tmp_path: Path) -> None:
+    tuned = run(search, tmp_path / "journal", 2)
+    states = {record.state: len(record.fold_scores) for record in tuned.history}
+    assert (states["complete"], states["pruned"] < 4) == (4, True)
+    complete = [record for record in tuned.history if record.state == "complete"]
+    assert tuned.score == max(record.score for record in complete)
+    assert tuned.figures()["trials_complete"] == len(complete)
+    # Nothing is known in the first generation that a trial could fall behind.
+    assert {record.state for record in tuned.history[:GENERATION]} == {"complete"}
+
+
+def test_a_finished_search_is_not_run_again(search: Search, tmp_path: Path) -> None:
+    first = run(search, tmp_path / "journal")
+    again = run(search, tmp_path / "journal")
+    assert (first.resumed, again.resumed) == (0, TRIALS)
+    assert again.history == first.history
+
+
+def test_other_data_or_another_search_does_not_reuse_trials(search: Search, tmp_path: Path) -> None:
+    run(search, tmp_path / "journal")
+    others = [
+        dataclasses.replace(search, fingerprint="other"),
+        with_training(search, metric="f1"),
+        with_training(search, tuning_rows=1_000),
+        with_training(search, seed=1),
+    ]
+    assert len({other.name for other in [search, *others]}) == 1 + len(others)
+    assert run(others[0], tmp_path / "journal").resumed == 0
+
+
+def test_a_large_data_set_is_searched_on_a_sample_of_its_customers(
+    train: Rows, dataset: DatasetRef, project: Project
+) -> None:
+    training = project.training.model_copy(update={"tuning_rows": len(train) // 2})
+    sampled = make_search(project.model_copy(update={"training": training}), dataset.manifest, train, "cpu")
+    assert len(train) // 2 <= sampled.rows < len(train) // 2 + len(dataset.manifest.train.days)
+    whole = make_search(project, dataset.manifest, train, "cpu")
+    assert [fold.train.num_row() * 2 for fold in sampled.folds] == pytest.approx(
+        [fold.train.num_row() for fold in whole.folds], rel=0.05
+    )
+
+
+def test_the_metric_decides_what_a_score_is(search: Search, tmp_path: Path) -> None:
+    ranking = run(search, tmp_path / "journal")
+    at_half = run(with_training(search, metric="f1"), tmp_path / "journal")
+    assert (ranking.metric, at_half.metric) == ("average_precision", "f1")
+    assert ranking.history[0].parameters == at_half.history[0].parameters
+    assert ranking.history[0].score != at_half.history[0].score
+    assert "cv_f1" in at_half.figures()
+
+
+def test_a_fold_without_churners_cannot_be_scored(train: Rows, dataset: DatasetRef, project: Project) -> None:
+    nobody = dataclasses.replace(train, churned=np.zeros_like(train.churned))
+    with pytest.raises(FoldError, match="churners"):
+        bin_folds(nobody, row_splits(nobody, dataset.manifest, project.training), max_bin=64)
+
+
+@pytest.mark.skipif(HAS_GPU, reason="this machine has a GPU")
+def test_a_missing_gpu_is_an_error(search: Search, train: Rows, dataset: DatasetRef, tmp_path: Path) -> None:
+    probe_device("cpu")
+    with pytest.raises(DeviceError, match=r"was to run on cuda, and ran on cpu.*CHURN_TRAINING__DEVICE"):
+        probe_device("cuda")
+    names = list(dataset.manifest.features)
+    with pytest.raises(DeviceError), pytest.warns(UserWarning, match="GPU"):
+        fit(train.matrix, train.churned, names, CHOSEN, seed=1, max_bin=64, device="cuda")
+    with pytest.raises(DeviceError, match="was to run on cuda"):
+        run(dataclasses.replace(search, device="cuda"), tmp_path / "journal")
