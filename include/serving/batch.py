@@ -1,27 +1,36 @@
-"""The retention list: every customer of a day, scored in one pass and ordered by risk."""
+"""The retention list: every customer of a day, scored in slices, ordered by risk, with reasons at its top."""
 
 from __future__ import annotations
 
 import datetime as dt
+import os
 import time
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from itertools import islice
 from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
+from numpy.typing import NDArray
 
 from include.days import DayRange
 from include.errors import ChurnflowError
 from include.lake import open_lake
 from include.logs import get_logger
 from include.results import StepResult
-from include.serving.pointer import read_pointer
+from include.serving.deployment.pointer import read_pointer
 from include.settings import Settings
-from include.training.bundle import Bundle
+from include.training.model.bundle import Bundle
+from include.training.model.explain import Reason, explain
 
 log = get_logger(__name__)
 
 FEATURES = "gold/features"
 SCORES = "gold/scores"
+_SLICE_ROWS = 100_000
 
 
 class ScoringError(ChurnflowError):
@@ -43,37 +52,105 @@ def deployed_bundle(settings: Settings) -> Bundle:
     return Bundle.load(Path(reference.path) / "src" / "bundle")
 
 
-def retention_list(day: dt.date, features: pa.Table, bundle: Bundle) -> pa.Table:
+def retention_list(
+    day: dt.date, features: pa.Table | pa.RecordBatchReader, bundle: Bundle, reasons_for: int
+) -> pa.Table:
     """Return the customers of ``day`` by falling churn probability; customers who tie are ordered by their id.
+
+    The features are scored a slice at a time, and only their scores are kept.
 
     Args:
         day: The day of the features.
         features: Rows of ``gold/features``: ``customer_id`` and one column for each feature of the model; others are
             ignored, so that a model keeps working when features are added.
         bundle: The model.
+        reasons_for: How many customers, from the top, get reasons.
 
     Returns:
-        ``dt``, ``customer_id``, ``churn_probability``, ``prediction``, ``rank`` from 1, ``model_version``.
+        ``dt``, ``customer_id``, ``churn_probability``, ``prediction``, ``rank`` from 1, ``model_version``, and the
+        texts ``raises_risk`` and ``lowers_risk``: reasons in words, the strongest first; null below the top.
 
     Raises:
         EncodingError: A feature of the model is missing or is not of its type.
     """
     contract = bundle.contract
-    known = [name for name in contract.feature_names if name in features.column_names]
-    probabilities = bundle.predict(features.select(known)).astype(np.float64)
-    customers = features["customer_id"].cast(pa.string())
-    order = np.lexsort((np.asarray(customers), -probabilities))
+    slices = _scored_slices(features, bundle, reasons_for)
+    customers = pa.chunked_array([one.customers for one in slices], pa.string())
+    probabilities = np.concatenate([one.probabilities for one in slices] or [np.empty(0)])
+    order = _order(customers, probabilities)
     ranked = probabilities[order]
+    explained = explain(bundle, _top_rows(slices, order[:reasons_for], len(contract.features)))
     return pa.table(
         {
             "dt": pa.repeat(pa.scalar(day, pa.date32()), len(ranked)),
             "customer_id": customers.take(pa.array(order)),
             "churn_probability": ranked,
-            "prediction": np.where(ranked >= contract.threshold, "churn", "retain").astype(object),
+            "prediction": pc.if_else(pa.array(ranked >= contract.threshold), "churn", "retain"),
             "rank": np.arange(1, len(ranked) + 1),
             "model_version": pa.repeat(contract.model_version, len(ranked)),
+            "raises_risk": _texts([one.raises for one in explained], len(ranked)),
+            "lowers_risk": _texts([one.lowers for one in explained], len(ranked)),
         }
     )
+
+
+@dataclass(frozen=True)
+class _Slice:
+    """Some customers of a day, scored.
+
+    Attributes:
+        customers: Their ids.
+        probabilities: Their churn probabilities, shape (n,).
+        top: The positions in the slice of those who may be at the top of the whole list, rising.
+        matrix: Their encoded features, shape (len(top), k).
+    """
+
+    customers: pa.Array
+    probabilities: NDArray[np.float64]
+    top: NDArray[np.int64]
+    matrix: NDArray[np.float32]
+
+
+def _scored_slices(features: pa.Table | pa.RecordBatchReader, bundle: Bundle, top: int) -> list[_Slice]:
+    batches = iter(features if isinstance(features, pa.RecordBatchReader) else features.to_batches(_SLICE_ROWS))
+    threads = len(os.sched_getaffinity(0))
+    scored: list[_Slice] = []
+    with ThreadPoolExecutor(threads) as pool:
+        # As many slices as threads at a time: a stream that was read ahead would be in memory.
+        while some := list(islice(batches, threads)):
+            scored += pool.map(lambda batch: _score_slice(batch, bundle, top), some)
+    return scored
+
+
+def _score_slice(rows: pa.RecordBatch, bundle: Bundle, top: int) -> _Slice:
+    known = [name for name in bundle.contract.feature_names if name in rows.schema.names]
+    matrix = bundle.contract.encode(rows.select(known))
+    probabilities = bundle.predict_matrix(matrix).astype(np.float64)
+    customers = rows["customer_id"].cast(pa.string())
+    candidates = np.sort(_order(customers, probabilities)[:top])
+    return _Slice(customers, probabilities, candidates, matrix[candidates])
+
+
+def _order(customers: pa.Array | pa.ChunkedArray, probabilities: NDArray[np.float64]) -> NDArray[np.int64]:
+    """Return the positions of customers by falling probability, then by id."""
+    keys = [("probability", "descending"), ("customer", "ascending")]
+    table = pa.table({"probability": probabilities, "customer": customers})
+    return np.asarray(pc.sort_indices(table, sort_keys=keys)).astype(np.int64)
+
+
+def _top_rows(slices: Sequence[_Slice], positions: NDArray[np.int64], features: int) -> NDArray[np.float32]:
+    """Return the encoded features of the customers at ``positions`` of all slices, shape (len(positions), k)."""
+    starts = np.cumsum([0, *(len(one.probabilities) for one in slices)])
+    kept = [start + one.top for start, one in zip(starts[:-1], slices, strict=True)]
+    if not kept:
+        return np.empty((0, features), dtype=np.float32)
+    found = np.searchsorted(np.concatenate(kept), positions)
+    return np.concatenate([one.matrix for one in slices])[found]
+
+
+def _texts(reasons: Sequence[Sequence[Reason]], rows: int) -> pa.Array:
+    said = ["; ".join(reason.text for reason in row) for row in reasons]
+    return pa.array(said + [None] * (rows - len(said)), pa.string())
 
 
 def score_day(day: dt.date, settings: Settings) -> StepResult:
@@ -87,21 +164,21 @@ def score_day(day: dt.date, settings: Settings) -> StepResult:
     start = time.perf_counter()
     bundle = deployed_bundle(settings)
     lake = open_lake(settings)
-    features = lake.table(FEATURES).read(DayRange.single(day))
-    if not features.num_rows:
+    features = lake.table(FEATURES).stream(DayRange.single(day))
+    rows = retention_list(day, features, bundle, settings.serving.reasons_for)
+    if not rows.num_rows:
         raise ScoringError(
             "The day has no customers.", where=f"{FEATURES}, dt={day}", remedy="Run churn_ingest for that day first."
         )
-    rows = retention_list(day, features, bundle)
     version = lake.table(SCORES).replace(DayRange.single(day), rows)
     detail = {
         "model_version": bundle.contract.model_version,
-        "predicted_churners": int(np.count_nonzero(np.asarray(rows["prediction"]) == "churn")),
+        "predicted_churners": int(pc.sum(pc.equal(rows["prediction"], "churn")).as_py()),
     }
     log.info("day scored", extra={"day": str(day), "rows": rows.num_rows, **detail})
     return StepResult(
         table=SCORES,
-        rows_read=features.num_rows,
+        rows_read=rows.num_rows,
         rows_refused=0,
         rows_written=rows.num_rows,
         version=version,

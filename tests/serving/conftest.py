@@ -1,6 +1,5 @@
 from __future__ import annotations
 
-import datetime as dt
 import socket
 from collections.abc import Callable
 from pathlib import Path
@@ -9,10 +8,12 @@ import numpy as np
 import pytest
 import xgboost as xgb
 
-from include.serving.package import build_bento
-from include.serving.pointer import BentoReference
+from include.serving.deployment.package import build_bento
+from include.serving.deployment.pointer import BentoReference
 from include.settings import ServingSettings, Settings
-from include.training.bundle import Bundle, FeatureContract, ModelContract, Sample
+from include.training.model.bundle import Bundle, Sample
+from include.training.model.contract import FeatureContract
+from tests.training.contracts import contract_of
 
 ROWS = 400
 
@@ -37,20 +38,13 @@ def synthetic_columns(rows: int, seed: int) -> dict[str, list[float | str | None
 
 
 def train_bundle(model_version: str, seed: int = 7) -> Bundle:
-    contract = ModelContract(
-        project="synthetic",
+    contract = contract_of(
+        FeatureContract(name="recency_days", dtype="number", nullable=False, minimum=0),
+        FeatureContract(name="spend_30d", dtype="number", nullable=False),
+        FeatureContract(name="copy", dtype="number", nullable=True),
+        FeatureContract(name="segment", dtype="category", nullable=False, categories=("family", "senior", "young")),
         model_version=model_version,
-        run_id="run",
-        trained_through=dt.date(2017, 6, 30),
-        label="churned",
-        horizon_days=28,
         threshold=0.4,
-        features=(
-            FeatureContract(name="recency_days", dtype="number", nullable=False, minimum=0),
-            FeatureContract(name="spend_30d", dtype="number", nullable=False),
-            FeatureContract(name="copy", dtype="number", nullable=True),
-            FeatureContract(name="segment", dtype="category", nullable=False, categories=("family", "senior", "young")),
-        ),
     )
     columns = synthetic_columns(ROWS, seed)
     matrix = contract.encode(columns)
@@ -75,9 +69,9 @@ def bundle() -> Bundle:
 
 
 @pytest.fixture(scope="session")
-def make_settings(tmp_path_factory: pytest.TempPathFactory) -> Callable[[], Settings]:
-    def make() -> Settings:
-        serving = ServingSettings(port=free_port(), staging_port=free_port(), ready_timeout_seconds=60)
+def make_settings(tmp_path_factory: pytest.TempPathFactory) -> Callable[..., Settings]:
+    def make(**options: object) -> Settings:
+        serving = ServingSettings.model_validate({"port": free_port(), "ready_timeout_seconds": 60} | options)
         return Settings(home=tmp_path_factory.mktemp("home"), project="synthetic", serving=serving)
 
     return make

@@ -1,0 +1,110 @@
+"""The desired state of serving: small files that name the Bento to serve, the one before it, and its shadow."""
+
+from __future__ import annotations
+
+import json
+import uuid
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Literal
+
+from include.errors import ChurnflowError
+from include.files import PRIVATE, write_whole
+
+CURRENT: Literal["current.json"] = "current.json"
+PREVIOUS: Literal["previous.json"] = "previous.json"
+SHADOW: Literal["shadow.json"] = "shadow.json"
+
+
+class PointerError(ChurnflowError):
+    """A pointer file cannot be understood, or not be written."""
+
+
+@dataclass(frozen=True)
+class BentoReference:
+    """A Bento on disk.
+
+    Attributes:
+        bento: The Bento's version.
+        model_version: The registry's version of the model inside.
+        path: Its folder.
+    """
+
+    bento: str
+    model_version: str
+    path: str
+
+    @property
+    def bundle(self) -> Path:
+        """The folder of the model's bundle inside."""
+        return Path(self.path) / "src" / "bundle"
+
+    def as_dict(self) -> dict[str, str]:
+        """Return the reference as plain JSON types, fit for XCom."""
+        return asdict(self)
+
+
+@dataclass(frozen=True)
+class Order:
+    """A pointer as it was written once: the same Bento may be asked for again.
+
+    Attributes:
+        number: Tells this writing from others.
+        reference: The Bento; None when the pointer was removed.
+    """
+
+    number: str
+    reference: BentoReference | None
+
+
+NOTHING = Order(number="", reference=None)
+
+
+def read_pointer(serving_dir: Path, name: str = CURRENT) -> BentoReference | None:
+    """Return the Bento that pointer ``name`` points to; None when there is no such pointer.
+
+    Raises:
+        PointerError: The file is not a pointer.
+    """
+    return read_order(serving_dir, name).reference
+
+
+def read_order(serving_dir: Path, name: str = CURRENT) -> Order:
+    """Return pointer ``name`` as it was written last.
+
+    Raises:
+        PointerError: The file is not a pointer, or cannot be read.
+    """
+    path = serving_dir / name
+    try:
+        content = json.loads(path.read_text(encoding="utf-8"))
+        number = content.pop("order", "")
+        return Order(number, BentoReference(**content))
+    except FileNotFoundError:
+        return NOTHING
+    except (OSError, ValueError, TypeError, AttributeError) as error:
+        raise PointerError(
+            "The file is not a pointer to a Bento.", where=str(path), remedy="Delete it and deploy a model again."
+        ) from error
+
+
+def write_pointer(serving_dir: Path, reference: BentoReference | None, name: str = CURRENT) -> Order:
+    """Let pointer ``name`` point to ``reference``, atomically; None removes it.
+
+    Raises:
+        PointerError: It cannot be written, and points to where it pointed before.
+    """
+    path = serving_dir / name
+    order = NOTHING if reference is None else Order(uuid.uuid4().hex, reference)
+    try:
+        if reference is None:
+            path.unlink(missing_ok=True)
+        else:
+            write_whole(path, json.dumps(reference.as_dict() | {"order": order.number}, indent=2), PRIVATE)
+    except OSError as error:
+        raise PointerError(
+            f"The pointer cannot be written ({error.strerror}).",
+            where=str(path),
+            remedy="Free some space, and check who owns the folder.",
+        ) from error
+    return order

@@ -1,0 +1,163 @@
+"""Put a Bento in service, and put the former one back when that fails."""
+
+from __future__ import annotations
+
+from contextlib import suppress
+
+from include.errors import ChurnflowError
+from include.logs import get_logger
+from include.serving.deployment.client import EndpointClient
+from include.serving.deployment.outcome import has_come_into_service, wait_for_outcome
+from include.serving.deployment.pointer import (
+    CURRENT,
+    PREVIOUS,
+    SHADOW,
+    BentoReference,
+    Order,
+    PointerError,
+    read_pointer,
+    write_pointer,
+)
+from include.settings import Settings
+from include.training.model.bundle import Bundle
+
+log = get_logger(__name__)
+
+# Connections with which a deployment looks at the public address after a change.
+_LOOKS = 10
+
+
+class RolloutError(ChurnflowError):
+    """A Bento could not be put in service."""
+
+
+def roll_out(candidate: BentoReference, settings: Settings) -> BentoReference:
+    """Ask the runner for ``candidate``, wait until it serves, and look at the public address.
+
+    A shadow whose model this is ends: it would be compared with itself. A Bento that serves already may be asked for
+    again; when that fails, it stays the desired one.
+
+    Returns:
+        The Bento in service, which is ``candidate``.
+
+    Raises:
+        BundleError: The bundle inside is damaged; nothing has changed.
+        RolloutError: It did not come into service; the former Bento is the desired one again, and the message says
+            whether it answers.
+        PointerError: The pointer could not be written; nothing has changed.
+    """
+    Bundle.load(candidate.bundle)
+    directory = settings.serving_dir
+    current, older = (read_pointer(directory, name) for name in (CURRENT, PREVIOUS))
+    serves = current == candidate and has_come_into_service(directory, candidate.bento)
+    # A rollout that was killed half-way has moved both pointers already.
+    former, kept = (older, None) if current == candidate and not serves else (current, older)
+    if not serves:
+        write_pointer(directory, former, PREVIOUS)
+    try:
+        order = write_pointer(directory, candidate)
+    except PointerError:
+        with suppress(PointerError):
+            write_pointer(directory, older, PREVIOUS)
+        raise
+    try:
+        _require_serving(order, CURRENT, settings)
+        verify(candidate, settings)
+    except ChurnflowError as error:
+        write_pointer(directory, former)
+        write_pointer(directory, kept, PREVIOUS)
+        raise RolloutError(
+            f"The Bento did not come into service ({error.what}) {_state_of(former, settings)}",
+            where=f"Bento {candidate.bento}",
+            remedy="Read the serving runner's log, then deploy again.",
+        ) from error
+    _end_shadow_of(candidate.model_version, settings)
+    log.info("rolled out", extra={"bento": candidate.bento, "model_version": candidate.model_version})
+    return candidate
+
+
+def start_shadow(candidate: BentoReference, settings: Settings) -> BentoReference:
+    """Let the model of ``candidate`` answer in the shadow of the one in service; nobody gets its answers.
+
+    Returns:
+        The Bento in the shadow, which is ``candidate``.
+
+    Raises:
+        RolloutError: Nothing is in service, or this model is; or the runner refused. Then there is no shadow.
+        PointerError: The pointer could not be written; nothing has changed.
+    """
+    served = read_pointer(settings.serving_dir)
+    if served is None or served.model_version == candidate.model_version:
+        raise RolloutError(
+            "This model serves already." if served else "No Bento serves whose shadow it could be.",
+            where=f"Bento {candidate.bento}",
+            remedy="Deploy the champion first, and choose another version for its shadow.",
+        )
+    order = write_pointer(settings.serving_dir, candidate, SHADOW)
+    try:
+        _require_serving(order, SHADOW, settings)
+    except RolloutError:
+        write_pointer(settings.serving_dir, None, SHADOW)
+        raise
+    log.info("shadow started", extra={"bento": candidate.bento, "model_version": candidate.model_version})
+    return candidate
+
+
+def end_shadow(settings: Settings) -> BentoReference | None:
+    """Let nothing answer in the shadow any more, and return what did."""
+    shadow = read_pointer(settings.serving_dir, SHADOW)
+    write_pointer(settings.serving_dir, None, SHADOW)
+    return shadow
+
+
+def verify(reference: BentoReference, settings: Settings) -> None:
+    """Check that ``reference`` answers at the public address, on several connections.
+
+    Raises:
+        EndpointError: It does not.
+    """
+    client = EndpointClient(settings.serving.url, settings.serving.api_key)
+    try:
+        client.wait_for(reference.bento, settings.serving.ready_timeout_seconds)
+        for _ in range(_LOOKS):
+            client.wait_for(reference.bento, 0)
+    finally:
+        client.close()
+
+
+def _end_shadow_of(model_version: str, settings: Settings) -> None:
+    with suppress(PointerError):
+        shadow = read_pointer(settings.serving_dir, SHADOW)
+        if shadow is not None and shadow.model_version == model_version:
+            end_shadow(settings)
+
+
+def _require_serving(order: Order, name: str, settings: Settings) -> None:
+    serving, directory = settings.serving, settings.serving_dir
+    outcome = wait_for_outcome(directory, order, serving.ready_timeout_seconds, name)
+    if outcome is not None and outcome.state == "starting":
+        # The runner tries it without the shadow, too, and tells when the time of each is up: that is waited for.
+        seconds = 2 * serving.ready_timeout_seconds + serving.overlap_seconds
+        outcome = wait_for_outcome(directory, order, seconds, name)
+    if outcome is not None and outcome.state == "serving":
+        return
+    if outcome is None:
+        what = f"No runner has taken it up within {serving.ready_timeout_seconds:.0f} s."
+    else:
+        what = outcome.reason or "The runner has not brought it into service in time."
+    raise RolloutError(
+        what,
+        where=str(settings.serving_dir / name),
+        remedy="Read the log of the serving runner; see that it runs and has the same CHURN_HOME.",
+    )
+
+
+def _state_of(former: BentoReference | None, settings: Settings) -> str:
+    if former is None:
+        return "and none served before it."
+    try:
+        verify(former, settings)
+    except ChurnflowError as error:
+        log.error("former Bento does not answer", extra={"bento": former.bento})
+        return f"and the former one, {former.bento}, does not answer either ({error.what})"
+    return f"and the former one, {former.bento}, serves."

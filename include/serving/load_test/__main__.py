@@ -1,0 +1,65 @@
+"""``python -m include.serving.load_test``: load a running endpoint, and judge it by the project's requirements."""
+
+from __future__ import annotations
+
+import datetime as dt
+import json
+import sys
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from include.errors import ChurnflowError
+from include.logs import configure_json_logs
+from include.projects import load_project
+from include.serving.load_test.measurement import Measurement
+from include.serving.load_test.questions import prepare_questions
+from include.serving.load_test.report import PAGE, headline, line, write_evidence
+from include.serving.load_test.run import find_limit, load_at
+from include.serving.load_test.target import Target
+from include.settings import get_settings
+
+
+def main(
+    url: Annotated[str, typer.Option(help="The endpoint; by default that of CHURN_SERVING__HOST and __PORT.")] = "",
+    seconds: Annotated[float, typer.Option(help="How long the load lasts.", min=1)] = 30.0,
+    connections: Annotated[int, typer.Option(help="Requests on their way at any time.", min=1, max=1024)] = 64,
+    requests: Annotated[
+        Path | None, typer.Option(help="Bodies of /predict, one a line; by default the endpoint's own examples.")
+    ] = None,
+    limit: Annotated[
+        bool, typer.Option("--limit", help="Double the connections, from one on, until a requirement is missed.")
+    ] = False,
+) -> None:
+    """Load an endpoint, print what was found, and keep the evidence; exit with 1 where a requirement is missed."""
+    configure_json_logs()
+    settings = get_settings()
+    performance = load_project(settings.project).requirements.performance
+    address = Target.parse(url or settings.serving.url).url
+    started = dt.datetime.now(dt.UTC)
+    questions = prepare_questions(address, settings.serving.api_key, requests)
+    typer.echo(f"Model version {questions.model_version} at {address}, {len(questions.bodies)} customers asked in turn")
+    if limit:
+        test = find_limit(address, questions, performance, seconds, _say)
+    else:
+        test = load_at(address, questions, performance, connections, seconds, _say)
+    folder = write_evidence(test, settings.project, started, settings.reports_dir)
+    for verdict in test.verdicts:
+        typer.echo(f"{'met' if verdict.ok else 'MISSED'} ({verdict.mode}): {verdict}")
+    typer.echo(f"Evidence: {folder / PAGE}")
+    typer.echo(json.dumps({**headline(test), "evidence": str(folder)}))
+    if not test.passed:
+        raise typer.Exit(1)
+
+
+def _say(run: Measurement) -> None:
+    typer.echo(line(run))
+
+
+if __name__ == "__main__":
+    try:
+        typer.run(main)
+    except ChurnflowError as error:
+        typer.echo(str(error), err=True)
+        sys.exit(2)

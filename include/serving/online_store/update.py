@@ -1,0 +1,56 @@
+"""From gold to the online store."""
+
+from __future__ import annotations
+
+import datetime as dt
+import time
+from dataclasses import asdict, dataclass
+from typing import Any
+
+from include.days import DayRange
+from include.features.gold_checks import FEATURES
+from include.lake import open_lake
+from include.logs import get_logger
+from include.serving.online_store.base import open_store
+from include.settings import Settings
+
+log = get_logger(__name__)
+
+
+@dataclass(frozen=True)
+class StoreUpdate:
+    """What an update did.
+
+    Attributes:
+        backend: Where the features are kept now; ``none`` keeps none.
+        rows: The day's rows.
+        newest: Those of them that are their customer's newest.
+        seconds: Wall time.
+    """
+
+    backend: str
+    rows: int
+    newest: int
+    seconds: float
+
+    def as_dict(self) -> dict[str, Any]:
+        """Return the update as plain JSON types, fit for XCom."""
+        return asdict(self)
+
+
+def update_store(day: dt.date, settings: Settings) -> StoreUpdate:
+    """Keep the gold features of ``day`` in the online store; doing it again changes nothing.
+
+    Raises:
+        LakeError: There is no ``gold/features`` yet.
+        StoreError: The store cannot be written.
+        DiskFullError: There is no space left; the store is as it was.
+    """
+    start, backend = time.perf_counter(), settings.serving.store.backend
+    store = open_store(settings)
+    if store is None:
+        log.info("no online store is wanted")
+        return StoreUpdate(backend, 0, 0, 0.0)
+    rows = open_lake(settings).table(FEATURES).read(DayRange.single(day))
+    newest = store.put_day(day, rows)
+    return StoreUpdate(backend, rows.num_rows, newest, round(time.perf_counter() - start, 3))

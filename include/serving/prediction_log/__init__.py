@@ -1,0 +1,1 @@
+"""Every answer of the endpoint, from the server that gave it to the lake."""

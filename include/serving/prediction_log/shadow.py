@@ -1,0 +1,82 @@
+"""A challenger that scores what the champion answers, without answering."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+from prometheus_client import Counter
+
+from include.errors import ChurnflowError
+from include.logs import get_logger
+from include.training.model.bundle import Bundle
+from include.training.model.contract import FeatureContract, ModelContract
+
+log = get_logger(__name__)
+
+REFUSED = Counter("ml_shadow_refused_total", "Times that a server started without the shadow that it was given.")
+
+
+class ShadowError(ChurnflowError):
+    """A model cannot score what another one was asked."""
+
+
+class Shadow:
+    """A model that scores the champion's input matrices, its features matched by name.
+
+    Args:
+        bundle: The challenger.
+        champion: The contract of the model that answers.
+
+    Raises:
+        ShadowError: It needs a feature, or a kind of feature, that the champion has not.
+    """
+
+    def __init__(self, bundle: Bundle, champion: ModelContract) -> None:
+        self.contract = bundle.contract
+        self._bundle = bundle
+        position = {feature.name: index for index, feature in enumerate(champion.features)}
+        unmet = [
+            feature.name
+            for feature in self.contract.features
+            if feature.name not in position or champion.features[position[feature.name]].dtype != feature.dtype
+        ]
+        if unmet:
+            raise ShadowError(
+                f"Model version {champion.model_version} is not asked with its features {', '.join(unmet)}.",
+                where=f"shadow, model version {self.contract.model_version}",
+                remedy="Compare the two on gold, as churn_train does before a promotion.",
+            )
+        self._columns = [position[feature.name] for feature in self.contract.features]
+        self._codes = {
+            index: _translation(champion.features[column], feature)
+            for index, (column, feature) in enumerate(zip(self._columns, self.contract.features, strict=True))
+            if feature.categories is not None
+        }
+
+    def score(self, matrix: NDArray[np.float32]) -> NDArray[np.float32]:
+        """Return its churn probability of each row of the champion's matrix (n, k), shape (n,)."""
+        own = np.ascontiguousarray(matrix[:, self._columns])
+        for index, codes in self._codes.items():
+            known = ~np.isnan(own[:, index])
+            own[known, index] = codes[own[known, index].astype(np.intp)]
+        return self._bundle.predict_matrix(own)
+
+
+def load_shadow(folder: Path, champion: ModelContract) -> Shadow | None:
+    """Return the shadow whose bundle lies in ``folder``; None, and a line in the log, when it cannot be used."""
+    try:
+        shadow = Shadow(Bundle.load(folder), champion)
+    except ChurnflowError as error:
+        REFUSED.inc()
+        log.error("shadow refused", extra={"reason": error.what, "remedy": error.remedy})
+        return None
+    log.info("shadow scores", extra={"model_version": shadow.contract.model_version})
+    return shadow
+
+
+def _translation(theirs: FeatureContract, own: FeatureContract) -> NDArray[np.float32]:
+    """Return the shadow's code of each of the champion's categories; NaN for one that it has not learned."""
+    codes = {category: float(code) for code, category in enumerate(own.categories or ())}
+    return np.array([codes.get(category, np.nan) for category in theirs.categories or ()], dtype=np.float32)

@@ -1,0 +1,105 @@
+"""``python -m include.serving.server``, from the folder ``src`` of a Bento: serve it until SIGTERM."""
+
+from __future__ import annotations
+
+import argparse
+import logging
+import os
+import signal
+import socket
+import sys
+import tempfile
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+# Before prometheus_client is imported, which looks at it once. The runner names a folder that workers share.
+if "PROMETHEUS_MULTIPROC_DIR" not in os.environ:
+    os.environ["PROMETHEUS_MULTIPROC_DIR"] = tempfile.mkdtemp(prefix="churn-metrics-")
+
+import bentoml
+import uvicorn
+from _bentoml_impl.server.app import ServiceAppFactory  # type: ignore[import-untyped]
+from starlette.types import ASGIApp
+
+from include.logs import configure_json_logs
+from include.serving.endpoint.connection import BoundedConnection
+from include.serving.server.draining import DrainingServer, accepting_faster
+from include.serving.server.open_files import raise_open_files_limit
+from include.settings import get_settings
+
+# Longer than the 60 s after which load balancers give up an idle connection: the one that gives up first loses nothing.
+_KEEP_ALIVE_SECONDS = 75
+# The service gives a request ten seconds.
+_REQUEST_SECONDS = 10
+_BACKLOG = 2048
+
+
+def main() -> None:
+    """Load the Bento, listen, and end with exit code 0 on SIGTERM."""
+    arguments = _arguments()
+    # While the model is being loaded; after that the server has handlers of its own.
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, lambda *_: sys.exit(0))
+    configure_json_logs()
+    logging.getLogger().handlers = logging.getLogger("include").handlers
+    serving = get_settings().serving
+    raise_open_files_limit(serving.limits.connections)
+    config = uvicorn.Config(
+        _application(arguments.bento),
+        loop="uvloop",
+        http=partial(BoundedConnection, limits=serving.limits),  # type: ignore[arg-type]  # uvicorn only calls it
+        ws="none",
+        lifespan="on",
+        log_config=None,
+        # Below that uvicorn writes a line for each request that is not HTTP: anybody could fill the log.
+        log_level="error",
+        access_log=False,
+        server_header=False,
+        proxy_headers=False,
+        backlog=_BACKLOG,
+        timeout_keep_alive=_KEEP_ALIVE_SECONDS,
+        timeout_graceful_shutdown=_REQUEST_SECONDS,
+    )
+    public = None if arguments.fd is None else socket.socket(fileno=arguments.fd)
+    DrainingServer(config, serving.drain_seconds, public).run(accepting_faster(_listener(arguments)))
+
+
+def _arguments() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(prog="python -m include.serving.server")
+    parser.add_argument("--bento", type=Path, required=True, help="the Bento's folder")
+    where = parser.add_mutually_exclusive_group(required=True)
+    where.add_argument("--private", type=Path, help="a Unix socket to make, for this user only")
+    where.add_argument("--port", type=int, help="a port to listen on at once")
+    parser.add_argument("--host", default="127.0.0.1", help="the address that --port is on")
+    parser.add_argument("--fd", type=int, help="a bound socket to accept from after SIGUSR1")
+    return parser.parse_args()
+
+
+def _listener(arguments: argparse.Namespace) -> socket.socket:
+    if arguments.port is not None:
+        return socket.create_server((arguments.host, arguments.port), backlog=_BACKLOG)
+    before = os.umask(0o177)
+    try:
+        listener = socket.socket(socket.AF_UNIX)
+        listener.bind(str(arguments.private))
+    finally:
+        os.umask(before)
+    return listener
+
+
+def _application(path: Path) -> ASGIApp:
+    service: Any = bentoml.load(str(path.absolute()))
+    bentoml.server_context.service_name = service.name
+    bentoml.server_context.bento_name = service.bento.tag.name
+    bentoml.server_context.bento_version = service.bento.tag.version
+    service.inject_config()
+    factory: Any = ServiceAppFactory(service)
+    # Its timeout leaves a timer behind for each request, and memory with it, for a minute. The guard has one that ends
+    # with its request.
+    factory.timeout = None
+    return factory()  # type: ignore[no-any-return]  # what it is BentoML does not say
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,128 @@
+"""The load generator against real sockets: what it sends, what it counts, and what it calls a failure."""
+
+from __future__ import annotations
+
+import asyncio
+
+import pytest
+
+from include.serving.load_test.generator import generate_load
+from include.serving.load_test.measurement import Measurement
+from include.serving.load_test.target import Target
+from tests.serving.conftest import free_port
+from tests.serving.load_test.servers import OK, Answer, serving
+
+pytestmark = pytest.mark.slow
+
+SECONDS = 0.3
+
+
+def load(url: str, *bodies: bytes, connections: int = 2, timeout: float = 5.0) -> Measurement:
+    target = Target.parse(url)
+    requests = [target.post("/predict", body, "application/json") for body in bodies or (b"{}",)]
+    return generate_load(target, requests, connections, SECONDS, timeout)
+
+
+async def answer_ok(_: int, writer: asyncio.StreamWriter) -> None:
+    writer.write(OK)
+
+
+def load_on(answer: Answer, **options: float) -> Measurement:
+    with serving(answer) as served:
+        return load(served.url, **options)  # type: ignore[arg-type]
+
+
+def test_every_answer_is_counted_once_with_all_connections_busy() -> None:
+    async def answer(_: int, writer: asyncio.StreamWriter) -> None:
+        await asyncio.sleep(0.02)
+        writer.write(OK)
+
+    with serving(answer) as served:
+        run = load(served.url, b"one", b"two", b"three", connections=4)
+    assert len(run.latencies) == len(run.answered_at) == len(served.bodies)
+    assert run.failed == 0
+    assert served.at_once == served.connections == 4
+    assert set(served.bodies) == {b"one", b"two", b"three"}
+    assert run.latencies.min() >= 0.02
+    assert run.percentile_ms(50) >= 20
+    assert run.per_second <= 4 / 0.02
+
+
+def test_a_slow_answer_is_waited_for_when_time_is_up() -> None:
+    async def answer(_: int, writer: asyncio.StreamWriter) -> None:
+        await asyncio.sleep(2 * SECONDS)
+        writer.write(OK)
+
+    run = load_on(answer)
+    assert len(run.latencies) == 2
+    assert run.latencies.min() >= 2 * SECONDS
+    assert run.per_second == 0
+
+
+def test_an_answer_in_pieces_is_one_answer() -> None:
+    async def answer(_: int, writer: asyncio.StreamWriter) -> None:
+        for piece in (OK[:10], OK[10:-1], OK[-1:]):
+            writer.write(piece)
+            await asyncio.sleep(0.001)
+
+    run = load_on(answer)
+    assert run.failed == 0
+    assert len(run.latencies) > 0
+
+
+def test_a_server_that_says_goodbye_politely_loses_nothing() -> None:
+    async def answer(_: int, writer: asyncio.StreamWriter) -> None:
+        writer.write(b"HTTP/1.1 200 OK\r\nConnection: close\r\nContent-Length: 2\r\n\r\nok")
+        writer.close()
+
+    with serving(answer) as served:
+        run = load(served.url)
+    assert run.failed == 0
+    assert len(run.latencies) == len(served.bodies) > 2
+    assert served.connections >= len(served.bodies)
+
+
+async def unavailable_every_second_time(number: int, writer: asyncio.StreamWriter) -> None:
+    writer.write(OK if number % 2 else b"HTTP/1.1 503 Service Unavailable\r\nContent-Length: 0\r\n\r\n")
+
+
+async def close_without_answer(_: int, writer: asyncio.StreamWriter) -> None:
+    await asyncio.sleep(0.01)
+    writer.close()
+
+
+async def say_nothing(_: int, __: asyncio.StreamWriter) -> None:
+    await asyncio.sleep(60)
+
+
+async def say_something_else(_: int, writer: asyncio.StreamWriter) -> None:
+    writer.write(b"220 mail.example.com ESMTP\r\n")
+
+
+@pytest.mark.parametrize(
+    ("answer", "kind"),
+    [
+        (unavailable_every_second_time, "HTTP 503"),
+        (close_without_answer, "connection closed before the answer"),
+        (say_nothing, "no answer in time"),
+        (say_something_else, "not an HTTP answer"),
+    ],
+)
+def test_failures_are_counted_by_kind(answer: Answer, kind: str) -> None:
+    run = load_on(answer, timeout=0.2)
+    assert set(run.errors) == {kind}
+    assert run.failed > 0
+    assert run.percentile_ms(99) == float("inf")
+
+
+def test_a_failed_request_is_neither_an_answer_nor_throughput() -> None:
+    with serving(unavailable_every_second_time) as served:
+        run = load(served.url, connections=1)
+    assert len(run.latencies) + run.errors["HTTP 503"] == len(served.bodies)
+    assert abs(len(run.latencies) - run.errors["HTTP 503"]) <= 1
+
+
+def test_nobody_listens() -> None:
+    run = load(f"http://127.0.0.1:{free_port()}")
+    assert set(run.errors) == {"no connection (ConnectionRefusedError)"}
+    assert run.per_second == 0

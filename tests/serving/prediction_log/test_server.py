@@ -1,0 +1,132 @@
+"""What clients of a real server were answered, against what the lake holds after its end, gentle or not."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+import httpx
+import psutil
+import pytest
+from prometheus_client.parser import text_string_to_metric_families
+from tenacity import retry, retry_if_result, stop_after_delay, wait_fixed
+
+from include.lake import open_lake
+from include.serving.deployment.pointer import BentoReference
+from include.serving.prediction_log.collect import PREDICTIONS, collect_predictions
+from include.serving.prediction_log.parts import part_store, spool_folder
+from include.settings import Settings
+from include.training.model.bundle import Bundle
+from tests.serving.conftest import synthetic_columns, train_bundle
+from tests.serving.endpoint.servers import running
+
+pytestmark = pytest.mark.slow
+
+COLUMNS = synthetic_columns(300, seed=17)
+
+
+def ask(http: httpx.Client, numbers: Iterable[int]) -> dict[str, dict[str, Any]]:
+    """Ask about customers, eight at a time, and return the answers by customer."""
+
+    def one(number: int) -> dict[str, Any]:
+        features = {name: values[number] for name, values in COLUMNS.items()}
+        response = http.post("/predict", json={"customer_id": f"c{number}", "features": features})
+        return dict(response.raise_for_status().json())
+
+    with ThreadPoolExecutor(8) as threads:
+        return {answer["customer_id"]: answer for answer in threads.map(one, numbers)}
+
+
+def in_the_lake(settings: Settings) -> list[dict[str, Any]]:
+    collect_predictions(settings)
+    table = open_lake(settings).table(PREDICTIONS)
+    rows: list[dict[str, Any]] = table.read(table.days()).to_pylist()
+    return rows
+
+
+def as_answered(rows: list[dict[str, Any]]) -> dict[str, tuple[float, str, str]]:
+    return {row["customer_id"]: (row["churn_probability"], row["prediction"], row["model_version"]) for row in rows}
+
+
+def with_log(settings: Settings, **log: object) -> Settings:
+    chosen = settings.serving.log.model_copy(update=log)
+    return settings.model_copy(update={"serving": settings.serving.model_copy(update={"log": chosen})})
+
+
+def kill_servers(home: Path) -> None:
+    """Send SIGKILL to every process of the servers below ``home``, parents first, so that none is replaced."""
+    found = []
+    for process in psutil.process_iter():
+        with suppress(psutil.Error):
+            if process.environ().get("BENTOML_HOME", "").startswith(str(home)):
+                found.append(process)
+    for process in sorted(found, key=lambda one: one.create_time()):
+        with suppress(psutil.NoSuchProcess):
+            process.kill()
+    psutil.wait_procs(found, timeout=10)
+
+
+def test_sigterm_writes_every_answer_and_what_the_shadow_made_of_it(
+    bento: BentoReference,
+    bundle: Bundle,
+    make_settings: Callable[[], Settings],
+    tmp_path: Path,
+) -> None:
+    shadow = train_bundle("8", seed=11)
+    beside = BentoReference("8-abc", "8", str(tmp_path / "shadow"))
+    shadow.save(beside.bundle)
+    # Nothing is written before the end.
+    settings = with_log(make_settings(), flush_seconds=60)
+    with running(bento, settings, beside) as server:
+        answers = ask(server.http, range(300))
+    expected, aside = bundle.predict(COLUMNS), shadow.predict(COLUMNS)
+    rows = in_the_lake(settings)
+    assert not list(spool_folder(settings).iterdir())
+    assert len(rows) == 300
+    assert as_answered(rows) == {
+        customer: (answer["churn_probability"], answer["prediction"], "7") for customer, answer in answers.items()
+    }
+    for row in rows:
+        number = int(row["customer_id"][1:])
+        assert row["churn_probability"] == pytest.approx(float(expected[number]), abs=1e-6)
+        assert row["shadow_probability"] == pytest.approx(float(aside[number]), abs=1e-6)
+        assert (row["shadow_version"], row["shadow_prediction"]) == (
+            "8",
+            shadow.contract.decide(row["shadow_probability"]),
+        )
+        assert row["category_segment"] == COLUMNS["segment"][number]
+    log = server.log.read_text()
+    assert "shadow scores" in log
+    assert '"c1' not in log
+
+
+def test_kill_loses_at_most_what_was_not_flushed(bento: BentoReference, make_settings: Callable[[], Settings]) -> None:
+    settings = with_log(make_settings(), flush_seconds=0.2)
+    with running(bento, settings) as server:
+        flushed = ask(server.http, range(100))
+        wait_until_logged(server.http, len(flushed))
+        late = ask(server.http, range(100, 200))
+        kill_servers(settings.home)
+    assert not part_store(settings).days(), "nothing was delivered: the part lies where the process died"
+    found = as_answered(in_the_lake(settings))
+    given = {
+        customer: (answer["churn_probability"], answer["prediction"], "7")
+        for customer, answer in (flushed | late).items()
+    }
+    assert flushed.keys() <= found.keys() <= given.keys()
+    assert found == {customer: given[customer] for customer in found}
+
+
+@retry(retry=retry_if_result(lambda enough: not enough), stop=stop_after_delay(30), wait=wait_fixed(0.05))
+def wait_until_logged(http: httpx.Client, rows: int) -> bool:
+    families = text_string_to_metric_families(http.get("/metrics").text)
+    counted = [
+        sample.value
+        for family in families
+        for sample in family.samples
+        if sample.name == "ml_prediction_log_rows_total"
+    ]
+    return sum(counted) == rows
