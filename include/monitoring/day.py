@@ -12,6 +12,7 @@ from include.monitoring.drift import compare
 from include.monitoring.performance import realised_performance
 from include.monitoring.report import PAGE, write_evidently, write_page
 from include.monitoring.retraining import retrain_request, settling_time
+from include.monitoring.served import served_on
 from include.monitoring.store import KIND, RESULT_FILE, day_dir, read_result, result_days, write_result
 from include.monitoring.windows import current_window, monitored_features, reference_window
 from include.projects import Project
@@ -28,9 +29,10 @@ def monitor_day(project: Project, settings: Settings, day: dt.date) -> dict[str,
 
     Returns:
         The content of ``result.json``: ``project``, ``day``, ``model_version``, ``trained_through``, ``drift`` (see
-        ``DriftVerdict``), ``performance`` (see ``Performance``), ``reference_days``, ``current_days``,
-        ``evidently_left_out``, ``retrain_reason`` (None when no training is requested), ``report`` (relative to the
-        reports' folder), ``seconds``.
+        ``DriftVerdict``), ``performance`` (see ``Performance``), ``served`` (see ``Served``; absent in results that
+        are older than the prediction log), ``reference_days``, ``current_days``, ``evidently_left_out``,
+        ``retrain_reason`` (None when no training is requested), ``report`` (relative to the reports' folder),
+        ``seconds``.
 
     Raises:
         ScoringError: No model is deployed.
@@ -44,6 +46,8 @@ def monitor_day(project: Project, settings: Settings, day: dt.date) -> dict[str,
     features = monitored_features(project, contract)
     verdict = compare(reference.rows, current.rows, features, project.monitoring)
     drawn = [spec for spec in features if spec.name not in verdict.left_out]
+    performance = realised_performance(lake, project, bundle, day)
+    served = served_on(lake, project, contract, day, reference.rows, features, performance.test_auc)
     result: dict[str, Any] = {
         "format": 1,
         "project": project.name,
@@ -51,7 +55,8 @@ def monitor_day(project: Project, settings: Settings, day: dt.date) -> dict[str,
         "model_version": contract.model_version,
         "trained_through": str(contract.trained_through),
         "drift": verdict.as_dict(),
-        "performance": realised_performance(lake, project, bundle, day).as_dict(),
+        "performance": performance.as_dict(),
+        "served": served.as_dict(),
         "reference_days": [str(present) for present in reference.days],
         "current_days": [str(present) for present in current.days],
         "evidently_left_out": write_evidently(
@@ -74,6 +79,7 @@ def monitor_day(project: Project, settings: Settings, day: dt.date) -> dict[str,
             "drifted_features": len(verdict.drifted_features),
             "performance": result["performance"]["state"],
             "auc": result["performance"]["auc"],
+            "answers": sum(model.answers for model in served.models),
             "retrain": result["retrain_reason"] is not None,
             "seconds": result["seconds"],
         },

@@ -11,7 +11,7 @@ from typing import Any
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from include.monitoring.store import newest_result
-from include.serving.pointer import BentoReference, read_pointer
+from include.serving.deployment.pointer import BentoReference, read_pointer
 from include.settings import Settings
 
 _PAGES = {"quality": "*.html", "drift": "index.html", "model": "*.html"}
@@ -52,6 +52,7 @@ class ModelHealth:
         monitored_day: The newest day with a monitoring result; None before the first.
         drift: The ``drift`` part of that result.
         performance: The ``performance`` part of that result.
+        served: The ``served`` part of that result; None in one that is older than the prediction log.
         reports: All reports, newest day first.
     """
 
@@ -63,6 +64,7 @@ class ModelHealth:
     monitored_day: dt.date | None
     drift: dict[str, Any] | None
     performance: dict[str, Any] | None
+    served: dict[str, Any] | None
     reports: tuple[Report, ...]
 
 
@@ -85,6 +87,7 @@ def model_health(settings: Settings) -> ModelHealth:
         monitored_day=dt.date.fromisoformat(result["day"]) if result else None,
         drift=result["drift"] if result else None,
         performance=result["performance"] if result else None,
+        served=result.get("served") if result else None,
         reports=tuple(list_reports(settings.reports_dir)),
     )
 

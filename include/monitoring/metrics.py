@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime as dt
+from typing import Any
 
 from prometheus_client import CollectorRegistry, Gauge, generate_latest
 
@@ -23,6 +24,7 @@ def render_metrics(settings: Settings) -> str:
     _model(health, registry)
     _drift(health, registry)
     _performance(health, registry)
+    _served(health, registry)
     return generate_latest(registry).decode()
 
 
@@ -61,6 +63,39 @@ def _performance(health: ModelHealth, registry: CollectorRegistry) -> None:
         value = (health.performance or {}).get(key)
         if value is not None:
             _set(name, text, value, health, registry)
+
+
+def _served(health: ModelHealth, registry: CollectorRegistry) -> None:
+    served = health.served or {}
+    figures = {
+        "answers": ("ml_served_answers", "Answers of the endpoint on the newest monitored day."),
+        "churn_share": ("ml_served_churn_share", "Share of them that said churn."),
+        "mean_probability": ("ml_served_mean_probability", "Mean of the probabilities answered."),
+    }
+    _by_version(figures, ["model_version"], served.get("models", []), health, registry)
+    figures = {
+        "rows": ("ml_shadow_rows", "Answers that a shadow scored, too."),
+        "mean_absolute_difference": ("ml_shadow_mean_absolute_difference", "Of its probability and the one answered."),
+        "decisions_that_differ": ("ml_shadow_decisions_that_differ", "Decisions that are not those answered."),
+    }
+    _by_version(figures, ["model_version", "shadow_version"], served.get("shadows", []), health, registry)
+    auc = served.get("performance", {}).get("auc")
+    if auc is not None:
+        _set("ml_served_auc", "Realised area under the ROC curve of served answers.", auc, health, registry)
+
+
+def _by_version(
+    figures: dict[str, tuple[str, str]],
+    versions: list[str],
+    rows: list[dict[str, Any]],
+    health: ModelHealth,
+    registry: CollectorRegistry,
+) -> None:
+    for key, (name, text) in figures.items():
+        if rows:
+            gauge = Gauge(name, text, ["project", *versions], registry=registry)
+        for row in rows:
+            gauge.labels(health.project, *(row[version] for version in versions)).set(row[key])
 
 
 def _set(name: str, text: str, value: float, health: ModelHealth, registry: CollectorRegistry) -> None:

@@ -15,7 +15,7 @@ from include.days import DayRange
 from include.lake import Lake
 from include.monitoring.windows import FEATURES_TABLE, latest_per_customer
 from include.projects import Project
-from include.training.bundle import Bundle
+from include.training.model.bundle import Bundle
 
 SCORES_TABLE = "gold/scores"
 LABELS_TABLE = "gold/labels"
@@ -80,7 +80,7 @@ def realised_performance(lake: Lake, project: Project, bundle: Bundle, day: dt.d
     joined = _scores_with_labels(lake, project, days, version)
     if joined.empty:
         return Performance("not yet known", f"No score of model version {version} has matured by {day}.")
-    return _judge(joined, days, _test_auc(lake, project, bundle), project)
+    return judge(joined, days, _test_auc(lake, project, bundle), project)
 
 
 def _matured(lake: Lake, project: Project, day: dt.date) -> list[dt.date]:
@@ -98,19 +98,28 @@ def _scores_with_labels(lake: Lake, project: Project, days: list[dt.date], versi
     scores = lake.table(SCORES_TABLE).read(days, columns).to_pandas()
     # A former model's scores say nothing about the one that is deployed now.
     scores = scores[scores["model_version"] == version]
-    joined = scores.merge(_labels(lake, project, days), on=["dt", "customer_id"])
+    joined = scores.merge(labels_of(lake, project, days), on=["dt", "customer_id"])
     return latest_per_customer(joined)
 
 
-def _labels(lake: Lake, project: Project, days: list[dt.date]) -> pd.DataFrame:
+def labels_of(lake: Lake, project: Project, days: list[dt.date]) -> pd.DataFrame:
+    """Return ``dt``, ``customer_id`` and ``churned`` of every label of ``days``."""
     rows: pd.DataFrame = lake.table(LABELS_TABLE).read(days, ["dt", "customer_id", project.label.name]).to_pandas()
     return rows.rename(columns={project.label.name: "churned"})
 
 
-def _judge(joined: pd.DataFrame, days: list[dt.date], test_auc: float | None, project: Project) -> Performance:
+def judge(joined: pd.DataFrame, days: list[dt.date], test_auc: float | None, project: Project) -> Performance:
+    """Return how answers turned out.
+
+    Args:
+        joined: ``churn_probability``, ``prediction`` and ``churned``, one row per customer; not empty.
+        days: The days whose labels were joined, sorted.
+        test_auc: The model's AUC on its test, where it is known.
+        project: How far the AUC may fall.
+    """
     churned, probability = joined["churned"].to_numpy(dtype=float), joined["churn_probability"].to_numpy(dtype=float)
     observed, expected = float(churned.mean()), float(probability.mean())
-    auc = _auc(churned, probability)
+    auc = auc_of(churned, probability)
     drop = test_auc - auc if test_auc is not None and auc is not None else None
     decayed = drop is not None and drop > project.monitoring.max_auc_drop
     return Performance(
@@ -145,11 +154,12 @@ def _test_auc(lake: Lake, project: Project, bundle: Bundle) -> float | None:
         return None
     columns = ["dt", "customer_id", *contract.feature_names]
     rows = lake.table(FEATURES_TABLE).read(days, columns).to_pandas()
-    rows = rows.merge(_labels(lake, project, days), on=["dt", "customer_id"])
-    return _auc(rows["churned"].to_numpy(dtype=float), bundle.predict(rows[contract.feature_names]))
+    rows = rows.merge(labels_of(lake, project, days), on=["dt", "customer_id"])
+    return auc_of(rows["churned"].to_numpy(dtype=float), bundle.predict(rows[contract.feature_names]))
 
 
-def _auc(churned: Any, probability: Any) -> float | None:
+def auc_of(churned: Any, probability: Any) -> float | None:
+    """Return the area under the ROC curve; None when all customers, or none, churned."""
     if len(np.unique(churned)) < 2:
         return None
     auc = float(roc_auc_score(churned, probability))

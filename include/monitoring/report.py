@@ -7,7 +7,6 @@ that it can draw, from a sample.
 from __future__ import annotations
 
 import os
-import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -16,6 +15,7 @@ import numpy as np
 import pandas as pd
 from jinja2 import Environment, PackageLoader, select_autoescape
 
+from include.files import write_whole
 from include.projects.features import FeatureSpec
 
 PAGE = "index.html"
@@ -29,7 +29,7 @@ def write_page(result: dict[str, Any], folder: Path) -> Path:
         loader=PackageLoader("include.monitoring", "templates"), autoescape=select_autoescape(), trim_blocks=True
     )
     page = folder / PAGE
-    _replace(page, environment.get_template("drift.html").render(result=result, evidently=EVIDENTLY_PAGE))
+    write_whole(page, environment.get_template("drift.html").render(result=result, evidently=EVIDENTLY_PAGE))
     return page
 
 
@@ -93,11 +93,3 @@ def _render(reference: pd.DataFrame, current: pd.DataFrame, features: Sequence[F
     scratch = path.with_name(f".{path.name}.{os.getpid()}")
     snapshot.save_html(str(scratch))
     scratch.replace(path)
-
-
-def _replace(path: Path, text: str) -> None:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with tempfile.NamedTemporaryFile("w", dir=path.parent, prefix=".page.", delete=False, encoding="utf-8") as file:
-        file.write(text)
-    Path(file.name).replace(path)
-    path.chmod(0o644)

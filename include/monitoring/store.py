@@ -5,12 +5,11 @@ from __future__ import annotations
 import contextlib
 import datetime as dt
 import json
-import os
-import tempfile
 from pathlib import Path
 from typing import Any
 
 from include.errors import ChurnflowError
+from include.files import write_whole
 
 KIND = "drift"
 RESULT_FILE = "result.json"
@@ -27,16 +26,9 @@ def day_dir(reports_dir: Path, day: dt.date) -> Path:
 
 def write_result(reports_dir: Path, day: dt.date, result: dict[str, Any]) -> Path:
     """Write ``day``'s result, replacing an earlier one in one step, and return its path."""
-    folder = day_dir(reports_dir, day)
-    folder.mkdir(parents=True, exist_ok=True)
-    with tempfile.NamedTemporaryFile("w", dir=folder, prefix=".result.", delete=False, encoding="utf-8") as file:
-        # A NaN would not be JSON.
-        json.dump(result, file, indent=1, allow_nan=False)
-        file.flush()
-        os.fsync(file.fileno())
-    target = folder / RESULT_FILE
-    Path(file.name).replace(target)
-    target.chmod(0o644)
+    target = day_dir(reports_dir, day) / RESULT_FILE
+    # A NaN would not be JSON.
+    write_whole(target, json.dumps(result, indent=1, allow_nan=False))
     return target
 
 

@@ -17,7 +17,7 @@ from include.errors import ChurnflowError
 from include.lake import Lake
 from include.projects import Project
 from include.projects.features import FeatureSpec
-from include.training.bundle import ModelContract
+from include.training.model.contract import ModelContract
 
 FEATURES_TABLE = "gold/features"
 

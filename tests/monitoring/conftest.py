@@ -12,9 +12,11 @@ import xgboost as xgb
 from include.days import DayRange
 from include.lake import Lake, open_lake
 from include.projects import Project
-from include.serving.pointer import BentoReference, write_pointer
+from include.serving.deployment.pointer import BentoReference, write_pointer
 from include.settings import Settings
-from include.training.bundle import Bundle, FeatureContract, ModelContract
+from include.training.model.bundle import Bundle
+from include.training.model.contract import FeatureContract
+from tests.training.contracts import contract_of
 from tests.training.gold import small_project, snapshot_days, write_gold
 
 CUSTOMERS = 400
@@ -46,15 +48,8 @@ def production(tmp_path: Path) -> Production:
 
 
 def _train(project: Project, lake: Lake, days: list[dt.date]) -> Bundle:
-    contract = ModelContract(
-        project=project.name,
-        model_version="1",
-        run_id="run",
-        trained_through=days[-1],
-        label=project.label.name,
-        horizon_days=project.label.horizon_days,
-        threshold=0.1,
-        features=tuple(
+    contract = contract_of(
+        *(
             FeatureContract(
                 name=spec.name,
                 dtype=spec.dtype,
@@ -63,6 +58,10 @@ def _train(project: Project, lake: Lake, days: list[dt.date]) -> Bundle:
             )
             for spec in project.features
         ),
+        project=project.name,
+        trained_through=days[-1],
+        label=project.label.name,
+        horizon_days=project.label.horizon_days,
     )
     keys = ["dt", "customer_id"]
     rows = lake.table("gold/features").read(days).join(lake.table("gold/labels").read(days), keys, join_type="inner")

@@ -13,9 +13,10 @@ from include.monitoring.health import model_health
 from include.monitoring.metrics import render_metrics
 from include.monitoring.store import ResultError, day_dir, write_result
 from include.serving.batch import ScoringError, score_day
-from include.serving.pointer import write_pointer
+from include.serving.deployment.pointer import write_pointer
 from include.settings import Settings
-from tests.monitoring.conftest import Production, shift
+from tests.monitoring.conftest import CUSTOMERS, Production, shift
+from tests.monitoring.test_served import answers, serve
 
 
 def metrics(settings: Settings) -> dict[str, float]:
@@ -29,9 +30,13 @@ def test_drift_ends_in_pages_a_result_an_alert_and_one_request(production: Produ
     scored = production.days[15]
     score_day(scored, settings)
     shift(production, day, "days_since_purchase", 900.0)
+    production.bundle.with_version("2").save(settings.home / "shadow")
+    serve(production, [answers(production, day)], shadow=str(settings.home / "shadow"))
     result = monitor_day(project, settings, day)
 
     assert result["drift"]["drifted"]
+    assert [model["answers"] for model in result["served"]["models"]] == [CUSTOMERS]
+    assert result["served"]["drift"]["drifted"] == ["days_since_purchase"]
     assert result["drift"]["features"][0]["name"] == "days_since_purchase"
     assert result["performance"]["state"] == "known"
     assert result["retrain_reason"].startswith("drift")
@@ -39,6 +44,7 @@ def test_drift_ends_in_pages_a_result_an_alert_and_one_request(production: Produ
     assert sorted(path.name for path in folder.iterdir()) == ["evidently.html", "index.html", "result.json"]
     assert json.loads((folder / "result.json").read_text()) == result
     page = (folder / "index.html").read_text()
+    assert result["served"]["reason"] in page
     assert "days_since_purchase" in page
     assert 'href="evidently.html"' in page
 
@@ -54,6 +60,8 @@ def test_drift_ends_in_pages_a_result_an_alert_and_one_request(production: Produ
     exposed = metrics(settings)
     assert exposed["ml_model_accuracy"] == pytest.approx(result["performance"]["accuracy"])
     assert exposed["ml_drift_detected"] == 1
+    assert exposed["ml_served_answers"] == exposed["ml_shadow_rows"] == CUSTOMERS
+    assert exposed["ml_shadow_decisions_that_differ"] == 0
 
     again = monitor_day(project, settings, day)
     assert again["retrain_reason"] == result["retrain_reason"]
@@ -66,7 +74,9 @@ def test_drift_ends_in_pages_a_result_an_alert_and_one_request(production: Produ
 def test_the_first_day_works_though_nothing_has_matured(production: Production) -> None:
     result = monitor_day(production.project, production.settings, production.days[5])
     assert result["performance"]["state"] == "not yet known"
-    assert "not yet known" in (production.settings.reports_dir / result["report"]).read_text()
+    page = (production.settings.reports_dir / result["report"]).read_text()
+    assert "not yet known" in page
+    assert "holds no answers given on" in page
     exposed = metrics(production.settings)
     assert "ml_model_accuracy" not in exposed
     assert "ml_drift_detected" in exposed
@@ -90,6 +100,14 @@ def test_a_damaged_result_is_named(tmp_path_factory: pytest.TempPathFactory) -> 
     write_result(settings.reports_dir, dt.date(2017, 12, 1), {"day": "2017-12-01"})
     with pytest.raises(ResultError, match="2017-12-01"):
         model_health(settings)
+
+
+def test_a_result_that_is_older_than_the_prediction_log_is_read(tmp_path_factory: pytest.TempPathFactory) -> None:
+    settings = Settings(home=tmp_path_factory.mktemp("old"))
+    old = {"day": "2017-12-01", "drift": {"drifted": False, "drifted_features": 0}, "performance": {"auc": 0.8}}
+    write_result(settings.reports_dir, dt.date(2017, 12, 1), old)
+    assert model_health(settings).served is None
+    assert metrics(settings)["ml_model_auc"] == 0.8
 
 
 def test_a_quiet_day_raises_no_alert() -> None:

@@ -1,0 +1,202 @@
+"""What monitoring says about served answers, from a real log of real scores."""
+
+from __future__ import annotations
+
+import datetime as dt
+from collections.abc import Sequence
+
+import numpy as np
+import pyarrow as pa
+import pytest
+from sklearn.metrics import roc_auc_score
+
+from include.days import DayRange
+from include.monitoring.served import Served, served_on
+from include.monitoring.windows import monitored_features, reference_window
+from include.serving.prediction_log.answers import Answers
+from include.serving.prediction_log.collect import PREDICTIONS, collect_predictions
+from include.training.model.bundle import Bundle
+from tests.monitoring.conftest import CUSTOMERS, Production, shift
+from tests.serving.prediction_log.logs import log_all
+
+pytestmark = pytest.mark.slow
+
+SCORED, LATER = 15, 20
+"""Positions among the days: labels of the first are known when the second closes."""
+
+
+def answers(
+    production: Production,
+    day: dt.date,
+    customers: int = CUSTOMERS,
+    by_id: bool = False,
+    hour: int = 12,
+    bundle: Bundle | None = None,
+) -> Answers:
+    """The deployed model's answers about the first customers of gold, with the features of ``day``."""
+    rows = production.lake.table("gold/features").read([day]).sort_by("customer_id").slice(0, customers)
+    bundle = bundle or production.bundle
+    matrix = bundle.contract.encode(rows.select(bundle.contract.feature_names))
+    given = dt.datetime.combine(day + dt.timedelta(days=by_id), dt.time(hour), dt.UTC)
+    days = [day] * rows.num_rows if by_id else None
+    return Answers(rows["customer_id"].to_pylist(), matrix, bundle.predict_matrix(matrix), given, days)
+
+
+def serve(production: Production, groups: Sequence[Answers], bundle: Bundle | None = None, shadow: str = "") -> None:
+    settings = production.settings.model_copy(update={"shadow_bundle": shadow})
+    log_all(bundle or production.bundle, settings, *groups)
+    collect_predictions(settings)
+
+
+def served(production: Production, day: dt.date) -> Served:
+    contract = production.bundle.contract
+    features = monitored_features(production.project, contract)
+    reference = reference_window(production.lake, production.project, contract).rows
+    return served_on(production.lake, production.project, contract, day, reference, features, 0.8)
+
+
+def labels(production: Production, day: dt.date) -> dict[str, int]:
+    rows = production.lake.table("gold/labels").read([day])
+    return dict(zip(rows["customer_id"].to_pylist(), rows["churned"].to_pylist(), strict=True))
+
+
+def test_a_day_without_answers_says_so(production: Production) -> None:
+    day = production.days[LATER]
+    found = served(production, day)
+    assert found.reason == f"The prediction log holds no answers given on {day}."
+    assert (found.models, found.shadows, found.drift.drifted) == ((), (), None)
+    assert found.performance.state == "not yet known"
+
+
+def test_traffic_is_counted_by_model_and_by_how_it_was_asked(production: Production) -> None:
+    day, yesterday = production.days[LATER], production.days[LATER] - dt.timedelta(days=1)
+    rows = production.lake.table("gold/features").read([day])
+    production.lake.table("gold/features").replace(
+        [yesterday], rows.set_column(0, "dt", pa.repeat(pa.scalar(yesterday, pa.date32()), rows.num_rows))
+    )
+    sent, stored = answers(production, day, 30), answers(production, yesterday, 20, by_id=True)
+    former = production.bundle.with_version("0")
+    serve(production, [sent, stored])
+    serve(production, [answers(production, day, 10)], former)
+    found = served(production, day)
+    probabilities = np.concatenate([sent.probabilities, stored.probabilities])
+    ours, theirs = found.models
+    assert (ours.model_version, ours.answers, ours.by_id, ours.with_features) == ("1", 50, 20, 30)
+    assert ours.mean_probability == pytest.approx(probabilities.mean())
+    assert ours.churn_share == np.mean(probabilities >= production.bundle.contract.threshold)
+    assert (theirs.model_version, theirs.answers) == ("0", 10)
+    assert found.reason == f"60 answers on {day}: 20 by id, 40 with features."
+
+
+def test_answers_are_judged_once_their_labels_are_known_and_not_a_day_before(production: Production) -> None:
+    scored = production.days[SCORED]
+    given = answers(production, scored, 300)
+    serve(production, [given])
+    matured = scored + dt.timedelta(days=production.project.label.horizon_days)
+    before = served(production, matured - dt.timedelta(days=1)).performance
+    assert before.state == "not yet known"
+    after = served(production, matured).performance
+    known = labels(production, scored)
+    churned = [known[customer] for customer in given.customer_ids]
+    assert (after.state, after.rows) == ("known", 300)
+    assert after.auc == pytest.approx(roc_auc_score(churned, given.probabilities))
+    assert (after.first_day, after.last_day) == (str(scored), str(scored))
+
+
+def test_an_answer_by_id_is_about_the_day_of_its_features(production: Production) -> None:
+    scored = production.days[SCORED]
+    serve(production, [answers(production, scored, by_id=True)])
+    matured = scored + dt.timedelta(days=production.project.label.horizon_days)
+    performance = served(production, matured).performance
+    assert (performance.first_day, performance.rows) == (str(scored), CUSTOMERS)
+
+
+def test_each_customer_counts_by_the_latest_answer(production: Production) -> None:
+    scored = production.days[SCORED]
+    first, last = answers(production, scored, hour=9), answers(production, scored, hour=17)
+    wrong = Answers(first.customer_ids, first.matrix, 1 - first.probabilities, first.answered_at)
+    serve(production, [last])
+    serve(production, [wrong])
+    matured = scored + dt.timedelta(days=production.project.label.horizon_days)
+    performance = served(production, matured).performance
+    known = labels(production, scored)
+    churned = [known[customer] for customer in last.customer_ids]
+    assert performance.rows == CUSTOMERS
+    assert performance.auc == pytest.approx(roc_auc_score(churned, last.probabilities))
+
+
+def test_a_former_models_answers_say_nothing_about_the_deployed_one(production: Production) -> None:
+    scored = production.days[SCORED]
+    serve(production, [answers(production, scored)], production.bundle.with_version("0"))
+    matured = scored + dt.timedelta(days=production.project.label.horizon_days)
+    assert served(production, matured).performance.state == "not yet known"
+    assert served(production, scored).drift.drifted is None
+
+
+def test_the_same_customers_as_in_training_have_not_drifted(production: Production) -> None:
+    # What the model learned from, computed with 64 bits there and with 32 here.
+    learned = production.bundle.contract.trained_through
+    features = production.lake.table("gold/features")
+    rows = features.read([learned])
+    tenths = pa.array(np.asarray(rows["days_since_purchase"]) // 10 / 10)
+    features.replace(
+        DayRange.single(learned),
+        rows.set_column(rows.schema.get_field_index("days_since_purchase"), "days_since_purchase", tenths),
+    )
+    serve(production, [answers(production, learned)])
+    found = served(production, learned).drift
+    assert (found.customers, found.drifted) == (CUSTOMERS, ())
+
+
+def test_customers_unlike_those_of_training_are_told(production: Production) -> None:
+    day = production.days[LATER]
+    shift(production, day, "days_since_purchase", 900.0)
+    serve(production, [answers(production, day)])
+    assert served(production, day).drift.drifted == ("days_since_purchase",)
+
+
+def test_a_few_customers_are_not_compared(production: Production) -> None:
+    day = production.days[LATER]
+    serve(production, [answers(production, day, 99)])
+    assert served(production, day).drift.drifted is None
+
+
+def test_features_that_are_not_logged_are_not_missing(production: Production) -> None:
+    day = production.days[LATER]
+    serve(production, [answers(production, day)])
+    log = production.settings.serving.log.model_copy(update={"features": False})
+    serving = production.settings.serving.model_copy(update={"log": log})
+    production.settings = production.settings.model_copy(update={"serving": serving})
+    serve(production, [answers(production, day, hour=18)])
+    found = served(production, day).drift
+    assert (found.customers, found.drifted) == (CUSTOMERS, ())
+
+
+def test_a_shadow_is_compared_with_the_model_that_answered(production: Production) -> None:
+    scored, bundle = production.days[SCORED], production.bundle
+    folder = production.settings.home / "shadow"
+    # Decides otherwise with the same probabilities.
+    contract = bundle.contract.model_copy(update={"threshold": 0.9})
+    Bundle(contract, bundle.booster).with_version("2").save(folder)
+    given = answers(production, scored)
+    serve(production, [given], shadow=str(folder))
+    matured = scored + dt.timedelta(days=production.project.label.horizon_days)
+    (on_the_day,) = served(production, scored).shadows
+    threshold = bundle.contract.threshold
+    assert (on_the_day.model_version, on_the_day.shadow_version, on_the_day.rows) == ("1", "2", CUSTOMERS)
+    assert on_the_day.mean_absolute_difference == 0
+    assert on_the_day.correlation == pytest.approx(1)
+    assert on_the_day.decisions_that_differ == np.sum((given.probabilities >= threshold) & (given.probabilities < 0.9))
+    assert (on_the_day.labelled_rows, on_the_day.auc) == (0, None)
+
+    serve(production, [answers(production, matured)], shadow=str(folder))
+    (later,) = served(production, matured).shadows
+    known = labels(production, scored)
+    auc = roc_auc_score([known[customer] for customer in given.customer_ids], given.probabilities)
+    assert (later.labelled_rows, later.auc, later.shadow_auc) == (CUSTOMERS, pytest.approx(auc), pytest.approx(auc))
+
+
+def test_the_answers_are_those_of_the_lake(production: Production) -> None:
+    day = production.days[LATER]
+    serve(production, [answers(production, day, 5)])
+    assert production.lake.table(PREDICTIONS).read([day]).num_rows == 5
