@@ -1,6 +1,6 @@
 # Three images:
 #   airflow   every Airflow process of docker-compose.yaml, the MLflow server and the serving runner
-#   training  the pod that trains on Kubernetes
+#   training  the pods that tune and train on Kubernetes
 #   serving   one built Bento:  docker build --target serving --build-context bento=PATH/OF/THE/BENTO .
 #
 # The base is pinned by tag. For builds that can be repeated to the byte, give its digest:
@@ -48,15 +48,19 @@ USER 10001:10001
 # No HEALTHCHECK: each process that runs in this image has one of its own in docker-compose.yaml.
 CMD ["airflow", "version"]
 
+# The lock's xgboost is the build for CUDA, with NCCL; the node brings the driver. /tmp and the claim on /data are the only
+# places that it writes to: the rest of the file system can be read-only.
 FROM base AS training
 ENV PYTHONPATH=/opt/churnflow \
     CHURN_HOME=/data \
-    GIT_PYTHON_REFRESH=quiet
+    HOME=/tmp \
+    GIT_PYTHON_REFRESH=quiet \
+    NVIDIA_DRIVER_CAPABILITIES=compute,utility
 COPY --from=locked /opt/venv /opt/venv
 WORKDIR /opt/churnflow
 COPY include include
 USER 10001:10001
-# No HEALTHCHECK: it runs to its end, and Kubernetes ignores one.
+# No HEALTHCHECK: it runs to its end, and Kubernetes ignores one. A pod's command replaces the entry point by the same.
 ENTRYPOINT ["python", "-m", "include.training"]
 
 # Replaced by --build-context bento=...; a build without it stops at the first COPY from it.
@@ -73,13 +77,14 @@ FROM base AS serving
 # /tmp is the only place that it writes to: the rest of the file system can be read-only.
 ENV BENTOML_HOME=/tmp/bentoml \
     BENTOML_DO_NOT_TRACK=true \
+    CHURN_HOME=/tmp \
     HOME=/tmp \
     OMP_NUM_THREADS=1
 COPY --from=served /opt/venv /opt/venv
 COPY --from=bento . /opt/bento
-WORKDIR /opt/bento
+WORKDIR /opt/bento/src
 USER 10001:10001
 EXPOSE 8000
 HEALTHCHECK --start-period=30s --interval=10s --timeout=3s --retries=3 \
     CMD ["python", "-c", "import urllib.request; urllib.request.urlopen('http://127.0.0.1:8000/health', timeout=2)"]
-CMD ["bentoml", "serve", "/opt/bento", "--host", "0.0.0.0", "--port", "8000"]
+CMD ["python", "-m", "include.serving.server", "--bento", "/opt/bento", "--host", "0.0.0.0", "--port", "8000"]

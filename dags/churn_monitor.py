@@ -17,6 +17,8 @@ DOC = """
 Compares the last days of production data, feature by feature, with what the deployed model learned from last; judges
 the scores whose labels have become known since; and writes an HTML report and `result.json`.
 
+Before that, what the endpoint answered is brought from the prediction log into `gold/predictions`.
+
 On drift or decay it **alerts** (Slack, when the connection `slack_churn` exists; the task's log when not) and
 **requests a training**, unless one could learn nothing new: a model younger than one label horizon is left alone.
 
@@ -35,6 +37,14 @@ Runs after each retention list. On the first days nothing has matured; performan
 )
 def churn_monitor() -> None:
     @task
+    def collect_predictions() -> dict[str, Any]:
+        """Bring the endpoint's answers that the lake does not have yet into it."""
+        from include.serving.prediction_log.collect import collect_predictions
+
+        return collect_predictions(get_settings()).as_dict()
+
+    # Drift and the retention list's performance do not depend on the log; its failure has an alert of its own.
+    @task(trigger_rule="all_done")
     def monitor_day() -> dict[str, Any]:
         """Compare, judge, and write the day's reports; hands on where they are and what they say."""
         from include.monitoring.day import monitor_day
@@ -69,6 +79,7 @@ def churn_monitor() -> None:
         return str(result["retrain_reason"])
 
     result = monitor_day()
+    collect_predictions() >> result
     send_alert(result)
     request_retraining(result)
 

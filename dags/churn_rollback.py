@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from airflow.sdk import dag, task
+from airflow.sdk import Param, dag, get_current_context, task
 
 from dags.wiring.defaults import common
 from include.settings import get_settings
@@ -10,8 +10,10 @@ from include.settings import get_settings
 DOC = """
 ### Back to the previous champion
 
-Puts the Bento that served before back in service, waits until the endpoint answers with it, and only then names its
-version champion again. By hand only.
+Puts the version that served before, or the one that is typed, back in service without dropping a request: from
+this disk, or built from the registry. A version that is typed must be free of suspected leaks. Only then it is named
+champion again. If the registry does not answer, the endpoint stays rolled back and the last task says so; clear that
+task once the registry is back. By hand only.
 """
 
 
@@ -21,23 +23,30 @@ version champion again. By hand only.
     description="By hand: put the previous model back, at the endpoint and in the registry.",
     doc_md=DOC,
     schedule=None,
+    params={
+        "model_version": Param(
+            None,
+            type=["null", "string"],
+            title="Model version",
+            description="In the registry; the one that served before when empty.",
+        ),
+    },
     **common("serving"),
 )
 def churn_rollback() -> None:
     @task
     def roll_back_endpoint() -> dict[str, str]:
-        """Put the former Bento back and wait until it answers."""
-        from include.serving import deploy
+        """Put the former version back and wait until it answers."""
+        from include.serving.deployment import deploy
 
-        return deploy.roll_back(get_settings())
+        return deploy.roll_back(get_current_context()["params"]["model_version"], get_settings())
 
     @task
     def roll_back_registry(served: dict[str, str]) -> str:
         """Name the version that serves champion again."""
-        from include.training.registry import Registry
+        from include.serving.deployment import deploy
 
-        Registry(get_settings()).restore_champion(served["model_version"])
-        return served["model_version"]
+        return deploy.restore_alias(served["model_version"], get_settings())
 
     roll_back_registry(roll_back_endpoint())
 

@@ -15,7 +15,11 @@ DOC = """
 ### The retention list
 
 Scores every active customer of the day with the model that the endpoint serves, and replaces that day of
-`gold/scores`: customers by falling risk, with probability, prediction and model version.
+`gold/scores`: customers by falling risk, with probability, prediction and model version; the first of
+them (`CHURN_SERVING__REASONS_FOR`) with what raises and what lowers their risk, in words.
+
+Then `update_online_store` keeps the day's features for requests that name a customer and no features; a customer who
+has newer ones keeps them. It may fail and be retried alone: the list is written by then.
 
 Runs after each gold day, and again when another model is deployed. Before the first deployment it has nothing to do
 and skips.
@@ -37,7 +41,7 @@ def churn_score() -> None:
         """Find the deployed model; skip when there is none yet."""
         from airflow.sdk.exceptions import AirflowSkipException
 
-        from include.serving.pointer import read_pointer
+        from include.serving.deployment.pointer import read_pointer
 
         served = read_pointer(get_settings().serving_dir)
         if served is None:
@@ -55,7 +59,14 @@ def churn_score() -> None:
         announce(context, SCORES, day, version=result["version"], rows=result["rows_written"])
         return result
 
-    find_model() >> score_customers()
+    @task
+    def update_online_store() -> dict[str, Any]:
+        """Keep the day's features where the endpoint finds them by customer."""
+        from include.serving.online_store.update import update_store
+
+        return update_store(resolve_day(get_current_context()), get_settings()).as_dict()
+
+    find_model() >> score_customers() >> update_online_store()
 
 
 churn_score()

@@ -9,7 +9,7 @@ from airflow.sdk import PartitionedAssetTimetable, dag, get_current_context, tas
 from dags.wiring.assets import CHAMPION, TRAINING_REQUEST, announce
 from dags.wiring.day import day_param, resolve_day
 from dags.wiring.defaults import common
-from dags.wiring.training_task import RESULT, training_task
+from dags.wiring.training_task import RESULT, training_task, tuning_task
 from include.settings import get_settings
 
 DOC = """
@@ -17,8 +17,12 @@ DOC = """
 
 Builds the training set of all snapshots whose labels are known by the day, split by time with a gap of one horizon (or,
 where there is no time, by customer); checks what the project requires of it; keeps the raw data behind it as a DVC
-version; tunes, fits and judges a model; registers it as **challenger**; and promotes it to **champion** when it saves
-more money than the champion, or, for the first, than the best simple rule.
+version; tunes with several workers side by side; fits and judges a model with the best trial's hyperparameters;
+registers it as **challenger**; and promotes it to **champion** when it saves more money than the champion, or, for the
+first, than the best simple rule.
+
+Workers and the final fit are processes here and pods on Kubernetes (`CHURN_TRAINING__BACKEND`). A worker that fails for
+good stops nothing: the final fit runs the trials that are missing.
 
 Runs when a training is requested: by the ingest when one is due, by the monitor on drift, or by hand with a day.
 """
@@ -39,14 +43,14 @@ def churn_train() -> None:
         """Write train and test rows, split by time or by customer, and check what the project requires of them."""
         from include.lake import open_lake
         from include.projects import load_project
-        from include.training.dataset import build_dataset, dataset_dir
-        from include.training.requirements import require_data
+        from include.training.data.dataset import build_dataset, dataset_dir
+        from include.training.requirements import require_data, verdicts_document
 
         settings, day = get_settings(), resolve_day(get_current_context())
         project = load_project(settings.project)
         dataset = build_dataset(project, open_lake(settings), day, dataset_dir(settings, day))
-        require_data(project, dataset.manifest)
-        return dataset.as_dict()
+        verdicts = require_data(project, dataset)
+        return dataset.as_dict() | verdicts_document(verdicts)
 
     @task
     def version_data(folder: str) -> str:
@@ -77,7 +81,7 @@ def churn_train() -> None:
         from pathlib import Path
 
         from include.projects import load_project
-        from include.training.promote import promote
+        from include.training.release.promote import promote
 
         settings = get_settings()
         return promote(load_project(settings.project), settings, Path(folder), trained["model_version"]).as_dict()
@@ -94,9 +98,15 @@ def churn_train() -> None:
         return str(decision["champion_version"])
 
     dataset = build_dataset()
-    train = training_task(get_settings(), dataset="{{ ti.xcom_pull(task_ids='build_dataset')['name'] }}")
+    versioned = version_data(dataset["folder"])
+    name = "{{ ti.xcom_pull(task_ids='build_dataset')['name'] }}"
+    tune = tuning_task(get_settings(), dataset=name)
+    # It waits for the workers, and runs even if all of them failed. Without a data set it does not run: then the
+    # versioning, on which it depends directly, has not succeeded, either.
+    train = training_task(get_settings(), dataset=name, trigger_rule="all_done_min_one_success")
     trained = read_result(dataset["folder"])
-    dataset >> version_data(dataset["folder"]) >> train >> trained
+    versioned >> tune >> train >> trained
+    versioned >> train
     announce_champion(decide_promotion(dataset["folder"], trained))
 
 

@@ -16,6 +16,8 @@ import pytest
 
 from include.settings import ROOT
 
+pytestmark = pytest.mark.slow  # each alert is a process that imports Airflow
+
 SEND = """
 from types import SimpleNamespace
 from dags.wiring.alerts import alert_failure

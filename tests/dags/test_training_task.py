@@ -1,12 +1,13 @@
-"""The training task as a process and as a pod: one command, one task id, M13's numbers."""
+"""Tuning and training as processes and as pods: the same commands and task ids, M13's numbers."""
 
 import json
 
 import kubernetes_validate
 import pytest
+from pydantic import ValidationError
 
-from dags.wiring.training_task import training_task
-from include.settings import PodSettings, Settings, TrainingSettings
+from dags.wiring.training_task import training_task, tuning_task
+from include.settings import ROOT, PodSettings, Settings, TrainingSettings
 
 pytestmark = pytest.mark.airflow
 
@@ -30,13 +31,30 @@ def a_cluster_to_name(tmp_path, monkeypatch):
     monkeypatch.setattr("kubernetes.config.kube_config.KUBE_CONFIG_DEFAULT_LOCATION", str(path))
 
 
-def pod(**changes):
+NO_GPUS = {"gpus": 0, "tuning_gpus": 0}
+
+
+def kubernetes(**changes):
+    described = PodSettings(**changes)
+    device = "cuda" if described.gpus else "cpu"
+    return Settings(training=TrainingSettings(backend="kubernetes", device=device, workers=3, pod=described))
+
+
+def rendered_by(operator):
     from kubernetes.client import ApiClient
 
-    settings = Settings(training=TrainingSettings(backend="kubernetes", pod=PodSettings(**changes)))
-    operator = training_task(settings, DATASET)
-    rendered = ApiClient().sanitize_for_serialization(operator.build_pod_request_obj({}))
-    return operator, json.loads(json.dumps(rendered))
+    return json.loads(json.dumps(ApiClient().sanitize_for_serialization(operator.build_pod_request_obj({}))))
+
+
+def pod(**changes):
+    operator = training_task(kubernetes(**changes), DATASET)
+    return operator, rendered_by(operator)
+
+
+def worker_pods(**changes):
+    mapped = tuning_task(kubernetes(**changes), DATASET)
+    workers = [mapped.unmap({"arguments": arguments}) for arguments in mapped.expand_input.value["arguments"]]
+    return [rendered_by(worker) for worker in workers]
 
 
 def test_both_backends_run_the_same_command_on_their_own_paths():
@@ -54,9 +72,25 @@ def test_both_backends_run_the_same_command_on_their_own_paths():
     assert process.task_id == "train"
 
 
-def test_the_pod_is_valid_for_kubernetes():
-    _, rendered = pod()
-    kubernetes_validate.validate(rendered, "1.33", strict=True)
+def test_both_backends_run_the_same_workers_on_their_own_paths():
+    processes = tuning_task(Settings(training=TrainingSettings(workers=3)), DATASET)
+    commands = processes.expand_input.value["bash_command"]
+    home = Settings().home
+    for number, (command, rendered) in enumerate(zip(commands, worker_pods(), strict=True)):
+        container = rendered["spec"]["containers"][0]
+        assert [*container["command"], *container["args"]] == [
+            *("python", "-m", "include.training", "tune"),
+            *("--dataset", "/data/grocery/2017-12-17", "--worker", str(number)),
+        ]
+        assert command.endswith(f"-m include.training tune --dataset {home}/training/{DATASET} --worker {number}")
+    assert processes.task_id == tuning_task(kubernetes(), DATASET).task_id == "tune"
+
+
+@pytest.mark.parametrize("version", ["1.33", "1.35"])
+def test_the_pods_are_valid_for_kubernetes(version):
+    labels = {"example.com/cost-centre": "42"}
+    for rendered in (pod(labels=labels)[1], pod(**NO_GPUS)[1], *worker_pods(labels=labels)):
+        kubernetes_validate.validate(rendered, version, strict=True)
 
 
 def test_the_pod_asks_for_what_the_requirements_say():
@@ -75,18 +109,53 @@ def test_the_pod_asks_for_what_the_requirements_say():
     assert spec["nodeSelector"] == {"accelerator": "nvidia"}
 
 
+def test_a_worker_asks_for_the_one_gpu_that_a_booster_uses():
+    (resources, *_) = [rendered["spec"]["containers"][0]["resources"] for rendered in worker_pods()]
+    assert resources["limits"] == {"nvidia.com/gpu": "1", "cpu": "8", "memory": "32Gi"}
+    (resources, *_) = [rendered["spec"]["containers"][0]["resources"] for rendered in worker_pods(**NO_GPUS)]
+    assert "nvidia.com/gpu" not in resources["limits"] | resources["requests"]
+
+
+def test_labels_say_who_is_charged_for_what():
+    changes = {"team": "growth", "labels": {"example.com/cost-centre": "42"}}
+    for component, rendered in (("training", pod(**changes)[1]), ("tuning", worker_pods(**changes)[0])):
+        assert (
+            rendered["metadata"]["labels"].items()
+            >= {
+                "app.kubernetes.io/name": f"churn-{component}",
+                "app.kubernetes.io/component": component,
+                "app.kubernetes.io/part-of": "churnflow",
+                "churnflow/project": "grocery",
+                "churnflow/team": "growth",
+                "example.com/cost-centre": "42",
+            }.items()
+        )
+        assert rendered["metadata"]["annotations"]["cluster-autoscaler.kubernetes.io/safe-to-evict"] == "false"
+
+
+def test_a_label_that_kubernetes_would_refuse_is_refused_here():
+    with pytest.raises(ValidationError, match="team"):
+        PodSettings(team="the growth team")
+
+
 def test_the_pod_is_locked_down_and_gets_its_secrets_by_reference():
     _, rendered = pod()
     container, spec = rendered["spec"]["containers"][0], rendered["spec"]
+    environment = {entry["name"]: entry["value"] for entry in container["env"]}
     assert spec["securityContext"]["runAsNonRoot"] is True
+    assert spec["automountServiceAccountToken"] is False
     assert container["securityContext"]["allowPrivilegeEscalation"] is False
     assert container["securityContext"]["readOnlyRootFilesystem"] is True
     assert container["envFrom"] == [{"secretRef": {"name": "churn-tracking"}}]
-    assert {entry["name"] for entry in container["env"]} >= {"CHURN_PROJECT", "CHURN_TRAINING__DEVICE"}
+    assert environment.keys() >= {"CHURN_PROJECT", "CHURN_TRAINING__DEVICE"}
+    (scratch,) = [volume["name"] for volume in spec["volumes"] if "emptyDir" in volume]
+    user = spec["securityContext"]["runAsUser"]
+    assert f"USER {user}:{user}" in (ROOT / "Dockerfile").read_text().split(" AS training\n")[1].split("\nFROM ")[0]
+    assert {"name": scratch, "mountPath": environment["HOME"]} in container["volumeMounts"]
 
 
 def test_every_number_comes_from_settings():
-    _, rendered = pod(gpus=0, cpu_limit="2", memory_limit="4Gi", namespace="elsewhere", image="registry/train:7")
+    _, rendered = pod(**NO_GPUS, cpu_limit="2", memory_limit="4Gi", namespace="elsewhere", image="registry/train:7")
     container = rendered["spec"]["containers"][0]
     assert container["resources"]["limits"] == {"cpu": "2", "memory": "4Gi"}
     assert not rendered["spec"].get("tolerations")

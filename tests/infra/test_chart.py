@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import os
 import subprocess
 from collections.abc import Callable
 from pathlib import Path
@@ -8,6 +9,8 @@ from typing import Any
 import kubernetes_validate
 import pytest
 import yaml
+
+from include.settings import Settings
 
 Render = Callable[..., dict[str, dict[str, Any]]]
 KUBERNETES = ("1.33", "1.35")
@@ -134,7 +137,7 @@ def test_a_pod_can_do_no_more_than_it_needs(render: Render) -> None:
 def test_what_the_server_writes_lands_in_scratch_space(render: Render) -> None:
     pod = render()["Deployment"]["spec"]["template"]["spec"]
     (container,) = pod["containers"]
-    environment = {variable["name"]: variable["value"] for variable in container["env"]}
+    environment = {item["name"]: item["value"] for item in container["env"]}
     (mount,) = container["volumeMounts"]
     (volume,) = pod["volumes"]
 
@@ -142,6 +145,60 @@ def test_what_the_server_writes_lands_in_scratch_space(render: Render) -> None:
     assert volume["name"] == mount["name"]
     assert "emptyDir" in volume
     assert all(environment[name].startswith("/tmp") for name in ("HOME", "BENTOML_HOME"))  # noqa: S108
+
+
+def settings_of(render: Render, values: dict[str, Any], monkeypatch: pytest.MonkeyPatch, **secret: str) -> Settings:
+    """Return the settings that the container's variables make, with the values of its secrets."""
+    for name in [name for name in os.environ if name.startswith("CHURN_")]:
+        monkeypatch.delenv(name)
+    (container,) = render(values)["Deployment"]["spec"]["template"]["spec"]["containers"]
+    for variable in container["env"]:
+        if variable["name"].startswith("CHURN_"):
+            monkeypatch.setenv(variable["name"], secret.get(variable["name"]) or variable["value"])
+    return Settings()
+
+
+def test_a_pod_logs_to_an_object_store_or_not_at_all(render: Render, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert not settings_of(render, {}, monkeypatch).serving.log.enabled
+    values = {"predictionLog": {"uri": "s3://churn/log"}}
+    log = settings_of(render, values, monkeypatch).serving.log
+    assert (log.enabled, log.uri) == (True, "s3://churn/log")
+    (volume,) = render(values)["Deployment"]["spec"]["template"]["spec"]["volumes"]
+    assert volume["emptyDir"]["sizeLimit"] == "256Mi"
+    assert log.max_spool_bytes + log.rotate_bytes < 256 * 2**20, "what waits leaves room in the scratch volume"
+
+
+def test_a_pod_answers_by_id_from_redis_or_not_at_all(render: Render, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert settings_of(render, {}, monkeypatch).serving.store.backend == "none"
+    url = "redis://u:secret@redis:6379/0"
+    values = {"onlineStore": {"existingSecret": "churn-redis"}}
+    store = settings_of(render, values, monkeypatch, CHURN_SERVING__STORE__URL=url).serving.store
+    assert (store.backend, store.url.get_secret_value()) == ("redis", url)
+    (container,) = render(values)["Deployment"]["spec"]["template"]["spec"]["containers"]
+    (source,) = [item["valueFrom"] for item in container["env"] if item["name"] == "CHURN_SERVING__STORE__URL"]
+    assert source == {"secretKeyRef": {"name": "churn-redis", "key": "url"}}
+
+
+def test_keys_come_from_a_secret_and_then_metrics_need_one_too(
+    render: Render, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    assert settings_of(render, {}, monkeypatch).serving.api_keys_file is None
+    values = {"apiKeys": {"existingSecret": "churn-keys"}}
+    keys = tmp_path / "api-keys.json"
+    keys.touch()
+    serving = settings_of(render, values, monkeypatch, CHURN_SERVING__API_KEYS_FILE=str(keys)).serving
+    assert (serving.api_keys_file, serving.open_routes) == (keys, ())
+    opened = {"apiKeys": {"existingSecret": "churn-keys", "openRoutes": ["/metrics"]}}
+    serving = settings_of(render, opened, monkeypatch, CHURN_SERVING__API_KEYS_FILE=str(keys)).serving
+    assert serving.open_routes == ("/metrics",)
+
+    pod = render(values)["Deployment"]["spec"]["template"]["spec"]
+    (container,) = pod["containers"]
+    (file,) = [Path(item["value"]) for item in container["env"] if item["name"] == "CHURN_SERVING__API_KEYS_FILE"]
+    (mount,) = [item for item in container["volumeMounts"] if item["name"] == "api-keys"]
+    (volume,) = [item for item in pod["volumes"] if item["name"] == "api-keys"]
+    assert mount == {"name": "api-keys", "mountPath": str(file.parent), "readOnly": True}
+    assert volume["secret"]["secretName"] == "churn-keys"
 
 
 def test_service_budget_and_scaler_point_at_the_deployment(render: Render) -> None:
@@ -187,6 +244,8 @@ def test_overridden_values_reach_the_objects(render: Render) -> None:
     ("values", "named"),
     [
         ({"replicaCount": 0}, "replicaCount"),
+        ({"predictionLog": {"uri": "/tmp/log"}}, "uri"),  # noqa: S108 - a pod's disk ends with the pod
+        ({"apiKeys": {"openRoutes": ["/predict"]}}, "openRoutes"),
         ({"replicaCount": "three"}, "replicaCount"),
         ({"replicas": 3}, "replicas"),
         ({"image": {"tag": "latest"}}, "tag"),

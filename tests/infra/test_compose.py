@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import os
 import re
 import subprocess
 from pathlib import Path
@@ -7,6 +8,8 @@ from typing import Any
 
 import pytest
 import yaml
+
+from include.settings import Settings
 
 SECRET = re.compile(r"PASSWORD|SECRET|FERNET|SQL_ALCHEMY_CONN|BACKEND_STORE_URI")
 REQUIRED = re.compile(r"\$\{[A-Z_]+:\?[^}]+\}")
@@ -137,3 +140,13 @@ def test_mlflow_answers_to_the_name_by_which_airflow_calls_it(services: dict[str
     assert is_allowed_host_header(allowed, called)
     assert is_allowed_host_header(allowed, "127.0.0.1:5000")
     assert not is_allowed_host_header(allowed, "attacker.example:5000")
+
+
+def test_what_is_left_empty_is_not_set(services: dict[str, dict[str, Any]], monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in [name for name in os.environ if name.startswith("CHURN_")]:
+        monkeypatch.delenv(name)
+    for name, value in services["serving"]["environment"].items():
+        monkeypatch.setenv(name, re.sub(r"\$\{[A-Z_]+:-([^}]*)\}", r"\1", str(value)))
+    serving = Settings().serving
+    assert (serving.host, serving.api_keys_file, serving.api_key.get_secret_value()) == ("0.0.0.0", None, "")  # noqa: S104
+    assert (serving.store.backend, serving.log.uri) == ("embedded", "")

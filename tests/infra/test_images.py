@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 import yaml
 
-from include.serving.package import build_bento
+from include.serving.deployment.package import build_bento
 from tests.serving.conftest import train_bundle
 
 

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import ast
 import re
 import subprocess
 from pathlib import Path
@@ -84,6 +85,21 @@ def test_a_release_tries_the_model_before_it_pushes_and_goes_back_when_it_fails(
     assert position("deploy.smoke") < position("docker buildx build") < position("helm upgrade")
     assert "--rollback-on-failure" in scripts[position("helm upgrade")]
     assert position("helm upgrade") < position("proxy/health") < position("helm rollback")
+
+
+def test_python_inside_a_workflow_calls_what_exists(root: Path) -> None:
+    files = sorted((root / ".github/workflows").glob("*.yml"))
+    scripts = [step.get("run", "") for file in files for step in _steps(_read(root, file.name))]
+    programs = [found for script in scripts for found in re.findall(r"<<'EOF'\n(.*?)^EOF$", script, re.M | re.S)]
+    assert programs
+    for program in programs:
+        nodes = list(ast.walk(ast.parse(program)))
+        imports = [node for node in nodes if isinstance(node, ast.Import | ast.ImportFrom)]
+        names: dict[str, object] = {}
+        exec(ast.unparse(ast.Module(imports, [])), names)  # noqa: S102
+        for node in nodes:
+            if isinstance(node, ast.Attribute) and isinstance(node.value, ast.Name) and node.value.id in names:
+                assert hasattr(names[node.value.id], node.attr), ast.unparse(node)
 
 
 def test_the_values_that_a_release_sets_are_accepted_by_the_chart(root: Path, helm: str) -> None:

@@ -11,7 +11,7 @@ from fastapi import FastAPI
 from fastapi.testclient import TestClient
 
 from include.monitoring.store import write_result
-from include.serving.pointer import BentoReference, write_pointer
+from include.serving.deployment.pointer import BentoReference, write_pointer
 from include.settings import Settings, get_settings
 
 pytestmark = pytest.mark.airflow
