@@ -66,6 +66,7 @@ def project() -> Project:
         }
         for source, name, calculation in families
     ]
+    content["training"]["segments"] = ()
     return Project.model_validate(content)
 
 

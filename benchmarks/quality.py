@@ -1,0 +1,240 @@
+"""How good the models of both projects are: ``python -m benchmarks.quality``, some 20 minutes.
+
+Everything takes the product's own way from landing files to the evaluation on the test. The subscription business is
+simulated, so that the best ranking anyone could make is known: the true probabilities, read for the test rows alone.
+``regret`` is what the model's AUC lacks of theirs. Of the grocery households nobody knows it. A logistic regression and
+the rules that need no model see the same rows.
+"""
+
+from __future__ import annotations
+
+import datetime as dt
+import json
+import sys
+import tempfile
+import time
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+import numpy as np
+import pandas as pd
+import typer
+from numpy.typing import NDArray
+from sklearn.compose import make_column_transformer
+from sklearn.impute import SimpleImputer
+from sklearn.linear_model import LogisticRegression
+from sklearn.metrics import precision_recall_curve, roc_auc_score
+from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import OneHotEncoder, StandardScaler
+
+from benchmarks.figures import print_figures
+from include.days import DayRange
+from include.ingest import ingest_days
+from include.lake import open_lake
+from include.logs import configure_json_logs
+from include.projects import Project, load_project
+from include.settings import Settings
+from include.sources.simulator import World, generate, read_outcomes
+from include.sources.simulator.generate import LANDING, TRUTH
+from include.training.candidate import make_candidate
+from include.training.data.dataset import build_dataset, dataset_dir
+from include.training.data.rows import Rows, load_rows
+from include.training.judgement.decisions import decide
+from include.training.requirements import check_data, check_model
+from local.grocery_export import export, last_day
+
+SEED = 20250101
+FIRST = dt.date(2023, 1, 1)
+GROCERY = DayRange(dt.date(2017, 1, 1), last_day())
+
+HEADLINE = (
+    "auc",
+    "auc_bayes_optimal",
+    "pr_auc",
+    "brier",
+    "ece",
+    "saving_per_1000",
+    "auc_logistic",
+    "auc_recency",
+)
+
+Figures = dict[str, Any]
+
+
+def subscription(folder: Path, customers: int, days: int, trials: int | None = None) -> Figures:
+    """Return the figures of a simulated business of ``customers`` over ``days``, made in ``folder``."""
+    settings = Settings(home=folder, project="subscription")
+    span = DayRange.ending(FIRST + dt.timedelta(days=days - 1), days)
+    started = time.perf_counter()
+    generate(folder, World(customers=customers, first_day=FIRST, seed=SEED, pace_days=days), span.last)
+    simulated = round(time.perf_counter() - started, 1)
+    figures = judge(settings, span, trials)
+    figures["seconds"] = {"simulate": simulated, **figures["seconds"]}
+    return {"customers": customers} | figures
+
+
+def grocery(folder: Path, trials: int | None = None) -> Figures:
+    """Return the figures of the grocery households over their year, ingested into ``folder``."""
+    settings = Settings(home=folder, project="grocery")
+    export(Path(settings.landing_uri) / settings.project, GROCERY)
+    return judge(settings, GROCERY, trials)
+
+
+def judge(settings: Settings, days: DayRange, trials: int | None) -> Figures:
+    """Ingest ``days``, train on all labels known at their end, and return the figures on the test.
+
+    Args:
+        settings: Name the project and the home whose landing folder holds its files.
+        days: What to ingest.
+        trials: Trials of the tuner; the project's own number when there is none.
+    """
+    project, clock = _with_trials(load_project(settings.project), trials), _Clock()
+    ingest_days(settings, days)
+    clock.lap("ingest")
+    dataset = build_dataset(project, open_lake(settings), days.last, dataset_dir(settings, days.last))
+    clock.lap("dataset")
+    candidate = make_candidate(project, settings, dataset)
+    clock.lap("train")
+    train = load_rows(dataset, dataset.manifest.train, candidate.contract)
+    test, evaluation, metrics = candidate.test, candidate.evaluation, candidate.evaluation.metrics()
+    logistic = logistic_probabilities(project, train, test)
+    clock.lap("logistic")
+    truth = true_probabilities(settings.home, test) if settings.project == "subscription" else None
+    verdicts = [*check_data(project, dataset.manifest), *check_model(project, metrics, clock.seconds["train"])]
+    return {
+        "auc": metrics["auc"],
+        "auc_low": evaluation.intervals["auc"].low,
+        "auc_high": evaluation.intervals["auc"].high,
+        **_optimum(project, test, truth, metrics["auc"]),
+        "pr_auc": metrics["pr_auc"],
+        "brier": metrics["brier"],
+        "ece": metrics["ece"],
+        "saving_per_1000": metrics["saving_usd_per_1000_at_threshold"],
+        "saving_everybody": metrics["saving_usd_per_1000_everybody"],
+        "saving_recency": metrics["saving_usd_per_1000_recency"],
+        "auc_logistic": float(roc_auc_score(test.churned, logistic)),
+        "auc_recency": metrics["auc_recency"],
+        "f1": metrics["f1"],
+        "precision": metrics["precision"],
+        "recall": metrics["recall"],
+        "accuracy": metrics["accuracy"],
+        "f1_best": best_f1(test.churned, candidate.probabilities),
+        "requirements_missed": [str(verdict) for verdict in verdicts if not verdict.ok],
+        "train_rows": dataset.manifest.train.rows,
+        "train_positive_ratio": dataset.manifest.train.positive_ratio,
+        "test_rows": len(test),
+        "test_customers": evaluation.customers,
+        "features": len(dataset.manifest.features),
+        "trials": candidate.tuned.trials,
+        "seconds": clock.seconds | candidate.seconds,
+    }
+
+
+def logistic_probabilities(project: Project, train: Rows, test: Rows) -> NDArray[np.float64]:
+    """Return a logistic regression's churn probabilities for ``test``, shape (n,): imputed, scaled, one-hot."""
+    kinds: dict[Literal["number", "category"], list[str]] = {
+        kind: [spec.name for spec in project.features if spec.dtype == kind] for kind in ("number", "category")
+    }
+    numbers = make_pipeline(SimpleImputer(strategy="median", add_indicator=True), StandardScaler())
+    categories = make_pipeline(
+        SimpleImputer(strategy="constant", fill_value="unknown"), OneHotEncoder(handle_unknown="ignore")
+    )
+    columns = make_column_transformer((numbers, kinds["number"]), (categories, kinds["category"]))
+    model = make_pipeline(columns, LogisticRegression(max_iter=1_000))
+    model.fit(_frame(train, kinds), train.churned)
+    probabilities: NDArray[np.float64] = model.predict_proba(_frame(test, kinds))[:, 1]
+    return probabilities
+
+
+def true_probabilities(home: Path, test: Rows) -> NDArray[np.float64]:
+    """Return the true churn probability of each test row in the simulated world in ``home``, shape (n,).
+
+    Raises:
+        ValueError: The world knows another label for a row, or does not know the row.
+    """
+    outcomes = read_outcomes(home / LANDING, home / TRUTH).to_pandas()
+    outcomes["dt"], outcomes["customer_id"] = pd.to_datetime(outcomes["dt"]), outcomes["customer_id"].astype(str)
+    rows = pd.DataFrame({"dt": pd.to_datetime(test.days), "customer_id": test.customers.to_pylist()})
+    known = rows.merge(outcomes, how="left", on=["dt", "customer_id"], validate="one_to_one")
+    if not (known["churned"] == test.churned.astype(bool)).all():
+        raise ValueError("the labels of the test are not what happened in the simulated world")
+    return known["probability"].to_numpy()
+
+
+def best_f1(churned: NDArray[np.int8], probabilities: NDArray[Any]) -> float:
+    """Return the largest F1 of all thresholds, each chosen with the labels known: more than any rule could reach."""
+    precision, recall, _ = precision_recall_curve(churned, probabilities)
+    both = precision + recall
+    return float(np.max(2 * precision * recall / np.where(both > 0, both, 1)))
+
+
+def _optimum(project: Project, test: Rows, truth: NDArray[np.float64] | None, auc: float) -> Figures:
+    if truth is None:
+        return dict.fromkeys(("auc_bayes_optimal", "regret", "saving_bayes_optimal", "f1_best_bayes_optimal"))
+    costs = project.requirements.costs
+    optimal = float(roc_auc_score(test.churned, truth))
+    return {
+        "auc_bayes_optimal": optimal,
+        "regret": optimal - auc,
+        "saving_bayes_optimal": decide(test.churned, truth >= costs.threshold, costs).saving_usd_per_1000,
+        "f1_best_bayes_optimal": best_f1(test.churned, truth),
+    }
+
+
+def headline(figures: Figures) -> Figures:
+    """Return the figures that sum a project up; the optimal AUC is null where nobody knows the true probabilities."""
+    return {name: figures[name] for name in HEADLINE}
+
+
+def _with_trials(project: Project, trials: int | None) -> Project:
+    if trials is None:
+        return project
+    return project.model_copy(update={"training": project.training.model_copy(update={"n_trials": trials})})
+
+
+def _frame(rows: Rows, kinds: dict[Literal["number", "category"], list[str]]) -> pd.DataFrame:
+    frame: pd.DataFrame = rows.features.to_pandas()
+    texts = {name: frame[name].astype(object).where(frame[name].notna(), None) for name in kinds["category"]}
+    return frame.astype(dict.fromkeys(kinds["number"], float)).assign(**texts)
+
+
+class _Clock:
+    """Seconds by stage."""
+
+    def __init__(self) -> None:
+        self.seconds: dict[str, float] = {}
+        self._last = time.perf_counter()
+
+    def lap(self, stage: str) -> None:
+        now = time.perf_counter()
+        self.seconds[stage], self._last = round(now - self._last, 1), now
+        print(f"{stage}: {self.seconds[stage]} s", file=sys.stderr, flush=True)
+
+
+def _rounded(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {key: _rounded(item) for key, item in value.items()}
+    return round(value, 4) if isinstance(value, float) else value
+
+
+def main(
+    customers: Annotated[int, typer.Option(help="Subscription: customers over the whole time.")] = 20_000,
+    days: Annotated[int, typer.Option(help="Subscription: days.")] = 730,
+    trials: Annotated[int | None, typer.Option(help="Trials of the tuner; each project's own by default.")] = None,
+    project: Annotated[str | None, typer.Option(help="subscription or grocery; both by default.")] = None,
+) -> None:
+    """Make, ingest, train and judge each project in a folder that is removed; the last line is one JSON object."""
+    configure_json_logs()
+    started, figures = time.perf_counter(), {}
+    for name in [project] if project else ["subscription", "grocery"]:
+        with tempfile.TemporaryDirectory(prefix="churnflow-quality-") as folder:
+            home = Path(folder)
+            made = subscription(home, customers, days, trials) if name == "subscription" else grocery(home, trials)
+        figures[name] = _rounded(made)
+        print(json.dumps({name: figures[name]}), file=sys.stderr, flush=True)
+    details = {"projects": figures, "seconds": round(time.perf_counter() - started)}
+    print_figures("quality", {name: headline(found) for name, found in figures.items()}, details)
+
+
+if __name__ == "__main__":
+    typer.run(main)

@@ -1,0 +1,101 @@
+"""The two services of ``benchmarks/serving.py``, each started as its users would, with one worker."""
+
+from __future__ import annotations
+
+import os
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from pathlib import Path
+
+import httpx
+import psutil
+
+from benchmarks.serving_model import Model
+from include.serving.deployment.package import build_bento
+from include.serving.deployment.pointer import write_pointer
+from include.settings import ROOT, Settings
+
+_START_SECONDS = 120.0
+_STOP_SECONDS = 30.0
+
+
+@dataclass(frozen=True)
+class Contender:
+    """A running service.
+
+    Attributes:
+        name: ``guide`` or ``ours``.
+        url: Its address.
+        process: The first of its processes.
+    """
+
+    name: str
+    url: str
+    process: psutil.Process
+
+    def cpu_seconds(self) -> float:
+        """Return the processor time that all of its processes have used."""
+        used = 0.0
+        for process in [self.process, *self.process.children(recursive=True)]:
+            with suppress(psutil.NoSuchProcess):
+                times = process.cpu_times()
+                used += times.user + times.system
+        return used
+
+
+@contextmanager
+def guide(model: Model, folder: Path) -> Iterator[Contender]:
+    """Run ``benchmarks/guide_service.py`` under uvicorn."""
+    port = _free_port()
+    command = [sys.executable, "-m", "uvicorn", "benchmarks.guide_service:app", "--port", str(port)]
+    command += ["--workers", "1", "--no-access-log", "--log-level", "warning"]
+    variables = {"GUIDE_MODEL_URI": model.mlflow_uri, "OMP_NUM_THREADS": "1"}
+    with _running("guide", command, port, variables, folder / "guide.log") as contender:
+        yield contender
+
+
+@contextmanager
+def ours(model: Model, folder: Path) -> Iterator[Contender]:
+    """Run the product's endpoint: a Bento of the model, the pointer to it, and the runner."""
+    port = _free_port()
+    settings = Settings(home=folder / "home")
+    write_pointer(settings.serving_dir, build_bento(model.bundle, settings.serving_dir))
+    variables = {"CHURN_HOME": str(settings.home), "CHURN_SERVING__PORT": str(port), "CHURN_SERVING__WORKERS": "1"}
+    command = [sys.executable, "-m", "include.serving", "run"]
+    with _running("ours", command, port, variables, folder / "ours.log") as contender:
+        yield contender
+
+
+@contextmanager
+def _running(name: str, command: list[str], port: int, variables: dict[str, str], log: Path) -> Iterator[Contender]:
+    inherited = {key: value for key, value in os.environ.items() if not key.startswith("CHURN_")}
+    with log.open("wb") as output:
+        server = subprocess.Popen(command, cwd=ROOT, env=inherited | variables, stdout=output, stderr=output)
+        url = f"http://127.0.0.1:{port}"
+        try:
+            _wait_until_healthy(url, server, log)
+            yield Contender(name, url, psutil.Process(server.pid))
+        finally:
+            server.terminate()
+            server.wait(_STOP_SECONDS)
+
+
+def _wait_until_healthy(url: str, server: subprocess.Popen[bytes], log: Path) -> None:
+    deadline = time.monotonic() + _START_SECONDS
+    while time.monotonic() < deadline and server.poll() is None:
+        with suppress(httpx.HTTPError):
+            if httpx.get(f"{url}/health", trust_env=False).status_code == httpx.codes.OK:
+                return
+        time.sleep(0.2)
+    raise RuntimeError(f"{url} did not start: {log.read_text(errors='replace')[-2000:]}")
+
+
+def _free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])

@@ -1,0 +1,99 @@
+"""Does a change of the model drop a request? ``make bench NAME=swap``.
+
+Sixteen clients ask all the time, on connections that are new, busy or idle, while two models take turns: ten swaps and
+a rollback, each by the same steps as a deployment takes. The runner is a process of its own, as in the stack.
+"""
+
+from __future__ import annotations
+
+import os
+import socket
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import replace
+from pathlib import Path
+
+from benchmarks.figures import print_figures
+from benchmarks.serving_model import Model, train_model
+from benchmarks.traffic import Traffic
+from include.serving.deployment import deploy
+from include.serving.deployment.environment import server_environment
+from include.serving.deployment.package import build_bento
+from include.serving.deployment.rollout import roll_out
+from include.settings import ROOT, ServingSettings, Settings
+
+SWAPS = 10
+TREES = (60, 40)
+_ANSWERS_BETWEEN = 200
+
+
+def _models(folder: Path) -> list[Model]:
+    models = [train_model(folder / str(trees), trees) for trees in TREES]
+    return [replace(one, bundle=one.bundle.with_version(str(n))) for n, one in enumerate(models, start=1)]
+
+
+@contextmanager
+def _runner(settings: Settings) -> Iterator[None]:
+    environment = os.environ | server_environment(settings, settings.serving_dir / "live") | {"PYTHONPATH": str(ROOT)}
+    del environment["BENTOML_HOME"]
+    with (settings.home / "runner.log").open("wb") as output:
+        command = [sys.executable, "-m", "include.serving", "run"]
+        runner = subprocess.Popen(command, cwd=ROOT, env=environment, stdout=output, stderr=output)
+        try:
+            yield
+        finally:
+            runner.terminate()
+            runner.wait(60)
+
+
+def _free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+def swap_under_traffic(folder: Path, swaps: int) -> dict[str, int | float]:
+    """Swap two models so many times, roll back once, and return what the clients saw."""
+    settings = Settings(home=folder / "home", serving=ServingSettings(port=_free_port()))
+    bundles = [one.bundle for one in _models(folder)]
+    bentos = [build_bento(bundle, settings.serving_dir) for bundle in bundles]
+    seconds = []
+    with _runner(settings):
+        roll_out(bentos[0], settings)
+        with Traffic(settings.serving.url, bundles) as traffic:
+            for number in range(1, swaps + 1):
+                began = time.perf_counter()
+                roll_out(bentos[number % 2], settings)
+                seconds.append(time.perf_counter() - began)
+                traffic.wait_for_answers(_ANSWERS_BETWEEN)
+            began = time.perf_counter()
+            deploy.roll_back(None, settings)
+            rollback_seconds = time.perf_counter() - began
+            traffic.wait_for_answers(_ANSWERS_BETWEEN)
+    return {
+        "swaps": swaps,
+        "rollbacks": 1,
+        "clients": 16,
+        "requests": traffic.requests,
+        "errors": traffic.errors.total(),
+        "dropped": traffic.dropped.total(),
+        "median_swap_seconds": round(statistics.median(seconds), 2),
+        "longest_swap_seconds": round(max(seconds), 2),
+        "rollback_seconds": round(rollback_seconds, 2),
+    }
+
+
+def main() -> None:
+    """Print the figures as one JSON object on the last line."""
+    with tempfile.TemporaryDirectory(prefix="churnflow-") as folder:
+        seen = swap_under_traffic(Path(folder), SWAPS)
+    print_figures("swap", {name: seen[name] for name in ("swaps", "requests", "errors", "dropped")}, seen)
+
+
+if __name__ == "__main__":
+    main()

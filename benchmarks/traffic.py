@@ -1,0 +1,118 @@
+"""Clients that ask an endpoint all the time and count every answer that is missing or wrong."""
+
+from __future__ import annotations
+
+import http.client
+import json
+import threading
+import time
+from collections import Counter
+from collections.abc import Sequence
+from types import TracebackType
+from typing import Self
+from urllib.parse import urlsplit
+
+from include.training.model.bundle import Bundle
+
+TOLERANCE = 1e-6
+_JSON = {"Content-Type": "application/json"}
+
+
+class Traffic:
+    """Clients in threads, from the start of the block to its end.
+
+    A third connects anew for each request, a third keeps its connection busy, and a third leaves it idle for a while
+    after each answer. None tries again: a request without an answer is counted as dropped.
+
+    Args:
+        url: The endpoint's base address.
+        bundles: The models that may answer.
+        clients: Number of threads.
+        pause_seconds: How long a client that is not idle waits between two requests.
+
+    Attributes:
+        answers: Good answers by the version of the model that gave them.
+        errors: Answers with another status than 200, or another probability than that model's.
+        dropped: Requests without an answer, and connections that were refused, by the name of the error.
+    """
+
+    def __init__(self, url: str, bundles: Sequence[Bundle], clients: int = 16, pause_seconds: float = 0.05) -> None:
+        self._address = urlsplit(url).netloc
+        sample = bundles[0].samples[0].features
+        self._body = json.dumps({"customer_id": "traffic", "features": sample}).encode()
+        columns = {name: [value] for name, value in sample.items()}
+        self._expected = {one.contract.model_version: float(one.predict(columns)[0]) for one in bundles}
+        self._pause_seconds = pause_seconds
+        self._ended = threading.Event()
+        self._lock = threading.Lock()
+        self._threads = [threading.Thread(target=self._ask, args=(number,)) for number in range(clients)]
+        self.answers: Counter[str] = Counter()
+        self.errors: Counter[str] = Counter()
+        self.dropped: Counter[str] = Counter()
+
+    def __enter__(self) -> Self:
+        for thread in self._threads:
+            thread.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._ended.set()
+        for thread in self._threads:
+            thread.join()
+
+    @property
+    def requests(self) -> int:
+        """Requests sent."""
+        return self.answers.total() + self.errors.total() + self.dropped.total()
+
+    def wait_for_answers(self, number: int, seconds: float = 60) -> None:
+        """Return as soon as there are ``number`` more answers.
+
+        Raises:
+            TimeoutError: There were not, within ``seconds``.
+        """
+        wanted, deadline = self.answers.total() + number, time.monotonic() + seconds
+        while self.answers.total() < wanted:
+            if time.monotonic() > deadline:
+                raise TimeoutError(f"{self.answers.total()} answers instead of {wanted}: {self.errors}, {self.dropped}")
+            time.sleep(0.02)
+
+    def _ask(self, number: int) -> None:
+        fresh, idle = number % 3 == 0, number % 3 == 1
+        connection = http.client.HTTPConnection(self._address, timeout=30)
+        while not self._ended.wait(50 * self._pause_seconds if idle else self._pause_seconds):
+            self._one(connection)
+            if fresh:
+                connection.close()
+        connection.close()
+
+    def _one(self, connection: http.client.HTTPConnection) -> None:
+        try:
+            connection.request("POST", "/predict", self._body, _JSON)
+            response = connection.getresponse()
+            body = response.read()
+        except (OSError, http.client.HTTPException) as error:
+            connection.close()
+            self._count(self.dropped, type(error).__name__)
+            return
+        if response.status != http.HTTPStatus.OK:
+            self._count(self.errors, f"HTTP {response.status}")
+            return
+        version = self._version_of(body)
+        self._count(self.errors if version is None else self.answers, version or "wrong answer")
+
+    def _version_of(self, body: bytes) -> str | None:
+        """Return which model gave the answer; None when it is not the answer of any that may."""
+        try:
+            answer = json.loads(body)
+            version = str(answer["model_version"])
+            right = abs(answer["churn_probability"] - self._expected[version]) <= TOLERANCE
+        except (ValueError, KeyError, TypeError):
+            return None
+        return version if right else None
+
+    def _count(self, counter: Counter[str], key: str) -> None:
+        with self._lock:
+            counter[key] += 1

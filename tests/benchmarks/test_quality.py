@@ -1,0 +1,35 @@
+"""The benchmark of quality with a small world: few customers, two trials."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from benchmarks.quality import best_f1, subscription
+
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(300)]
+
+
+def test_the_figures_of_a_small_world_are_within_what_anyone_could_reach(tmp_path: Path) -> None:
+    figures = subscription(tmp_path, customers=1_500, days=372, trials=2)
+    assert json.loads(json.dumps(figures)) == figures
+    assert figures["features"] == 102
+    assert 500 < figures["test_customers"] < figures["test_rows"] < figures["train_rows"]
+    # Chance may lift a model above the optimum on a small test, but not far.
+    assert 0.65 < figures["auc"] < figures["auc_bayes_optimal"] + 0.01
+    assert figures["regret"] == pytest.approx(figures["auc_bayes_optimal"] - figures["auc"])
+    assert 0.5 < figures["auc_recency"] < figures["auc_bayes_optimal"]
+    assert 0.6 < figures["auc_logistic"] < figures["auc_bayes_optimal"] + 0.01
+    assert figures["saving_bayes_optimal"] > figures["saving_everybody"]
+    assert figures["f1"] <= figures["f1_best"]
+    # So small a world has not the rows that the project requires.
+    assert figures["requirements_missed"][0].startswith("training_samples is ")
+
+
+def test_the_best_f1_is_that_of_the_best_threshold() -> None:
+    churned = np.array([1, 0, 1, 0, 0], dtype=np.int8)
+    assert best_f1(churned, np.array([0.9, 0.8, 0.7, 0.2, 0.1])) == pytest.approx(0.8)
+    assert best_f1(churned, np.array([0.9, 0.1, 0.8, 0.2, 0.3])) == 1.0

@@ -1,0 +1,69 @@
+"""The clients that prove a swap: an answer that no model in service gives is an error, whatever is wrong with it."""
+
+from __future__ import annotations
+
+import http.server
+import json
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import pytest
+
+from benchmarks.traffic import Traffic
+from include.training.model.bundle import Bundle
+from tests.serving.conftest import train_bundle
+
+
+@contextmanager
+def answering(body: bytes, status: int = 200) -> Iterator[str]:
+    class Handler(http.server.BaseHTTPRequestHandler):
+        def do_POST(self) -> None:
+            self.rfile.read(int(self.headers["Content-Length"]))
+            self.send_response(status)
+            self.send_header("Content-Length", str(len(body)))
+            self.end_headers()
+            self.wfile.write(body)
+
+        def log_message(self, *_: object) -> None:
+            pass
+
+    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
+        thread = threading.Thread(target=server.serve_forever)
+        thread.start()
+        yield f"http://127.0.0.1:{server.server_port}"
+        server.shutdown()
+        thread.join()
+
+
+@pytest.fixture(scope="module")
+def bundle() -> Bundle:
+    return train_bundle("7")
+
+
+@pytest.mark.parametrize(
+    ("body", "status"),
+    [
+        pytest.param(b"", 200, id="nothing"),
+        pytest.param(b"{", 200, id="no JSON"),
+        pytest.param(b"[]", 200, id="no object"),
+        pytest.param(b'{"model_version": "7"}', 200, id="no probability"),
+        pytest.param(b'{"model_version": "7", "churn_probability": null}', 200, id="null"),
+        pytest.param(b'{"model_version": "7", "churn_probability": 7}', 200, id="another probability"),
+        pytest.param(b'{"model_version": "9", "churn_probability": 0.5}', 200, id="another model"),
+        pytest.param(b"{}", 503, id="another status"),
+    ],
+)
+def test_a_wrong_answer_is_an_error(bundle: Bundle, body: bytes, status: int) -> None:
+    with answering(body, status) as url, Traffic(url, [bundle], clients=1) as traffic, pytest.raises(TimeoutError):
+        traffic.wait_for_answers(1, seconds=0.3)
+    assert traffic.errors.total() > 1, "the client goes on"
+    assert traffic.errors.total() == traffic.requests
+
+
+def test_a_right_answer_is_none(bundle: Bundle) -> None:
+    columns = {name: [value] for name, value in bundle.samples[0].features.items()}
+    answer = {"model_version": "7", "churn_probability": float(bundle.predict(columns)[0])}
+    with answering(json.dumps(answer).encode()) as url, Traffic(url, [bundle], clients=1) as traffic:
+        traffic.wait_for_answers(2)
+    assert (traffic.answers["7"], traffic.errors.total()) == (traffic.requests, 0)
