@@ -17,7 +17,7 @@ SHELL := /bin/sh
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
 .DELETE_ON_ERROR:
-.PHONY: help env demo up down status airflow test lint lock bench reproduce faults equivalence
+.PHONY: help env demo up down status airflow test lint lock bench loadtest reproduce faults equivalence
 
 help:  ## Show this list
 	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  %-10s %s\n", $$1, $$2}' Makefile
@@ -40,9 +40,10 @@ airflow: $(ENV_STAMP)  ## Run Airflow's command line on the local stack: make ai
 	@bin/airflow $(ARGS)
 
 # Three runs, so that the fast tests fail within seconds; one module stays in one process, with what its tests share.
+# Slow modules go out in the order of their folders: by number of tests, those of few and long ones would come last.
 test: $(ENV_STAMP)  ## Run all tests: the fast ones, then the slow ones, then end to end
 	$(BIN)/pytest -q -n 2 --dist loadfile -m "not slow and not airflow and not e2e"
-	$(BIN)/pytest -q -n 2 --dist loadfile -m "(slow or airflow) and not e2e"
+	$(BIN)/pytest -q -n 2 --dist loadfile --no-loadscope-reorder -m "(slow or airflow) and not e2e"
 	$(BIN)/pytest -q -m e2e
 
 lint: $(ENV_STAMP)  ## Check style, types, the import contract, configuration files and the lock; needs no network
@@ -64,9 +65,14 @@ reproduce: $(ENV_STAMP)  ## Rebuild the training set of a run and compare: make 
 	@test -n "$(RUN)" || { echo "Which one? make reproduce RUN=<MLflow run id>" >&2; exit 2; }
 	@$(BIN)/python -m include.versions reproduce --run "$(RUN)" $(if $(filter 1 yes true,$(DELTA)),--delta)
 
-bench: $(ENV_STAMP)  ## Run one benchmark: make bench NAME=...
+bench: $(ENV_STAMP)  ## Run one benchmark: make bench NAME=... [ARGS="--help"]
 	@test -n "$(NAME)" || { echo "Which one? make bench NAME=... (see benchmarks/)" >&2; exit 2; }
-	@$(BIN)/python -m benchmarks.$(NAME)
+	@$(BIN)/python -m benchmarks.$(NAME) $(ARGS)
+
+loadtest: $(ENV_STAMP)  ## Load the running endpoint and judge it: make loadtest [URL=...] [SECONDS=30] [CONNECTIONS=64 | LIMIT=1]
+	@$(BIN)/python -m include.serving.load_test $(if $(URL),--url "$(URL)") $(if $(SECONDS),--seconds "$(SECONDS)") \
+		$(if $(CONNECTIONS),--connections "$(CONNECTIONS)") $(if $(REQUESTS),--requests "$(REQUESTS)") \
+		$(if $(filter 1 yes true,$(LIMIT)),--limit)
 
 faults: $(ENV_STAMP)  ## Kill the ingest at random moments, run it again, and count what is lost or doubled
 	@$(BIN)/python -m benchmarks.faults

@@ -16,7 +16,8 @@ FAILED = ("failed", "upstream_failed")
 _MAY_SKIP = {
     "churn_ingest": {"request_training"},
     "churn_train": {"announce_champion"},
-    "churn_score": {"find_model", "score_customers"},
+    "churn_deploy": {"start_shadow"},
+    "churn_score": {"find_model", "score_customers", "update_online_store"},
     "churn_monitor": {"request_retraining"},
 }
 
@@ -60,7 +61,7 @@ def _has_followed(cause: Task, consumer: str, day: str | None, runs: Iterable[Ru
 
 def _doing(run: Run, snapshot: Snapshot) -> str:
     tasks = [task for task in snapshot.tasks if (task.dag_id, task.run_id) == (run.dag_id, run.run_id)]
-    at_work = [f"{task.task_id} {task.state}" for task in tasks if task.state in ("running", "queued", "up_for_retry")]
+    at_work = [f"{task.name} {task.state}" for task in tasks if task.state in ("running", "queued", "up_for_retry")]
     return ", ".join(at_work) or run.state
 
 

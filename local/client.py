@@ -60,6 +60,7 @@ class Task:
         attempt: The number of the try, from 1; 0 before the first.
         seconds: How long the try has taken; None before it starts.
         ended: When it ended, by Airflow's clock.
+        map_index: Which one it is of those that a mapped task becomes, from 0; -1 for any other task.
     """
 
     dag_id: str
@@ -69,16 +70,22 @@ class Task:
     attempt: int
     seconds: float | None
     ended: dt.datetime | None
+    map_index: int = -1
 
     @property
-    def key(self) -> tuple[str, str, str]:
+    def key(self) -> tuple[str, str, str, int]:
         """What tells it from every other task."""
-        return self.dag_id, self.run_id, self.task_id
+        return self.dag_id, self.run_id, self.task_id, self.map_index
+
+    @property
+    def name(self) -> str:
+        """The task within its run, for people."""
+        return self.task_id if self.map_index < 0 else f"{self.task_id}[{self.map_index}]"
 
     @property
     def title(self) -> str:
         """The task, for people."""
-        return f"{self.dag_id}.{self.task_id}"
+        return f"{self.dag_id}.{self.name}"
 
 
 @dataclass(frozen=True)
@@ -169,7 +176,7 @@ class AirflowClient:
         body = self._call(
             "GET",
             f"/dags/{task.dag_id}/dagRuns/{task.run_id}/taskInstances/{task.task_id}/logs/{task.attempt}",
-            params={"full_content": True},
+            params={"full_content": True, "map_index": task.map_index},
         )
         return [line for item in body["content"] for line in _log_lines(item)][-lines:]
 
@@ -238,6 +245,7 @@ def _task(item: dict[str, Any]) -> Task:
         attempt=item["try_number"],
         seconds=item["duration"],
         ended=ended,
+        map_index=item["map_index"],
     )
 
 

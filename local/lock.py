@@ -20,6 +20,9 @@ from packaging.utils import canonicalize_name
 from include.errors import ChurnflowError
 from include.settings import ROOT
 
+LOCKED_FOR = {"python_version": "3.11", "python_full_version": "3.11.0"}
+"""What `make lock` compiles for: the first release of 3.11, which some packages serve with backports."""
+
 # Returns what a distribution needs, as written in its metadata; raises PackageNotFoundError.
 Needs = Callable[[str], list[str]]
 
@@ -65,7 +68,7 @@ def _closure(direct: Iterable[Requirement], requires: Needs) -> set[str]:
     queue = [(requirement, "") for requirement in direct]
     while queue:
         requirement, extra = queue.pop()
-        if requirement.marker and not requirement.marker.evaluate({"extra": extra}):
+        if requirement.marker and not requirement.marker.evaluate(LOCKED_FOR | {"extra": extra}):
             continue
         name = canonicalize_name(requirement.name)
         for wanted in {"", *requirement.extras}:

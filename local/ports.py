@@ -34,7 +34,6 @@ def require_free(ports: LocalPorts, settings: Settings) -> None:
         "CHURN_LOCAL_AIRFLOW_PORT": ports.airflow_port,
         "CHURN_LOCAL_MLFLOW_PORT": ports.mlflow_port,
         "CHURN_SERVING__PORT": settings.serving.port,
-        "CHURN_SERVING__STAGING_PORT": settings.serving.staging_port,
     }
     for variable, port in wanted.items():
         with socket.socket() as probe:

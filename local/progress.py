@@ -28,7 +28,7 @@ class Progress:
     """Remembers what it has told, to tell what is new."""
 
     def __init__(self) -> None:
-        self._told: dict[tuple[str, str, str], tuple[str | None, int]] = {}
+        self._told: dict[tuple[str, str, str, int], tuple[str | None, int]] = {}
 
     def advance(self, snapshot: Snapshot) -> list[Task]:
         """Return the tasks that have entered a state worth telling; first those that have ended, in that order.
@@ -92,5 +92,5 @@ def _state(run: Run) -> Text:
 
 
 def _marks(tasks: list[Task]) -> Text:
-    parts = [(task.task_id, *_MARKS.get(task.state or "", ("·", "dim"))) for task in tasks]
+    parts = [(task.name, *_MARKS.get(task.state or "", ("·", "dim"))) for task in tasks]
     return Text("  ").join(Text(f"{mark} {name}", style=style) for name, mark, style in parts)

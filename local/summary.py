@@ -18,7 +18,7 @@ from include.lake import Lake, open_lake
 from include.monitoring.health import list_reports
 from include.monitoring.store import RESULT_FILE, day_dir, read_result
 from include.serving.batch import FEATURES, SCORES, deployed_bundle
-from include.serving.client import EndpointClient
+from include.serving.deployment.client import EndpointClient
 from include.settings import Settings
 from local.stack import Stack
 
@@ -52,6 +52,7 @@ class Summary:
         quarantined: Rows in all quarantine tables.
         champion: The model that serves.
         prediction: The endpoint's answer for the customer at the top of the day's retention list.
+        reasons: Why that customer is there, in words: what raises the risk, and what lowers it.
         drift: The drift verdict of the day, without its details.
         addresses: Where to look, by name.
     """
@@ -61,6 +62,7 @@ class Summary:
     quarantined: int
     champion: Champion
     prediction: dict[str, Any]
+    reasons: dict[str, str]
     drift: dict[str, Any]
     addresses: dict[str, str]
 
@@ -72,6 +74,7 @@ class Summary:
             "rows": self.rows,
             "quarantined": self.quarantined,
             "prediction": self.prediction,
+            "reasons": self.reasons,
             "drift": self.drift,
         }
 
@@ -87,12 +90,15 @@ def collect(stack: Stack, day: dt.date) -> Summary:
     settings = stack.settings
     lake = open_lake(settings)
     rows = {name: lake.table(name).count() for name in lake.table_names()}
+    champion = _champion(stack.mlflow_url, f"churn-{settings.project}")
+    first = _first_of_list(lake, day)
     return Summary(
         day=day,
         rows=rows,
         quarantined=sum(count for name, count in rows.items() if name.startswith("quarantine/")),
-        champion=_champion(stack.mlflow_url, f"churn-{settings.project}"),
-        prediction=_predict(lake, settings, day),
+        champion=champion,
+        prediction=_predict(lake, settings, day, first["customer_id"]),
+        reasons={name: first[name] for name in ("raises_risk", "lowers_risk") if first[name]},
         drift=_verdict(settings.reports_dir, day),
         addresses={
             "Airflow": stack.airflow_url,
@@ -117,6 +123,7 @@ def render(summary: Summary, console: Console) -> None:
         "Quarantine": f"{summary.quarantined:,} rows",
         "Champion": f"version {summary.champion.version}, on the time-split test: {shown}",
         "Prediction": f"for the first of the retention list of {summary.day}: {summary.prediction}",
+        **{name.replace("_", " ").capitalize(): reasons for name, reasons in summary.reasons.items()},
         "Drift": f"{'yes' if summary.drift['drifted'] else 'no'}, on {summary.day}: {summary.drift['reason']}",
         **summary.addresses,
     }
@@ -141,16 +148,19 @@ def _champion(mlflow_url: str, name: str) -> Champion:
             ) from error
 
 
-def _predict(lake: Lake, settings: Settings, day: dt.date) -> dict[str, Any]:
-    single = DayRange.single(day)
-    scores = lake.table(SCORES).read(single)
+def _first_of_list(lake: Lake, day: dt.date) -> dict[str, Any]:
+    scores = lake.table(SCORES).read(DayRange.single(day))
     if not scores.num_rows:
         raise SummaryError("The day has no retention list.", where=f"{SCORES}, dt={day}", remedy="Run churn_score.")
-    customer = scores.filter(pc.equal(scores["rank"], 1))["customer_id"][0].as_py()
-    features = lake.table(FEATURES).read(single)
+    first: dict[str, Any] = scores.filter(pc.equal(scores["rank"], 1)).to_pylist()[0]
+    return first
+
+
+def _predict(lake: Lake, settings: Settings, day: dt.date, customer: str) -> dict[str, Any]:
+    features = lake.table(FEATURES).read(DayRange.single(day))
     names = deployed_bundle(settings).contract.feature_names
     row = features.filter(pc.equal(features["customer_id"], customer)).select(names).to_pylist()[0]
-    client = EndpointClient(settings.serving.url)
+    client = EndpointClient(settings.serving.url, settings.serving.api_key)
     try:
         return client.predict(customer, row)
     finally:

@@ -68,13 +68,7 @@ class Supervisor:
             pid = int(self._pid_file.read_text())
         except (FileNotFoundError, ValueError):
             return None
-        if not psutil.pid_exists(pid):
-            return None
-        try:
-            command = " ".join(psutil.Process(pid).cmdline())
-        except psutil.Error:
-            return None
-        return pid if "supervisord" in command else None
+        return pid if "supervisord" in (_command_of(pid) or "") else None
 
     def launch(self) -> None:
         """Start the daemon, without any program."""
@@ -131,15 +125,12 @@ class Supervisor:
             ProcessError: Something would not end.
         """
         family = self._family()
-        if self.pid() is None:
+        if not self._ask_to_shut_down():
             # The daemon was killed; what it had started goes on without it.
             for process in family:
                 with contextlib.suppress(psutil.NoSuchProcess):
                     process.terminate()
             timeout = min(timeout, 15.0)  # they wait for each other in vain
-        else:
-            with contextlib.suppress(OSError, Fault, HTTPException):
-                self._call("shutdown")
         _, alive = psutil.wait_procs(family, timeout=timeout)
         for process in alive:
             with contextlib.suppress(psutil.NoSuchProcess):
@@ -152,13 +143,26 @@ class Supervisor:
         self._socket.unlink(missing_ok=True)
         self._pid_file.unlink(missing_ok=True)
 
+    def _ask_to_shut_down(self) -> bool:
+        """Ask the daemon to end all programs and itself; return whether one heard it."""
+        if self.pid() is None:
+            return False
+        try:
+            self._call("shutdown")
+        except Fault:  # it is shutting down already
+            return True
+        except (OSError, HTTPException):
+            return False
+        return True
+
     def _family(self) -> list[psutil.Process]:
         """Return the daemon and all processes of its session, which outlives a daemon that was killed."""
         try:
             session, written = int(self._pid_file.read_text()), self._pid_file.stat().st_mtime
         except (FileNotFoundError, ValueError):
             return []
-        if written < psutil.boot_time() or (self.pid() is None and _runs(session)):
+        command = _command_of(session)
+        if written < psutil.boot_time() or (command and "supervisord" not in command):
             return []  # the number belongs to someone else by now
         return [process for process in psutil.process_iter() if _session_of(process) == session]
 
@@ -246,11 +250,14 @@ def _session_of(process: psutil.Process) -> int | None:
         return None
 
 
-def _runs(pid: int) -> bool:
+def _command_of(pid: int) -> str | None:
+    """Return a process's command line: None when there is no such process, empty while it is ending."""
     try:
-        return bool(psutil.Process(pid).status() != psutil.STATUS_ZOMBIE)
-    except psutil.NoSuchProcess:
-        return False
+        return " ".join(psutil.Process(pid).cmdline())
+    except psutil.NoSuchProcess as error:
+        return "" if isinstance(error, psutil.ZombieProcess) else None
+    except psutil.AccessDenied:
+        return "(another user's)"
 
 
 def _escape(text: str) -> str:

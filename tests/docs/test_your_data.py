@@ -66,10 +66,10 @@ def test_the_commands_lead_from_a_table_to_a_first_model(tmp_path: Path) -> None
     assert json.loads(done.stdout.splitlines()[-1])["promoted"]
 
     (shown,) = blocks(DOCUMENT, "text")
-    figures = dict(line.split(maxsplit=1) for line in shown.splitlines() if line.startswith(("AUC", "PR-AUC")))
+    figures = dict(line.split()[:2] for line in shown.splitlines() if line.startswith(("AUC", "PR-AUC")))
     assert set(figures) == {"AUC", "PR-AUC"}
     for name, figure in figures.items():
-        found = re.search(rf"^{name} +([\d.]+)$", done.stdout, flags=re.MULTILINE)
+        found = re.search(rf"^{name} +([\d.]+) ", done.stdout, flags=re.MULTILINE)
         assert found, name
         assert float(found[1]) == pytest.approx(float(figure), abs=0.03)
     # What the document shows is what a reader sees.

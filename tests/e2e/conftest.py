@@ -2,10 +2,14 @@ from __future__ import annotations
 
 import contextlib
 import os
+import shutil
 import socket
 import subprocess
+import sys
+import tempfile
 from collections.abc import Iterator
 from dataclasses import dataclass
+from pathlib import Path
 
 import psutil
 import pytest
@@ -54,19 +58,29 @@ class RunningStack:
 
 
 @pytest.fixture(scope="session")
-def stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningStack]:
+def folder(request: pytest.FixtureRequest) -> Iterator[Path]:
+    """An empty folder that PostgreSQL may use, see ``tests/postgres.py``; after a failure it stays, for its logs."""
+    folder = Path(tempfile.mkdtemp(prefix="churnflow-e2e-"))
+    yield folder
+    if request.session.testsfailed:
+        print(f"The stack's logs are in {folder}.", file=sys.stderr)
+    else:
+        shutil.rmtree(folder)
+
+
+@pytest.fixture(scope="session")
+def stack(folder: Path) -> Iterator[RunningStack]:
     """A healthy stack on free ports; its home's path is longer than that of a socket may be."""
-    home = tmp_path_factory.mktemp("e2e") / ("home-" + "x" * 100)
+    home = folder / ("home-" + "x" * 100)
     home.mkdir()
-    ports = _free_ports(4)
+    ports = _free_ports(3)
     variables = {
         "CHURN_HOME": str(home),
         "CHURN_LOCAL_AIRFLOW_PORT": str(ports[0]),
         "CHURN_LOCAL_MLFLOW_PORT": str(ports[1]),
         "CHURN_SERVING__PORT": str(ports[2]),
-        "CHURN_SERVING__STAGING_PORT": str(ports[3]),
     }
-    settings = Settings(home=home, serving=ServingSettings(port=ports[2], staging_port=ports[3]))
+    settings = Settings(home=home, serving=ServingSettings(port=ports[2]))
     own = Stack(settings, LocalPorts(airflow_port=ports[0], mlflow_port=ports[1]))
     client = AirflowClient(own.airflow_url)
     running = RunningStack(own, client, variables)

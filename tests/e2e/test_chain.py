@@ -2,22 +2,30 @@
 
 import shutil
 import time
+from dataclasses import dataclass
 from pathlib import Path
 
 import httpx
+import mlflow
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 import pytest
 from rich.console import Console
 
 from benchmarks.ingest_runs import compare_lakes
+from benchmarks.traffic import Traffic
 from include.days import DayRange
 from include.ingest import ingest_days
-from include.lake import open_lake
-from include.serving.pointer import read_pointer
+from include.lake import connect, open_lake
+from include.serving.deployment.pointer import BentoReference, read_pointer
+from include.serving.prediction_log.collect import collect_predictions
+from include.settings import Settings
+from include.training.release.registry import Registry
+from local.client import Run
 from local.demo import Demo
 from local.grocery_export import export
 from local.summary import collect
+from local.supervision import wait_until
 from tests.e2e.conftest import RunningStack
 
 pytestmark = [pytest.mark.e2e, pytest.mark.timeout(1500)]
@@ -56,6 +64,25 @@ def test_a_history_leads_to_a_served_and_monitored_model(stack: RunningStack, lo
     assert (stack.stack.settings.reports_dir / "drift" / str(HISTORY.last) / "index.html").exists()
 
 
+def test_the_endpoint_gives_the_scores_of_the_list_by_features_and_by_id(stack: RunningStack, loaded: Demo) -> None:
+    settings = stack.stack.settings
+    lake, day = open_lake(settings), HISTORY.last
+    scores = lake.table("gold/scores").read([day], ["customer_id", "churn_probability", "prediction"])
+    listed = {row["customer_id"]: row for row in scores.to_pylist()}
+    with httpx.Client(base_url=settings.serving.url, trust_env=False) as endpoint:
+        names = [feature["name"] for feature in endpoint.get("/model").json()["features"]]
+        rows = lake.table("gold/features").read([day], ["customer_id", *names]).slice(0, 60).to_pylist()
+        for row in rows:
+            customer = row.pop("customer_id")
+            by_features = endpoint.post("/predict", json={"customer_id": customer, "features": row}).json()
+            by_id = endpoint.post("/predict", json={"customer_id": customer}).json()
+            for answer in (by_features, by_id):
+                expected = listed[customer]["churn_probability"]
+                assert answer["churn_probability"] == pytest.approx(expected, abs=1e-6)
+                assert answer["prediction"] == listed[customer]["prediction"]
+            assert by_id["features_day"] == str(day)
+
+
 def test_bad_input_is_refused_with_the_field_named(stack: RunningStack, loaded: Demo) -> None:
     answer = httpx.post(
         f"{stack.stack.settings.serving.url}/predict", json={"customer_id": "1", "features": {"baskets_7d": "many"}}
@@ -79,33 +106,89 @@ def test_a_backfill_of_four_days_at_a_time_equals_daily_runs(stack: RunningStack
     for day in BACKFILL:
         ingest_days(daily, DayRange.single(day))
     found = compare_lakes(daily, settings, DayRange(HISTORY.first, BACKFILL.last))
-    scored = {"gold/scores"}  # only churn_score writes it
-    assert [item for item in found if (item.lost or item.doubled) and item.table not in scored] == []
+    not_ingested = {"gold/scores", "gold/predictions"}  # churn_score and churn_monitor write them
+    assert [item for item in found if (item.lost or item.doubled) and item.table not in not_ingested] == []
 
 
-def test_a_missing_file_stops_the_run_and_earlier_days_stay(stack: RunningStack, loaded: Demo) -> None:
-    lake = open_lake(stack.stack.settings)
-    versions = {name: lake.table(name).version() for name in lake.table_names() if name.startswith("bronze")}
-    run = stack.client.trigger("churn_ingest", "2018-06-01", {"to_day": "2018-06-01"})
-    end = time.monotonic() + 300
-    while time.monotonic() < end:
-        tasks = [task for task in stack.client.snapshot(run.created).tasks if task.run_id == run.run_id]
-        failed = [task for task in tasks if task.state == "failed"]
-        if failed:
-            break
-        time.sleep(2)
-    assert [task.task_id for task in failed] == ["audit_sources"]
-    assert any("2018-06-01" in line and "not delivered" in line for line in stack.client.task_log_tail(failed[0], 60))
-    assert {name: lake.table(name).version() for name in versions} == versions
+@dataclass(frozen=True)
+class Failed:
+    """Two runs that could not succeed, and what there was before them."""
+
+    ingest: Run
+    rollback: Run
+    bronze: dict[str, int]
+    served: BentoReference | None
 
 
-def test_rolling_back_without_a_previous_model_changes_nothing(stack: RunningStack, loaded: Demo) -> None:
-    served = read_pointer(stack.stack.settings.serving_dir)
-    run = stack.client.trigger("churn_rollback", None, {})
-    end = time.monotonic() + 300
-    state = ""
+@pytest.fixture(scope="module")
+def failed(stack: RunningStack, loaded: Demo) -> Failed:
+    """Both together, since each waits for its second try."""
+    settings = stack.stack.settings
+    bronze, served = bronze_versions(settings), read_pointer(settings.serving_dir)
+    ingest = stack.client.trigger("churn_ingest", "2018-06-01", {"to_day": "2018-06-01"})
+    rollback = stack.client.trigger("churn_rollback", None, {})
+    assert [state_at_the_end(stack, run) for run in (ingest, rollback)] == ["failed", "failed"]
+    return Failed(ingest, rollback, bronze, served)
+
+
+def test_a_missing_file_stops_the_run_and_earlier_days_stay(stack: RunningStack, failed: Failed) -> None:
+    tasks = stack.client.snapshot(failed.ingest.created).tasks
+    found = [task for task in tasks if task.run_id == failed.ingest.run_id and task.state == "failed"]
+    assert [task.task_id for task in found] == ["audit_sources"]
+    assert any("2018-06-01" in line and "not delivered" in line for line in stack.client.task_log_tail(found[0], 60))
+    assert bronze_versions(stack.stack.settings) == failed.bronze
+
+
+def test_rolling_back_without_a_previous_model_changes_nothing(stack: RunningStack, failed: Failed) -> None:
+    assert failed.served is not None
+    assert read_pointer(stack.stack.settings.serving_dir) == failed.served
+
+
+def test_another_version_serves_is_rolled_back_and_goes_on_in_the_shadow_under_traffic(
+    stack: RunningStack, loaded: Demo
+) -> None:
+    settings = stack.stack.settings
+    registry = Registry(settings)
+    first = registry.require("champion")
+    known = mlflow.MlflowClient(settings.mlflow.tracking_uri).get_model_version(registry.name, first)
+    second = registry.register(known.source, known.run_id, {})
+    bundles = [registry.bundle(version).with_version(version) for version in (first, second)]
+    with Traffic(settings.serving.url, bundles, clients=4) as traffic:
+        day = str(HISTORY.last)
+        deployed = stack.client.trigger("churn_deploy", day, {"day": day, "model_version": second})
+        assert state_at_the_end(stack, deployed) == "success"
+        traffic.wait_for_answers(20)
+        assert read_pointer(settings.serving_dir).model_version == second
+        registry.restore_champion(second)
+        assert state_at_the_end(stack, stack.client.trigger("churn_rollback", None, {})) == "success"
+        traffic.wait_for_answers(20)
+        shadow = {"day": day, "model_version": second, "role": "shadow"}
+        assert state_at_the_end(stack, stack.client.trigger("churn_deploy", day, shadow)) == "success"
+        traffic.wait_for_answers(20)
+        assert wait_until(lambda: (first, second) in served_and_shadow(settings), 60)
+    assert (dict(traffic.errors), dict(traffic.dropped)) == ({}, {})
+    assert min(traffic.answers[version] for version in (first, second)) > 0
+    assert read_pointer(settings.serving_dir).model_version == first
+    assert (registry.version_of("champion"), registry.version_of("previous")) == (first, second)
+
+
+def bronze_versions(settings: Settings) -> dict[str, int]:
+    lake = open_lake(settings)
+    return {name: lake.table(name).version() for name in lake.table_names() if name.startswith("bronze")}
+
+
+def served_and_shadow(settings: Settings) -> set[tuple[str, str | None]]:
+    """Return which versions have answered, each with the one that scored the same rows in its shadow."""
+    collect_predictions(settings)
+    table = open_lake(settings).table("gold/predictions")
+    rows = table.scan(connect(), table.days()).select("model_version", "shadow_version").distinct().to_pyarrow()
+    return {(row["model_version"], row["shadow_version"]) for row in rows.to_pylist()}
+
+
+def state_at_the_end(stack: RunningStack, run: Run, seconds: float = 300) -> str:
+    end = time.monotonic() + seconds
+    state = run.state
     while state not in ("failed", "success") and time.monotonic() < end:
+        time.sleep(1)
         state = next(item.state for item in stack.client.snapshot(run.created).runs if item.run_id == run.run_id)
-        time.sleep(2)
-    assert state == "failed"
-    assert read_pointer(stack.stack.settings.serving_dir) == served
+    return state

@@ -192,7 +192,7 @@ def project(population: dict[str, Any] = ACTIVE_PAYERS, label: Label = NO_EVENT,
             "feature_families": features(),
             "label": label,
             "requirements": other.requirements,
-            "training": other.training,
+            "training": other.training.model_copy(update={"segments": ()}),
             "monitoring": other.monitoring,
         }
         | more

@@ -27,7 +27,13 @@ def run_item(dag_id: str, state: str = "success", day: str = "2017-12-17", creat
 
 
 def task_item(
-    dag_id: str, task_id: str, state: str | None = "success", run: float = 0, ended: float | None = 1, attempt: int = 1
+    dag_id: str,
+    task_id: str,
+    state: str | None = "success",
+    run: float = 0,
+    ended: float | None = 1,
+    attempt: int = 1,
+    map_index: int = -1,
 ) -> dict[str, Any]:
     return {
         "dag_id": dag_id,
@@ -36,6 +42,7 @@ def task_item(
         "state": state,
         "try_number": attempt,
         "duration": ended,
+        "map_index": map_index,
         "end_date": None if ended is None else at(ended),
     }
 

@@ -74,13 +74,15 @@ def test_a_task_is_read_with_its_try_and_times(airflow: AirflowServer, client: A
             [
                 task_item("churn_train", "train", "success", ended=34, attempt=2),
                 task_item("churn_train", "read_result", None, ended=None, attempt=0),
+                task_item("churn_train", "tune", map_index=1),
             ],
         )
     ]
-    done, waiting = client.snapshot(START).tasks
+    done, waiting, mapped = client.snapshot(START).tasks
     ended = START + dt.timedelta(seconds=34)
     assert done == Task("churn_train", "run+0", "train", "success", attempt=2, seconds=34, ended=ended)
     assert (waiting.state, waiting.seconds, waiting.ended) == (None, None, None)
+    assert (done.name, mapped.name) == ("train", "tune[1]")
 
 
 def test_links_join_every_producer_with_every_consumer(airflow: AirflowServer, client: AirflowClient) -> None:

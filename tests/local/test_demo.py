@@ -7,7 +7,6 @@ import signal
 import socket
 import subprocess
 import sys
-import tempfile
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -24,6 +23,7 @@ from local.demo import HISTORY, Demo, DemoError, run_demo
 from local.ports import LocalPorts
 from local.stack import Stack
 from tests.local.airflow_server import AirflowServer, run_item, task_item
+from tests.postgres import postgres_folder
 
 DAGS = ("churn_ingest", "churn_score")
 Frame = tuple[list[dict[str, Any]], list[dict[str, Any]]]
@@ -137,7 +137,7 @@ def test_a_demo_that_cannot_start_says_why_and_ends_with_its_figures(
     tmp_path: Path, airflow: AirflowServer, capsys: pytest.CaptureFixture[str]
 ) -> None:
     taken = int(airflow.url.rsplit(":", 1)[1])
-    settings = Settings(home=tmp_path, serving=ServingSettings(port=free_port(), staging_port=free_port()))
+    settings = Settings(home=tmp_path, serving=ServingSettings(port=free_port()))
     stack = Stack(settings, LocalPorts(airflow_port=taken, mlflow_port=free_port()))
     assert run_demo(stack, keep=True) == 1
     lines = capsys.readouterr().out.splitlines()
@@ -157,14 +157,13 @@ def test_a_demo_that_cannot_start_says_why_and_ends_with_its_figures(
 
 @pytest.fixture
 def home() -> Iterator[Path]:
-    # Another user runs PostgreSQL when the tests run as root, and pytest keeps its own folders to root.
-    with tempfile.TemporaryDirectory(prefix="churnflow-demo-") as folder:
-        yield Path(folder)
+    with postgres_folder() as folder:
+        yield folder
 
 
 @pytest.mark.slow
 def test_an_interrupted_demo_leaves_no_process_even_when_interrupted_twice(home: Path) -> None:
-    names = ("LOCAL_AIRFLOW_PORT", "LOCAL_MLFLOW_PORT", "SERVING__PORT", "SERVING__STAGING_PORT")
+    names = ("LOCAL_AIRFLOW_PORT", "LOCAL_MLFLOW_PORT", "SERVING__PORT")
     ports = {f"CHURN_{name}": str(free_port()) for name in names}
     environment = os.environ | ports | {"CHURN_HOME": str(home), "PYTHONUNBUFFERED": "1"}
     demo = subprocess.Popen(

@@ -12,7 +12,7 @@ from local.ports import LocalPorts, PortError, require_free
 
 @pytest.fixture
 def free() -> list[int]:
-    probes = [socket.socket() for _ in range(4)]
+    probes = [socket.socket() for _ in range(3)]
     for probe in probes:
         probe.bind(("127.0.0.1", 0))
     numbers = [probe.getsockname()[1] for probe in probes]
@@ -30,7 +30,7 @@ def taken() -> Iterator[int]:
 
 
 def check(home: Path, numbers: list[int]) -> None:
-    serving = ServingSettings(port=numbers[2], staging_port=numbers[3])
+    serving = ServingSettings(port=numbers[2])
     require_free(LocalPorts(airflow_port=numbers[0], mlflow_port=numbers[1]), Settings(home=home, serving=serving))
 
 
@@ -44,7 +44,6 @@ def test_free_ports_pass(tmp_path: Path, free: list[int]) -> None:
         (0, "CHURN_LOCAL_AIRFLOW_PORT"),
         (1, "CHURN_LOCAL_MLFLOW_PORT"),
         (2, "CHURN_SERVING__PORT"),
-        (3, "CHURN_SERVING__STAGING_PORT"),
     ],
 )
 def test_a_taken_port_names_the_variable_that_changes_it(

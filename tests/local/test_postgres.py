@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import contextlib
 import os
 import signal
 import subprocess
@@ -13,6 +14,7 @@ import pytest
 
 from include.settings import ROOT
 from local.postgres import databases_exist, socket_dir
+from tests.postgres import postgres_folder
 
 pytestmark = pytest.mark.slow
 
@@ -54,10 +56,11 @@ def alive(processes: list[psutil.Process]) -> list[psutil.Process]:
 
 
 @pytest.fixture
-def server(tmp_path: Path) -> Iterator[Server]:
-    server = Server(tmp_path / ("x" * 120))
-    yield server
-    server.stop()
+def server() -> Iterator[Server]:
+    with postgres_folder() as folder:
+        server = Server(folder / ("x" * 120))
+        yield server
+        server.stop()
 
 
 def write(server: Server) -> None:
@@ -109,7 +112,8 @@ def test_a_server_that_was_killed_itself_recovers(server: Server) -> None:
     family = [postmaster, *postmaster.children(recursive=True)]
     server.process.kill()
     for process in family:
-        process.kill()
+        with contextlib.suppress(psutil.NoSuchProcess):  # some end with the postmaster
+            process.kill()
     server.process.wait(30)
     assert alive(family) == []
     server.restart()

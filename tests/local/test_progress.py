@@ -49,6 +49,12 @@ def test_a_second_try_is_told_again() -> None:
     assert advance(progress, task("train", "failed", 9, attempt=2)) == [("train", "failed")]
 
 
+def test_each_of_a_mapped_task_is_told_by_its_number() -> None:
+    first, second = (Task("churn_train", "run", "tune", "running", 1, None, None, number) for number in (0, 1))
+    changed = Progress().advance(snapshot(first, second, task("train", None)))
+    assert [line(item) for item in changed] == ["churn_train.tune[0] running", "churn_train.tune[1] running"]
+
+
 def test_a_line_names_the_task_its_state_its_try_and_its_time() -> None:
     assert line(task("train", "success", 34.4)) == "churn_train.train success (34 s)"
     assert line(task("train", "running", 34.4, attempt=2)) == "churn_train.train running, try 2"

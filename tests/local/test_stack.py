@@ -15,8 +15,8 @@ from local.supervision import ProcessError
 
 @pytest.fixture
 def ports() -> Iterator[list[int]]:
-    """Five ports: four are free, the last is taken."""
-    probes = [socket.socket() for _ in range(5)]
+    """Four ports: three are free, the last is taken."""
+    probes = [socket.socket() for _ in range(4)]
     for probe in probes:
         probe.bind(("127.0.0.1", 0))
     probes[-1].listen()
@@ -27,31 +27,31 @@ def ports() -> Iterator[list[int]]:
     probes[-1].close()
 
 
-def stack(home: Path, airflow: int, mlflow: int, serving: int, staging: int) -> Stack:
-    settings = Settings(home=home, serving=ServingSettings(port=serving, staging_port=staging))
+def stack(home: Path, airflow: int, mlflow: int, serving: int) -> Stack:
+    settings = Settings(home=home, serving=ServingSettings(port=serving))
     return Stack(settings, LocalPorts(airflow_port=airflow, mlflow_port=mlflow))
 
 
 def test_a_taken_port_is_told_before_anything_starts(tmp_path: Path, ports: list[int]) -> None:
     home = tmp_path / "home"
     with pytest.raises(PortError, match="CHURN_LOCAL_MLFLOW_PORT"):
-        stack(home, ports[0], ports[4], ports[2], ports[3]).up(print)
+        stack(home, ports[0], ports[3], ports[2]).up(print)
     assert not home.exists()
 
 
 def test_there_is_no_environment_without_a_stack(tmp_path: Path, ports: list[int]) -> None:
     with pytest.raises(ProcessError, match="make up"):
-        stack(tmp_path, *ports[:4]).environment()
+        stack(tmp_path, *ports[:3]).environment()
 
 
 def test_stopping_a_stack_that_does_not_run_is_no_error(tmp_path: Path, ports: list[int]) -> None:
     told: list[str] = []
-    stack(tmp_path, *ports[:4]).down(told.append)
+    stack(tmp_path, *ports[:3]).down(told.append)
     assert told == ["The stack is down."]
 
 
 def test_the_mlflow_address_follows_from_its_port(tmp_path: Path, ports: list[int]) -> None:
-    one = stack(tmp_path, *ports[:4])
+    one = stack(tmp_path, *ports[:3])
     assert one.settings.mlflow.tracking_uri == one.mlflow_url == f"http://127.0.0.1:{ports[1]}"
 
 
@@ -60,7 +60,7 @@ def test_a_boot_that_fails_is_told_with_its_log_and_undone(tmp_path: Path, ports
     broken = tmp_path / "airflow" / "airflow.cfg"
     broken.parent.mkdir()
     broken.write_text("this is no configuration file\n")
-    one = stack(tmp_path, *ports[:4])
+    one = stack(tmp_path, *ports[:3])
     with pytest.raises(ProcessError, match=r"could not be migrated(.|\n)*airflow\.cfg"):
         one.up(print)
     assert one.supervisor.pid() is None

@@ -18,12 +18,14 @@ from rich.console import Console
 from include.days import DayRange
 from include.lake import open_lake
 from include.monitoring.store import ResultError, write_result
-from include.serving.pointer import BentoReference, write_pointer
+from include.serving.deployment.pointer import BentoReference, write_pointer
 from include.settings import ServingSettings, Settings
-from include.training.bundle import Bundle, FeatureContract, ModelContract
+from include.training.model.bundle import Bundle
+from include.training.model.contract import FeatureContract
 from local.ports import LocalPorts
 from local.stack import Stack
 from local.summary import SummaryError, collect, render
+from tests.training.contracts import contract_of
 
 DAY = dt.date(2017, 12, 18)
 
@@ -103,6 +105,7 @@ def _fill_lake(settings: Settings) -> None:
     features = {"dt": days, "customer_id": ["a", "b", "c"], "spend": [1.0, None, 3.0], "not_in_the_model": [0.0] * 3}
     lake.table("gold/features").replace(day, pa.table(features))
     scores = {"dt": days, "customer_id": ["b", "c", "a"], "rank": [1, 2, 3]}
+    scores |= {"raises_risk": ["spend: none recorded", None, None], "lowers_risk": ["", None, None]}
     lake.table("gold/scores").replace(day, pa.table(scores))
     refused = {"dt": days[:2], "rules": ["unique_key", "price_not_negative"]}
     lake.table("quarantine/transactions").replace(day, pa.table(refused))
@@ -110,15 +113,12 @@ def _fill_lake(settings: Settings) -> None:
 
 
 def _deploy(settings: Settings) -> None:
-    contract = ModelContract(
+    contract = contract_of(
+        FeatureContract(name="spend", dtype="number", nullable=True),
         project="grocery",
         model_version="3",
         run_id="r1",
         trained_through=dt.date(2017, 11, 19),
-        label="churned",
-        horizon_days=28,
-        threshold=0.1,
-        features=(FeatureContract(name="spend", dtype="number", nullable=True),),
     )
     data = xgb.DMatrix(np.array([[1.0], [2.0], [3.0], [4.0]]), label=[0, 0, 1, 1])
     bento = settings.serving_dir / "bento"
@@ -133,6 +133,7 @@ def test_the_figures_are_those_of_lake_registry_endpoint_and_monitor(stack: Stac
         "rows": {"gold/features": 3, "gold/scores": 3, "quarantine/coupons": 1, "quarantine/transactions": 2},
         "quarantined": 3,
         "prediction": {"customer_id": "b", "churn_probability": 0.9, "prediction": "churn"},
+        "reasons": {"raises_risk": "spend: none recorded"},
         "drift": {"drifted": False, "reason": "0 of 5 drifted.", "drifted_features": 0},
     }
 
@@ -160,6 +161,7 @@ def test_the_summary_for_people_names_all_of_it(stack: Stack) -> None:
     assert ["gold/features", "3"] in [line.split() for line in text.splitlines()]
     assert "Quarantine   3 rows" in text
     assert "version 3, on the time-split test: auc 0.850  pr_auc 0.410  f1 0.400" in text
+    assert "Raises risk  spend: none recorded" in text
     assert "Drift        no, on 2017-12-18: 0 of 5 drifted." in text
     assert "Airflow      http://127.0.0.1:8080" in text
 

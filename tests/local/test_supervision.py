@@ -73,10 +73,12 @@ def test_shutting_down_ends_the_children_of_programs_too(supervisor: Supervisor)
     assert supervisor.pid() is None
 
 
-def test_a_killed_daemon_leaves_nothing_after_shutting_down(supervisor: Supervisor) -> None:
+@pytest.mark.parametrize("gone", [False, True], ids=["while it is ending", "when it has no command line any more"])
+def test_a_killed_daemon_leaves_nothing_after_shutting_down(supervisor: Supervisor, gone: bool) -> None:
     processes = family(supervisor)
     os.kill(supervisor.pid() or 0, signal.SIGKILL)
-    assert wait_until(lambda: supervisor.pid() is None, 10)
+    if gone:
+        assert wait_until(lambda: supervisor.pid() is None, 10, pause=0)
     supervisor.shut_down()
     assert psutil.wait_procs(processes, timeout=30)[1] == []
 

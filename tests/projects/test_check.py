@@ -73,6 +73,14 @@ def test_all_problems_are_told_at_once_each_with_its_line(shop: Path) -> None:
     assert "gap_days_85d" not in output
 
 
+def test_a_segment_that_is_no_feature_is_told_with_its_place(shop: Path) -> None:
+    replace(shop / "training.yaml", "segments: [age, ", "segments: [shoe_size, ")
+    status, output = check()
+    assert (status, "1 problem\n" in output) == (1, True)
+    line = line_of(shop / "training.yaml", "segments:")
+    assert re.search(rf"training.yaml, line {line}.*\n  .*'segments' names the unknown feature 'shoe_size'", output)
+
+
 def test_what_names_a_source_that_is_wrong_itself_is_not_blamed(shop: Path) -> None:
     replace(shop / "sources.yaml", "    description: One product line of one shopping basket.\n", "")
     _, output = check()
@@ -94,7 +102,9 @@ def test_a_valid_project_is_summarised(shop: Path) -> None:
         "products (snapshot, csv, 4 columns)",
         "77: 70 numbers, 7 categories",
         "within 28 days",
-        "recall 0.65",
+        "10,000 training rows or more, 5.0% of them churners or more, 60 to 120 features (enabled)",
+        "recall 0.65, f1 0.67 or more (dry_run)",
+        "trained within 2 h, answers within 100 ms (p99), 1,000 predictions/s or more (enabled)",
     ):
         assert told in output
 
@@ -110,6 +120,17 @@ def test_odd_things_are_told_and_are_no_error(shop: Path) -> None:
     assert "source 'coupon_redemptions' has no checks of its own" in output
     assert "days_since_coupon, " in output
     assert "no drift will ever be reported" in output
+
+
+@pytest.mark.parametrize(
+    ("mode", "told"), [("dry_run", "features.yaml has 77: every training will report it as missed"), ("disabled", None)]
+)
+def test_what_stops_no_training_is_not_said_to(shop: Path, mode: str, told: str | None) -> None:
+    replace(shop / "requirements.yaml", "mode: enabled\n  min_training", f"mode: {mode}\n  min_training")
+    replace(shop / "requirements.yaml", "min_features: 60", "min_features: 100")
+    _, output = check()
+    assert told in output if told else "features.yaml has" not in output
+    assert "no training will start" not in output
 
 
 @pytest.mark.slow

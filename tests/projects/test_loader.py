@@ -7,6 +7,7 @@ import yaml
 from include.days import DayRange
 from include.projects import ProjectError, load_project, project_names
 from include.projects.loader import PROJECTS_DIR
+from include.projects.model import Costs
 
 
 @pytest.fixture
@@ -60,6 +61,24 @@ def test_an_unknown_project_names_those_that_exist():
         ("label.yaml", lambda c: c.update(source="clicks"), "'source' names the unknown source 'clicks'"),
         ("label.yaml", lambda c: c.update(horizon_days=0), "horizon_days"),
         ("requirements.yaml", lambda c: c["costs"].pop("missed_churner_usd"), "costs.missed_churner_usd"),
+        ("training.yaml", lambda c: c["search_space"]["subsample"].update(high=2), "search_space.subsample"),
+        (
+            "training.yaml",
+            lambda c: c["search_space"]["colsample_bytree"].update(low=0),
+            "search_space.colsample_bytree",
+        ),
+        (
+            "training.yaml",
+            lambda c: c["search_space"]["learning_rate"].update(low=-1),
+            "search_space.learning_rate.low",
+        ),
+        ("training.yaml", lambda c: c["search_space"]["max_depth"].update(low=-3), "search_space.max_depth.low"),
+        ("training.yaml", lambda c: c["search_space"]["n_estimators"].update(low=0), "search_space.n_estimators.low"),
+        ("requirements.yaml", lambda c: c.update(target="left"), "'target' is not the label's name, 'churned'"),
+        ("requirements.yaml", lambda c: c.update(problem_type="regression"), "problem_type"),
+        ("requirements.yaml", lambda c: c["performance"].update(mode="sometimes"), "performance.mode"),
+        ("requirements.yaml", lambda c: c["data"].update(max_features=59), "min_features (60) is above max_features"),
+        ("requirements.yaml", lambda c: c.update(metrics_mode="dry_run"), "Write it as mode within metrics"),
         ("training.yaml", lambda c: c.update(n_trails=5), "n_trails"),
         ("monitoring.yaml", lambda c: c["rules"].update(wasserstein=-1), "rules"),
         ("checks.yaml", lambda c: c["silver"].update(clicks={}), "silver.clicks"),
@@ -93,3 +112,9 @@ def test_snapshots_are_sundays_after_the_warm_up():
     project = load_project("grocery")
     days = [day for day in DayRange.parse("2017-01-01", "2017-04-10") if project.is_snapshot_day(day)]
     assert [str(day) for day in days] == ["2017-03-26", "2017-04-02", "2017-04-09"]
+
+
+def test_an_offer_pays_from_the_probability_at_which_both_errors_cost_the_same():
+    for missed, needless in ((500, 50), (50, 500), (1, 1)):
+        costs = Costs(missed_churner_usd=missed, needless_offer_usd=needless)
+        assert costs.threshold * missed == pytest.approx((1 - costs.threshold) * needless)

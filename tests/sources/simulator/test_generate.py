@@ -10,6 +10,8 @@ from include.sources.simulator.injections import InjectionError, parse_injection
 from include.sources.simulator.state import StateError
 from tests.sources.simulator.worlds import DAYS, FIRST, LAST, SMALL, TINY, content, day, read
 
+pytestmark = pytest.mark.slow  # worlds of some hundred customers
+
 CHANGES = (
     Injection(kind="late_events", from_day=day(5), strength=0.3),
     Injection(kind="duplicate_events", from_day=day(5), strength=0.3),

@@ -9,6 +9,8 @@ from include.sources.simulator import Injection, World, generate
 from include.sources.simulator.generate import LANDING
 from tests.sources.simulator.worlds import FIRST, content, day, read
 
+pytestmark = pytest.mark.slow  # worlds of some hundred customers
+
 WORLD = World(customers=1_500, first_day=FIRST, seed=8, pace_days=100)
 FROM, LAST = day(20), day(35)
 

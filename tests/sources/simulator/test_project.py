@@ -10,6 +10,8 @@ from include.sources.simulator.delivery import FORMATS
 from include.sources.simulator.generate import LANDING
 from tests.sources.simulator.worlds import FIRST, day, read
 
+pytestmark = pytest.mark.slow  # worlds of some hundred customers
+
 PROJECT = load_project("subscription")
 
 

@@ -4,11 +4,14 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
+import pytest
 from sklearn.metrics import roc_auc_score
 
 from include.sources.simulator import Injection, World, generate, read_outcomes
 from include.sources.simulator.generate import LANDING, TRUTH
 from tests.sources.simulator.worlds import FIRST, LAST, day, read
+
+pytestmark = pytest.mark.slow  # worlds of some hundred customers
 
 
 def outcomes(out: Path, first: int = 60) -> pd.DataFrame:

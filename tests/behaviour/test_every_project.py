@@ -1,0 +1,101 @@
+"""What every project's model must do: beat what needs no boosted trees, and answer alike where customers are alike."""
+
+from __future__ import annotations
+
+import numpy as np
+import pandas as pd
+import pytest
+from numpy.typing import NDArray
+from scipy.stats import spearmanr
+
+from benchmarks.quality import logistic_probabilities
+from include.projects import project_names
+from include.serving.batch import retention_list
+from include.training.judgement.simple_rules import recency_feature
+from tests.behaviour.baselines import advantage, recency
+from tests.behaviour.worlds import DATA, Trained
+
+SURELY_ABOVE_LOGISTIC = {"subscription"}
+"""Projects whose test has churners enough to tell the model from a logistic regression."""
+
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(900)]  # a world is made on the way
+
+
+def test_the_model_beats_the_days_since_the_last_event(trained: Trained) -> None:
+    feature = recency_feature(trained.project)
+    if feature is None:
+        pytest.skip("no feature of the project counts the days since the last event")
+    over = advantage(trained.test, trained.candidate.probabilities, recency(trained.test, feature))
+    print(f"{trained.project.name} over recency: {over}")
+    assert over.auc_interval.low > 0
+    assert over.pr_auc_interval.low > 0
+
+
+def test_the_model_ranks_better_than_logistic_regression_and_is_not_told_worse_at_the_top(trained: Trained) -> None:
+    """A few hundred churners decide at the top; where there are enough, both differences lie surely above zero."""
+    linear = logistic_probabilities(trained.project, trained.train, trained.test)
+    over = advantage(trained.test, trained.candidate.probabilities, linear)
+    print(f"{trained.project.name} over logistic regression: {over}")
+    assert over.auc > 0
+    assert over.pr_auc_interval.high > 0
+    if trained.project.name in SURELY_ABOVE_LOGISTIC:
+        assert over.auc_interval.low > 0
+        assert over.pr_auc_interval.low > 0
+
+
+def test_the_data_of_every_project_here_is_used() -> None:
+    assert set(DATA) <= set(project_names())
+
+
+def noisy(trained: Trained, share: float) -> NDArray[np.float32]:
+    """Return the test's matrix with normal noise on the numbers, of this share of each one's standard deviation."""
+    matrix = trained.test.matrix
+    numbers = np.array([feature.dtype == "number" for feature in trained.bundle.contract.features])
+    noise = np.random.default_rng(1).standard_normal(matrix.shape) * np.nanstd(matrix, axis=0) * numbers * share
+    return matrix + noise.astype(np.float32)
+
+
+def test_tiny_noise_moves_probabilities_little(trained: Trained) -> None:
+    """A tree's answer jumps at its thresholds, so that some rows always move; a brittle model moves whole crowds.
+
+    With thresholds on the values of counts, noise of a thousandth moved the mean by .01 and the hundredth row by .1.
+    """
+    moved = trained.bundle.predict_matrix(noisy(trained, 1e-3))
+    change = np.abs(moved - trained.candidate.probabilities)
+    rank = spearmanr(moved, trained.candidate.probabilities).statistic
+    print(f"{trained.project.name}: mean {change.mean():.5f}, p99 {np.quantile(change, 0.99):.4f}, rank {rank:.5f}")
+    assert change.mean() < 0.002
+    assert np.quantile(change, 0.99) < 0.03
+    assert rank > 0.999
+
+
+def test_the_last_digits_of_a_number_move_nobody(trained: Trained) -> None:
+    change = np.abs(trained.bundle.predict_matrix(noisy(trained, 1e-6)) - trained.candidate.probabilities)
+    print(f"{trained.project.name}: mean {change.mean():.7f}, moved by .001: {(change > 0.001).mean():.5f}")
+    assert (change > 0.001).mean() < 0.001
+
+
+@pytest.mark.parametrize("size", [1, 64])
+def test_a_probability_depends_neither_on_the_batch_nor_on_the_order(trained: Trained, size: int) -> None:
+    rng = np.random.default_rng(size)
+    rows = rng.integers(len(trained.test), size=400)
+    rows = np.concatenate([rows, rows[:100]])
+    batches = [trained.test.features.take(rows[start : start + size]) for start in range(0, len(rows), size)]
+    answers = np.concatenate([trained.bundle.predict(batch) for batch in batches])
+    assert np.array_equal(answers, trained.candidate.probabilities[rows])
+
+
+def test_a_customer_who_is_listed_twice_has_one_rank_after_the_other(trained: Trained) -> None:
+    newest = trained.test.days.max()
+    rows = np.flatnonzero(trained.test.days == newest)
+
+    def listed(rows: NDArray[np.int64]) -> pd.DataFrame:
+        customers = trained.test.customers.take(rows)
+        features = trained.test.features.take(rows).append_column("customer_id", customers)
+        return retention_list(newest.astype(object), features, trained.bundle, reasons_for=5).to_pandas()
+
+    twice = listed(np.random.default_rng(1).permutation(np.concatenate([rows, rows[:50]])))
+    assert twice.groupby("customer_id")["rank"].agg(np.ptp).max() == 1
+    columns = ["customer_id", "churn_probability", "prediction"]
+    once = twice.drop_duplicates("customer_id").reset_index(drop=True)
+    assert once[columns].equals(listed(rows)[columns])

@@ -1,0 +1,39 @@
+"""The same data and seed give the same model, byte for byte."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from include.settings import ROOT
+from include.training.data.dataset import build_dataset
+from tests.behaviour.worlds import Trained, project_of
+
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(900)]  # a world is made on the way
+
+
+def content(folder: Path) -> dict[str, bytes]:
+    return {file.name: file.read_bytes() for file in folder.iterdir()}
+
+
+def test_trainings_in_other_processes_with_other_threads_and_workers_give_the_same_bytes(
+    subscription: Trained, tmp_path: Path
+) -> None:
+    project = project_of("subscription", n_trials=3, search_space={"n_estimators": {"low": 40, "high": 80}})
+    processes = []
+    for name, workers, variables in (
+        ("alone", 1, {"OMP_NUM_THREADS": "1", "PYTHONHASHSEED": "1"}),
+        ("together", 3, {"OMP_NUM_THREADS": "4", "PYTHONHASHSEED": "2"}),
+    ):
+        dataset = build_dataset(project, subscription.lake, subscription.last_day, tmp_path / name / "dataset")
+        command = [sys.executable, "-m", "tests.behaviour.train_once"]
+        command += [str(dataset.folder), str(tmp_path / name / "bundle"), str(workers)]
+        processes.append(subprocess.Popen(command, cwd=ROOT, env=os.environ | variables))
+    assert [process.wait(timeout=250) for process in processes] == [0, 0]
+    alone, together = (content(tmp_path / name / "bundle") for name in ("alone", "together"))
+    assert {"model.ubj", "calibrator.json", "contract.json", "samples.json", "manifest.json"} == set(alone)
+    assert alone == together

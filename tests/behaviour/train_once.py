@@ -1,0 +1,21 @@
+"""``python -m tests.behaviour.train_once DATASET BUNDLE WORKERS``: train in a process of its own."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+from include.settings import Settings
+from include.training.candidate import make_candidate
+from include.training.data.configuration import PROJECT_FILE, read_configuration
+from include.training.data.dataset import load_dataset
+
+
+def main(folder: Path, bundle: Path, workers: int) -> None:
+    project = read_configuration(folder / PROJECT_FILE)
+    settings = Settings(home=folder, project=project.name, training={"workers": workers})  # type: ignore[arg-type]
+    make_candidate(project, settings, load_dataset(folder)).bundle("run", "1").save(bundle)
+
+
+if __name__ == "__main__":
+    main(Path(sys.argv[1]), Path(sys.argv[2]), int(sys.argv[3]))

@@ -1,0 +1,119 @@
+"""Each project with data of its own, and a model trained on it by the product's own way from the landing files on."""
+
+from __future__ import annotations
+
+import datetime as dt
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+from filelock import FileLock
+
+from include.days import DayRange
+from include.ingest import ingest_days
+from include.lake import Lake, open_lake
+from include.projects import Project, load_project
+from include.settings import Settings
+from include.sources.simulator import World, generate
+from include.training.candidate import Candidate, make_candidate
+from include.training.data.dataset import MANIFEST_FILE, DatasetRef, build_dataset, dataset_dir, load_dataset
+from include.training.data.rows import Rows, load_rows
+from include.training.model.bundle import Bundle
+from local.grocery_export import export, last_day
+
+SUBSCRIPTION_DAYS = 400
+
+
+@dataclass(frozen=True)
+class Trained:
+    """A project's model, and the data that it was trained and judged on.
+
+    Attributes:
+        project: The project, with a shorter training where its own takes minutes.
+        lake: Its lake.
+        last_day: The last day ingested; whoever is active then is scored.
+        candidate: The model.
+    """
+
+    project: Project
+    lake: Lake
+    last_day: dt.date
+    candidate: Candidate
+
+    @cached_property
+    def bundle(self) -> Bundle:
+        return self.candidate.bundle("run", "1")
+
+    @cached_property
+    def train(self) -> Rows:
+        dataset = self.candidate.dataset
+        return load_rows(dataset, dataset.manifest.train, self.candidate.contract)
+
+    @property
+    def test(self) -> Rows:
+        return self.candidate.test
+
+
+def _subscription(home: Path) -> DayRange:
+    project = load_project("subscription")
+    world = World(customers=6_000, first_day=project.first_day, seed=1, pace_days=SUBSCRIPTION_DAYS)
+    days = DayRange(world.first_day, world.first_day + dt.timedelta(days=SUBSCRIPTION_DAYS - 1))
+    generate(home, world, days.last)
+    return days
+
+
+def _grocery(home: Path) -> DayRange:
+    """Every other household, which halves the time."""
+    days = DayRange(load_project("grocery").first_day, last_day())
+    landing = home / "landing" / "grocery"
+    export(landing, days)
+    for file in (landing / "transactions").iterdir():
+        rows = pq.read_table(file)
+        pq.write_table(rows.filter(pc.equal(pc.bit_wise_and(rows["household_id"], 1), 0)), file)
+    return days
+
+
+DATA: dict[str, Callable[[Path], DayRange]] = {"subscription": _subscription, "grocery": _grocery}
+"""Project -> what fills the landing folder of a deployment at that home, and says which days it has."""
+
+SHORTER: dict[str, dict[str, Any]] = {
+    "subscription": {
+        "n_trials": 5,
+        "cv_folds": 2,
+        "test_snapshots": 6,
+        "search_space": {"n_estimators": {"low": 100, "high": 300}},
+    }
+}
+"""Project -> what its training has less of than in production; the others are trained as in production."""
+
+
+def project_of(name: str, **training: Any) -> Project:
+    """Return a project with the shorter training, and ``training`` on top of that."""
+    content = load_project(name).model_dump()
+    changes = SHORTER.get(name, {}) | training
+    space = content["training"]["search_space"] | changes.pop("search_space", {})
+    content["training"] |= changes | {"search_space": space}
+    return Project.model_validate(content)
+
+
+def trained(name: str, home: Path) -> Trained:
+    """Return the project's model; data and trials are made once, also when several processes ask for them."""
+    settings, project = Settings(home=home, project=name), project_of(name)
+    home.mkdir(parents=True, exist_ok=True)
+    with FileLock(home / "lock"):
+        dataset = _dataset(project, settings)
+        candidate = make_candidate(project, settings, dataset)
+    return Trained(project, open_lake(settings), dataset.manifest.through, candidate)
+
+
+def _dataset(project: Project, settings: Settings) -> DatasetRef:
+    made = next((settings.home / "training").rglob(MANIFEST_FILE), None)
+    if made:
+        return load_dataset(made.parent)
+    days = DATA[project.name](settings.home)
+    ingest_days(settings, days)
+    return build_dataset(project, open_lake(settings), days.last, dataset_dir(settings, days.last))
