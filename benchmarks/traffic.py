@@ -8,6 +8,7 @@ import threading
 import time
 from collections import Counter
 from collections.abc import Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 from types import TracebackType
 from typing import Self
 from urllib.parse import urlsplit
@@ -42,25 +43,27 @@ class Traffic:
         self._body = json.dumps({"customer_id": "traffic", "features": sample}).encode()
         columns = {name: [value] for name, value in sample.items()}
         self._expected = {one.contract.model_version: float(one.predict(columns)[0]) for one in bundles}
+        self._number = clients
         self._pause_seconds = pause_seconds
         self._ended = threading.Event()
         self._lock = threading.Lock()
-        self._threads = [threading.Thread(target=self._ask, args=(number,)) for number in range(clients)]
+        self._threads = ThreadPoolExecutor(clients)
+        self._clients: list[Future[None]] = []
         self.answers: Counter[str] = Counter()
         self.errors: Counter[str] = Counter()
         self.dropped: Counter[str] = Counter()
 
     def __enter__(self) -> Self:
-        for thread in self._threads:
-            thread.start()
+        self._clients = [self._threads.submit(self._ask, number) for number in range(self._number)]
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self._ended.set()
-        for thread in self._threads:
-            thread.join()
+        self._threads.shutdown()
+        for client in self._clients:
+            client.result()  # raises what a client has died of
 
     @property
     def requests(self) -> int:
@@ -109,7 +112,8 @@ class Traffic:
             answer = json.loads(body)
             version = str(answer["model_version"])
             right = abs(answer["churn_probability"] - self._expected[version]) <= TOLERANCE
-        except (ValueError, KeyError, TypeError):
+        # Whole numbers may be larger than any float, and JSON nested deeper than Python's parser goes.
+        except (ValueError, KeyError, TypeError, OverflowError, RecursionError):
             return None
         return version if right else None
 

@@ -51,6 +51,8 @@ def bundle() -> Bundle:
         pytest.param(b'{"model_version": "7", "churn_probability": null}', 200, id="null"),
         pytest.param(b'{"model_version": "7", "churn_probability": 7}', 200, id="another probability"),
         pytest.param(b'{"model_version": "9", "churn_probability": 0.5}', 200, id="another model"),
+        pytest.param(b'{"model_version": "7", "churn_probability": %d}' % 10**400, 200, id="beyond every float"),
+        pytest.param(b"[" * 100_000, 200, id="too deep"),
         pytest.param(b"{}", 503, id="another status"),
     ],
 )

@@ -21,13 +21,19 @@ Role = Literal["serve", "shadow"]
 def resolve(model_version: str | None, role: Role, settings: Settings) -> str:
     """Return ``model_version``, or without one the registry's champion for ``serve`` and challenger for ``shadow``.
 
+    Champions have been looked at for leaks. A version that a person chooses to serve must be as free of them.
+
     Raises:
         RegistryError: The registry does not answer, or names no such version.
+        LeakageError: A leak is suspected in the version to serve, or nobody has looked.
     """
+    registry = Registry(settings)
     if model_version:
+        if role == "serve":
+            _require_no_leakage(registry, model_version)
         return model_version
     try:
-        return Registry(settings).require("champion" if role == "serve" else "challenger")
+        return registry.require("champion" if role == "serve" else "challenger")
     except MlflowException as error:
         raise _silent(settings, error) from error
 
@@ -68,7 +74,7 @@ def start_shadow(bento: dict[str, str], settings: Settings) -> dict[str, str]:
 def roll_back(model_version: str | None, settings: Settings) -> dict[str, str]:
     """Put the version that served before in service, or another, from this disk or else built from the registry.
 
-    What served before was a champion. Any other version would become one, and must be free of leaks as each must.
+    What served before was looked at for leaks when it came into service; any other version must be free of them, too.
 
     Args:
         model_version: The version; by default the one that served before the current one.
@@ -90,8 +96,7 @@ def roll_back(model_version: str | None, settings: Settings) -> dict[str, str]:
     if former is not None and former.model_version == version and former.bundle.is_dir():
         target = former
     else:
-        registry = Registry(settings)
-        require_no_leakage(registry.document(version, LEAKAGE_FILE), f"{registry.name} version {version}")
+        _require_no_leakage(Registry(settings), version)
         target = built_bento(version, settings.serving_dir) or BentoReference(**build(version, settings))
     return rollout.roll_out(target, settings).as_dict()
 
@@ -112,6 +117,10 @@ def restore_alias(model_version: str, settings: Settings) -> str:
             remedy="See that the tracking server runs, then clear this task; until then the registry names another.",
         ) from error
     return model_version
+
+
+def _require_no_leakage(registry: Registry, version: str) -> None:
+    require_no_leakage(registry.document(version, LEAKAGE_FILE), f"{registry.name} version {version}")
 
 
 def _silent(settings: Settings, error: MlflowException) -> RegistryError:

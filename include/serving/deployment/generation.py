@@ -166,7 +166,8 @@ class Generation:
     def tend(self) -> None:
         """Start processes again that have ended, with longer and longer pauses while they keep ending.
 
-        A process that hangs is ended. Looking at it takes two seconds, since it does not answer.
+        A process that hangs, or does not load its model in time, is ended. Looking at it takes two seconds, since it
+        does not answer.
         """
         now = time.monotonic()
         for number, worker in enumerate(self._workers):
@@ -175,10 +176,9 @@ class Generation:
                     self._workers[number] = _Worker(self._start(number), now, pause=worker.pause)
             elif worker.process.exit_code is not None:
                 self._give_up(worker, now)
-            elif not worker.accepts and self._is_healthy(worker):
-                worker.process.accept()
-                worker.accepts = True
-            elif worker.accepts and now - worker.looked >= self._liveness_seconds:
+            elif not worker.accepts:
+                self._let_in(worker, now)
+            elif now - worker.looked >= self._liveness_seconds:
                 self._look(worker, now)
 
     def drain(self) -> None:
@@ -189,7 +189,7 @@ class Generation:
 
     def answers(self) -> bool:
         """Return whether a process still takes new connections."""
-        return any(worker.process.client.health() is not None for worker in self._workers)
+        return any(worker.process.client.health(_HEALTH_SECONDS) is not None for worker in self._workers)
 
     def stop(self) -> None:
         """Answer what is held, and end; returns when no process is left."""
@@ -223,6 +223,14 @@ class Generation:
         worker.not_before = now + worker.pause
         worker.pause = min(2 * worker.pause, _LONGEST_PAUSE)
 
+    def _let_in(self, worker: _Worker, now: float) -> None:
+        if self._is_healthy(worker):
+            worker.process.accept()
+            worker.accepts = True
+        elif now - worker.started > self._ready_seconds:
+            log.error("server not ready", extra={"bento": self.target.bento.bento, "pid": worker.process.pid})
+            worker.process.kill()
+
     def _look(self, worker: _Worker, now: float) -> None:
         worker.looked = now
         answers = worker.process.client.health(_HEALTH_SECONDS) is not None
@@ -232,7 +240,7 @@ class Generation:
             worker.process.kill()
 
     def _is_healthy(self, worker: _Worker) -> bool:
-        health = worker.process.client.health()
+        health = worker.process.client.health(_HEALTH_SECONDS)
         return health is not None and health.bento == self.target.bento.bento
 
     def _remove(self) -> None:

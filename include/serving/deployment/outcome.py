@@ -30,7 +30,6 @@ class Outcome:
         state: ``starting`` until it is known; ``serving``; or ``failed``, and what served before goes on.
         reason: Why it failed.
         at: When that was so, ISO 8601 in UTC.
-        has_served: Whether this Bento has come into service since another one was asked for.
     """
 
     order: str
@@ -38,15 +37,13 @@ class Outcome:
     state: State
     reason: str
     at: str
-    has_served: bool = False
 
 
 def write_outcome(serving_dir: Path, order: Order, state: State, reason: str = "", name: str = CURRENT) -> None:
     """Write down what became of ``order``, an order of pointer ``name``; a full disk is logged and no error."""
     bento = order.reference.bento if order.reference else ""
     now = dt.datetime.now(dt.UTC).isoformat(timespec="milliseconds")
-    has_served = state == "serving" or has_come_into_service(serving_dir, bento, name)
-    outcome = Outcome(order.number, bento, state, reason, now, has_served)
+    outcome = Outcome(order.number, bento, state, reason, now)
     try:
         write_whole(_path(serving_dir, name), json.dumps(asdict(outcome), indent=2), PRIVATE)
     except OSError as error:
@@ -59,12 +56,6 @@ def read_outcome(serving_dir: Path, name: str = CURRENT) -> Outcome | None:
         return Outcome(**json.loads(_path(serving_dir, name).read_text(encoding="utf-8")))
     except (OSError, ValueError, TypeError):
         return None
-
-
-def has_come_into_service(serving_dir: Path, bento: str, name: str = CURRENT) -> bool:
-    """Return whether ``bento`` is the latest that pointer ``name`` asked for, and has served since then."""
-    outcome = read_outcome(serving_dir, name)
-    return outcome is not None and outcome.bento == bento and outcome.has_served
 
 
 def wait_for_outcome(serving_dir: Path, order: Order, seconds: float, name: str = CURRENT) -> Outcome | None:

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import json
 import uuid
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 from include.errors import ChurnflowError
 from include.files import PRIVATE, write_whole
@@ -95,16 +96,41 @@ def write_pointer(serving_dir: Path, reference: BentoReference | None, name: str
         PointerError: It cannot be written, and points to where it pointed before.
     """
     path = serving_dir / name
-    order = NOTHING if reference is None else Order(uuid.uuid4().hex, reference)
-    try:
-        if reference is None:
-            path.unlink(missing_ok=True)
-        else:
-            write_whole(path, json.dumps(reference.as_dict() | {"order": order.number}, indent=2), PRIVATE)
-    except OSError as error:
-        raise PointerError(
-            f"The pointer cannot be written ({error.strerror}).",
-            where=str(path),
-            remedy="Free some space, and check who owns the folder.",
-        ) from error
+    if reference is None:
+        remove_state(path)
+        return NOTHING
+    order = Order(uuid.uuid4().hex, reference)
+    write_state(path, reference.as_dict() | {"order": order.number})
     return order
+
+
+def write_state(path: Path, content: Mapping[str, Any]) -> None:
+    """Write ``content`` as JSON, which only the owner can read, wholly or not at all.
+
+    Raises:
+        PointerError: It cannot be written, and holds what it held before.
+    """
+    try:
+        write_whole(path, json.dumps(content, indent=2), PRIVATE)
+    except OSError as error:
+        raise _not_written(path, error) from error
+
+
+def remove_state(path: Path) -> None:
+    """Remove the file, which need not be there.
+
+    Raises:
+        PointerError: It cannot be removed.
+    """
+    try:
+        path.unlink(missing_ok=True)
+    except OSError as error:
+        raise _not_written(path, error) from error
+
+
+def _not_written(path: Path, error: OSError) -> PointerError:
+    return PointerError(
+        f"The pointer cannot be written ({error.strerror}).",
+        where=str(path),
+        remedy="Free some space, and check who owns the folder.",
+    )

@@ -7,7 +7,7 @@ from contextlib import suppress
 from include.errors import ChurnflowError
 from include.logs import get_logger
 from include.serving.deployment.client import EndpointClient
-from include.serving.deployment.outcome import has_come_into_service, wait_for_outcome
+from include.serving.deployment.outcome import wait_for_outcome
 from include.serving.deployment.pointer import (
     CURRENT,
     PREVIOUS,
@@ -18,6 +18,7 @@ from include.serving.deployment.pointer import (
     read_pointer,
     write_pointer,
 )
+from include.serving.deployment.restore_point import RestorePoint, forget_restore_point, keep_restore_point
 from include.settings import Settings
 from include.training.model.bundle import Bundle
 
@@ -48,29 +49,24 @@ def roll_out(candidate: BentoReference, settings: Settings) -> BentoReference:
     """
     Bundle.load(candidate.bundle)
     directory = settings.serving_dir
-    current, older = (read_pointer(directory, name) for name in (CURRENT, PREVIOUS))
-    serves = current == candidate and has_come_into_service(directory, candidate.bento)
-    # A rollout that was killed half-way has moved both pointers already.
-    former, kept = (older, None) if current == candidate and not serves else (current, older)
-    if not serves:
-        write_pointer(directory, former, PREVIOUS)
+    before = keep_restore_point(directory)
     try:
-        order = write_pointer(directory, candidate)
+        order = _ask_for(candidate, before, settings)
     except PointerError:
         with suppress(PointerError):
-            write_pointer(directory, older, PREVIOUS)
+            before.restore(directory)
         raise
     try:
         _require_serving(order, CURRENT, settings)
         verify(candidate, settings)
     except ChurnflowError as error:
-        write_pointer(directory, former)
-        write_pointer(directory, kept, PREVIOUS)
+        before.restore(directory)
         raise RolloutError(
-            f"The Bento did not come into service ({error.what}) {_state_of(former, settings)}",
+            f"The Bento did not come into service ({error.what}) {_state_of(before.current, settings)}",
             where=f"Bento {candidate.bento}",
             remedy="Read the serving runner's log, then deploy again.",
         ) from error
+    forget_restore_point(directory)
     _end_shadow_of(candidate.model_version, settings)
     log.info("rolled out", extra={"bento": candidate.bento, "model_version": candidate.model_version})
     return candidate
@@ -123,6 +119,12 @@ def verify(reference: BentoReference, settings: Settings) -> None:
             client.wait_for(reference.bento, 0)
     finally:
         client.close()
+
+
+def _ask_for(candidate: BentoReference, before: RestorePoint, settings: Settings) -> Order:
+    if candidate != before.current:
+        write_pointer(settings.serving_dir, before.current, PREVIOUS)
+    return write_pointer(settings.serving_dir, candidate)
 
 
 def _end_shadow_of(model_version: str, settings: Settings) -> None:

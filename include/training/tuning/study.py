@@ -103,29 +103,34 @@ class SharedStudy:
 
 
 def _journal(path: Path) -> BaseStorage:
-    backend = JournalFileBackend(str(path))
-    if not _ends_with_a_whole_line(path):
-        lock = JournalFileSymlinkLock(str(path))
-        lock.acquire()
+    return JournalStorage(JournalFileBackend(str(path), _WholeLinesLock(path)))
+
+
+class _WholeLinesLock(JournalFileSymlinkLock):
+    """A lock for the journal that cuts off what a full disk or a lost machine has left of a line.
+
+    The next line would be appended to it, and both be lost.
+    """
+
+    def __init__(self, path: Path) -> None:
+        super().__init__(str(path))
+        self._path = path
+
+    def acquire(self) -> bool:
+        acquired = super().acquire()
         try:
-            _cut_half_line(path)
-        finally:
-            lock.release()
-    return JournalStorage(backend)
+            self._cut_half_line()
+        except BaseException:
+            self.release()
+            raise
+        return acquired
 
-
-def _ends_with_a_whole_line(path: Path) -> bool:
-    content = path.read_bytes()
-    return not content or content.endswith(b"\n")
-
-
-def _cut_half_line(path: Path) -> None:
-    """Cut what a full disk or a lost machine left of a line: the next one would be appended to it, and both be lost."""
-    if _ends_with_a_whole_line(path):
-        return  # somebody was writing
-    whole = path.read_bytes().rfind(b"\n") + 1
-    log.warning("half a line cut off the journal of trials", extra={"file": str(path), "bytes_kept": whole})
-    os.truncate(path, whole)
+    def _cut_half_line(self) -> None:
+        content = self._path.read_bytes()
+        if content and not content.endswith(b"\n"):
+            whole = content.rfind(b"\n") + 1
+            log.warning("half a line cut off the journal of trials", extra={"bytes_kept": whole})
+            os.truncate(self._path, whole)
 
 
 def _database(url: str) -> BaseStorage:

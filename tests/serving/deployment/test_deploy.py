@@ -72,7 +72,7 @@ def test_any_version_without_a_leak_can_be_rolled_back_to_within_half_a_minute(
 
 
 @pytest.mark.parametrize("leakage", [None, CLEAN.model_copy(update={"findings": ("exit_survey ranks too well.",)})])
-def test_a_version_with_a_leak_does_not_come_into_service_by_a_rollback(
+def test_a_version_with_a_leak_does_not_come_into_service_because_somebody_types_it(
     bundle: Bundle, bento: BentoReference, settings: Settings, tmp_path: Path, leakage: LeakageReport | None
 ) -> None:
     bundle.save(tmp_path / "bundle")
@@ -80,6 +80,9 @@ def test_a_version_with_a_leak_does_not_come_into_service_by_a_rollback(
     write_pointer(settings.serving_dir, bento)
     with pytest.raises(LeakageError, match=f"churn-synthetic version {version}"):
         deploy.roll_back(version, settings)
+    with pytest.raises(LeakageError, match=f"churn-synthetic version {version}"):
+        deploy.resolve(version, "serve", settings)
+    assert deploy.resolve(version, "shadow", settings) == version, "nobody gets a shadow's answers"
     assert read_pointer(settings.serving_dir) == bento
 
 

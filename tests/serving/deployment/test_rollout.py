@@ -15,7 +15,7 @@ import pytest
 
 from include.serving.deployment.client import EndpointClient, EndpointError
 from include.serving.deployment.deploy import roll_back
-from include.serving.deployment.outcome import wait_for_outcome, write_outcome
+from include.serving.deployment.outcome import wait_for_outcome
 from include.serving.deployment.package import build_bento
 from include.serving.deployment.pointer import PREVIOUS, BentoReference, read_pointer, write_pointer
 from include.serving.deployment.process import end_processes_of
@@ -105,8 +105,10 @@ def test_deploy_replace_fail_crash_and_stop(
     assert read_pointer(settings.serving_dir, PREVIOUS) == next_bento
 
 
-def test_a_server_that_hangs_is_replaced(make_settings: Callable[..., Settings], bento: BentoReference) -> None:
-    settings = make_settings(liveness_seconds=0.2)
+def test_a_server_that_hangs_is_replaced_also_while_it_loads(
+    make_settings: Callable[..., Settings], bento: BentoReference
+) -> None:
+    settings = make_settings(liveness_seconds=0.2, ready_timeout_seconds=15)
     client = EndpointClient(settings.serving.url)
     with running(settings):
         roll_out(bento, settings)
@@ -114,9 +116,13 @@ def test_a_server_that_hangs_is_replaced(make_settings: Callable[..., Settings],
         (hanging,) = servers_of(settings)
         hanging.suspend()
         wait_until(lambda: not hanging.is_running())
+        wait_until(lambda: len(servers_of(settings)) == 1)
+        (loading,) = servers_of(settings)
+        loading.suspend()
+        wait_until(lambda: not loading.is_running())
         client.wait_for(bento.bento, 60)
         (successor,) = servers_of(settings)
-        assert successor.pid != hanging.pid
+        assert len({one.pid for one in (hanging, loading, successor)}) == 3
     client.close()
 
 
@@ -151,11 +157,44 @@ def test_without_a_runner_the_pointers_stay_what_they_were(
         roll_out(bento, settings)
     assert read_pointer(settings.serving_dir) is None
 
-    write_outcome(settings.serving_dir, write_pointer(settings.serving_dir, bento), "serving")
+    write_pointer(settings.serving_dir, bento)
+    for wanted in (next_bento, bento):
+        with pytest.raises(RolloutError, match="No runner has taken it up"):
+            roll_out(wanted, settings)
+        assert read_pointer(settings.serving_dir) == bento, "what served stays the desired one, whatever was asked for"
+        assert read_pointer(settings.serving_dir, PREVIOUS) is None
+
+
+@pytest.mark.parametrize("wanted", ["the same", "what served"])
+def test_after_a_rollout_that_was_killed_one_goes_back_to_what_served(
+    make_settings: Callable[..., Settings], bento: BentoReference, next_bento: BentoReference, wanted: str
+) -> None:
+    settings = make_settings(ready_timeout_seconds=0.5)
+    directory = settings.serving_dir
+    older = BentoReference("1-x", "1", "/1-x")
+    write_pointer(directory, bento)
+    write_pointer(directory, older, PREVIOUS)
+    program = """
+import sys
+from pathlib import Path
+from include.serving.deployment.pointer import BentoReference
+from include.serving.deployment.rollout import roll_out
+from include.settings import Settings
+roll_out(BentoReference(*sys.argv[2:]), Settings(home=Path(sys.argv[1])))
+"""
+    arguments = [str(settings.home), *next_bento.as_dict().values()]
+    killed = subprocess.Popen([sys.executable, "-c", program, *arguments], cwd=ROOT)
+    try:
+        wait_until(lambda: read_pointer(directory) == next_bento)
+    finally:
+        killed.kill()
+        killed.wait()
+    assert read_pointer(directory, PREVIOUS) == bento
+
     with pytest.raises(RolloutError, match="No runner has taken it up"):
-        roll_out(next_bento, settings)
-    assert read_pointer(settings.serving_dir) == bento
-    assert read_pointer(settings.serving_dir, PREVIOUS) is None
+        roll_out(next_bento if wanted == "the same" else bento, settings)
+    assert read_pointer(directory) == bento
+    assert read_pointer(directory, PREVIOUS) == older
 
 
 def test_there_is_nothing_to_roll_back_to(settings: Settings) -> None:

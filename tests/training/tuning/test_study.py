@@ -59,11 +59,14 @@ def test_half_a_line_at_the_end_of_a_journal_costs_that_line_alone(tmp_path: Pat
     study.add(trial(1))
     added = (tmp_path / "journal").read_bytes()[len(whole) :]
     for cut in (1, len(added) // 2, len(added) - 1):
+        (tmp_path / "journal").write_bytes(whole)
+        before = opened(tmp_path)
         (tmp_path / "journal").write_bytes(whole + added[:cut])
-        again = opened(tmp_path)
-        assert list(again.finished()) == [0]
-        again.add(trial(2))
-        assert list(opened(tmp_path).finished()) == [0, 2]
+        after = opened(tmp_path)
+        assert list(before.finished()) == list(after.finished()) == [0]
+        before.add(trial(2))
+        after.add(trial(3))
+        assert list(before.finished()) == list(after.finished()) == list(opened(tmp_path).finished()) == [0, 2, 3]
 
 
 def test_a_damaged_journal_is_refused_and_left_as_it_is(tmp_path: Path) -> None:
