@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from airflow.sdk import Param, dag, get_current_context, task
 
+from dags.wiring.assets import ENDPOINT, announce
 from dags.wiring.defaults import common
 from include.settings import get_settings
 
@@ -12,8 +13,8 @@ DOC = """
 
 Puts the version that served before, or the one that is typed, back in service without dropping a request: from
 this disk, or built from the registry. A version that is typed must be free of suspected leaks. Only then it is named
-champion again. If the registry does not answer, the endpoint stays rolled back and the last task says so; clear that
-task once the registry is back. By hand only.
+champion again. If the registry does not answer, the endpoint stays rolled back and that task says so; clear it once
+the registry is back. The newest retention list is written again, with the model that serves now. By hand only.
 """
 
 
@@ -48,7 +49,22 @@ def churn_rollback() -> None:
 
         return deploy.restore_alias(served["model_version"], get_settings())
 
-    roll_back_registry(roll_back_endpoint())
+    @task(outlets=[ENDPOINT])
+    def announce_endpoint(served: dict[str, str]) -> str:
+        """Let the newest retention list be written again; skip before the first."""
+        from airflow.sdk.exceptions import AirflowSkipException
+
+        from include.serving.batch import newest_list
+
+        day = newest_list(get_settings())
+        if day is None:
+            raise AirflowSkipException("There is no retention list yet.")
+        announce(get_current_context(), ENDPOINT, day, model_version=served["model_version"])
+        return str(day)
+
+    served = roll_back_endpoint()
+    roll_back_registry(served)
+    announce_endpoint(served)
 
 
 churn_rollback()

@@ -21,8 +21,8 @@ them (`CHURN_SERVING__REASONS_FOR`) with what raises and what lowers their risk,
 Then `update_online_store` keeps the day's features for requests that name a customer and no features; a customer who
 has newer ones keeps them. It may fail and be retried alone: the list is written by then.
 
-Runs after each gold day, and again when another model is deployed. Before the first deployment it has nothing to do
-and skips.
+Runs after each gold day, and again when another model is deployed or rolled back to. Before the first deployment it
+has nothing to do and skips.
 """
 
 
@@ -41,9 +41,9 @@ def churn_score() -> None:
         """Find the deployed model; skip when there is none yet."""
         from airflow.sdk.exceptions import AirflowSkipException
 
-        from include.serving.deployment.pointer import read_pointer
+        from include.serving.deployment.transaction import served_bento
 
-        served = read_pointer(get_settings().serving_dir)
+        served = served_bento(get_settings().serving_dir)
         if served is None:
             raise AirflowSkipException("No model is deployed yet.")
         return served.model_version

@@ -11,7 +11,8 @@ from typing import Any
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from include.monitoring.store import newest_result
-from include.serving.deployment.pointer import BentoReference, read_pointer
+from include.serving.deployment.pointer import BentoReference
+from include.serving.deployment.transaction import served_bento
 from include.settings import Settings
 
 _PAGES = {"quality": "*.html", "drift": "index.html", "model": "*.html"}
@@ -75,7 +76,7 @@ def model_health(settings: Settings) -> ModelHealth:
         PointerError: The pointer to the deployed model is not one.
         ResultError: The newest monitoring result is damaged.
     """
-    reference = read_pointer(settings.serving_dir)
+    reference = served_bento(settings.serving_dir)
     contract = _contract(reference) if reference else None
     result = newest_result(settings.reports_dir)
     return ModelHealth(
@@ -103,7 +104,7 @@ def list_reports(reports_dir: Path) -> list[Report]:
 
 
 def _contract(reference: BentoReference) -> _Contract | None:
-    path = Path(reference.path) / "src" / "bundle" / "contract.json"
+    path = reference.bundle / "contract.json"
     try:
         return _Contract.model_validate(json.loads(path.read_text(encoding="utf-8")))
     except (OSError, ValueError, ValidationError):

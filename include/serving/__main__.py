@@ -13,10 +13,10 @@ import typer
 from include.errors import ChurnflowError
 from include.logs import configure_json_logs
 from include.serving.deployment.client import EndpointClient
-from include.serving.deployment.pointer import read_pointer
 from include.serving.deployment.rollout import end_shadow
 from include.serving.deployment.runner import run as run_endpoint
 from include.serving.deployment.samples import bundled_samples
+from include.serving.deployment.transaction import served_bento
 from include.serving.endpoint.keys import add_key, read_keys, revoke_key
 from include.settings import SettingsError, get_settings
 
@@ -34,7 +34,7 @@ def run() -> None:
 def predict_sample() -> None:
     """Ask the endpoint about a customer whom training has recorded, and print its answer as JSON."""
     settings = get_settings()
-    reference = read_pointer(settings.serving_dir)
+    reference = served_bento(settings.serving_dir)
     if reference is None:
         raise typer.BadParameter("no model is deployed yet")
     client = EndpointClient(settings.serving.url, settings.serving.api_key)

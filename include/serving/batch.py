@@ -9,7 +9,6 @@ from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from itertools import islice
-from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
@@ -21,7 +20,7 @@ from include.errors import ChurnflowError
 from include.lake import open_lake
 from include.logs import get_logger
 from include.results import StepResult
-from include.serving.deployment.pointer import read_pointer
+from include.serving.deployment.transaction import served_bento
 from include.settings import Settings
 from include.training.model.bundle import Bundle
 from include.training.model.explain import Reason, explain
@@ -43,13 +42,19 @@ def deployed_bundle(settings: Settings) -> Bundle:
     Raises:
         ScoringError: No model is deployed.
         BundleError: The deployed bundle is damaged.
+        PointerError: What says which model serves cannot be read.
     """
-    reference = read_pointer(settings.serving_dir)
+    reference = served_bento(settings.serving_dir)
     if reference is None:
         raise ScoringError(
             "No model is deployed.", where=str(settings.serving_dir), remedy="Run churn_train and churn_deploy first."
         )
-    return Bundle.load(Path(reference.path) / "src" / "bundle")
+    return Bundle.load(reference.bundle)
+
+
+def newest_list(settings: Settings) -> dt.date | None:
+    """Return the day of the newest retention list; None before the first."""
+    return max(open_lake(settings).table(SCORES).days(), default=None)
 
 
 def retention_list(

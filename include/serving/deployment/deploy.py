@@ -21,21 +21,20 @@ Role = Literal["serve", "shadow"]
 def resolve(model_version: str | None, role: Role, settings: Settings) -> str:
     """Return ``model_version``, or without one the registry's champion for ``serve`` and challenger for ``shadow``.
 
-    Champions have been looked at for leaks. A version that a person chooses to serve must be as free of them.
+    Whatever is to serve must be free of suspected leaks, also a version that a person has typed or named champion.
 
     Raises:
         RegistryError: The registry does not answer, or names no such version.
         LeakageError: A leak is suspected in the version to serve, or nobody has looked.
     """
     registry = Registry(settings)
-    if model_version:
-        if role == "serve":
-            _require_no_leakage(registry, model_version)
-        return model_version
     try:
-        return registry.require("champion" if role == "serve" else "challenger")
+        version = model_version or registry.require("champion" if role == "serve" else "challenger")
     except MlflowException as error:
         raise _silent(settings, error) from error
+    if role == "serve":
+        _require_no_leakage(registry, version)
+    return version
 
 
 def build(model_version: str, settings: Settings) -> dict[str, str]:

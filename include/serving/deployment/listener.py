@@ -11,12 +11,33 @@ import socket
 import tempfile
 from pathlib import Path
 
+from filelock import FileLock, Timeout
+
 from include.errors import ChurnflowError
 from include.settings import ServingSettings
 
 
 class ListenerError(ChurnflowError):
     """The public address cannot be had."""
+
+
+def lock_endpoint(serving_dir: Path) -> FileLock:
+    """Return the lock that one runner holds for as long as it lives: a second one would end the servers of the first.
+
+    Raises:
+        ListenerError: Another runner holds it.
+    """
+    serving_dir.mkdir(parents=True, exist_ok=True)
+    lock = FileLock(serving_dir / "runner.lock")
+    try:
+        lock.acquire(blocking=False)
+    except Timeout as error:
+        raise ListenerError(
+            "Another runner keeps this endpoint.",
+            where=str(serving_dir),
+            remedy="End that one first, or give this one a folder of its own with CHURN_HOME.",
+        ) from error
+    return lock
 
 
 def bind_public(settings: ServingSettings) -> socket.socket:

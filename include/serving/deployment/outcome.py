@@ -11,7 +11,7 @@ from typing import Literal
 
 from include.files import PRIVATE, write_whole
 from include.logs import get_logger
-from include.serving.deployment.pointer import CURRENT, Order
+from include.serving.deployment.pointer import CURRENT, Order, read_order
 
 log = get_logger(__name__)
 
@@ -62,7 +62,10 @@ def wait_for_outcome(serving_dir: Path, order: Order, seconds: float, name: str 
     """Return what became of ``order`` as soon as that is known, or else after ``seconds`` what is known by then.
 
     Returns:
-        The outcome; None when no runner has taken the order up.
+        The outcome; None when no runner has taken the order up, or when another one has taken its place.
+
+    Raises:
+        PointerError: The pointer cannot be read.
     """
     deadline = time.monotonic() + seconds
     while True:
@@ -70,6 +73,8 @@ def wait_for_outcome(serving_dir: Path, order: Order, seconds: float, name: str 
         mine = outcome if outcome is not None and outcome.order == order.number else None
         if (mine is not None and mine.state != "starting") or time.monotonic() > deadline:
             return mine
+        if read_order(serving_dir, name).number != order.number:
+            return None
         time.sleep(_POLL_SECONDS)
 
 

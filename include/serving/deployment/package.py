@@ -15,7 +15,8 @@ import yaml
 from include.errors import ChurnflowError
 from include.logs import get_logger
 from include.serving.deployment.environment import bentoml_environment
-from include.serving.deployment.pointer import CURRENT, PREVIOUS, SHADOW, BentoReference, read_pointer
+from include.serving.deployment.pointer import BentoReference
+from include.serving.deployment.transaction import bentos_in_use
 from include.settings import ROOT
 from include.training.model.bundle import Bundle
 
@@ -104,13 +105,12 @@ def built_bento(model_version: str, serving_dir: Path) -> BentoReference | None:
 
 
 def prune_bentos(serving_dir: Path, keep: int) -> list[str]:
-    """Delete all Bentos but those that a pointer names and the ``keep`` built last; return the versions deleted.
+    """Delete all Bentos but those in use and the ``keep`` built last; return the versions deleted.
 
     Raises:
         PointerError: A pointer is damaged; nothing is deleted.
     """
-    pointers = (read_pointer(serving_dir, name) for name in (CURRENT, PREVIOUS, SHADOW))
-    named = {pointer.bento for pointer in pointers if pointer is not None}
+    named = bentos_in_use(serving_dir)
     built = _built(serving_dir)
     old = [path for path in built[: max(0, len(built) - keep)] if path.name not in named]
     for path in old:

@@ -10,15 +10,16 @@ from include.serving.deployment.client import EndpointClient
 from include.serving.deployment.outcome import wait_for_outcome
 from include.serving.deployment.pointer import (
     CURRENT,
-    PREVIOUS,
     SHADOW,
     BentoReference,
     Order,
     PointerError,
+    read_order,
     read_pointer,
     write_pointer,
 )
-from include.serving.deployment.restore_point import RestorePoint, forget_restore_point, keep_restore_point
+from include.serving.deployment.transaction import SupersededError, Transaction, served_bento
+from include.serving.prediction_log.shadow import Shadow
 from include.settings import Settings
 from include.training.model.bundle import Bundle
 
@@ -45,28 +46,24 @@ def roll_out(candidate: BentoReference, settings: Settings) -> BentoReference:
         BundleError: The bundle inside is damaged; nothing has changed.
         RolloutError: It did not come into service; the former Bento is the desired one again, and the message says
             whether it answers.
+        SupersededError: Another rollout has begun before this one ended.
         PointerError: The pointer could not be written; nothing has changed.
     """
     Bundle.load(candidate.bundle)
-    directory = settings.serving_dir
-    before = keep_restore_point(directory)
+    transaction = Transaction.begin(settings.serving_dir, candidate)
     try:
-        order = _ask_for(candidate, before, settings)
-    except PointerError:
-        with suppress(PointerError):
-            before.restore(directory)
-        raise
-    try:
-        _require_serving(order, CURRENT, settings)
+        _require_serving(transaction.order, CURRENT, settings)
         verify(candidate, settings)
+        transaction.commit()
+    except SupersededError:
+        raise
     except ChurnflowError as error:
-        before.restore(directory)
+        transaction.undo()
         raise RolloutError(
-            f"The Bento did not come into service ({error.what}) {_state_of(before.current, settings)}",
+            f"The Bento did not come into service ({error.what}) {_state_of(transaction.before.current, settings)}",
             where=f"Bento {candidate.bento}",
             remedy="Read the serving runner's log, then deploy again.",
         ) from error
-    forget_restore_point(directory)
     _end_shadow_of(candidate.model_version, settings)
     log.info("rolled out", extra={"bento": candidate.bento, "model_version": candidate.model_version})
     return candidate
@@ -79,21 +76,32 @@ def start_shadow(candidate: BentoReference, settings: Settings) -> BentoReferenc
         The Bento in the shadow, which is ``candidate``.
 
     Raises:
-        RolloutError: Nothing is in service, or this model is; or the runner refused. Then there is no shadow.
+        RolloutError: Nothing is in service, or this model is; or answers are not logged; or the runner refused. Then
+            there is no shadow.
+        ShadowError: It needs features that the model in service is not asked with; nothing has changed.
+        BundleError: A bundle is damaged; nothing has changed.
         PointerError: The pointer could not be written; nothing has changed.
     """
-    served = read_pointer(settings.serving_dir)
+    served = served_bento(settings.serving_dir)
     if served is None or served.model_version == candidate.model_version:
         raise RolloutError(
             "This model serves already." if served else "No Bento serves whose shadow it could be.",
             where=f"Bento {candidate.bento}",
             remedy="Deploy the champion first, and choose another version for its shadow.",
         )
+    if not settings.serving.log.enabled:
+        raise RolloutError(
+            "Answers are not logged, and a shadow only shows in their log.",
+            where="CHURN_SERVING__LOG__ENABLED",
+            remedy="Switch the log on.",
+        )
+    Shadow(Bundle.load(candidate.bundle), Bundle.load(served.bundle).contract)
     order = write_pointer(settings.serving_dir, candidate, SHADOW)
     try:
         _require_serving(order, SHADOW, settings)
     except RolloutError:
-        write_pointer(settings.serving_dir, None, SHADOW)
+        if read_order(settings.serving_dir, SHADOW) == order:
+            write_pointer(settings.serving_dir, None, SHADOW)
         raise
     log.info("shadow started", extra={"bento": candidate.bento, "model_version": candidate.model_version})
     return candidate
@@ -119,12 +127,6 @@ def verify(reference: BentoReference, settings: Settings) -> None:
             client.wait_for(reference.bento, 0)
     finally:
         client.close()
-
-
-def _ask_for(candidate: BentoReference, before: RestorePoint, settings: Settings) -> Order:
-    if candidate != before.current:
-        write_pointer(settings.serving_dir, before.current, PREVIOUS)
-    return write_pointer(settings.serving_dir, candidate)
 
 
 def _end_shadow_of(model_version: str, settings: Settings) -> None:

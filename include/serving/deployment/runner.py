@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from include.errors import ChurnflowError
 from include.logs import get_logger
 from include.serving.deployment.generation import Generation, Target
-from include.serving.deployment.listener import bind_public, private_folder
+from include.serving.deployment.listener import bind_public, lock_endpoint, private_folder
 from include.serving.deployment.outcome import State, write_outcome
 from include.serving.deployment.pointer import (
     CURRENT,
@@ -55,13 +55,14 @@ class Runner:
         settings: Where the pointers lie and where the endpoint listens.
 
     Raises:
-        ListenerError: The public address cannot be had.
+        ListenerError: The public address cannot be had, or another runner has it.
     """
 
     def __init__(self, settings: Settings) -> None:
         self._settings = settings
         self._directory = settings.serving_dir
         self._home = settings.serving_dir / "live"
+        self._lock = lock_endpoint(settings.serving_dir)
         # A runner that was killed leaves its servers and their files.
         end_processes_of(self._home)
         self._folder = private_folder(settings.serving_dir)
@@ -95,6 +96,7 @@ class Runner:
         if self._public is not None:
             self._public.close()
         shutil.rmtree(self._folder, ignore_errors=True)
+        self._lock.release()
 
     def _read_desired(self) -> _Desired:
         # What runs is better than nothing, and a shadow is not needed to serve.

@@ -7,6 +7,7 @@ import socket
 import subprocess
 import sys
 from collections.abc import Callable
+from contextlib import closing
 from pathlib import Path
 
 import psutil
@@ -18,10 +19,13 @@ from include.serving.deployment.outcome import wait_for_outcome
 from include.serving.deployment.package import build_bento, built_bento, prune_bentos
 from include.serving.deployment.pointer import PREVIOUS, SHADOW, BentoReference, read_pointer, write_pointer
 from include.serving.deployment.rollout import RolloutError, end_shadow, roll_out, start_shadow
-from include.settings import ROOT, Settings
+from include.serving.prediction_log.shadow import ShadowError
+from include.settings import ROOT, PredictionLogSettings, Settings
 from include.training.model.bundle import Bundle
+from include.training.model.contract import FeatureContract
 from tests.serving.conftest import train_bundle
 from tests.serving.deployment.runners import generations_of, running, servers_of, start, wait_until
+from tests.training.contracts import contract_of
 
 
 @pytest.fixture(scope="module")
@@ -68,9 +72,16 @@ def test_kills_in_mid_change(
 
 @pytest.mark.slow
 def test_a_shadow_comes_and_goes_and_a_broken_one_hinders_nothing(
-    make_settings: Callable[..., Settings], bento: BentoReference, next_bento: BentoReference, tmp_path: Path
+    make_settings: Callable[..., Settings],
+    bundle: Bundle,
+    bento: BentoReference,
+    next_bento: BentoReference,
+    tmp_path: Path,
 ) -> None:
     settings = make_settings(overlap_seconds=0)
+    other_features = BentoReference("10-x", "10", str(tmp_path / "other"))
+    asked_else = contract_of(FeatureContract(name="shoe_size", dtype="number", nullable=True))
+    Bundle(asked_else, bundle.booster, bundle.samples).save(other_features.bundle)
 
     def shadows() -> set[str]:
         return {one.environ().get("CHURN_SHADOW_BUNDLE", "") for one in servers_of(settings)}
@@ -82,6 +93,11 @@ def test_a_shadow_comes_and_goes_and_a_broken_one_hinders_nothing(
         assert roll_out(bento, settings) == bento
         with pytest.raises(RolloutError, match="serves already"):
             start_shadow(bento, settings)
+        unlogged = settings.serving.model_copy(update={"log": PredictionLogSettings(enabled=False)})
+        with pytest.raises(RolloutError, match="not logged"):
+            start_shadow(next_bento, settings.model_copy(update={"serving": unlogged}))
+        with pytest.raises(ShadowError, match="shoe_size"):
+            start_shadow(other_features, settings)
         assert start_shadow(next_bento, settings) == next_bento
         wait_until(lambda: shadows() == {str(next_bento.bundle)})
         assert end_shadow(settings) == next_bento
@@ -97,13 +113,30 @@ def test_a_taken_port_is_told_clearly(make_settings: Callable[..., Settings]) ->
     assert EndpointClient(settings.serving.url).health() is None
 
 
+@pytest.mark.slow
+def test_a_second_runner_ends_and_the_first_goes_on(
+    make_settings: Callable[..., Settings], bento: BentoReference
+) -> None:
+    settings = make_settings()
+    with running(settings), closing(EndpointClient(settings.serving.url)) as client:
+        roll_out(bento, settings)
+        wait_until(lambda: len(servers_of(settings)) == 1)
+        (server,) = servers_of(settings)
+        second = start(settings)
+        assert second.wait(60) == 1
+        assert servers_of(settings) == [server]
+        server.kill()
+        server.wait()
+        client.wait_for(bento.bento, 60)
+
+
 def test_a_full_disk_leaves_the_pointers_as_they_were(tmp_path: Path, bundle: Bundle) -> None:
     bundle.save(tmp_path / "third" / "src" / "bundle")
     first, second = BentoReference("1-a", "1", "/1"), BentoReference("2-b", "2", "/2")
     settings = Settings(home=tmp_path)
     write_pointer(settings.serving_dir, first)
     write_pointer(settings.serving_dir, second, PREVIOUS)
-    before = {path.name: path.read_bytes() for path in settings.serving_dir.iterdir()}
+    before = {path.name: path.read_bytes() for path in settings.serving_dir.glob("*.json")}
     # A process that may write no byte to a file meets the same error as on a full disk.
     program = """
 import resource, sys
@@ -123,7 +156,7 @@ roll_out(BentoReference("3-c", "3", sys.argv[2]), Settings(home=Path(sys.argv[1]
     )
     assert done.returncode == 1
     assert "PointerError: The pointer cannot be written" in done.stderr
-    assert {path.name: path.read_bytes() for path in settings.serving_dir.iterdir()} == before
+    assert {path.name: path.read_bytes() for path in settings.serving_dir.glob("*.json")} == before
 
 
 def test_old_bentos_are_deleted_and_those_in_use_are_not(tmp_path: Path) -> None:
