@@ -43,14 +43,12 @@ def churn_train() -> None:
         """Write train and test rows, split by time or by customer, and check what the project requires of them."""
         from include.lake import open_lake
         from include.projects import load_project
-        from include.training.data.dataset import build_dataset, dataset_dir
-        from include.training.requirements import require_data, verdicts_document
+        from include.training.data.dataset import dataset_dir
+        from include.training.data.prepare import prepare_dataset
 
         settings, day = get_settings(), resolve_day(get_current_context())
         project = load_project(settings.project)
-        dataset = build_dataset(project, open_lake(settings), day, dataset_dir(settings, day))
-        verdicts = require_data(project, dataset)
-        return dataset.as_dict() | verdicts_document(verdicts)
+        return prepare_dataset(project, open_lake(settings), day, dataset_dir(settings, day)).as_dict()
 
     @task
     def version_data(folder: str) -> str:

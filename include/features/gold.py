@@ -13,6 +13,7 @@ import pyarrow.parquet as pq
 
 from include.days import DayRange
 from include.features.build import feature_parts
+from include.features.definitions import BUILT, mark_built
 from include.features.gold_checks import FEATURES, GoldChecks
 from include.features.reach import followed_days, gold_sources, longest_window, read_days
 from include.lake import Lake, until_settled
@@ -23,9 +24,6 @@ from include.quality.gate import require_open, write_report
 from include.results import StepResult
 
 log = get_logger(__name__)
-
-BUILT = "gold/_days"
-"""The table of days for which gold was built: a day on which nobody was active is there, too."""
 
 
 def gold_days(project: Project, lake: Lake, days: DayRange, rebuilt: DayRange) -> list[dt.date]:
@@ -117,17 +115,10 @@ def _write(project: Project, lake: Lake, wanted: list[dt.date], days: DayRange, 
             rows = pq.read_table(path)
             contract.verify(rows)
             versions.append(features.replace(some, rows))
-    written = _mark_built(lake, wanted)
+    counts = features.row_counts(wanted)
+    mark_built(project, lake, {day: counts.get(day, 0) for day in wanted})
     detail = {"report": str(report), "gold_days": len(wanted)}
-    return StepResult(FEATURES, outcome.rows, outcome.refused, written, versions[-1], 0.0, detail)
-
-
-def _mark_built(lake: Lake, wanted: list[dt.date]) -> int:
-    counts = lake.table(FEATURES).row_counts(wanted)
-    rows = [counts.get(day, 0) for day in wanted]
-    marks = pa.table({"dt": pa.array(wanted, pa.date32()), "rows": pa.array(rows, pa.int64())})
-    lake.table(BUILT).replace(wanted, marks)
-    return sum(rows)
+    return StepResult(FEATURES, outcome.rows, outcome.refused, sum(counts.values()), versions[-1], 0.0, detail)
 
 
 def _quarantine(lake: Lake, days: list[dt.date], rows: pa.Table) -> None:

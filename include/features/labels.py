@@ -9,6 +9,7 @@ import pyarrow as pa
 
 from include.days import DayRange
 from include.features.churned import label_rows
+from include.features.definitions import mark_labelled
 from include.features.events import CUSTOMER
 from include.features.gold_checks import FEATURES
 from include.features.reach import followed_days, read_days
@@ -72,6 +73,7 @@ def _write(project: Project, lake: Lake, touched: DayRange) -> int:
         return 0
     rows = _labels(project, lake, matured) if matured else _schema(project).empty_table()
     labels.replace(sorted(labelled.union(matured)), rows)
+    mark_labelled(project, lake, labelled, matured)
     return int(rows.num_rows)
 
 

@@ -21,9 +21,9 @@ from include.lake import open_lake
 from include.logs import configure_json_logs
 from include.projects import load_project
 from include.settings import get_settings
-from include.training.data.dataset import build_dataset, dataset_dir
+from include.training.data.dataset import dataset_dir
+from include.training.data.prepare import prepare_dataset
 from include.training.handover import clear_result, write_result
-from include.training.requirements import require_data, verdicts_document
 from include.training.tuning.tune import tune_as_worker
 
 app = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False)
@@ -36,9 +36,7 @@ def dataset(day: Annotated[str, typer.Option(help="Labels known when this day (Y
     """Build the training data set for a day, and check what the project requires of it."""
     settings, through = get_settings(), parse_day(day)
     project = load_project(settings.project)
-    built = build_dataset(project, open_lake(settings), through, dataset_dir(settings, through))
-    verdicts = require_data(project, built)
-    _print(built.as_dict() | verdicts_document(verdicts))
+    _print(prepare_dataset(project, open_lake(settings), through, dataset_dir(settings, through)).as_dict())
 
 
 @app.command()
@@ -91,8 +89,7 @@ def train_and_decide(
 
     settings, through = get_settings(), parse_day(day)
     project = load_project(settings.project)
-    dataset = build_dataset(project, open_lake(settings), through, dataset_dir(settings, through))
-    require_data(project, dataset)
+    dataset = prepare_dataset(project, open_lake(settings), through, dataset_dir(settings, through)).dataset
     trained = train_challenger(project, settings, dataset.folder)
     decided = promote_version(project, settings, dataset.folder, trained.model_version)
     typer.echo(render_summary(dataset.manifest, trained, decided))

@@ -5,6 +5,7 @@ import datetime as dt
 import pytest
 
 from include.days import DayRange
+from include.features.definitions import defined_otherwise
 from include.features.gold import build_gold
 from include.features.gold_checks import feature_expectations
 from include.features.labels import build_labels, matured_days
@@ -92,6 +93,25 @@ def test_the_next_day_is_added_beside_the_others(world):
     after = gold(lake)
     assert lake.table("gold/features").days()[-1] == day
     assert after.slice(0, before.num_rows).equals(before)
+
+
+def test_days_remember_the_definitions_that_they_were_built_with(world):
+    root, lake = world
+    days = lake.table("gold/labels").days()
+    assert defined_otherwise(grocery(), lake, days) == ({}, {})
+    changed = grocery()
+    families = [one for one in changed.feature_families if one.name != "days_since_purchase"]
+    (recency,) = (one for one in changed.feature_families if one.name == "days_since_purchase")
+    families.append(recency.model_copy(update={"name": "recency"}))
+    label = changed.label.model_copy(update={"horizon_days": 27})
+    changed = changed.model_copy(update={"feature_families": families, "label": label})
+    features, labels = defined_otherwise(changed, lake, days)
+    assert features == {day: ["recency"] for day in days}
+    assert labels == {day: ["churned"] for day in days}
+    build_gold(changed, lake, DayRange.single(days[-1]), root / "reports")
+    assert defined_otherwise(changed, lake, days)[0] == {day: ["recency"] for day in days[:-1]}
+    build_gold(grocery(), lake, DayRange.single(days[-1]), root / "reports")
+    assert defined_otherwise(grocery(), lake, days) == ({}, {})
 
 
 def test_every_validation_becomes_an_expectation():

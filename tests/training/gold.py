@@ -8,6 +8,7 @@ import numpy as np
 import pyarrow as pa
 
 from include.days import DayRange
+from include.features.definitions import mark_built, mark_labelled
 from include.lake import Lake
 from include.projects import Project, load_project
 
@@ -49,6 +50,8 @@ def write_gold(lake: Lake, project: Project, days: list[dt.date], customers: int
     span = DayRange(days[0], days[-1])
     lake.table("gold/features").replace(span, pa.concat_tables([features for features, _ in tables]))
     lake.table("gold/labels").replace(span, pa.concat_tables([labels for _, labels in tables]))
+    mark_built(project, lake, dict.fromkeys(days, customers))
+    mark_labelled(project, lake, days, days)
 
 
 def _day(project: Project, day: dt.date, customers: int, rng: np.random.Generator) -> tuple[pa.Table, pa.Table]:

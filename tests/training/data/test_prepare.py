@@ -1,0 +1,60 @@
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+
+import pytest
+
+from include.features.definitions import mark_built, mark_labelled
+from include.lake import Lake
+from include.projects import Project
+from include.training.data.dataset import DatasetError
+from include.training.data.prepare import prepare_dataset
+from include.training.requirements import RequirementsError
+from tests.training.gold import LAST_DAY, snapshot_days, without_family
+
+
+@pytest.fixture
+def lake(gold: Lake, tmp_path: Path) -> Lake:
+    return Lake(str(shutil.copytree(gold.uri, tmp_path / "lake")))
+
+
+def test_days_of_one_definition_may_be_learned_from(project: Project, lake: Lake, tmp_path: Path) -> None:
+    prepared = prepare_dataset(project, lake, LAST_DAY, tmp_path / "dataset")
+    assert prepared.as_dict()["train_rows"] == prepared.dataset.manifest.train.rows
+    fewer = without_family(project, "baskets_{window}d")
+    assert prepare_dataset(fewer, lake, LAST_DAY, tmp_path / "fewer").dataset.manifest.train.rows > 0
+
+
+def test_days_of_another_definition_of_a_feature_are_named_with_what_to_run(
+    project: Project, lake: Lake, tmp_path: Path
+) -> None:
+    days = snapshot_days(project, 30)
+    mark_built(without_family(project, "baskets_{window}d"), lake, dict.fromkeys(days[:5], 120))
+    with pytest.raises(
+        DatasetError, match=f"5 training days, {days[0]} to {days[4]}.*definition of baskets_"
+    ) as caught:
+        prepare_dataset(project, lake, LAST_DAY, tmp_path / "dataset")
+    assert f'"from_day": "{days[0]}", "to_day": "{days[4]}"' in str(caught.value)
+
+
+def test_days_of_another_label_are_named(project: Project, lake: Lake, tmp_path: Path) -> None:
+    days = snapshot_days(project, 30)
+    longer = project.model_copy(update={"label": project.label.model_copy(update={"horizon_days": 60})})
+    mark_labelled(longer, lake, [], days[:2])
+    with pytest.raises(DatasetError, match=r"2 training days.*churned"):
+        prepare_dataset(project, lake, LAST_DAY, tmp_path / "dataset")
+
+
+def test_days_of_which_nobody_knows_are_refused(project: Project, lake: Lake, tmp_path: Path) -> None:
+    shutil.rmtree(Path(lake.uri) / "gold" / "_days")
+    with pytest.raises(DatasetError, match="training days"):
+        prepare_dataset(project, lake, LAST_DAY, tmp_path / "dataset")
+
+
+def test_a_requirement_that_is_missed_stops(project: Project, lake: Lake, tmp_path: Path) -> None:
+    content = project.model_dump()
+    content["requirements"]["data"] |= {"mode": "enabled", "min_training_samples": 10**6}
+    demanding = Project.model_validate(content)
+    with pytest.raises(RequirementsError, match="samples"):
+        prepare_dataset(demanding, lake, LAST_DAY, tmp_path / "dataset")
