@@ -78,11 +78,9 @@ def churn_train() -> None:
         """Judge challenger and champion anew on the same rows, and move the aliases."""
         from pathlib import Path
 
-        from include.projects import load_project
         from include.training.release.promote import promote
 
-        settings = get_settings()
-        return promote(load_project(settings.project), settings, Path(folder), trained["model_version"]).as_dict()
+        return promote(get_settings(), Path(folder), trained["model_version"]).as_dict()
 
     @task(outlets=[CHAMPION])
     def announce_champion(decision: dict[str, Any]) -> str:

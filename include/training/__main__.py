@@ -46,7 +46,7 @@ def tune(
 ) -> None:
     """Run trials of the search of hyperparameters as one of several workers, until all are finished."""
     settings = get_settings()
-    _print(tune_as_worker(load_project(settings.project), settings, dataset, worker).as_dict())
+    _print(tune_as_worker(settings, dataset, worker).as_dict())
 
 
 @app.command()
@@ -59,7 +59,7 @@ def run(
 
     settings = get_settings()
     clear_result(result)
-    trained = train_challenger(load_project(settings.project), settings, dataset).as_dict()
+    trained = train_challenger(settings, dataset).as_dict()
     write_result(result, trained)
     _print(trained)
 
@@ -72,7 +72,7 @@ def promote(
     from include.training.release.promote import promote as promote_version
 
     settings = get_settings()
-    _print(promote_version(load_project(settings.project), settings, dataset, version).as_dict())
+    _print(promote_version(settings, dataset, version).as_dict())
 
 
 @app.command(name="all")
@@ -84,15 +84,16 @@ def train_and_decide(
     The DAG keeps a version of the raw data as well; this does not.
     """
     from include.training.release.promote import promote as promote_version
-    from include.training.summary import render_summary
+    from include.training.summary import render_decision, render_training
     from include.training.train import train_challenger
 
     settings, through = get_settings(), parse_day(day)
     project = load_project(settings.project)
     dataset = prepare_dataset(project, open_lake(settings), through, dataset_dir(settings, through)).dataset
-    trained = train_challenger(project, settings, dataset.folder)
-    decided = promote_version(project, settings, dataset.folder, trained.model_version)
-    typer.echo(render_summary(dataset.manifest, trained, decided))
+    trained = train_challenger(settings, dataset.folder)
+    typer.echo(render_training(dataset.manifest, trained))
+    decided = promote_version(settings, dataset.folder, trained.model_version)
+    typer.echo(render_decision(decided))
     _print(decided.as_dict())
 
 

@@ -23,8 +23,8 @@ _METRICS = {
 }
 
 
-def render_summary(manifest: DatasetManifest, trained: TrainingResult, decided: PromotionResult) -> str:
-    """Return the data set, the figures on the test, the requirements missed and the decision."""
+def render_training(manifest: DatasetManifest, trained: TrainingResult) -> str:
+    """Return the data set, the figures on the test, the requirements missed, and what looks like a leak."""
     by = "by time" if manifest.split == "time" else "by customer: this data has no time"
     lines = [
         ("learned from", _rows(manifest.train)),
@@ -40,9 +40,17 @@ def render_summary(manifest: DatasetManifest, trained: TrainingResult, decided: 
             if not verdict["ok"]
         ),
         *(("leak?", finding) for finding in trained.leakage),
-        ("champion" if decided.promoted else "not promoted", decided.reason),
     ]
-    return "\n".join(f"{title:20} {text}" for title, text in lines)
+    return "\n".join(_line(title, text) for title, text in lines)
+
+
+def render_decision(decided: PromotionResult) -> str:
+    """Return whether the model is the champion now, and why."""
+    return _line("champion" if decided.promoted else "not promoted", decided.reason)
+
+
+def _line(title: str, text: str) -> str:
+    return f"{title:20} {text}"
 
 
 def _rows(part: DatasetPart) -> str:

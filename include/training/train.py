@@ -10,10 +10,9 @@ from typing import Any
 import mlflow
 
 from include.logs import get_logger
-from include.projects import Project
 from include.settings import Settings
 from include.training.candidate import Candidate, make_candidate
-from include.training.data.configuration import require_match
+from include.training.data.configuration import recorded_project
 from include.training.data.dataset import load_dataset
 from include.training.model.fit import probe_device
 from include.training.release.registry import Registry
@@ -63,19 +62,20 @@ class TrainingResult:
         return asdict(self)
 
 
-def train_challenger(project: Project, settings: Settings, dataset_folder: Path) -> TrainingResult:
+def train_challenger(settings: Settings, dataset_folder: Path) -> TrainingResult:
     """Train on the data set in ``dataset_folder`` and register the model with the alias ``challenger``.
 
     Raises:
         DatasetError: The data set is damaged.
-        ProjectMismatchError: It was made for another project or other features.
+        ProjectMismatchError: It is of another project than the settings name.
+        ConfigurationError: The configuration beside it cannot be read, or is another.
         RequirementsError: The data or the model misses a requirement whose mode is ``enabled``. The verdicts are kept
             in the data set's folder, and a refused model's run in MLflow; nothing is registered.
         DeviceError: The device asked for was not used.
     """
     started = time.perf_counter()
     dataset = load_dataset(dataset_folder)
-    require_match(project, dataset.manifest, dataset_folder)
+    project = recorded_project(dataset, settings)
     data_verdicts = require_data(project, dataset)
     probe_device(settings.training.device)
     # Before the work starts, so that an unreachable server costs no training.

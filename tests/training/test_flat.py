@@ -93,9 +93,9 @@ def test_from_gold_to_a_champion_that_a_later_delivery_can_replace(
     settings = Settings(home=tmp_path, project="telecom", mlflow={"tracking_uri": f"sqlite:///{tmp_path}/mlflow.db"})
     project = flat_project()
     first = build_dataset(project, lake, DAY, tmp_path / "first")
-    trained = train_challenger(project, settings, first.folder)
+    trained = train_challenger(settings, first.folder)
     assert trained.metrics["auc"] > 0.75
-    assert promote(project, settings, first.folder, trained.model_version).promoted
+    assert promote(settings, first.folder, trained.model_version).promoted
     bundle = Registry(settings).bundle(trained.model_version)
     assert (bundle.contract.horizon_days, bundle.contract.trained_through) == (0, DAY)
     card = mlflow.artifacts.load_text(f"runs:/{trained.run_id}/model_card.md")
@@ -105,7 +105,12 @@ def test_from_gold_to_a_champion_that_a_later_delivery_can_replace(
 
     write_flat_gold(lake, project, LATER, seed=4)
     second = build_dataset(project, lake, LATER, tmp_path / "second")
-    again = train_challenger(project, settings, second.folder)
-    decided = promote(project, settings, second.folder, again.model_version)
+    again = train_challenger(settings, second.folder)
+    decided = promote(settings, second.folder, again.model_version)
     assert decided.champion is not None
     assert decided.champion.name == trained.model_version
+
+    third = build_dataset(flat_project(test_share=0.3), lake, LATER, tmp_path / "third")
+    other = promote(settings, third.folder, train_challenger(settings, third.folder).model_version)
+    assert (other.promoted, other.champion) == (True, None), "it may have learned from customers of this test"
+    assert "another seed or test_share" in other.reason

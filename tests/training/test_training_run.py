@@ -18,7 +18,6 @@ import pytest
 from include.lake import Lake
 from include.projects import Project, load_project
 from include.settings import ROOT, Settings
-from include.training.data.configuration import ProjectMismatchError
 from include.training.data.data_version import DataVersion
 from include.training.data.dataset import build_dataset, dataset_dir, note_data_version
 from include.training.judgement.leakage import LEAKAGE_FILE, LeakageError, LeakageReport
@@ -164,19 +163,19 @@ def test_a_champion_is_replaced_only_by_a_better_model(tmp_path: Path, monkeypat
     folder = prepared(project, settings)
     registry = Registry(settings)
 
-    assert train_challenger(project, settings, folder).model_version == "1"
-    first = promote(project, settings, folder, "1")
+    assert train_challenger(settings, folder).model_version == "1"
+    first = promote(settings, folder, "1")
     assert (first.promoted, first.champion_version, first.champion) == (True, "1", None), first.reason
     assert first.gain is not None
     assert first.rule is not None
     assert 0 < first.gain.low < first.gain.usd_per_1000 < first.gain.high
     assert first.gain.over == first.rule.name
-    assert promote(project, settings, folder, "1").promoted
+    assert promote(settings, folder, "1").promoted
     assert registry.version_of("previous") is None
 
     # The same data and seed give the same model, which is not better by any margin.
-    assert train_challenger(project, settings, folder).model_version == "2"
-    second = promote(project, settings, folder, "2")
+    assert train_challenger(settings, folder).model_version == "2"
+    second = promote(settings, folder, "2")
     assert (second.promoted, second.champion_version) == (False, "1")
     assert second.challenger is not None
     assert second.champion is not None
@@ -192,19 +191,21 @@ def test_a_champion_is_replaced_only_by_a_better_model(tmp_path: Path, monkeypat
     source = client.get_model_version(registry.name, "2").source
     third = registry.register(source, unchecked.info.run_id, tags={})
     with pytest.raises(LeakageError, match="nobody has looked"):
-        promote(project, settings, folder, third)
+        promote(settings, folder, third)
     report = LeakageReport.model_validate_json(registry.document("2", LEAKAGE_FILE) or b"")
     found = report.model_copy(update={"findings": ("The feature age alone has an AUC of 0.990.",)})
     client.log_text(unchecked.info.run_id, found.model_dump_json(), LEAKAGE_FILE)
     with pytest.raises(LeakageError, match="The feature age alone"):
-        promote(project, settings, folder, third)
+        promote(settings, folder, third)
     assert registry.version_of("champion") == "1"
 
     # A model that misses a baseline is logged, with what it missed, and not registered.
     metrics = project.requirements.metrics.model_copy(update={"mode": "enabled", "precision": 1.0})
     strict = project.requirements.model_copy(update={"metrics": metrics})
+    asking = project.model_copy(update={"requirements": strict})
+    build_dataset(asking, lake_of(settings), LAST_DAY, folder)
     with pytest.raises(RequirementsError, match="precision"):
-        train_challenger(project.model_copy(update={"requirements": strict}), settings, folder)
+        train_challenger(settings, folder)
     kept = json.loads((folder / REQUIREMENTS_FILE).read_text())
     assert "precision" in [item["name"] for item in kept["verdicts"] if not item["ok"] and item["mode"] == "enabled"]
     assert {item["point"] for item in kept["verdicts"]} == {"before_training", "after_training"}
@@ -213,15 +214,17 @@ def test_a_champion_is_replaced_only_by_a_better_model(tmp_path: Path, monkeypat
     assert mlflow.artifacts.load_dict(f"{refused.info.artifact_uri}/{REQUIREMENTS_FILE}") == kept
     assert registry.version_of("challenger") == "2"
 
-    # A champion that has learned from the test's days cannot be judged on them, nor one that reads other features.
+    # A model that has learned from the test's days cannot be judged on them. A champion that reads features which are
+    # gone is not compared: the challenger has to beat the rule.
     earlier = build_dataset(project, lake_of(settings), dt.date(2017, 9, 3), tmp_path / "earlier").folder
     with pytest.raises(PromotionError, match="learned from labels"):
-        promote(project, settings, earlier, "2")
+        promote(settings, earlier, "2")
     fewer = without_family(project, "baskets_{window}d")
     other = build_dataset(fewer, lake_of(settings), LAST_DAY, tmp_path / "fewer").folder
-    with pytest.raises(PromotionError, match="features that the data set lacks"):
-        promote(fewer, settings, other, "2")
-    with pytest.raises(ProjectMismatchError):
-        train_challenger(project, settings, other)
+    alone = train_challenger(settings, other)
+    decided = promote(settings, other, alone.model_version)
+    assert (decided.promoted, decided.champion) == (False, None), "without its best features it beats no rule"
+    assert "version 1, cannot be asked about this data. It reads 5 features" in decided.reason
+    assert "than the rule" in decided.reason
     with pytest.raises(RegistryError, match="version 7"):
-        promote(project, settings, folder, "7")
+        promote(settings, folder, "7")

@@ -13,7 +13,8 @@ from include.errors import ChurnflowError
 from include.projects import Project
 
 if TYPE_CHECKING:
-    from include.training.data.dataset import DatasetManifest
+    from include.settings import Settings
+    from include.training.data.dataset import DatasetRef
 
 PROJECT_FILE = "project.yaml"
 
@@ -23,7 +24,7 @@ class ConfigurationError(ChurnflowError):
 
 
 class ProjectMismatchError(ChurnflowError):
-    """A data set was not made for the project as it is configured now."""
+    """A data set is of another project."""
 
 
 def configuration_text(project: Project) -> str:
@@ -52,17 +53,27 @@ def read_configuration(path: Path) -> Project:
         ) from error
 
 
-def require_match(project: Project, manifest: DatasetManifest, folder: Path) -> None:
-    """Check that the data set in ``folder`` was made for ``project`` as it is configured now.
+def recorded_project(dataset: DatasetRef, settings: Settings) -> Project:
+    """Return the project as ``dataset`` was made with: everything after it uses that, whatever the YAML says by now.
+
+    A pod has the YAML of its image, and somebody may edit the files while a training runs.
 
     Raises:
-        ProjectMismatchError: It was made for another project, other features or another horizon.
+        ProjectMismatchError: The data set is of another project than the settings name.
+        ConfigurationError: The recorded configuration cannot be read, or is not the one that the manifest names.
     """
-    wanted = (project.name, tuple(spec.name for spec in project.features), project.label.horizon_days)
-    if wanted != (manifest.project, manifest.features, manifest.horizon_days):
+    path, manifest = dataset.folder / PROJECT_FILE, dataset.manifest
+    if manifest.project != settings.project:
         raise ProjectMismatchError(
-            f"The data set was made for project {manifest.project!r} with {len(manifest.features)} features and a "
-            f"horizon of {manifest.horizon_days} days, which is not how {project.name!r} is configured now.",
-            where=str(folder),
-            remedy="Build the data set again, or set CHURN_PROJECT to its project.",
+            f"The data set is of project {manifest.project!r}, and CHURN_PROJECT is {settings.project!r}.",
+            where=str(dataset.folder),
+            remedy="Set CHURN_PROJECT to the data set's project.",
         )
+    project = read_configuration(path)
+    if configuration_sha256(project) != manifest.configuration_sha256:
+        raise ConfigurationError(
+            "The recorded configuration is not the one that the data set was made with.",
+            where=str(path),
+            remedy="Build the data set again.",
+        )
+    return project

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from include.projects import Project
 from include.training.data.dataset import DatasetManifest, DatasetPart, DatasetRef
-from include.training.model.contract import FeatureContract, ModelContract
+from include.training.model.contract import FeatureContract, HeldOut, ModelContract
 
 UNREGISTERED = "unregistered"
 """The contract's model version until the registry has given one."""
@@ -86,7 +86,13 @@ def model_contract(project: Project, manifest: DatasetManifest) -> ModelContract
             for spec in project.features
         ),
         tables=manifest.tables,
+        held_out=held_out(project),
     )
+
+
+def held_out(project: Project) -> HeldOut | None:
+    """Return which customers a model of ``project`` does not learn from; none by name where time tells them apart."""
+    return None if project.has_time else HeldOut(share=project.training.test_share, seed=project.training.seed)
 
 
 def load_rows(dataset: DatasetRef, part: DatasetPart, contract: ModelContract) -> Rows:

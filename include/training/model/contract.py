@@ -61,6 +61,13 @@ class FeatureContract(_Frozen):
         return self
 
 
+class HeldOut(_Frozen):
+    """The customers whom a model was tested on, where there is no time: a share of them, drawn with a seed."""
+
+    share: float
+    seed: int
+
+
 class ModelContract(_Frozen):
     """What a model expects, what it was trained on, and how its answer becomes a decision.
 
@@ -76,6 +83,7 @@ class ModelContract(_Frozen):
         threshold: The smallest probability that is answered with ``churn``.
         features: The inputs, in the order of the matrix.
         tables: The Delta version of every table read.
+        held_out: The customers it was tested on; none where the test is later days.
     """
 
     format: Literal[2] = FORMAT
@@ -88,6 +96,7 @@ class ModelContract(_Frozen):
     threshold: float = Field(ge=0, le=1)
     features: tuple[FeatureContract, ...] = Field(min_length=1)
     tables: dict[str, int] = {}
+    held_out: HeldOut | None = None
 
     @model_validator(mode="after")
     def _unique_names(self) -> Self:

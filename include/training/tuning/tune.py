@@ -18,7 +18,7 @@ from include.errors import ChurnflowError
 from include.logs import get_logger
 from include.projects import Project
 from include.settings import Settings
-from include.training.data.configuration import require_match
+from include.training.data.configuration import recorded_project
 from include.training.data.dataset import DatasetManifest, load_dataset
 from include.training.data.row_splits import row_splits
 from include.training.data.rows import Rows, load_rows, model_contract
@@ -97,11 +97,13 @@ def tune(search: Search, journal: Path, database: SecretStr, workers: int) -> Tu
     return Tuned.of(study.finished(), metric=search.training.metric, earlier=earlier, rows=search.rows)
 
 
-def tune_as_worker(project: Project, settings: Settings, dataset_folder: Path, worker: int) -> WorkDone:
+def tune_as_worker(settings: Settings, dataset_folder: Path, worker: int) -> WorkDone:
     """Run trials of the search on a data set as one of several workers, until all trials are finished.
 
     Raises:
         DatasetError: The data set is damaged.
+        ProjectMismatchError: It is of another project than the settings name.
+        ConfigurationError: The configuration beside it cannot be read, or is another.
         WorkerError: There is no such worker.
         StudyError: The trials cannot be kept.
         DeviceError: The device asked for was not used.
@@ -115,7 +117,7 @@ def tune_as_worker(project: Project, settings: Settings, dataset_folder: Path, w
             remedy="Give every worker the same number of workers, and each its own number below it.",
         )
     dataset = load_dataset(dataset_folder)
-    require_match(project, dataset.manifest, dataset_folder)
+    project = recorded_project(dataset, settings)
     probe_device(settings.training.device)
     train = load_rows(dataset, dataset.manifest.train, model_contract(project, dataset.manifest))
     search = make_search(project, dataset.manifest, train, settings.training.device)

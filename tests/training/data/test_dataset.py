@@ -10,7 +10,14 @@ import pytest
 from include.days import DayRange
 from include.lake import Lake, LakeError
 from include.projects import Project
-from include.training.data.configuration import ConfigurationError, read_configuration
+from include.settings import Settings
+from include.training.data.configuration import (
+    ConfigurationError,
+    ProjectMismatchError,
+    configuration_text,
+    read_configuration,
+    recorded_project,
+)
 from include.training.data.content import column_checksums
 from include.training.data.data_version import DataVersion
 from include.training.data.dataset import DatasetError, DatasetRef, build_dataset, load_dataset, note_data_version
@@ -74,6 +81,16 @@ def test_the_configuration_lies_beside_the_rows(project: Project, dataset: Datas
     (tmp_path / "project.yaml").write_text("name: grocery\nlabel: removed\n")
     with pytest.raises(ConfigurationError, match="version of the code"):
         read_configuration(tmp_path / "project.yaml")
+
+
+def test_what_is_recorded_is_used_and_nothing_else(project: Project, dataset: DatasetRef, dataset_copy: Path) -> None:
+    settings = Settings(project="grocery")
+    assert recorded_project(dataset, settings) == project
+    with pytest.raises(ProjectMismatchError, match=r"grocery.*subscription"):
+        recorded_project(dataset, Settings(project="subscription"))
+    (dataset_copy / "project.yaml").write_text(configuration_text(without_family(project, "baskets_{window}d")))
+    with pytest.raises(ConfigurationError, match="not the one that the data set was made with"):
+        recorded_project(load_dataset(dataset_copy), settings)
 
 
 def test_the_manifest_carries_the_version_of_the_raw_data(dataset_copy: Path) -> None:
