@@ -22,7 +22,6 @@ from include.serving.deployment.rollout import RolloutError, end_shadow, roll_ou
 from include.serving.prediction_log.shadow import ShadowError
 from include.settings import ROOT, PredictionLogSettings, Settings
 from include.training.model.bundle import Bundle
-from include.training.model.contract import FeatureContract
 from tests.serving.conftest import train_bundle
 from tests.serving.deployment.runners import generations_of, running, servers_of, start, wait_until
 from tests.training.contracts import contract_of
@@ -80,8 +79,8 @@ def test_a_shadow_comes_and_goes_and_a_broken_one_hinders_nothing(
 ) -> None:
     settings = make_settings(overlap_seconds=0)
     other_features = BentoReference("10-x", "10", str(tmp_path / "other"))
-    asked_else = contract_of(FeatureContract(name="shoe_size", dtype="number", nullable=True))
-    Bundle(asked_else, bundle.booster, bundle.samples).save(other_features.bundle)
+    renamed = [bundle.contract.features[0].model_copy(update={"name": "shoe_size"}), *bundle.contract.features[1:]]
+    Bundle(contract_of(*renamed), bundle.booster, bundle.samples).save(other_features.bundle)
 
     def shadows() -> set[str]:
         return {one.environ().get("CHURN_SHADOW_BUNDLE", "") for one in servers_of(settings)}
