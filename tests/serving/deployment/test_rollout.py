@@ -108,7 +108,7 @@ def test_deploy_replace_fail_crash_and_stop(
 def test_a_server_that_hangs_is_replaced_also_while_it_loads(
     make_settings: Callable[..., Settings], bento: BentoReference
 ) -> None:
-    settings = make_settings(liveness_seconds=0.2, ready_timeout_seconds=15)
+    settings = make_settings(liveness_seconds=0.2, ready_timeout_seconds=25)
     client = EndpointClient(settings.serving.url)
     with running(settings):
         roll_out(bento, settings)
