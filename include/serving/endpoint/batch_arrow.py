@@ -98,9 +98,10 @@ class ArrowBatchReader:
         matrix = np.empty((table.num_rows, len(self._columns)), dtype=np.float32)
         problems = self._named(_CUSTOMER, self._customer, customers, _no_customer(customers))
         for position, column in enumerate(self._columns):
-            values, wrong = column.encode(table[column.feature.name])
+            plain = column.plain(table[column.feature.name])
+            values, wrong = column.encode(plain)
             matrix[:, position] = values
-            problems += self._named(_field(column.feature.name), column.type, table[column.feature.name], wrong)
+            problems += self._named(_field(column.feature.name), column.type, plain, wrong)
         if problems:
             raise invalid_input(problems)
         return Batch(customers.to_pylist(), matrix)
@@ -108,17 +109,15 @@ class ArrowBatchReader:
     def _named(
         self, field: str, accepted: TypeAdapter[Any], column: pa.ChunkedArray, wrong: NDArray[np.bool_]
     ) -> list[dict[str, str]]:
-        """Return what pydantic says about the first row that is wrong, if any."""
-        if not wrong.any():
-            return []
-        row = int(np.argmax(wrong))
-        value = column[row].as_py()
-        try:
-            accepted.validate_python(value if value is None or isinstance(value, str) else float(value))
-        except ValidationError as error:
-            problem = error.errors(include_url=False, include_context=False, include_input=False)[0]
-        self._problems.count_out_of_range(tuple(field.split(".", 1)), problem["type"])
-        return [{"field": f"{field}.{row}", "reason": problem["msg"]}]
+        """Return what pydantic says about the first row that it refuses, of those that seem wrong."""
+        for row in np.flatnonzero(wrong):
+            try:
+                accepted.validate_python(column[row].as_py())
+            except ValidationError as error:
+                problem = error.errors(include_url=False, include_context=False, include_input=False)[0]
+                self._problems.count_out_of_range(tuple(field.split(".", 1)), problem["type"])
+                return [{"field": f"{field}.{row}", "reason": problem["msg"]}]
+        return []
 
 
 class _Column:
@@ -140,15 +139,24 @@ class _Column:
         """Return whether columns of ``kind`` can be read."""
         return pa.types.is_null(kind) or (_is_text(kind) if self.feature.categories else _is_number(kind))
 
+    def plain(self, column: pa.ChunkedArray) -> pa.ChunkedArray:
+        """Return the column as texts or as 64-bit floats: as pydantic reads its values, one by one."""
+        if self.feature.categories:
+            return _texts(column)
+        if pa.types.is_decimal(column.type):
+            # Arrow's own way is not the nearest float: 0.3 becomes 0.30000000000000004, which is beyond 0.3.
+            column = column.cast(pa.string())
+        return column.cast(pa.float64(), safe=False)
+
     def encode(self, column: pa.ChunkedArray) -> tuple[NDArray[np.float32], NDArray[np.bool_]]:
-        """Return what the model reads, and which rows are wrong; both of shape (n,)."""
+        """Return what the model reads of a plain column, and which rows are wrong; both of shape (n,)."""
         absent = np.asarray(column.is_null())
         if self.feature.categories:
-            codes = pc.index_in(_texts(column), value_set=self._categories)
+            codes = pc.index_in(column, value_set=self._categories)
             values = np.asarray(codes.cast(pa.float64()), dtype=np.float64)
             wrong = np.isnan(values) & ~absent
         else:
-            values = np.asarray(column.cast(pa.float64(), safe=False), dtype=np.float64)
+            values = np.asarray(column, dtype=np.float64)
             with np.errstate(invalid="ignore"):
                 wrong = ~((values >= self._least) & (values <= self._most)) & ~absent
         if not self.feature.nullable:
@@ -181,7 +189,10 @@ def _is_text(kind: pa.DataType) -> bool:
 
 
 def _is_number(kind: pa.DataType) -> bool:
-    return bool(pa.types.is_integer(kind) or pa.types.is_floating(kind) or pa.types.is_decimal(kind))
+    if pa.types.is_decimal(kind):
+        # A stream may name any scale, and Arrow looks its power of ten up without asking whether there is one.
+        return bool(abs(kind.scale) <= kind.precision)
+    return bool(pa.types.is_integer(kind) or pa.types.is_floating(kind))
 
 
 def _texts(column: pa.ChunkedArray) -> pa.ChunkedArray:

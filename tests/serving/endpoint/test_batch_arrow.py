@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import json
 from contextlib import suppress
+from decimal import Decimal
 
+import numpy as np
 import pyarrow as pa
 import pytest
 from hypothesis import given, settings
@@ -18,16 +21,20 @@ from tests.training.contracts import contract_of
 CONTRACT = contract_of(
     FeatureContract(name="recency_days", dtype="number", nullable=False, minimum=0),
     FeatureContract(name="spend_30d", dtype="number", nullable=False),
-    FeatureContract(name="copy", dtype="number", nullable=True),
-    FeatureContract(name="segment", dtype="category", nullable=False, categories=("family", "senior", "young")),
+    FeatureContract(name="copy", dtype="number", nullable=True, maximum=0.3),
+    FeatureContract(name="segment", dtype="category", nullable=True, categories=("family", "senior", "young")),
 )
 READER = ArrowBatchReader(CONTRACT, refuse_out_of_range=True, max_rows=100)
 
 
-def stream() -> bytes:
-    columns = synthetic_columns(20, seed=1)
+# One of the places in a dictionary may itself be null.
+SEGMENTS = pa.DictionaryArray.from_arrays([row % 4 for row in range(20)], ["family", None, "senior", "young"])
+DECIMALS = pa.array([Decimal("0.3"), None] * 10, pa.decimal128(38, 1))
+
+
+def stream(**changes: pa.Array) -> bytes:
+    columns = {**synthetic_columns(20, seed=1), "copy": DECIMALS, "segment": SEGMENTS, **changes}
     table = pa.table({"customer_id": [str(row) for row in range(20)], **columns})
-    table = table.set_column(4, "segment", table["segment"].combine_chunks().dictionary_encode())
     sink = pa.BufferOutputStream()
     with pa.ipc.new_stream(sink, table.schema) as writer:
         writer.write_table(table)
@@ -37,8 +44,38 @@ def stream() -> bytes:
 STREAM = stream()
 
 
+def problems_of(**changes: pa.Array) -> list[str]:
+    with pytest.raises(RefusalError) as refused:
+        READER.read(stream(**changes))
+    assert refused.value.response.status_code == 422
+    return [problem["field"] for problem in json.loads(refused.value.response.body)["error"]["fields"]]
+
+
 def test_the_stream_itself_is_read() -> None:
     assert READER.read(STREAM).matrix.shape == (20, 4)
+
+
+def test_a_null_inside_a_dictionary_is_a_null() -> None:
+    codes = READER.read(STREAM).matrix[:, 3]
+    np.testing.assert_array_equal(codes, np.array([0, np.nan, 1, 2] * 5, dtype=np.float32))
+    customers = pa.DictionaryArray.from_arrays(range(20), [None, *(str(row) for row in range(1, 20))])
+    assert problems_of(customer_id=customers) == ["customer_id.0"]
+
+
+@pytest.mark.parametrize("kind", [pa.decimal32(5, 1), pa.decimal64(9, 1), pa.decimal128(38, 1), pa.decimal256(76, 1)])
+def test_a_decimal_on_the_bound_is_in_range(kind: pa.DataType) -> None:
+    on_it = [Decimal("0.3"), Decimal("-0.1"), None, Decimal("0.3")] * 5
+    values = READER.read(stream(copy=pa.array(on_it, kind))).matrix[:, 2]
+    np.testing.assert_array_equal(values[:4], np.array([0.3, -0.1, np.nan, 0.3], dtype=np.float32))
+    assert problems_of(copy=pa.array([*on_it[:7], Decimal("0.4"), *on_it[8:]], kind)) == ["features.copy.7"]
+
+
+@pytest.mark.parametrize("scale", [-400, -39, 39, 400, 100_000])
+def test_a_decimal_of_a_scale_that_is_none_is_no_number(scale: int) -> None:
+    """Arrow would read beyond the end of its powers of ten."""
+    kind = pa.decimal128(38, scale)
+    values = pa.Array.from_buffers(kind, 20, [None, pa.py_buffer(bytes(16 * 20))])
+    assert problems_of(copy=values) == ["features.copy"]
 
 
 @settings(max_examples=300, deadline=None)
