@@ -1,7 +1,7 @@
 """Delivered parts into ``gold/predictions``: one row for each answer, one partition for each UTC day.
 
 Every row names its part, so that the table itself says which parts it holds: collecting again changes nothing, and a
-part that comes late is added to its day.
+part that comes late is added to its day. Projects may deliver to one place: each takes its own parts alone.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ import pyarrow as pa
 from include.lake import Table, connect, open_lake
 from include.logs import get_logger
 from include.serving.prediction_log.parts import PartStore, deliver_spool, part_store, spool_folder
-from include.serving.prediction_log.reading import ROW_SCHEMA, Part, PartError
+from include.serving.prediction_log.reading import ROW_SCHEMA, OtherProjectError, Part, PartError
 from include.settings import Settings
 
 log = get_logger(__name__)
@@ -35,6 +35,7 @@ class Collected:
         parts: Parts that were added.
         rows: Their rows.
         cut_off: Parts among them that end in the middle of a batch, since their writer was killed.
+        of_others: Parts of other projects, which stay where they are.
         put_aside: Files that are no parts, or damaged: where they lie now, and why.
         removed: Parts removed, since they are in the lake and old.
         seconds: Wall time.
@@ -44,6 +45,7 @@ class Collected:
     parts: int = 0
     rows: int = 0
     cut_off: int = 0
+    of_others: int = 0
     put_aside: list[dict[str, str]] = field(default_factory=list)
     removed: int = 0
     seconds: float = 0.0
@@ -65,12 +67,15 @@ def collect_predictions(settings: Settings) -> Collected:
     start = time.perf_counter()
     store, table, result = part_store(settings), open_lake(settings).table(PREDICTIONS), Collected()
     deliver_spool(spool_folder(settings), store)
-    days = store.days()
-    for day, names in days.items():
+    collected: dict[dt.date, list[str]] = {}
+    for day, names in store.days().items():
         known = _collected_parts(table, day)
         known |= _collect_day(store, table, day, [name for name in names if name not in known], settings, result)
-        if day < max(days) - dt.timedelta(days=settings.serving.log.keep_days):
-            result.removed += _remove(store, day, [name for name in names if name in known])
+        if mine := [name for name in names if name in known]:
+            collected[day] = mine
+    for day, names in collected.items():
+        if day < max(collected) - dt.timedelta(days=settings.serving.log.keep_days):
+            result.removed += _remove(store, day, names)
     result.seconds = round(time.perf_counter() - start, 3)
     log.info("predictions collected", extra={**result.as_dict(), "put_aside": len(result.put_aside)})
     return result
@@ -86,11 +91,16 @@ def _collected_parts(table: Table, day: dt.date) -> set[str]:
 def _collect_day(
     store: PartStore, table: Table, day: dt.date, names: Sequence[str], settings: Settings, result: Collected
 ) -> set[str]:
-    """Add parts to a day, and return the names of those that have rows there now."""
+    """Add parts to a day, and return the names of those that have rows there now and were not put aside."""
     parts = []
     for name in names:
         try:
             parts.append(Part.open(store, day, name, settings.project))
+        except OtherProjectError:
+            result.of_others += 1
+        except FileNotFoundError:
+            # Another project has collected and removed it meanwhile.
+            continue
         except PartError as error:
             _put_aside(store, day, name, error.what, result)
     if parts:
@@ -104,7 +114,7 @@ def _collect_day(
         result.days.append(str(day))
         result.parts += len(added)
         result.rows += sum(part.rows for part in added)
-    return {part.name for part in added}
+    return {part.name for part in added if not part.problem}
 
 
 def _old_and_new(table: Table, day: dt.date, parts: Sequence[Part]) -> pa.RecordBatchReader:

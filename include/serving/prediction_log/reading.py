@@ -51,6 +51,10 @@ class PartError(ChurnflowError):
     """A file is not a part of the prediction log, or is damaged."""
 
 
+class OtherProjectError(ChurnflowError):
+    """A part belongs to the log of another project."""
+
+
 class _Feature(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
     name: str
@@ -98,8 +102,9 @@ class Part:
             project: Whose answers are expected.
 
         Raises:
-            PartError: It is no part of this project's log.
-            OSError: The store does not answer.
+            PartError: It is no part of a log.
+            OtherProjectError: It is a part of another project's log.
+            OSError: The store does not answer, or has it no more.
         """
         with store.open(day, name) as source:
             beginning = source.read(_LONGEST_HEADER)
@@ -109,7 +114,11 @@ class Part:
         except (pa.ArrowException, OSError, ValidationError) as error:
             raise _refused(name, f"It is not a part of format {FORMAT}.") from error
         if described.project != project:
-            raise _refused(name, f"It belongs to project {described.project}.")
+            raise OtherProjectError(
+                f"It belongs to project {described.project}.",
+                where=_where(name),
+                remedy="Collect it with the settings of that project.",
+            )
         found = {field.name: field.type for field in schema}
         matrix = found.pop(MATRIX, None)
         if found != _PART_COLUMNS or matrix not in (None, pa.list_(pa.float32(), len(described.features))):
@@ -202,4 +211,8 @@ def _words(churn: pa.Array) -> pa.Array:
 
 
 def _refused(name: str, what: str) -> PartError:
-    return PartError(what, where=f"prediction log, {name}", remedy="Look at where the file came from.")
+    return PartError(what, where=_where(name), remedy="Look at where the file came from.")
+
+
+def _where(name: str) -> str:
+    return f"prediction log, {name}"

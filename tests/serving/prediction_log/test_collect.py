@@ -15,6 +15,8 @@ from hypothesis import strategies as st
 
 from include.lake import open_lake
 from include.serving.prediction_log.collect import PREDICTIONS, collect_predictions
+from include.serving.prediction_log.parts import PartStore
+from include.settings import Settings
 from include.training.model.bundle import Bundle
 from include.training.model.contract import FeatureContract
 from tests.serving.conftest import synthetic_columns, train_bundle
@@ -22,6 +24,12 @@ from tests.serving.prediction_log.logs import NOON, TODAY, customers_of, group, 
 from tests.training.contracts import contract_of
 
 DAY = dt.timedelta(days=1)
+
+
+@pytest.fixture(scope="module")
+def others_bundle(bundle: Bundle) -> Bundle:
+    """The model of another project."""
+    return Bundle(bundle.contract.model_copy(update={"project": "other"}), bundle.booster)
 
 
 def test_an_answer_is_in_the_lake_as_it_was_given(bundle: Bundle, tmp_path: Path) -> None:
@@ -176,13 +184,53 @@ def test_what_is_no_part_goes_aside_with_its_reason(bundle: Bundle, tmp_path: Pa
     assert collect_predictions(settings).put_aside == []
 
 
-def test_another_projects_part_goes_aside(bundle: Bundle, tmp_path: Path) -> None:
+def _sharing(tmp_path: Path, keep_days: int = 7) -> tuple[Settings, Settings]:
+    """Return the settings of two projects that deliver to one place."""
+    mine = settings_in(tmp_path, uri=str(tmp_path / "prediction_log" / "shared"), keep_days=keep_days)
+    return mine, mine.model_copy(update={"project": "other"})
+
+
+def test_projects_that_deliver_to_one_place_collect_their_own_answers(
+    bundle: Bundle, others_bundle: Bundle, tmp_path: Path
+) -> None:
+    mine, others = _sharing(tmp_path)
+    log_all(bundle, mine, group(bundle, ["a"]))
+    log_all(others_bundle, others, group(bundle, ["b"]), group(bundle, ["c"]))
+    for settings, customers, of_others in ((mine, ["a"], 1), (others, ["b", "c"], 1), (mine, ["a"], 1)):
+        result = collect_predictions(settings)
+        assert (result.of_others, result.put_aside) == (of_others, [])
+        assert customers_of(settings) == customers
+    assert len(parts_of(mine)) == 2
+
+
+def test_another_projects_parts_are_neither_removed_nor_a_reason_to_remove(
+    bundle: Bundle, others_bundle: Bundle, tmp_path: Path
+) -> None:
+    mine, others = _sharing(tmp_path, keep_days=1)
+    log_all(bundle, mine, group(bundle, ["a"], NOON + 2 * DAY))
+    log_all(others_bundle, others, group(bundle, ["b"]))
+    log_all(others_bundle, others, group(bundle, ["c"], NOON + DAY))
+    for settings in (mine, others):
+        assert collect_predictions(settings).removed == 0
+    log_all(bundle, mine, group(bundle, ["d"]))
+    assert collect_predictions(mine).removed == 1
+    assert len(parts_of(mine)) == 3
+    assert customers_of(mine, TODAY) == ["d"]
+
+
+def test_a_part_that_another_project_removes_meanwhile_is_no_error(
+    bundle: Bundle, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     settings = settings_in(tmp_path)
     log_all(bundle, settings, group(bundle, ["a"]))
-    moved = tmp_path / "prediction_log" / "other"
-    (tmp_path / "prediction_log" / settings.project).rename(moved)
-    result = collect_predictions(settings.model_copy(update={"project": "other"}))
-    assert [aside["reason"] for aside in result.put_aside] == [f"It belongs to project {settings.project}."]
+    there = PartStore.days
+
+    def with_one_that_is_gone(store: PartStore) -> dict[dt.date, list[str]]:
+        return {day: [f"{day}_gone.arrows", *names] for day, names in there(store).items()}
+
+    monkeypatch.setattr(PartStore, "days", with_one_that_is_gone)
+    assert collect_predictions(settings).put_aside == []
+    assert customers_of(settings) == ["a"]
 
 
 def test_a_file_of_another_name_is_left_alone(bundle: Bundle, tmp_path: Path) -> None:
@@ -210,6 +258,20 @@ def three_batches(tmp_path_factory: pytest.TempPathFactory) -> tuple[bytes, list
         ends.append(part.size)
     part.close()
     return part.path.read_bytes(), ends
+
+
+def test_an_old_part_that_was_put_aside_is_not_looked_for(
+    bundle: Bundle, three_batches: tuple[bytes, list[int]], tmp_path: Path
+) -> None:
+    content, ends = three_batches
+    settings = settings_in(tmp_path, keep_days=1)
+    part = settings.home / "prediction_log" / settings.project / f"dt={TODAY}" / f"{TODAY}_x.arrows"
+    part.parent.mkdir(parents=True)
+    part.write_bytes(content[: ends[1] - 200] + b"\xff" * 100 + content[ends[1] - 100 :])
+    log_all(bundle, settings, group(bundle, ["new"], NOON + 2 * DAY))
+    result = collect_predictions(settings)
+    assert ([aside["reason"] for aside in result.put_aside], result.removed) == (["A batch is damaged."], 0)
+    assert customers_of(settings) == ["c0"]
 
 
 @hypothesis_settings(max_examples=25, deadline=None)
