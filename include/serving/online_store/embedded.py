@@ -14,7 +14,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import lmdb
-from pydantic import ValidationError
 
 from include.disk import disk_full_named
 from include.logs import get_logger
@@ -35,6 +34,7 @@ _FORMAT, _LAYOUT, _DAY = b"format", b"layout:", b"day:"
 _MAP_BYTES = 1 << 40
 _MAX_READERS = 512
 _MAX_KEY_BYTES = 511
+_REACH = "Let this process's user read and write the folder, on a local disk that works."
 _REBUILD = "Where it is damaged, remove the folder and run churn_score for the newest day again."
 
 
@@ -63,8 +63,8 @@ class EmbeddedStore:
         layout, written = layout_of(rows), 0
         self._close_reader()  # a process may open the files once
         with (
-            disk_full_named(str(self._folder)),
             self._named(),
+            disk_full_named(str(self._folder)),
             self._opened_to_write() as env,
             env.begin(write=True) as txn,
         ):
@@ -129,7 +129,10 @@ class EmbeddedStore:
     def _named(self) -> Iterator[None]:
         try:
             yield
-        except (lmdb.Error, struct.error, LookupError, ValidationError) as error:
+        except OSError as error:
+            reason = error.strerror or type(error).__name__
+            raise self._error(f"The online store cannot be used: {reason}.", _REACH) from error
+        except (lmdb.Error, struct.error, LookupError, ValueError) as error:
             reason = str(error) if isinstance(error, lmdb.Error) else type(error).__name__
             raise self._error(f"The online store cannot be used: {reason}.", _REBUILD) from error
 

@@ -20,6 +20,8 @@ _HEADER = struct.Struct(">I8s")
 
 HEADER_BYTES = _HEADER.size
 DAY_BYTES = 4
+# Beyond a machine word, what Python raises of itself is no ValueError.
+_LAST_DAY = dt.date.max.toordinal()
 
 
 def customer_key(customer_id: str) -> bytes:
@@ -84,6 +86,7 @@ class RowLayout(BaseModel):
         Raises:
             struct.error: The row is of another length.
             IndexError: It holds a position that no category has.
+            ValueError: There is no such day.
         """
         values: list[Any] = list(self._values.unpack(row))
         for position in self._numbers_with_nulls:
@@ -91,8 +94,10 @@ class RowLayout(BaseModel):
                 values[position] = None
         for position, texts in self._texts:
             values[position] = texts[values[position]]
-        day = dt.date.fromordinal(int.from_bytes(row[:DAY_BYTES], "big"))
-        return CustomerFeatures(day, dict(zip(self._names, values, strict=True)))
+        ordinal = int.from_bytes(row[:DAY_BYTES], "big")
+        if ordinal > _LAST_DAY:
+            raise ValueError("no such day")
+        return CustomerFeatures(dt.date.fromordinal(ordinal), dict(zip(self._names, values, strict=True)))
 
     @cached_property
     def _names(self) -> tuple[str, ...]:

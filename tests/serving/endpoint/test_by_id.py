@@ -7,8 +7,10 @@ import datetime as dt
 import shutil
 import socket
 from collections.abc import Callable, Iterator
+from pathlib import Path
 
 import httpx
+import lmdb
 import pyarrow as pa
 import pytest
 
@@ -16,6 +18,7 @@ from include.serving.deployment.pointer import BentoReference
 from include.serving.endpoint.requests import RefusalError
 from include.serving.endpoint.stored import StoredFeatures
 from include.serving.online_store.base import OnlineStore, open_store
+from include.serving.online_store.layout import DAY_BYTES
 from include.settings import Settings
 from include.training.model.bundle import Bundle
 from tests.serving.conftest import synthetic_columns
@@ -133,6 +136,34 @@ def test_without_a_store_features_can_still_be_sent(endpoint: Served, store: Onl
     log = endpoint.log.read_text()
     assert "online store does not answer" in log
     assert "online store answers again" in log
+
+
+def _make_unreachable(folder: Path) -> None:
+    data = folder / "data.mdb"
+    data.unlink()
+    data.symlink_to(data)
+
+
+def _give_an_impossible_day(folder: Path) -> None:
+    with lmdb.open(str(folder), max_dbs=2) as env, env.begin(write=True) as txn:
+        customers = env.open_db(b"customers", txn)
+        row = txn.get(b"customer-1", db=customers)
+        txn.put(b"customer-1", b"\xff" * DAY_BYTES + row[DAY_BYTES:], db=customers)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("spoil", [_make_unreachable, _give_an_impossible_day])
+def test_a_store_that_is_damaged_or_out_of_reach_is_unavailable(
+    endpoint: Served, store: OnlineStore, settings: Settings, spoil: Callable[[Path], None]
+) -> None:
+    store.put_day(TODAY, rows_of(["customer-1"], synthetic_columns(1, seed=5)))
+    assert ask(endpoint, "customer-1").status_code == 200
+    spoil(settings.home / "online_store" / "synthetic")
+    response = ask(endpoint, "customer-1")
+    assert (response.status_code, response.json()["error"]["kind"]) == (503, "online_store_unavailable")
+    log = endpoint.log.read_text()
+    assert "online store does not answer" in log
+    assert "customer-1" not in log
 
 
 @pytest.mark.slow

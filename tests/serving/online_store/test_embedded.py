@@ -10,6 +10,7 @@ import pytest
 
 from include.serving.online_store.base import CustomerFeatures, StoreError
 from include.serving.online_store.embedded import EmbeddedStore
+from include.serving.online_store.layout import DAY_BYTES
 from tests.serving.online_store.conftest import DAY, Ask, Asked, day, rows_of
 from tests.serving.online_store.writer import row_of, rows_of_day
 
@@ -63,6 +64,31 @@ def test_row_that_cannot_be_read_is_an_error_without_its_customer(written: Asked
             written.get(customer)
         assert customer not in str(error.value)
     assert written.get("c2") == CustomerFeatures(DAY, {"spend": 2.0})
+
+
+@pytest.mark.parametrize("ordinal", [0, 2**31 - 1, 2**32 - 1])
+def test_row_of_a_day_that_is_none_is_an_error_without_its_customer(written: Asked, folder: Path, ordinal: int) -> None:
+    with lmdb.open(str(folder), max_dbs=2) as env, env.begin(write=True) as txn:
+        customers = env.open_db(b"customers", txn)
+        row = txn.get(b"c1", db=customers)
+        txn.put(b"c1", ordinal.to_bytes(DAY_BYTES, "big") + row[DAY_BYTES:], db=customers)
+    with pytest.raises(StoreError, match="cannot be used") as error:
+        written.get("c1")
+    assert "c1" not in str(error.value)
+
+
+def test_file_that_the_system_does_not_give_is_an_error(written: Asked, folder: Path) -> None:
+    data = folder / "data.mdb"
+    data.unlink()
+    data.symlink_to(data)
+    with pytest.raises(StoreError, match="cannot be used: Too many levels of symbolic links"):
+        written.get("c1")
+
+
+def test_folder_that_cannot_be_made_is_an_error(tmp_path: Path, asked: Ask) -> None:
+    (tmp_path / "file").touch()
+    with pytest.raises(StoreError, match="cannot be used: Not a directory"):
+        asked(EmbeddedStore(tmp_path / "file" / "store")).store.put_day(DAY, rows_of({"c1": 0.0}))
 
 
 def test_store_that_was_removed_and_written_anew_is_found(written: Asked, folder: Path, asked: Ask) -> None:

@@ -12,11 +12,14 @@ import redis
 from pydantic import SecretStr, ValidationError
 
 from include.serving.online_store.base import CustomerFeatures, StoreError
+from include.serving.online_store.layout import DAY_BYTES
 from include.serving.online_store.redis_store import RedisStore
 from include.settings import StoreSettings
 from tests.serving.online_store.conftest import DAY, Ask, Asked, RedisServer, day, rows_of
 
 MakeStore = Callable[[float], Asked]
+
+NO_DAY = b"\xff" * DAY_BYTES
 
 
 @pytest.fixture
@@ -76,13 +79,15 @@ def test_other_format_is_neither_read_nor_written(make_store: MakeStore, empty_r
         store.store.put_day(day(1), rows_of({"a": 0.0}))
 
 
-@pytest.mark.parametrize("value", [b"", b"short", bytes(50)])
+@pytest.mark.parametrize("value", [b"", b"short", bytes(50), NO_DAY])
 def test_row_that_cannot_be_read_is_an_error_without_its_customer(
     make_store: MakeStore, empty_redis: str, value: bytes
 ) -> None:
     store = make_store(5.0)
     store.store.put_day(DAY, rows_of({"alice": 1.0, "b": 2.0}))
     with redis.Redis.from_url(empty_redis) as client:
+        if value == NO_DAY:
+            value += client.get("churnflow:synthetic:customer:alice")[len(NO_DAY) :]
         client.set("churnflow:synthetic:customer:alice", value)
     with pytest.raises(StoreError, match="cannot be read") as error:
         store.get("alice")
