@@ -164,7 +164,7 @@ class Generation:
             raise self._error(f"It failed on {failures} requests", "Read the log for the errors")
 
     def tend(self) -> None:
-        """Start processes again that have ended, with longer and longer pauses while they keep ending.
+        """Start processes again that have ended, with longer and longer pauses while they keep ending or cannot start.
 
         A process that hangs, or does not load its model in time, is ended. Looking at it takes two seconds, since it
         does not answer.
@@ -173,7 +173,7 @@ class Generation:
         for number, worker in enumerate(self._workers):
             if worker.not_before is not None:
                 if now >= worker.not_before:
-                    self._workers[number] = _Worker(self._start(number), now, pause=worker.pause)
+                    self._start_again(number, worker, now)
             elif worker.process.exit_code is not None:
                 self._give_up(worker, now)
             elif not worker.accepts:
@@ -214,12 +214,26 @@ class Generation:
         private = self._folder / f"{number}.sock"
         return ServerProcess(Path(self.target.bento.path), private, self._environment, self._public, self._output)
 
+    def _start_again(self, number: int, worker: _Worker, now: float) -> None:
+        try:
+            process = self._start(number)
+        except OSError as error:
+            # The others go on: the machine may have room for a process later, or the Bento be back.
+            extra = {"error": type(error).__name__, "errno": error.errno, "pause_seconds": worker.pause}
+            log.error("server not started", extra={"bento": self.target.bento.bento, **extra})
+            self._pause(worker, now)
+        else:
+            self._workers[number] = _Worker(process, now, pause=worker.pause)
+
     def _give_up(self, worker: _Worker, now: float) -> None:
         if now - worker.started > _LONGEST_PAUSE:
             worker.pause = _FIRST_PAUSE
         extra = {"exit_code": worker.process.exit_code, "pause_seconds": worker.pause}
         log.error("server ended", extra={"bento": self.target.bento.bento, **extra})
         mark_process_dead(worker.process.pid, str(self._metrics))  # type: ignore[no-untyped-call]
+        self._pause(worker, now)
+
+    def _pause(self, worker: _Worker, now: float) -> None:
         worker.not_before = now + worker.pause
         worker.pause = min(2 * worker.pause, _LONGEST_PAUSE)
 

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import os
+import shutil
 import socket
 import subprocess
 import sys
 from collections.abc import Callable
 from contextlib import closing
+from dataclasses import replace
 from pathlib import Path
 
 import psutil
@@ -25,6 +27,7 @@ from include.training.model.bundle import Bundle
 from tests.serving.conftest import train_bundle
 from tests.serving.deployment.runners import generations_of, running, servers_of, start, wait_until
 from tests.training.contracts import contract_of
+from tests.serving.servers import serving
 
 
 @pytest.fixture(scope="module")
@@ -101,6 +104,33 @@ def test_a_shadow_comes_and_goes_and_a_broken_one_hinders_nothing(
         wait_until(lambda: shadows() == {str(next_bento.bundle)})
         assert end_shadow(settings) == next_bento
         wait_until(lambda: shadows() == {""})
+
+
+@pytest.mark.slow
+def test_a_server_that_cannot_be_started_again_is_no_harm_to_the_others(
+    make_settings: Callable[..., Settings], bento: BentoReference, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    settings, folder = make_settings(workers=2), tmp_path / "bento"
+    shutil.copytree(bento.path, folder)
+
+    def pauses() -> list[float]:
+        generation.tend()
+        return [vars(one)["pause_seconds"] for one in caplog.records if one.getMessage() == "server not started"]
+
+    def serve_again() -> bool:
+        generation.tend()
+        return len(servers_of(settings)) == 2 and generation.is_ready()
+
+    with serving(replace(bento, path=str(folder)), settings, tmp_path / "server.log") as generation:
+        killed, other = servers_of(settings)
+        folder.rename(tmp_path / "gone")
+        killed.kill()
+        wait_until(lambda: len(pauses()) == 2)
+        assert pauses() == [1.0, 2.0]
+        assert servers_of(settings) == [other]
+        assert EndpointClient(settings.serving.url).health() is not None
+        (tmp_path / "gone").rename(folder)
+        wait_until(serve_again)
 
 
 @pytest.mark.slow
