@@ -10,6 +10,7 @@ import kubernetes_validate
 import pytest
 import yaml
 
+from include.serving.stopping import STOP_SECONDS
 from include.settings import Settings
 
 Render = Callable[..., dict[str, dict[str, Any]]]
@@ -145,6 +146,13 @@ def test_what_the_server_writes_lands_in_scratch_space(render: Render) -> None:
     assert volume["name"] == mount["name"]
     assert "emptyDir" in volume
     assert all(environment[name].startswith("/tmp") for name in ("HOME", "BENTOML_HOME"))  # noqa: S108
+
+
+def test_a_pod_has_the_time_that_its_server_takes_to_end(render: Render) -> None:
+    pod = render()["Deployment"]["spec"]["template"]["spec"]
+    (container,) = pod["containers"]
+    before = container["lifecycle"]["preStop"]["sleep"]["seconds"]
+    assert before + Settings().serving.drain_seconds + STOP_SECONDS < pod["terminationGracePeriodSeconds"]
 
 
 def settings_of(render: Render, values: dict[str, Any], monkeypatch: pytest.MonkeyPatch, **secret: str) -> Settings:

@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 import yaml
 
+from include.serving.stopping import STOP_SECONDS
 from include.settings import Settings
 
 SECRET = re.compile(r"PASSWORD|SECRET|FERNET|SQL_ALCHEMY_CONN|BACKEND_STORE_URI")
@@ -95,6 +96,10 @@ def test_what_airflow_deploys_serving_sees(services: dict[str, dict[str, Any]]) 
     # Airflow calls the endpoint by the service's name, on the port that it listens on.
     assert scheduler["environment"]["CHURN_SERVING__HOST"] in services
     assert scheduler["environment"]["CHURN_SERVING__PORT"] == serving["environment"]["CHURN_SERVING__PORT"]
+
+
+def test_serving_has_the_time_that_two_generations_take_to_end(services: dict[str, dict[str, Any]]) -> None:
+    assert int(services["serving"]["stop_grace_period"].removesuffix("s")) > 2 * STOP_SECONDS
 
 
 def test_every_long_running_service_is_watched_and_restarted(services: dict[str, dict[str, Any]]) -> None:

@@ -16,8 +16,9 @@ from include.errors import ChurnflowError
 from include.logs import get_logger
 from include.serving.deployment.environment import server_environment
 from include.serving.deployment.pointer import BentoReference
-from include.serving.deployment.process import STOP_SECONDS, ServerProcess
+from include.serving.deployment.process import ServerProcess
 from include.serving.deployment.samples import bundled_samples, compare
+from include.serving.stopping import STOP_SECONDS
 from include.settings import Settings
 from include.training.model.bundle import Sample
 
@@ -195,8 +196,9 @@ class Generation:
         """Answer what is held, and end; returns when no process is left."""
         for worker in self._workers:
             worker.process.stop()
+        deadline = time.monotonic() + STOP_SECONDS
         for worker in self._workers:
-            worker.process.wait(STOP_SECONDS)
+            worker.process.wait(max(0.0, deadline - time.monotonic()))
         self._remove()
 
     def is_gone(self) -> bool:

@@ -53,6 +53,7 @@ _SOURCES = (
     "include/serving/prediction_log/spool.py",
     "include/serving/prediction_log/writer.py",
     "include/serving/server/*.py",
+    "include/serving/stopping.py",
 )
 _PACKAGES = (
     "httptools",

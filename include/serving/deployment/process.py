@@ -15,11 +15,9 @@ import psutil
 from include.logs import get_logger
 from include.serving.deployment.client import EndpointClient
 from include.serving.deployment.environment import HOME_VARIABLE
+from include.serving.stopping import STOP_SECONDS
 
 log = get_logger(__name__)
-
-# The service gives a request ten seconds.
-STOP_SECONDS = 15.0
 
 
 class ServerProcess:

@@ -73,7 +73,8 @@ class RequestGuard:
                 reservation.begin()
                 async with asyncio.timeout(self._answer_seconds):
                     await self._app(scope, receive, send)
-        except TimeoutError:
+        except (TimeoutError, asyncio.CancelledError):
+            # A server that stops cancels what it has no more time for.
             await OverloadedError().response(scope, receive, send)
         except RefusalError as refused:
             await refused.response(scope, receive, send)

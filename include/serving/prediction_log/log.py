@@ -17,6 +17,7 @@ from include.serving.prediction_log.answers import Answers
 from include.serving.prediction_log.parts import PartStore, deliver_spool, part_store, spool_folder
 from include.serving.prediction_log.shadow import load_shadow
 from include.serving.prediction_log.writer import PartWriter
+from include.serving.stopping import LOG_SECONDS
 from include.settings import PredictionLogSettings, Settings
 from include.training.model.contract import ModelContract
 
@@ -26,7 +27,6 @@ LOGGED = Counter("ml_prediction_log_rows_total", "Answers written to the predict
 LOST = Counter("ml_prediction_log_lost_total", "Answers that the prediction log could not keep.")
 
 _SECONDS_BETWEEN_ERRORS = 60.0
-_CLOSE_SECONDS = 5.0
 
 
 def open_prediction_log(contract: ModelContract, bento: str, settings: Settings) -> PredictionLog:
@@ -101,9 +101,9 @@ class PredictionLog:
         if not self._writer.is_alive():
             return
         self._ended.set()
-        await asyncio.to_thread(self._writer.join, _CLOSE_SECONDS)
+        await asyncio.to_thread(self._writer.join, LOG_SECONDS)
         self._delivery_due.set()
-        await asyncio.to_thread(self._courier.join, _CLOSE_SECONDS)
+        await asyncio.to_thread(self._courier.join, LOG_SECONDS)
 
     def _write_until_ended(self) -> None:
         shadow = load_shadow(self._shadow_bundle, self._contract) if self._shadow_bundle else None

@@ -26,12 +26,11 @@ from include.logs import configure_json_logs
 from include.serving.endpoint.connection import BoundedConnection
 from include.serving.server.draining import DrainingServer, accepting_faster
 from include.serving.server.open_files import raise_open_files_limit
+from include.serving.stopping import LAST_ANSWERS_SECONDS
 from include.settings import get_settings
 
 # Longer than the 60 s after which load balancers give up an idle connection: the one that gives up first loses nothing.
 _KEEP_ALIVE_SECONDS = 75
-# The service gives a request ten seconds.
-_REQUEST_SECONDS = 10
 _BACKLOG = 2048
 
 
@@ -59,7 +58,7 @@ def main() -> None:
         proxy_headers=False,
         backlog=_BACKLOG,
         timeout_keep_alive=_KEEP_ALIVE_SECONDS,
-        timeout_graceful_shutdown=_REQUEST_SECONDS,
+        timeout_graceful_shutdown=LAST_ANSWERS_SECONDS,
     )
     public = None if arguments.fd is None else socket.socket(fileno=arguments.fd)
     DrainingServer(config, serving.drain_seconds, public).run(accepting_faster(_listener(arguments)))

@@ -126,6 +126,17 @@ def test_an_answer_that_takes_too_long_is_given_up() -> None:
     asyncio.run(scenario())
 
 
+def test_an_answer_that_a_server_gives_up_since_it_stops_may_be_asked_for_again() -> None:
+    async def scenario() -> None:
+        capacity = Capacity(limits())
+        (task,) = await begin(RequestGuard(Held(), RULES, capacity), [1])
+        task.cancel()
+        assert (await task)[0] == 503
+        assert capacity.in_flight_left == limits().in_flight
+
+    asyncio.run(scenario())
+
+
 async def begin(guard: RequestGuard, sizes: Iterable[int]) -> list[asyncio.Task[tuple[int, bytes]]]:
     """Begin a batch of each size, one after the other, each as far as it gets."""
     tasks = []

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import socket
 from collections.abc import Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
@@ -101,6 +103,27 @@ def test_sigterm_writes_every_answer_and_what_the_shadow_made_of_it(
     log = server.log.read_text()
     assert "shadow scores" in log
     assert '"c1' not in log
+
+
+def test_a_server_that_hangs_on_to_everything_ends_by_itself_and_keeps_its_answers(
+    bento: BentoReference, make_settings: Callable[..., Settings], caplog: pytest.LogCaptureFixture
+) -> None:
+    settings = with_log(make_settings(limits={"receive_seconds": 60}), flush_seconds=60)
+    spool = spool_folder(settings)
+    spool.mkdir(parents=True)
+    # Who opens it to deliver it waits for ever.
+    hanging = spool / "2026-01-01_hangs.arrows"
+    os.mkfifo(hanging)
+    with running(bento, settings) as server:
+        answers = ask(server.http, range(20))
+        endless = socket.create_connection((settings.serving.host, settings.serving.port))
+        endless.sendall(b"POST /predict HTTP/1.1\r\nHost: x\r\nContent-Length: 9\r\n\r\n{")
+        assert server.http.get("/health").status_code == 200
+    assert "server killed" not in caplog.messages
+    with endless:
+        assert endless.recv(12) == b"HTTP/1.1 503"
+    hanging.unlink()
+    assert as_answered(in_the_lake(settings)).keys() == answers.keys()
 
 
 def test_kill_loses_at_most_what_was_not_flushed(bento: BentoReference, make_settings: Callable[[], Settings]) -> None:
