@@ -26,8 +26,8 @@ from include.settings import ROOT, PredictionLogSettings, Settings
 from include.training.model.bundle import Bundle
 from tests.serving.conftest import train_bundle
 from tests.serving.deployment.runners import generations_of, running, servers_of, start, wait_until
-from tests.training.contracts import contract_of
 from tests.serving.servers import serving
+from tests.training.contracts import contract_of
 
 
 @pytest.fixture(scope="module")
