@@ -87,7 +87,7 @@ def train_challenger(settings: Settings, dataset_folder: Path) -> TrainingResult
         metrics = candidate.evaluation.metrics()
         verdicts = [*data_verdicts, *check_model(project, metrics, seconds["total"])]
         keep_verdicts(dataset.folder, verdicts)
-        source = log_run(candidate, verdicts)
+        source = log_run(candidate, verdicts, run.info.run_id)
         require_model(project, verdicts)
         version = register(candidate, verdicts, Registry(settings), source, run.info.run_id)
     result = TrainingResult(

@@ -13,6 +13,7 @@ from typing import Any
 
 import mlflow
 import numpy as np
+import pandas as pd
 import pytest
 
 from include.lake import Lake
@@ -21,6 +22,7 @@ from include.settings import ROOT, Settings
 from include.training.data.data_version import DataVersion
 from include.training.data.dataset import build_dataset, dataset_dir, note_data_version
 from include.training.judgement.leakage import LEAKAGE_FILE, LeakageError, LeakageReport
+from include.training.model.bundle import Bundle
 from include.training.pod import training_command, training_environment, tuning_command
 from include.training.release.promote import promote
 from include.training.release.promotion import PromotionError
@@ -33,6 +35,14 @@ from tests.training.gpu import HAS_GPU
 
 pytestmark = pytest.mark.slow
 PLOTS = ("calibration", "importance", "lift", "saving")
+STRANGER = """
+import sys, mlflow, pandas as pd
+mlflow.set_tracking_uri(sys.argv[1])
+model = mlflow.pyfunc.load_model("models:/churn-grocery@challenger")
+model.predict(pd.read_parquet(sys.argv[2])).to_parquet(sys.argv[3])
+print(sys.modules["include"].__file__)
+"""
+"""A program of somebody who has MLflow and the packages that the model names, and not the repository."""
 
 
 def use(home: Path, monkeypatch: pytest.MonkeyPatch) -> Settings:
@@ -69,6 +79,32 @@ def answer(done: subprocess.CompletedProcess[str]) -> dict[str, Any]:
     assert done.returncode == 0, done.stderr[-3000:]
     last: dict[str, Any] = json.loads(done.stdout.splitlines()[-1])
     return last
+
+
+def check_registered_model(settings: Settings, folder: Path, bundle: Bundle) -> None:
+    """Check that a stranger who loads the challenger is answered as the bundle answers."""
+    rows = pd.read_parquet(folder / "test.parquet").sample(frac=1, random_state=1)
+    shuffled = rows[list(np.random.default_rng(1).permutation(rows.columns))]
+    elsewhere = settings.home / "elsewhere"
+    elsewhere.mkdir()
+    shuffled.to_parquet(elsewhere / "rows.parquet")
+    done = subprocess.run(
+        [sys.executable, "-c", STRANGER, settings.mlflow.tracking_uri, "rows.parquet", "answers.parquet"],
+        cwd=elsewhere,
+        env={name: value for name, value in os.environ.items() if name != "PYTHONPATH"},
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr[-3000:]
+    assert not Path(done.stdout.splitlines()[-1]).is_relative_to(ROOT)
+    answers = pd.read_parquet(elsewhere / "answers.parquet")
+    assert list(answers.columns) == ["churn_probability"]
+    assert answers.index.equals(shuffled.index)
+    expected = bundle.predict(shuffled[bundle.contract.feature_names])
+    assert bundle.calibrator.method == "logistic"
+    np.testing.assert_allclose(answers["churn_probability"], expected, rtol=0, atol=1e-6)
 
 
 def begin_trials_earlier(journal: Path, by: dt.timedelta) -> None:
@@ -125,6 +161,8 @@ def test_from_the_command_line_to_a_champion(tmp_path: Path, monkeypatch: pytest
     recorded = [sample.churn_probability for sample in bundle.samples]
     np.testing.assert_allclose(bundle.predict(columns), recorded, rtol=1e-6)
 
+    check_registered_model(settings, Path(folder), bundle)
+
     leakage = json.loads(mlflow.artifacts.load_text(f"runs:/{trained['run_id']}/leakage.json"))
     assert leakage["findings"] == trained["leakage"] == []
     assert {"auc_low", "auc_high", "ece", "saving_usd_per_1000_at_threshold_low"} <= set(trained["metrics"])
@@ -134,6 +172,11 @@ def test_from_the_command_line_to_a_champion(tmp_path: Path, monkeypatch: pytest
     assert run.info.status == "FINISHED"
     assert (run.data.tags["dvc.revision"], run.data.tags["table.bronze/transactions"]) == ("0" * 32, "4")
     registered = client.get_model_version("churn-grocery", "1")
+    signature = mlflow.models.get_model_info("models:/churn-grocery/1").signature
+    types = {column.name: column.type.name for column in signature.inputs}
+    assert types == {
+        feature.name: "double" if feature.dtype == "number" else "string" for feature in bundle.contract.features
+    }
     assert registered.tags["dvc.revision"] == "0" * 32
     card = mlflow.artifacts.load_text(registered.tags["model_card"])
     assert "Model card: churn-grocery, version 1" in card

@@ -6,9 +6,6 @@ import tempfile
 from pathlib import Path
 
 import mlflow
-import pandas as pd
-import xgboost as xgb
-from mlflow.models import infer_signature
 
 from include.settings import Settings
 from include.training.candidate import Candidate
@@ -16,13 +13,14 @@ from include.training.card.model_card import ModelCard, make_model_card
 from include.training.data.configuration import PROJECT_FILE
 from include.training.data.data_version import POINTER_FILE
 from include.training.data.dataset import MANIFEST_FILE, DatasetManifest, DatasetRef
+from include.training.data.rows import UNREGISTERED
 from include.training.judgement.leakage import LEAKAGE_FILE
+from include.training.release.logged_model import log_model
 from include.training.release.registry import BUNDLE_ARTIFACT, Registry
 from include.training.requirements import REQUIREMENTS_FILE, Verdict, verdicts_document
 
 DATASET_ARTIFACT = "dataset"
 CARD_PAGE = "model_card.html"
-_EXAMPLES = 3
 
 
 def open_experiment(settings: Settings, name: str) -> None:
@@ -35,8 +33,8 @@ def open_experiment(settings: Settings, name: str) -> None:
     mlflow.set_experiment(name)
 
 
-def log_run(candidate: Candidate, verdicts: list[Verdict]) -> str:
-    """Log everything about a training to the active run, and return the address of the model logged."""
+def log_run(candidate: Candidate, verdicts: list[Verdict], run_id: str) -> str:
+    """Log everything about a training to the active run, ``run_id``, and return the address of the model logged."""
     project, manifest, tuned = candidate.project, candidate.dataset.manifest, candidate.tuned
     training = project.training
     mlflow.log_params(
@@ -61,7 +59,7 @@ def log_run(candidate: Candidate, verdicts: list[Verdict]) -> str:
     log_dataset(candidate.dataset)
     mlflow.log_dict(verdicts_document(verdicts), REQUIREMENTS_FILE)
     mlflow.log_dict(candidate.leakage.model_dump(mode="json"), LEAKAGE_FILE)
-    return _log_model(candidate)
+    return log_model(candidate.bundle(run_id, UNREGISTERED))
 
 
 def log_dataset(dataset: DatasetRef) -> None:
@@ -79,19 +77,6 @@ def _data_tags(manifest: DatasetManifest) -> dict[str, str]:
     version = manifest.data_version
     named = {"dvc.revision": version.revision, "dvc.remote": version.remote} if version else {}
     return {"fingerprint": manifest.fingerprint, "configuration": manifest.configuration_sha256} | named
-
-
-def _log_model(candidate: Candidate) -> str:
-    inputs = pd.DataFrame(candidate.test.matrix[:_EXAMPLES], columns=candidate.contract.feature_names)
-    logged = mlflow.xgboost.log_model(
-        candidate.booster,
-        name="model",
-        signature=infer_signature(inputs, candidate.probabilities[:_EXAMPLES]),
-        input_example=inputs,
-        # Named, because MLflow would otherwise load the model in another process to find out.
-        pip_requirements=[f"xgboost=={xgb.__version__}", f"pandas=={pd.__version__}"],
-    )
-    return str(logged.model_uri)
 
 
 def register(candidate: Candidate, verdicts: list[Verdict], registry: Registry, source: str, run_id: str) -> str:

@@ -1,0 +1,74 @@
+"""The model that MLflow registers: the bundle, and the code that answers with it, so that it is the one that serves.
+
+Nothing is pickled: MLflow keeps the bundle's files and a few modules, and calls a function of one of them to load it.
+"""
+
+from __future__ import annotations
+
+import shutil
+import tempfile
+from pathlib import Path
+
+import mlflow
+import numpy as np
+import pandas as pd
+import pydantic
+import scipy
+import xgboost as xgb
+from mlflow.models import ModelSignature
+from mlflow.types import ColSpec, Schema
+
+from include.settings import ROOT
+from include.training.model import registered
+from include.training.model.bundle import Bundle
+from include.training.model.contract import ModelContract
+
+# What the module that loads the bundle imports, and nothing else of the product.
+_SOURCES = (
+    "include/__init__.py",
+    "include/errors.py",
+    "include/training/__init__.py",
+    "include/training/model/__init__.py",
+    "include/training/model/bundle.py",
+    "include/training/model/calibration.py",
+    "include/training/model/contract.py",
+    "include/training/model/registered.py",
+)
+_PACKAGES = (np, pd, pydantic, scipy, xgb)
+_TYPES = {"number": "double", "category": "string"}
+
+
+def log_model(bundle: Bundle) -> str:
+    """Log the model to the active run, and return its address.
+
+    ``mlflow.pyfunc.load_model`` gives it back on any machine with the packages that it names. Its bundle is logged
+    before the registry numbers it, so that the contract inside says ``unregistered``; the one that carries the number
+    is the run's artifact ``bundle``, and is otherwise the same.
+
+    Args:
+        bundle: The model, before it has a version.
+    """
+    with tempfile.TemporaryDirectory(prefix="churn-model-") as name:
+        stage = Path(name)
+        bundle.save(stage / "bundle")
+        for source in _SOURCES:
+            (stage / source).parent.mkdir(parents=True, exist_ok=True)
+            shutil.copyfile(ROOT / source, stage / source)
+        logged = mlflow.pyfunc.log_model(
+            name="model",
+            loader_module=registered.__name__,
+            data_path=str(stage / "bundle"),
+            code_paths=[str(stage / "include")],
+            signature=_signature(bundle.contract),
+            # Named, because MLflow would otherwise load the model in another process to find out.
+            pip_requirements=[f"{package.__name__}=={package.__version__}" for package in _PACKAGES],
+        )
+    return str(logged.model_uri)
+
+
+def _signature(contract: ModelContract) -> ModelSignature:
+    """Return the contract's columns in the types that gold has; a double and a string may both be null."""
+    return ModelSignature(
+        inputs=Schema([ColSpec(_TYPES[feature.dtype], feature.name) for feature in contract.features]),
+        outputs=Schema([ColSpec("float", registered.PROBABILITY)]),
+    )
