@@ -8,8 +8,18 @@ from __future__ import annotations
 from functools import lru_cache
 from pathlib import Path
 from typing import Annotated, Literal
+from urllib.parse import urlsplit
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, SecretStr, ValidationError, model_validator
+from pydantic import (
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    SecretStr,
+    ValidationError,
+    field_validator,
+    model_validator,
+)
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from include.errors import ChurnflowError
@@ -26,9 +36,25 @@ class _Group(BaseModel):
 
 
 class MlflowSettings(_Group):
-    """The tracking server and registry."""
+    """The tracking server and registry.
+
+    Attributes:
+        tracking_uri: Its address. It is shown in messages and in the manifests of pods, so that a server's holds no
+            credentials: MLflow reads them from ``MLFLOW_TRACKING_USERNAME`` and ``MLFLOW_TRACKING_PASSWORD``.
+    """
 
     tracking_uri: str = "http://127.0.0.1:5000"
+
+    @field_validator("tracking_uri")
+    @classmethod
+    def _server_without_credentials(cls, uri: str) -> str:
+        address = urlsplit(uri)
+        if address.scheme in {"http", "https"} and "@" in address.netloc:
+            raise ValueError(
+                "the address of a tracking server holds no user and no password, since it is shown in messages and "
+                "manifests: set MLFLOW_TRACKING_USERNAME and MLFLOW_TRACKING_PASSWORD"
+            )
+        return uri
 
 
 # A server process has a working directory of its own; an empty variable is one that was not set.
@@ -90,7 +116,8 @@ class TrainingSettings(_Group):
         workers: How many workers share a search of hyperparameters, each with one thread. The result does not depend
             on it. Four trials are drawn at a time: a fifth worker would wait.
         tuning_storage: The database that keeps the trials, as a SQLAlchemy URL: ``postgresql+psycopg2://...``. Where
-            it is empty, a journal file in the data set's folder does; every worker must then see that folder.
+            it is empty, a journal file in the data set's folder does; every worker must then see that folder. Pods get
+            it as a key of the secret ``pod.tracking_env_from``, and never from here.
     """
 
     backend: Literal["process", "kubernetes"] = "process"
@@ -108,6 +135,16 @@ class TrainingSettings(_Group):
                     "pods reserve GPUs if, and only if, they train on them: set CHURN_TRAINING__DEVICE=cuda with "
                     "CHURN_TRAINING__POD__GPUS and CHURN_TRAINING__POD__TUNING_GPUS of at least 1, or both to 0"
                 )
+        return self
+
+    @model_validator(mode="after")
+    def _pods_get_the_storage_from_their_secret(self) -> TrainingSettings:
+        # A pod itself runs the command with backend 'process'.
+        if self.backend == "kubernetes" and self.tuning_storage.get_secret_value():
+            raise ValueError(
+                "pods would not see CHURN_TRAINING__TUNING_STORAGE of this process: unset it here, and make it a key "
+                f"of the secret {self.pod.tracking_env_from!r}, whose keys become the pods' variables"
+            )
         return self
 
 
@@ -276,6 +313,7 @@ class Settings(BaseSettings):
     """
 
     model_config = SettingsConfigDict(
+        hide_input_in_errors=True,  # it may hold a password
         env_prefix="CHURN_",
         env_nested_delimiter="__",
         frozen=True,

@@ -1,13 +1,14 @@
 from __future__ import annotations
 
 import datetime as dt
+import traceback
 from pathlib import Path
 
 import pytest
 
-from include.settings import Settings
+from include.settings import Settings, SettingsError, get_settings
 from include.training.data.dataset import dataset_dir, dataset_name
-from include.training.pod import dataset_as_seen, training_command, training_environment
+from include.training.pod import dataset_as_seen, pod_environment, training_command, training_environment
 from include.training.tuning.trials import GENERATION
 
 
@@ -49,6 +50,42 @@ def test_pods_that_reserve_gpus_without_training_on_them_are_refused(device: str
     with pytest.raises(ValueError, match="CHURN_TRAINING__DEVICE=cuda"):
         Settings(training={"backend": "kubernetes", **described})
     assert Settings(training={"backend": "process", **described}).training.device == device
+
+
+def test_a_storage_of_trials_that_pods_would_not_see_is_refused_with_where_it_belongs() -> None:
+    storage = "postgresql+psycopg2://user:hidden@database/trials"
+    described = {"device": "cuda", "tuning_storage": storage, "pod": {"tracking_env_from": "our-secret"}}
+    with pytest.raises(ValueError, match="a key of the secret 'our-secret'") as caught:
+        Settings(training={"backend": "kubernetes", **described})
+    assert "hidden" not in str(caught.value)
+    assert Settings(training={"backend": "process", **described}).training.tuning_storage.get_secret_value() == storage
+
+
+def test_a_pod_reads_the_storage_of_trials_from_its_secret(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    outside = Settings(home=tmp_path, training={"backend": "kubernetes", "device": "cuda"})
+    secret = {"CHURN_TRAINING__TUNING_STORAGE": "postgresql+psycopg2://user:hidden@database/trials"}
+    for name, value in (pod_environment(outside) | secret).items():
+        monkeypatch.setenv(name, value)
+    assert Settings().training.tuning_storage.get_secret_value() == secret["CHURN_TRAINING__TUNING_STORAGE"]
+
+
+@pytest.mark.parametrize("credentials", ["user:hidden@", "hidden@", "user:@"])
+def test_credentials_in_the_address_of_the_tracking_server_are_refused_and_not_shown(
+    credentials: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("CHURN_MLFLOW__TRACKING_URI", f"https://{credentials}mlflow.example/path")
+    get_settings.cache_clear()
+    with pytest.raises(SettingsError, match="MLFLOW_TRACKING_USERNAME and MLFLOW_TRACKING_PASSWORD") as caught:
+        get_settings()
+    assert "CHURN_MLFLOW__TRACKING_URI" in str(caught.value)
+    assert "hidden" not in "".join(traceback.format_exception(caught.value))
+
+
+@pytest.mark.parametrize(
+    "uri", ["http://mlflow:5000", "https://mlflow.example/a@b", "postgresql://user:hidden@database/mlflow"]
+)
+def test_other_addresses_are_taken_as_they_are(uri: str) -> None:
+    assert Settings(mlflow={"tracking_uri": uri}).mlflow.tracking_uri == uri
 
 
 def test_there_are_no_more_workers_than_trials_that_run_side_by_side() -> None:
