@@ -82,8 +82,8 @@ class PodSettings(_Group):
         node_selector: Labels of the nodes that have GPUs; not used for a pod without.
         tracking_env_from: The secret whose keys become the pods' variables.
         startup_timeout_seconds: How long a pod may take to be scheduled, and then to start: CUDA images are large.
-        active_deadline_seconds: How long a pod may run.
-        retries: How often a pod that failed is tried again.
+        active_deadline_seconds: How long one pod may run; a pod that ran so long is not tried again.
+        retries: How often a pod that failed otherwise is tried again.
         team: Who is charged for the pods; the label ``churnflow/team``.
         labels: More labels.
     """

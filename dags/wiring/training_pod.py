@@ -5,6 +5,9 @@ from __future__ import annotations
 from typing import Any, Literal
 
 from airflow.providers.cncf.kubernetes.callbacks import KubernetesPodOperatorCallback
+from airflow.providers.cncf.kubernetes.operators.pod import KubernetesPodOperator
+from airflow.sdk import Context
+from airflow.sdk.exceptions import AirflowException, AirflowFailException
 from kubernetes.client import CoreV1Api
 from kubernetes.client import models as k8s
 from kubernetes.client.exceptions import ApiException
@@ -18,6 +21,31 @@ USER = 10001
 # Cluster Autoscaler and Karpenter leave the node alone until the pod has ended: what was computed since the last
 # finished trial would be lost.
 _ANNOTATIONS = {"cluster-autoscaler.kubernetes.io/safe-to-evict": "false", "karpenter.sh/do-not-disrupt": "true"}
+
+
+class TrainingPodOperator(KubernetesPodOperator):
+    """Runs a pod, and fails for good when it ran into its active deadline: the next try would end the same way.
+
+    No callback of the provider can say so: while it cleans up, it raises an error of its own over theirs.
+    """
+
+    def trigger_reentry(self, context: Context, event: dict[str, Any]) -> Any:
+        """Go on when the trigger has seen something.
+
+        Raises:
+            AirflowFailException: The pod ran longer than it may.
+            AirflowException: It failed in another way.
+        """
+        try:
+            return super().trigger_reentry(context, event)
+        except AirflowException as error:
+            if self.pod is None or self.pod.status.reason != "DeadlineExceeded":
+                raise
+            raise AirflowFailException(
+                f"The pod {self.pod.metadata.name} ran for {self.active_deadline_seconds} s, which is all that it may. "
+                "Remedy: raise CHURN_TRAINING__POD__ACTIVE_DEADLINE_SECONDS and clear the task; trials that were "
+                "finished are kept."
+            ) from error
 
 
 class DeleteUnstarted(KubernetesPodOperatorCallback):
@@ -40,7 +68,7 @@ class DeleteUnstarted(KubernetesPodOperatorCallback):
 
 
 def pod_arguments(settings: Settings, component: Literal["tuning", "training"], gpus: int) -> dict[str, Any]:
-    """Return the arguments of a ``KubernetesPodOperator``, without the task's id and the command.
+    """Return the arguments of a ``TrainingPodOperator``, without the task's id and the command.
 
     Args:
         settings: Describe the pod.

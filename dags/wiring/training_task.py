@@ -32,12 +32,10 @@ def tuning_task(settings: Settings, dataset: str) -> MappedOperator:
     commands = [tuning_command(folder, worker, python) for worker in range(settings.training.workers)]
     named = {"task_id": TUNE, "map_index_template": "worker {{ ti.map_index }}"}
     if settings.training.backend == "kubernetes":
-        from airflow.providers.cncf.kubernetes.operators.pod import KubernetesPodOperator
-
-        from dags.wiring.training_pod import pod_arguments
+        from dags.wiring.training_pod import TrainingPodOperator, pod_arguments
 
         described = pod_arguments(settings, "tuning", settings.training.pod.tuning_gpus)
-        return KubernetesPodOperator.partial(**named, **described, cmds=commands[0][:1]).expand(
+        return TrainingPodOperator.partial(**named, **described, cmds=commands[0][:1]).expand(
             arguments=[command[1:] for command in commands]
         )
     from airflow.providers.standard.operators.bash import BashOperator
@@ -61,13 +59,11 @@ def training_task(settings: Settings, dataset: str, trigger_rule: str = "all_suc
     result = f"{folder}/{RESULT}"
     named = {"task_id": TRAIN, "trigger_rule": trigger_rule}
     if settings.training.backend == "kubernetes":
-        from airflow.providers.cncf.kubernetes.operators.pod import KubernetesPodOperator
-
-        from dags.wiring.training_pod import pod_arguments
+        from dags.wiring.training_pod import TrainingPodOperator, pod_arguments
 
         command = training_command(folder, result)
         described = pod_arguments(settings, "training", settings.training.pod.gpus)
-        return KubernetesPodOperator(**named, **described, cmds=command[:1], arguments=command[1:])
+        return TrainingPodOperator(**named, **described, cmds=command[:1], arguments=command[1:])
     from airflow.providers.standard.operators.bash import BashOperator
 
     command = training_command(folder, result, sys.executable)

@@ -83,6 +83,18 @@ def test_an_evicted_pod_is_tried_again(cluster: KubernetesApi, home: Path, capfd
     assert "Evicted" in capfd.readouterr().out
 
 
+def test_a_pod_that_ran_into_its_deadline_is_not_tried_again(
+    cluster: KubernetesApi, home: Path, capfd: Printed
+) -> None:
+    states = run(home, training=f"{LINGER}; time.sleep(60)", retries=3, active_deadline_seconds=2)
+    assert (states["train"], states["read_result"]) == ("failed", "upstream_failed")
+    (kept,) = cluster.pods.values()
+    assert kept.as_dict()["status"]["reason"] == "DeadlineExceeded"
+    told = capfd.readouterr().out
+    assert "at work" in told
+    assert "CHURN_TRAINING__POD__ACTIVE_DEADLINE_SECONDS" in told
+
+
 def test_a_log_that_breaks_off_ends_no_task(cluster: KubernetesApi, home: Path, capfd: Printed) -> None:
     cluster.cut_logs = 2
     lines = "[print('line', i, flush=True) or time.sleep(0.1) for i in range(25)]"

@@ -28,7 +28,7 @@ class Fate(Enum):
     """What becomes of a pod."""
 
     RUNS = auto()
-    """Its command runs, and the exit code counts."""
+    """Its command runs until its active deadline at most, and the exit code counts."""
     IS_EVICTED = auto()
     """The node runs short of memory once the command has printed something."""
     FINDS_NO_NODE = auto()
@@ -69,7 +69,7 @@ class Pod:
         self.fate = fate
         self.log: list[tuple[dt.datetime, bytes]] = []
         self._process: asyncio.subprocess.Process | None = None
-        self._evicted = False
+        self._ended_for: dict[str, str] = {}
         self._state: dict[str, Any] = {"waiting": {"reason": "ContainerCreating"}}
         manifest["metadata"] |= {"uid": str(uuid.uuid4()), "creationTimestamp": now(), "resourceVersion": "1"}
 
@@ -91,7 +91,7 @@ class Pod:
             return "Pending"
         if "running" in self._state:
             return "Running"
-        return "Failed" if self._evicted or self._state["terminated"]["exitCode"] else "Succeeded"
+        return "Failed" if self._ended_for or self._state["terminated"]["exitCode"] else "Succeeded"
 
     @property
     def ended(self) -> bool:
@@ -104,8 +104,7 @@ class Pod:
         if self.fate is Fate.FINDS_NO_NODE:
             reason = {"reason": "Unschedulable", "message": "0/3 nodes are available: 3 Insufficient nvidia.com/gpu."}
             return self.manifest | {"status": status | {"conditions": [_scheduled("False") | reason]}}
-        if self._evicted:
-            status |= {"reason": "Evicted", "message": "The node was low on resource: memory."}
+        status |= self._ended_for
         container = {
             "name": self._container["name"],
             "image": self._container["image"],
@@ -133,13 +132,19 @@ class Pod:
             stdout=asyncio.subprocess.PIPE,
             stderr=asyncio.subprocess.STDOUT,
         )
+        deadline = asyncio.get_running_loop().call_later(
+            self.manifest["spec"]["activeDeadlineSeconds"],
+            self._end,
+            "DeadlineExceeded",
+            "Pod was active on the node longer than the specified deadline",
+        )
         assert self._process.stdout is not None
         async for line in self._process.stdout:
             self.log.append((dt.datetime.now(dt.UTC), line))
             if self.fate is Fate.IS_EVICTED:
-                self._evicted = True
-                self.kill()
+                self._end("Evicted", "The node was low on resource: memory.")
         code = await self._process.wait()
+        deadline.cancel()
         code = 128 - code if code < 0 else code  # a signal, as a container's runtime says it
         self._state = {"terminated": {"exitCode": code, "reason": "Error" if code else "Completed"}}
         self._state["terminated"] |= {"startedAt": now(), "finishedAt": now()}
@@ -149,6 +154,10 @@ class Pod:
         if self._process and self._process.returncode is None:
             with contextlib.suppress(ProcessLookupError):
                 os.killpg(self._process.pid, signal.SIGKILL)
+
+    def _end(self, reason: str, message: str) -> None:
+        self._ended_for = {"reason": reason, "message": message}
+        self.kill()
 
     @property
     def _container(self) -> dict[str, Any]:
