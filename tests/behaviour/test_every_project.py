@@ -31,13 +31,15 @@ def test_the_model_beats_the_days_since_the_last_event(trained: Trained) -> None
     assert over.pr_auc_interval.low > 0
 
 
-def test_the_model_ranks_better_than_logistic_regression_and_is_not_told_worse_at_the_top(trained: Trained) -> None:
+def test_the_model_is_not_worse_than_logistic_regression_by_more_than_a_margin(trained: Trained) -> None:
     """A few hundred churners decide at the top; where there are enough, both differences lie surely above zero."""
     linear = logistic_probabilities(trained.project, trained.train, trained.test)
     over = advantage(trained.test, trained.candidate.probabilities, linear)
     print(f"{trained.project.name} over logistic regression: {over}")
     assert over.auc > 0
-    assert over.pr_auc_interval.high > 0
+    assert over.auc_interval.low > -0.01
+    assert over.pr_auc > -0.01
+    assert over.pr_auc_interval.low > -0.03
     if trained.project.name in SURELY_ABOVE_LOGISTIC:
         assert over.auc_interval.low > 0
         assert over.pr_auc_interval.low > 0
