@@ -111,8 +111,9 @@ def make_candidate(project: Project, settings: Settings, dataset: DatasetRef) ->
         train, contract.feature_names, tuned.chosen, training, device=device, workers=settings.training.workers
     )
     calibrator = calibrate(train, row_splits(train, manifest, training), training, refit)
-    probabilities = Bundle(contract, fitted.booster, calibrator=calibrator).predict_matrix(test.matrix)
-    leakage = check_leakage(train, test, contract.feature_names, probabilities, training, manifest.horizon_days, refit)
+    bundle = Bundle(contract, fitted.booster, calibrator=calibrator)
+    probabilities = bundle.predict_matrix(test.matrix)
+    leakage = check_leakage(train, test, bundle, probabilities, training, manifest.horizon_days, refit)
     return Candidate(
         project=project,
         dataset=dataset,

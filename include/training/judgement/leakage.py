@@ -22,8 +22,9 @@ from include.logs import get_logger
 from include.projects.model import LeakageLimits, Training
 from include.training.data.rows import Rows
 from include.training.judgement.bootstrap import CustomerBootstrap, lower_bound
+from include.training.judgement.importance import importances
 from include.training.judgement.ranking import WeightedRanking
-from include.training.model.bundle import margins
+from include.training.model.bundle import Bundle, margins
 from include.training.refit import FitEach
 
 log = get_logger(__name__)
@@ -34,6 +35,7 @@ _TREE_ROWS = 20_000
 _TREE_LEAVES = 16
 _LEAF_ROWS = 20
 _TOP_FEATURES = 10
+_SUSPECTS = 5
 
 
 class LeakageError(ChurnflowError):
@@ -94,7 +96,7 @@ class LeakageReport(_Frozen):
 def check_leakage(
     train: Rows,
     test: Rows,
-    feature_names: list[str],
+    bundle: Bundle,
     probabilities: NDArray[np.float32],
     training: Training,
     horizon_days: int,
@@ -105,21 +107,22 @@ def check_leakage(
     Args:
         train: The training rows.
         test: The n test rows.
-        feature_names: The names of the features.
+        bundle: The model.
         probabilities: The model's answers for the test rows, shape (n,).
         training: Limits, resamples and seed.
         horizon_days: How far the label looks ahead; none where the data has no time.
         fit_each: Fits a model with the chosen hyperparameters on each of some parts of the training rows.
     """
     limits = training.leakage
-    features = _single_features(train, test, feature_names, training.seed)
+    features = _single_features(train, test, bundle.contract.feature_names, training.seed)
     made = (
         _unseen_customers(train, test, training, horizon_days, fit_each),
         _earlier_training(train, test, probabilities, training, horizon_days, fit_each),
     )
     splits = [split for split in made if isinstance(split, StricterSplit)]
+    fallen = [split for split in splits if split.drop_low > limits.max_auc_drop]
     report = LeakageReport(
-        findings=(*_feature_findings(features, limits), *_split_findings(splits, limits)),
+        findings=(*_feature_findings(features, limits), *_split_findings(fallen, limits, bundle, test)),
         limits=limits,
         features=tuple(features[:_TOP_FEATURES]),
         splits=tuple(splits),
@@ -152,7 +155,8 @@ def require_no_leakage(document: bytes | None, model: str) -> None:
         raise LeakageError(
             f"A leak is suspected: {' '.join(report.findings)}",
             where=model,
-            remedy="Correct or remove the feature in features.yaml and train again; limits are in training.yaml.",
+            remedy="Look among these features for one that knows the label or names the customer, correct or remove it "
+            "in features.yaml, and train again; limits are in training.yaml.",
         )
 
 
@@ -247,14 +251,18 @@ def _feature_findings(features: Sequence[FeatureAuc], limits: LeakageLimits) -> 
     ]
 
 
-def _split_findings(splits: Sequence[StricterSplit], limits: LeakageLimits) -> list[str]:
+def _split_findings(fallen: Sequence[StricterSplit], limits: LeakageLimits, bundle: Bundle, test: Rows) -> list[str]:
+    """Say how far the AUC fell, and where to look: it accuses no feature, but a leak that counts is listened to."""
+    if not fallen:
+        return []
     asked = {
         "unseen_customers": "about customers whom the model has not seen",
         "earlier_training": "when training ends one horizon earlier",
     }
+    suspects = ", ".join(found.feature for found in importances(bundle, test.matrix)[:_SUSPECTS])
     return [
         f"The AUC falls from {split.auc:.3f} to {split.stricter_auc:.3f} {asked[split.name]}; the drop is at least "
-        f"{split.drop_low:.3f} (95 % bound), and {limits.max_auc_drop:g} is allowed."
-        for split in splits
-        if split.drop_low > limits.max_auc_drop
+        f"{split.drop_low:.3f} (95 % bound), and {limits.max_auc_drop:g} is allowed. The model listens most to "
+        f"{suspects}."
+        for split in fallen
     ]

@@ -57,8 +57,8 @@ def checked(project: Project, extra: Extra, chosen: Hyperparameters = MODEST, ho
     training = project.training.model_copy(update={"resamples": 100, "seed": 1, "max_bin": 256})
     fit_each = refitter(train, NAMES, chosen, training, device="cpu", workers=2)
     (booster,) = fit_each([np.ones(len(train), dtype=bool)])
-    probabilities = Bundle(contract, booster).predict_matrix(test.matrix)
-    return check_leakage(train, test, NAMES, probabilities, training, horizon, fit_each)
+    bundle = Bundle(contract, booster)
+    return check_leakage(train, test, bundle, bundle.predict_matrix(test.matrix), training, horizon, fit_each)
 
 
 def noise(random: np.random.Generator, churned: np.ndarray, who: np.ndarray) -> np.ndarray:
@@ -96,8 +96,12 @@ def test_a_feature_that_names_the_customer_is_caught(project: Project) -> None:
     def identity(random: np.random.Generator, churned: np.ndarray, who: np.ndarray) -> np.ndarray:
         return np.random.default_rng(5).permutation(CUSTOMERS)[who].astype(float)
 
-    (finding,) = checked(project, identity, DEEP).findings
+    report = checked(project, identity, DEEP)
+    (finding,) = report.findings
     assert "about customers whom the model has not seen" in finding
+    assert "The model listens most to pace, extra" in finding
+    with pytest.raises(LeakageError, match="knows the label or names the customer, correct or remove it"):
+        require_no_leakage(report.model_dump_json().encode(), "churn version 1")
 
 
 def test_without_time_only_single_features_are_judged(project: Project) -> None:
