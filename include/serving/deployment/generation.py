@@ -192,11 +192,18 @@ class Generation:
         """Return whether a process still takes new connections."""
         return any(worker.process.client.health(_HEALTH_SECONDS) is not None for worker in self._workers)
 
-    def stop(self) -> None:
-        """Answer what is held, and end; returns when no process is left."""
+    def ask_to_stop(self) -> None:
+        """Let the processes answer what they hold, and end."""
         for worker in self._workers:
             worker.process.stop()
-        deadline = time.monotonic() + STOP_SECONDS
+
+    def stop(self) -> None:
+        """Answer what is held, and end; returns when no process is left."""
+        self.ask_to_stop()
+        self.wait_until_gone(time.monotonic() + STOP_SECONDS)
+
+    def wait_until_gone(self, deadline: float) -> None:
+        """Return when no process is left; at the moment ``deadline`` of the monotonic clock they are killed."""
         for worker in self._workers:
             worker.process.wait(max(0.0, deadline - time.monotonic()))
         self._remove()

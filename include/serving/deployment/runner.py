@@ -30,6 +30,7 @@ from include.serving.deployment.pointer import (
     read_pointer,
 )
 from include.serving.deployment.process import end_processes_of
+from include.serving.stopping import STOP_SECONDS
 from include.settings import Settings
 
 log = get_logger(__name__)
@@ -91,8 +92,12 @@ class Runner:
     def stop(self) -> None:
         """End everything; nobody takes over."""
         self._give_up_candidate()
-        for generation in [*self._leaving, *([self._serving] if self._serving else [])]:
-            generation.stop()
+        left = [*self._leaving, *([self._serving] if self._serving else [])]
+        for generation in left:
+            generation.ask_to_stop()
+        deadline = time.monotonic() + STOP_SECONDS
+        for generation in left:
+            generation.wait_until_gone(deadline)
         if self._public is not None:
             self._public.close()
         shutil.rmtree(self._folder, ignore_errors=True)
