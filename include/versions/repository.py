@@ -6,7 +6,6 @@ there is no second history that could be lost or disagree, and the same raw data
 
 from __future__ import annotations
 
-import fcntl
 import shutil
 import tempfile
 from collections.abc import Iterator
@@ -14,6 +13,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from filelock import FileLock
 from pydantic import ValidationError
 
 from include.errors import ChurnflowError
@@ -56,8 +56,7 @@ class Repository:
     def locked(self) -> Iterator[None]:
         """Wait until no other process writes to the repository, and hold it; a dead process holds none."""
         self.folder.mkdir(parents=True, exist_ok=True)
-        with (self.folder / "lock").open("w") as file:
-            fcntl.flock(file, fcntl.LOCK_EX)
+        with FileLock(self.folder / "lock"):
             # What DVC keeps there describes running commands only, and a killed one may have left it damaged.
             shutil.rmtree(self.folder / ".dvc" / "tmp", ignore_errors=True)
             yield
