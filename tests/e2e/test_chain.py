@@ -99,7 +99,7 @@ def test_a_backfill_of_four_days_at_a_time_equals_daily_runs(stack: RunningStack
     done = stack.run(*command, "--from-date", str(BACKFILL.first), "--to-date", str(BACKFILL.last))
     assert done.returncode == 0, done.stdout + done.stderr
     lake = open_lake(settings)
-    end = time.monotonic() + 900
+    end = time.monotonic() + 1800
     while not set(BACKFILL) <= set(lake.table("gold/scores").days()) and time.monotonic() < end:
         time.sleep(2)
     assert set(BACKFILL) <= set(lake.table("gold/scores").days())
