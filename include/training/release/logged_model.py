@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import shutil
 import tempfile
+import warnings
 from pathlib import Path
 
 import mlflow
@@ -48,7 +49,9 @@ def log_model(bundle: Bundle) -> str:
     Args:
         bundle: The model, before it has a version.
     """
-    with tempfile.TemporaryDirectory(prefix="churn-model-") as name:
+    with tempfile.TemporaryDirectory(prefix="churn-model-") as name, warnings.catch_warnings():
+        # With an example, MLflow would load the model in this process and leave its code on the path.
+        warnings.filterwarnings("ignore", message=".*input example was not provided")
         stage = Path(name)
         bundle.save(stage / "bundle")
         for source in _SOURCES:
