@@ -10,6 +10,7 @@ from include.features.gold import build_gold
 from include.features.gold_checks import feature_expectations
 from include.features.labels import build_labels, matured_days
 from include.lake import Lake
+from include.projects import Project
 from include.quality.gate import GateError
 from tests.world import FIRST, grocery, ingest, write_day, write_world
 
@@ -99,17 +100,16 @@ def test_days_remember_the_definitions_that_they_were_built_with(world):
     root, lake = world
     days = lake.table("gold/labels").days()
     assert defined_otherwise(grocery(), lake, days) == ({}, {})
-    changed = grocery()
-    families = [one for one in changed.feature_families if one.name != "days_since_purchase"]
-    (recency,) = (one for one in changed.feature_families if one.name == "days_since_purchase")
-    families.append(recency.model_copy(update={"name": "recency"}))
-    label = changed.label.model_copy(update={"horizon_days": 27})
-    changed = changed.model_copy(update={"feature_families": families, "label": label})
+    content = grocery().model_dump()
+    (renamed,) = (family for family in content["feature_families"] if family["name"] == "stores_{window}d")
+    renamed["name"] = "shops_{window}d"
+    content["label"]["horizon_days"] = 27
+    changed = Project.model_validate(content)
     features, labels = defined_otherwise(changed, lake, days)
-    assert features == {day: ["recency"] for day in days}
+    assert features == {day: ["shops_28d", "shops_84d"] for day in days}
     assert labels == {day: ["churned"] for day in days}
     build_gold(changed, lake, DayRange.single(days[-1]), root / "reports")
-    assert defined_otherwise(changed, lake, days)[0] == {day: ["recency"] for day in days[:-1]}
+    assert defined_otherwise(changed, lake, days)[0] == {day: ["shops_28d", "shops_84d"] for day in days[:-1]}
     build_gold(grocery(), lake, DayRange.single(days[-1]), root / "reports")
     assert defined_otherwise(grocery(), lake, days) == ({}, {})
 
