@@ -30,7 +30,7 @@ _SOURCES = (
     "include/errors.py",
     "include/files.py",
     "include/logs.py",
-    "include/settings.py",
+    "include/settings/*.py",
     "include/training/__init__.py",
     "include/training/model/__init__.py",
     "include/training/model/bundle.py",
