@@ -65,10 +65,7 @@ def gold_definitions(project: Project) -> dict[str, str]:
 
 def label_definition(project: Project) -> dict[str, str]:
     """Return a checksum of everything that decides about the label."""
-    content = project.label.model_dump(mode="json", exclude={"description"}) | {
-        "horizon_days": project.label.horizon_days
-    }
-    return {project.label.name: _checksum(content)}
+    return {project.label.name: _checksum(project.label.model_dump(mode="json", exclude={"description"}))}
 
 
 def _feature(project: Project, specs: dict[str, FeatureSpec], name: str) -> object:
