@@ -6,7 +6,7 @@ from typing import Annotated, Any
 
 import numpy as np
 from numpy.typing import NDArray
-from pydantic import BaseModel, FailFast, Field, ValidationError, create_model
+from pydantic import BaseModel, FailFast, Field, create_model
 
 from include.serving.endpoint.batch_scorer import Batch
 from include.serving.endpoint.requests import (
@@ -74,10 +74,7 @@ class JsonBatchReader:
         Raises:
             RefusalError: 400, it is not JSON; 422, it breaks the contract.
         """
-        try:
-            request = self.model.model_validate_json(body)
-        except ValidationError as error:
-            raise self._problems.refused(error) from None
+        request = self._problems.validated(self.model, body)
         columns = request.columns()
         self._require_lengths(columns, len(request.customer_ids))
         categories = (columns[position] for position in self._contract.category_codes)

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator, Mapping, Sequence
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, TypeVar
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, create_model
 from starlette.responses import JSONResponse
@@ -22,6 +22,7 @@ _MAX_NAME_LENGTH = 100
 _MALFORMED = frozenset({"json_invalid", "json_type"})
 _BOUNDS = ("greater_than_equal", "less_than_equal")
 
+Body = TypeVar("Body", bound=BaseModel)
 Row = Sequence[float | str | None]
 CustomerId = Annotated[str, Field(min_length=1, max_length=128)]
 
@@ -134,10 +135,7 @@ class RequestReader:
         Raises:
             RefusalError: 400, it is not JSON; 422, it breaks the contract.
         """
-        try:
-            request = self.model.model_validate_json(body)
-        except ValidationError as error:
-            raise self._problems.refused(error) from None
+        request = self._problems.validated(self.model, body)
         row = request.row() or ()
         texts = 1 + sum(isinstance(value, str) for value in row)
         refuse_duplicate_keys(body, texts + len(request.model_fields_set) + len(row))
@@ -154,8 +152,18 @@ class ProblemReader:
     def __init__(self, contract: ModelContract) -> None:
         self._ranges = {feature.name: (feature.minimum, feature.maximum) for feature in contract.features}
 
-    def refused(self, error: ValidationError) -> RefusalError:
-        """Return the refusal of a body that pydantic did not accept."""
+    def validated(self, model: type[Body], body: bytes) -> Body:
+        """Return what ``model`` makes of a JSON body.
+
+        Raises:
+            RefusalError: 400, it is not JSON; 422, the model does not accept it.
+        """
+        try:
+            return model.model_validate_json(body)
+        except ValidationError as error:
+            raise self._refused(error) from None
+
+    def _refused(self, error: ValidationError) -> RefusalError:
         problems = error.errors(include_url=False, include_context=False, include_input=False)
         for problem in problems:
             self.count_out_of_range(problem["loc"], problem["type"])
