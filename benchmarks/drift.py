@@ -10,7 +10,7 @@ import pandas as pd
 
 from include.monitoring.drift import DriftVerdict, compare
 from include.projects.features import Aggregate, Attribute, FeatureSpec, Validation
-from include.projects.model import Monitoring
+from include.projects.monitoring import Monitoring
 
 SEED = 20170101
 DAYS = 10

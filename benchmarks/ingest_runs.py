@@ -19,7 +19,7 @@ from include.days import DayRange
 from include.ingest import ingest_days
 from include.lake import Lake, open_lake
 from include.settings import Settings
-from include.sources.simulator import Injection, World, generate
+from simulator import Injection, World, generate
 
 PROJECT = "subscription"
 FIRST = dt.date(2023, 1, 1)

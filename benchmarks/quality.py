@@ -34,14 +34,14 @@ from include.lake import open_lake
 from include.logs import configure_json_logs
 from include.projects import Project, load_project
 from include.settings import Settings
-from include.sources.simulator import World, generate, read_outcomes
-from include.sources.simulator.generate import LANDING, TRUTH
 from include.training.candidate import make_candidate
 from include.training.data.dataset import build_dataset, dataset_dir
 from include.training.data.rows import Rows, load_rows
-from include.training.judgement.decisions import decide
+from include.training.evaluation.decisions import decide
 from include.training.requirements import check_data, check_model
 from local.grocery_export import export, last_day
+from simulator import World, generate, read_outcomes
+from simulator.generate import LANDING, TRUTH
 
 SEED = 20250101
 FIRST = dt.date(2023, 1, 1)

@@ -11,7 +11,7 @@ import xgboost as xgb
 
 from include.days import DayRange
 from include.lake import open_lake
-from include.serving.batch import FEATURES
+from include.retention.retention_list import FEATURES
 from include.serving.deployment.pointer import BentoReference, write_pointer
 from include.settings import Settings
 from include.training.model.bundle import Bundle

@@ -1,6 +1,6 @@
 """The endpoint against the service of a usual guide, on the same model: ``make bench NAME=serving``.
 
-The guide's service is ``benchmarks/guide_service.py``: FastAPI, the model loaded by MLflow, a pandas frame for every
+The guide's service is ``benchmarks/naive_service.py``: FastAPI, the model loaded by MLflow, a pandas frame for every
 request. Ours is the product as it is deployed. Both have one worker and are loaded in turn, for several rounds, so that
 whatever else the machine does meets both. The load comes from ``include/serving/load_test``, on the same machine.
 Figures are medians over the rounds, ratios medians of each round's ratio; both are shown with their least and largest

@@ -50,9 +50,9 @@ class Contender:
 
 @contextmanager
 def guide(model: Model, folder: Path) -> Iterator[Contender]:
-    """Run ``benchmarks/guide_service.py`` under uvicorn."""
+    """Run ``benchmarks/naive_service.py`` under uvicorn."""
     port = _free_port()
-    command = [sys.executable, "-m", "uvicorn", "benchmarks.guide_service:app", "--port", str(port)]
+    command = [sys.executable, "-m", "uvicorn", "benchmarks.naive_service:app", "--port", str(port)]
     command += ["--workers", "1", "--no-access-log", "--log-level", "warning"]
     variables = {"GUIDE_MODEL_URI": model.mlflow_uri, "OMP_NUM_THREADS": "1"}
     with _running("guide", command, port, variables, folder / "guide.log") as contender:

@@ -14,8 +14,8 @@ from typing import Annotated
 import typer
 from sklearn.metrics import roc_auc_score
 
-from include.sources.simulator import World, generate, read_outcomes
-from include.sources.simulator.generate import LANDING, TRUTH
+from simulator import World, generate, read_outcomes
+from simulator.generate import LANDING, TRUTH
 
 SEED = 20230101
 FIRST = dt.date(2023, 1, 1)

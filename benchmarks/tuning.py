@@ -33,7 +33,7 @@ from xgboost import DMatrix, XGBClassifier
 
 from benchmarks.figures import print_figures
 from include.logs import configure_json_logs
-from include.projects.model import FloatRange, IntRange, Promotion, SearchSpace, Training
+from include.projects.training import FloatRange, IntRange, Promotion, SearchSpace, Training
 from include.training.data.row_splits import RowSplit
 from include.training.data.rows import Rows
 from include.training.data.stratified import stratified_folds

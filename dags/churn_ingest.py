@@ -8,7 +8,7 @@ from typing import Any
 from airflow.sdk import CronPartitionTimetable, dag, get_current_context, task
 
 from dags.wiring.assets import GOLD, TRAINING_REQUEST, announce
-from dags.wiring.connections import project_origins
+from dags.wiring.connections import project_connections
 from dags.wiring.day import day_param, resolve_days
 from dags.wiring.defaults import START, common, schedule_note
 from include.settings import get_settings
@@ -53,7 +53,7 @@ def churn_ingest() -> None:
 
         settings, days = get_settings(), resolve_days(get_current_context())
         project, lake = load_project(settings.project), open_lake(settings)
-        return audit_sources(project, lake, project_origins(), days, settings.reports_dir / "audit")
+        return audit_sources(project, lake, project_connections(), days, settings.reports_dir / "audit")
 
     @task
     def load_bronze() -> list[dict[str, Any]]:
@@ -64,7 +64,7 @@ def churn_ingest() -> None:
 
         settings = get_settings()
         days = resolve_days(get_current_context())
-        results = load_bronze(load_project(settings.project), open_lake(settings), project_origins(), days)
+        results = load_bronze(load_project(settings.project), open_lake(settings), project_connections(), days)
         return [result.as_dict() for result in results]
 
     @task(outlets=[GOLD])

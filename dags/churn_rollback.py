@@ -54,7 +54,7 @@ def churn_rollback() -> None:
         """Let the newest retention list be written again; skip before the first."""
         from airflow.sdk.exceptions import AirflowSkipException
 
-        from include.serving.batch import newest_list
+        from include.retention.retention_list import newest_list
 
         day = newest_list(get_settings())
         if day is None:

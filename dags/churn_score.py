@@ -51,7 +51,7 @@ def churn_score() -> None:
     @task(outlets=[SCORES])
     def score_customers() -> dict[str, Any]:
         """Score the day in one pass and replace its list."""
-        from include.serving.batch import score_day
+        from include.retention.retention_list import score_day
 
         context = get_current_context()
         day = resolve_day(context)

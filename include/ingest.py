@@ -25,7 +25,7 @@ from include.results import StepResult
 from include.settings import Settings, get_settings
 from include.sources.audit import audit_sources
 from include.sources.bronze import load_bronze
-from include.sources.origins import Origins
+from include.sources.connections import Connections
 
 
 def ingest_days(settings: Settings, days: DayRange) -> list[StepResult]:
@@ -37,9 +37,9 @@ def ingest_days(settings: Settings, days: DayRange) -> list[StepResult]:
         ChurnflowError: Data is missing, unreadable or fails its gate; later steps did not run.
     """
     project, lake = load_project(settings.project), open_lake(settings)
-    origins = Origins.from_settings(settings)
-    audit_sources(project, lake, origins, days, settings.reports_dir / "audit")
-    results = load_bronze(project, lake, origins, days)
+    connections = Connections.from_settings(settings)
+    audit_sources(project, lake, connections, days, settings.reports_dir / "audit")
+    results = load_bronze(project, lake, connections, days)
     results += refine(project, lake, days, settings.reports_dir / "quality")
     return [*results, build_labels(project, lake, days)]
 

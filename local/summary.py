@@ -17,7 +17,7 @@ from include.errors import ChurnflowError
 from include.lake import Lake, open_lake
 from include.monitoring.health import list_reports
 from include.monitoring.store import RESULT_FILE, day_dir, read_result
-from include.serving.batch import FEATURES, SCORES, deployed_bundle
+from include.retention.retention_list import FEATURES, SCORES, deployed_bundle
 from include.serving.deployment.client import EndpointClient
 from include.settings import Settings
 from local.stack import Stack

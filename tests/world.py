@@ -14,7 +14,7 @@ from include.lake import Lake
 from include.projects import Project, load_project
 from include.quality.silver import build_silver
 from include.sources.bronze import load_bronze
-from include.sources.origins import Origins
+from include.sources.connections import Connections
 
 FIRST = dt.date(2017, 1, 1)
 
@@ -102,5 +102,5 @@ def write_world(landing: Path, days: DayRange, seed: int = 0) -> None:
 
 def ingest(project: Project, lake: Lake, landing: Path, days: DayRange, reports: Path) -> None:
     """Landing to silver."""
-    load_bronze(project, lake, Origins(str(landing)), days)
+    load_bronze(project, lake, Connections(str(landing)), days)
     build_silver(project, lake, days, reports)

@@ -7,12 +7,13 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from pydantic import SecretStr
 
-    from include.sources.origins import Origins
+    from include.sources.connections import Connections
+
 
 _DRIVERS = {"postgres": "postgresql+psycopg2", "postgresql": "postgresql+psycopg2"}
 
 
-def project_origins() -> Origins:
+def project_connections() -> Connections:
     """Return where the project's sources are read from.
 
     A database's address in the environment (``CHURN_DATABASES__CRM``) wins over the Airflow connection. One that
@@ -20,13 +21,13 @@ def project_origins() -> Origins:
     """
     from include.projects import load_project
     from include.settings import get_settings
-    from include.sources.origins import Origins
+    from include.sources.connections import Connections
 
     settings = get_settings()
     sources = load_project(settings.project).sources.values()
     names = {source.database.connection for source in sources if source.database} - set(settings.databases)
     found = {name: url for name in sorted(names) if (url := _database_url(f"churn_{name}"))}
-    return Origins.from_settings(settings, found)
+    return Connections.from_settings(settings, found)
 
 
 def _database_url(connection_id: str) -> SecretStr | None:

@@ -15,8 +15,8 @@ import pyarrow as pa
 from ibis.backends.duckdb import Backend
 
 from include.features.bands import AGE, BAND, at_snapshots, last_band
-from include.features.columns import with_conditions
 from include.features.events import CUSTOMER, HAPPENED, KNOWN, WHO
+from include.features.row_expressions import with_conditions
 from include.features.terms import GAP, Term
 from include.projects import FeatureSpec
 from include.projects.expressions import columns_in

@@ -14,8 +14,8 @@ from ibis.backends.duckdb import Backend
 from include.features.aggregates import aggregate, used_columns
 from include.features.attributes import attributes
 from include.features.events import CUSTOMER, source_rows
+from include.features.lookback import window_of
 from include.features.population import population
-from include.features.reach import window_of
 from include.lake import Lake, connect
 from include.projects import FeatureSpec, Project
 from include.projects.features import Aggregate, Attribute, DaysSince, Ratio, Share, Trend

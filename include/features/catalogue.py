@@ -7,7 +7,7 @@ from dataclasses import asdict, dataclass
 
 from include.projects import FeatureSpec, Project
 from include.projects.features import Aggregate, Attribute, Calculation, DaysSince, Ratio, Share, Trend
-from include.projects.model import BecomesLabel, NoEventLabel
+from include.projects.label import BecomesLabel, NoEventLabel
 
 
 @dataclass(frozen=True)

@@ -14,7 +14,7 @@ from include.features.population import active_days
 from include.features.references import change_history, days_table, in_order, one_per_customer, rows_in_force
 from include.lake import Lake
 from include.projects import Project
-from include.projects.model import BecomesLabel, ColumnLabel, NoEventLabel
+from include.projects.label import BecomesLabel, ColumnLabel, NoEventLabel
 
 
 def label_rows(project: Project, lake: Lake, engine: Backend, rows: ibis.Table, days: Sequence[dt.date]) -> ibis.Table:

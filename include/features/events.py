@@ -16,7 +16,7 @@ from ibis.expr.types import StringValue, Value
 
 from include.days import DayRange
 from include.errors import ChurnflowError
-from include.features.columns import finite, needed_columns, with_derived
+from include.features.row_expressions import finite, needed_columns, with_derived
 from include.lake import Lake, Table
 from include.projects import Project, Source
 

@@ -15,8 +15,8 @@ from include.days import DayRange
 from include.features.build import feature_parts
 from include.features.definitions import BUILT, mark_built
 from include.features.gold_checks import FEATURES, GoldChecks
-from include.features.reach import followed_days, gold_sources, longest_window, read_days
-from include.lake import Lake, until_settled
+from include.features.lookback import followed_days, gold_sources, longest_window, read_days
+from include.lake import Lake, with_optimistic_retry
 from include.logs import get_logger
 from include.projects import Project
 from include.quality.contract import gold_contract
@@ -76,7 +76,7 @@ def build_gold(
     def write() -> StepResult:
         return _write(project, lake, gold_days(project, lake, days, changed), days, reports)
 
-    result = until_settled(lake, inputs, write)
+    result = with_optimistic_retry(lake, inputs, write)
     stale = stale_days(project, lake, changed)
     if stale:
         log.warning("gold may be stale", extra={"days": [str(stale[0]), str(stale[-1])], "number": len(stale)})

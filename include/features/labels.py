@@ -12,8 +12,8 @@ from include.features.churned import label_rows
 from include.features.definitions import mark_labelled
 from include.features.events import CUSTOMER
 from include.features.gold_checks import FEATURES
-from include.features.reach import followed_days, read_days
-from include.lake import Lake, connect, until_settled
+from include.features.lookback import followed_days, read_days
+from include.lake import Lake, connect, with_optimistic_retry
 from include.logs import get_logger
 from include.projects import Project
 from include.quality.loaded import DAYS, loaded_days
@@ -43,7 +43,7 @@ def build_labels(project: Project, lake: Lake, days: DayRange) -> StepResult:
     touched = DayRange(days.first - horizon, days.last + dt.timedelta(days=_followed(project)))
     silver = read_days(project, DayRange(touched.first, touched.last + horizon))
     inputs = {FEATURES: touched, DAYS: silver, f"silver/{project.label.source}": silver}
-    written = until_settled(lake, inputs, lambda: _write(project, lake, touched))
+    written = with_optimistic_retry(lake, inputs, lambda: _write(project, lake, touched))
     labels = lake.table(LABELS)
     version = labels.version() if labels.exists() else -1
     result = StepResult(LABELS, written, 0, written, version, round(time.perf_counter() - start, 3))

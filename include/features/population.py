@@ -11,7 +11,7 @@ from ibis.backends.duckdb import Backend
 from include.days import DayRange
 from include.features.bands import at_snapshots
 from include.features.events import CUSTOMER, HAPPENED, KNOWN, WHO, source_rows
-from include.features.reach import window_of
+from include.features.lookback import window_of
 from include.features.references import rows_in_force
 from include.lake import Lake
 from include.projects import Project

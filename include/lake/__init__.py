@@ -1,7 +1,7 @@
 """The lake: Delta tables partitioned by day, replaced one range at a time, read through DuckDB by way of Ibis."""
 
 from include.lake.engine import connect
-from include.lake.settled import until_settled
+from include.lake.optimistic_retry import with_optimistic_retry
 from include.lake.table import Lake, LakeError, Table, open_lake
 
-__all__ = ["Lake", "LakeError", "Table", "connect", "open_lake", "until_settled"]
+__all__ = ["Lake", "LakeError", "Table", "connect", "open_lake", "with_optimistic_retry"]

@@ -9,14 +9,14 @@ from typing import Any
 from include.lake import open_lake
 from include.logs import get_logger
 from include.monitoring.drift import compare
+from include.monitoring.drift_report import PAGE, write_evidently, write_page
 from include.monitoring.performance import realised_performance
-from include.monitoring.report import PAGE, write_evidently, write_page
 from include.monitoring.retraining import retrain_request, settling_time
 from include.monitoring.served import served_on
 from include.monitoring.store import KIND, RESULT_FILE, day_dir, read_result, result_days, write_result
 from include.monitoring.windows import current_window, monitored_features, reference_window
 from include.projects import Project
-from include.serving.batch import deployed_bundle
+from include.retention.retention_list import deployed_bundle
 from include.settings import Settings
 
 log = get_logger(__name__)

@@ -20,7 +20,7 @@ from scipy import stats
 
 from include.errors import ChurnflowError
 from include.projects.features import FeatureSpec
-from include.projects.model import DriftRules, Monitoring
+from include.projects.monitoring import DriftRules, Monitoring
 
 Rule = Literal["missing", "wasserstein", "ks", "category_share"]
 Floats = NDArray[np.float64]

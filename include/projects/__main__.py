@@ -9,9 +9,9 @@ import typer
 
 from include.days import parse_day
 from include.errors import ChurnflowError
-from include.projects.advice import oddities, unknown_expectations
+from include.projects.label import ColumnLabel, NoEventLabel
+from include.projects.lint import find_warnings, unknown_expectations
 from include.projects.loader import PROJECTS_DIR, examine_project, project_names
-from include.projects.model import ColumnLabel, NoEventLabel
 from include.projects.project import Project
 from include.projects.scaffold import new_project
 from include.settings import get_settings
@@ -42,7 +42,7 @@ def check(
             typer.echo(f"{problem.place}\n  {problem}\n  Remedy: {problem.remedy}\n")
         raise typer.Exit(1)
     wrong = list(unknown_expectations(project)) if deep else []
-    odd = list(oddities(project))
+    odd = list(find_warnings(project))
     typer.echo(_summary(project))
     for title, found in (("Wrong", wrong), ("Odd", odd)):
         if found:

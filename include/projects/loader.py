@@ -6,9 +6,9 @@ from functools import lru_cache
 from pathlib import Path
 
 from include.errors import ChurnflowError
-from include.projects.files import Problem, read_files
 from include.projects.problems import validate
 from include.projects.project import Project
+from include.projects.yaml_files import Problem, read_files
 
 PROJECTS_DIR = Path(__file__).resolve().parent
 

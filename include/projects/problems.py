@@ -7,9 +7,9 @@ from typing import Any
 
 from pydantic import TypeAdapter, ValidationError
 
-from include.projects.files import FILES, Problem, ProjectFiles
 from include.projects.project import Project
 from include.projects.references import reference_problems
+from include.projects.yaml_files import FILES, Problem, ProjectFiles
 
 Location = tuple[str | int, ...]
 

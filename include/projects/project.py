@@ -11,9 +11,12 @@ from pydantic import Field, model_validator
 from include.days import DayRange
 from include.projects.base import Config
 from include.projects.features import DerivedColumn, FeatureFamily, FeatureSpec
-from include.projects.model import ColumnLabel, Label, Monitoring, Requirements, Training
+from include.projects.label import ColumnLabel, Label
+from include.projects.monitoring import Monitoring
 from include.projects.references import reference_problems
+from include.projects.requirements import Requirements
 from include.projects.sources import Checks, ColumnType, Source
+from include.projects.training import Training
 
 Weekday = Literal["monday", "tuesday", "wednesday", "thursday", "friday", "saturday", "sunday"]
 _WEEKDAYS = ("monday", "tuesday", "wednesday", "thursday", "friday", "saturday", "sunday")

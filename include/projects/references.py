@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from include.projects.expressions import columns_in
 from include.projects.features import Aggregate, Attribute, DaysSince, FeatureSpec, Ratio, Share, Trend
-from include.projects.model import ColumnLabel, NoEventLabel
+from include.projects.label import ColumnLabel, NoEventLabel
 
 if TYPE_CHECKING:
     from include.projects.project import Project

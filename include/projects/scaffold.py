@@ -13,8 +13,8 @@ import duckdb
 import yaml
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
-from include.projects.files import FILES
 from include.projects.loader import PROJECTS_DIR, ProjectError
+from include.projects.yaml_files import FILES
 
 MAX_CATEGORIES = 20
 """A text with more values than this is left out of the features."""

@@ -9,9 +9,9 @@ from pathlib import Path
 
 from jinja2 import Environment, PackageLoader, select_autoescape
 
+from include.atomic_files import write_whole
 from include.days import DayRange
 from include.errors import ChurnflowError
-from include.files import write_whole
 from include.logs import get_logger
 from include.quality.contract import Contract
 

@@ -12,7 +12,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from include.days import DayRange
-from include.lake import Lake, connect, until_settled
+from include.lake import Lake, connect, with_optimistic_retry
 from include.logs import get_logger
 from include.projects import Checks, Project
 from include.quality.check import PLACE, Checked, blocks_of, check_source
@@ -46,7 +46,7 @@ def build_silver(project: Project, lake: Lake, days: DayRange, reports: Path) ->
         ContractError: A column of silver has another type than sources.yaml now says.
     """
     read = {f"bronze/{name}": _reach(days, source.deduplicate_days) for name, source in project.sources.items()}
-    results = until_settled(lake, {**read, DELIVERIES: days}, lambda: _build(project, lake, days, reports))
+    results = with_optimistic_retry(lake, {**read, DELIVERIES: days}, lambda: _build(project, lake, days, reports))
     for result in results:
         log.info("silver built", extra=result.as_dict())
     return results

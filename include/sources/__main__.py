@@ -15,7 +15,7 @@ from include.logs import configure_json_logs
 from include.projects import load_project
 from include.settings import get_settings
 from include.sources.audit import audit_sources
-from include.sources.origins import Origins
+from include.sources.connections import Connections
 
 app = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False)
 
@@ -39,7 +39,7 @@ def audit(
     settings, days = get_settings(), _days(day, from_day, to_day)
     project, lake = load_project(settings.project), open_lake(settings)
     reports = settings.reports_dir / "audit"
-    found = audit_sources(project, lake, Origins.from_settings(settings), days, reports, accept=accept)
+    found = audit_sources(project, lake, Connections.from_settings(settings), days, reports, accept=accept)
     typer.echo(json.dumps(found, indent=1))
 
 

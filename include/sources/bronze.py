@@ -15,11 +15,11 @@ from include.lake import Lake, Table, connect
 from include.logs import get_logger
 from include.projects import Project, Source
 from include.results import StepResult
-from include.sources.columns import FILE, ROW, UNDECLARED
+from include.sources.bronze_columns import FILE, ROW, UNDECLARED
+from include.sources.connections import Connections
+from include.sources.delivered_files import Deliveries, find_deliveries, require_columns
 from include.sources.deliveries import DELIVERIES, LoadedDelivery, delivered_days, record
 from include.sources.errors import NoRowsError
-from include.sources.files import Deliveries, find_deliveries, require_columns
-from include.sources.origins import Origins
 from include.sources.read_files import read_files
 from include.sources.read_table import SourceTable, find_table, read_table, require_table_columns
 
@@ -40,7 +40,7 @@ class _Expected:
     where: str
 
 
-def load_bronze(project: Project, lake: Lake, origins: Origins, days: DayRange) -> list[StepResult]:
+def load_bronze(project: Project, lake: Lake, connections: Connections, days: DayRange) -> list[StepResult]:
     """Replace the bronze partitions of ``days`` by what was delivered for them, source by source.
 
     Every file is opened and every table looked up before anything is written. A database forgets what a row was before
@@ -50,7 +50,7 @@ def load_bronze(project: Project, lake: Lake, origins: Origins, days: DayRange) 
         ChurnflowError: A delivery cannot be read, or has no rows where there must be some; what comes before it is
             loaded, its own block of ``BLOCK_DAYS`` days is as it was.
     """
-    found = {name: _find(name, source, origins, days) for name, source in project.sources.items()}
+    found = {name: _find(name, source, connections, days) for name, source in project.sources.items()}
     results, loaded = [], []
     for name, source in project.sources.items():
         start = time.perf_counter()
@@ -80,12 +80,12 @@ def _load_block(
     return deliveries, table.replace(days, rows)
 
 
-def _find(name: str, source: Source, origins: Origins, days: DayRange) -> Deliveries | SourceTable:
+def _find(name: str, source: Source, connections: Connections, days: DayRange) -> Deliveries | SourceTable:
     if source.database:
-        table = find_table(source, origins)
+        table = find_table(source, connections)
         require_table_columns(table)
         return table
-    deliveries = find_deliveries(name, source, origins, days)
+    deliveries = find_deliveries(name, source, connections, days)
     require_columns(source, deliveries)
     return deliveries
 

@@ -12,8 +12,8 @@ from tenacity import RetryCallState, Retrying, retry_if_exception_type, stop_aft
 
 from include.errors import ChurnflowError
 from include.logs import get_logger
-from include.sources.errors import ConnectionLostError, DatabaseError, OriginError
-from include.sources.origins import Origins
+from include.sources.connections import Connections
+from include.sources.errors import ConnectionLostError, DatabaseError, SourceConnectionError
 
 log = get_logger(__name__)
 
@@ -30,14 +30,14 @@ class SourceDatabase:
 
     Args:
         connection: The connection's name.
-        origins: What knows its address.
+        connections: What knows its address.
 
     Raises:
-        OriginError: There is no address, or it is no SQLAlchemy URL of an installed driver.
+        SourceConnectionError: There is no address, or it is no SQLAlchemy URL of an installed driver.
     """
 
-    def __init__(self, connection: str, origins: Origins) -> None:
-        self._url = _parse(connection, origins)
+    def __init__(self, connection: str, connections: Connections) -> None:
+        self._url = _parse(connection, connections)
         self.kind = self._url.get_backend_name()
         self.is_postgresql = self.kind == "postgresql"
         self.label = f"{connection} ({self.kind} {self._url.host or 'socket'}/{self._url.database or ''})"
@@ -49,7 +49,7 @@ class SourceDatabase:
                 connect_args={"connect_timeout": _CONNECT_SECONDS} if self.is_postgresql else {},
             )
         except (sa.exc.ArgumentError, ImportError):
-            raise OriginError(
+            raise SourceConnectionError(
                 f"There is no driver for databases of kind {self._url.drivername!r}.",
                 where=f"the address of connection {connection!r}",
                 remedy="Use postgresql+psycopg2://, or install the driver's package.",
@@ -127,13 +127,13 @@ class SourceDatabase:
         return text.rstrip(".")
 
 
-def _parse(connection: str, origins: Origins) -> sa.URL:
-    secret = origins.database_url(connection)
+def _parse(connection: str, connections: Connections) -> sa.URL:
+    secret = connections.database_url(connection)
     try:
         return sa.make_url(secret.get_secret_value())
     except (sa.exc.ArgumentError, ValueError):
         # Not chained: the parser's message may quote a part of the address.
-        raise OriginError(
+        raise SourceConnectionError(
             f"The address of the database connection {connection!r} is not a SQLAlchemy URL.",
             where=f"CHURN_DATABASES__{connection.upper()} or the Airflow connection churn_{connection}",
             remedy="Write it as postgresql+psycopg2://user:password@host:5432/database, special characters escaped.",

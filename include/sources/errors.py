@@ -5,7 +5,7 @@ from __future__ import annotations
 from include.errors import ChurnflowError
 
 
-class OriginError(ChurnflowError):
+class SourceConnectionError(ChurnflowError):
     """An address or a connection that cannot be reached as it is configured."""
 
 

@@ -12,9 +12,9 @@ import pyarrow as pa
 
 from include.errors import ChurnflowError
 from include.projects import Source
-from include.sources.columns import FILE, ROW, UNDECLARED, bronze_schema
+from include.sources.bronze_columns import FILE, ROW, UNDECLARED, bronze_schema
+from include.sources.delivered_files import Deliveries, Delivery, corrupt, files_of, missing_column
 from include.sources.errors import TooLargeError
-from include.sources.files import Deliveries, Delivery, corrupt, files_of, missing_column
 from include.sources.storage import DailyFiles, no_access
 
 _PATH, _NUMBER, _JSON = "_churnflow_path", "_churnflow_number", "_churnflow_json"

@@ -17,10 +17,10 @@ from include.days import DayRange
 from include.disk import disk_full_named
 from include.projects import Source
 from include.projects.sources import Database
-from include.sources.columns import FILE, ROW, UNDECLARED, bronze_schema
+from include.sources.bronze_columns import FILE, ROW, UNDECLARED, bronze_schema
+from include.sources.connections import Connections
 from include.sources.database import SourceDatabase
 from include.sources.errors import ColumnError, DatabaseError
-from include.sources.origins import Origins
 
 CHUNK_ROWS = 20_000
 """Rows that travel together, and that memory holds at a time."""
@@ -62,16 +62,16 @@ class SourceTable:
         return f"{self.label}@{day}"
 
 
-def find_table(source: Source, origins: Origins) -> SourceTable:
+def find_table(source: Source, connections: Connections) -> SourceTable:
     """Return the table of a source.
 
     Raises:
-        OriginError: The connection has no address that can be used.
+        SourceConnectionError: The connection has no address that can be used.
         ConnectionLostError: The database cannot be reached.
         DatabaseError: There is no such table, or its watermark is no time.
         ColumnError: It has no such watermark.
     """
-    database = SourceDatabase(database_of(source).connection, origins)
+    database = SourceDatabase(database_of(source).connection, connections)
     types = database.retried(partial(_types, database, database_of(source)))
     table = SourceTable(source, database, types)
     _require_watermark(table)

@@ -13,7 +13,7 @@ from typing import IO, Any
 import fsspec
 from fsspec.implementations.local import LocalFileSystem
 
-from include.sources.errors import OriginError, UnreadableFileError
+from include.sources.errors import SourceConnectionError, UnreadableFileError
 
 _DAY = "{day}"
 
@@ -38,7 +38,7 @@ class DailyFiles:
         address: A path, or an address that fsspec knows.
 
     Raises:
-        OriginError: No file system answers for such an address.
+        SourceConnectionError: No file system answers for such an address.
     """
 
     def __init__(self, address: str) -> None:
@@ -46,7 +46,7 @@ class DailyFiles:
         try:
             self.filesystem, self._pattern = fsspec.url_to_fs(address)
         except (ValueError, ImportError) as error:
-            raise OriginError(
+            raise SourceConnectionError(
                 "The address is of a kind that cannot be read.",
                 where=address,
                 remedy="Use a path, s3://, or an fsspec protocol whose package is installed.",
@@ -78,7 +78,7 @@ class DailyFiles:
         """Return the files that are there, by day: one listing, however many they are.
 
         Raises:
-            OriginError: The folder or object store cannot be listed.
+            SourceConnectionError: The folder or object store cannot be listed.
         """
         pattern = glob.escape(self._pattern).replace(_DAY, "????-??-??")
         self.filesystem.invalidate_cache()  # a listing that is remembered would hide what arrived since
@@ -129,7 +129,7 @@ class DailyFiles:
         except Exception as error:
             if not is_access_failure(error):
                 raise
-            raise OriginError(
+            raise SourceConnectionError(
                 f"The files cannot be listed: {_reason(error)}.",
                 where=self.address,
                 remedy="Check the address, and the credentials of this process; then run the days again.",

@@ -15,8 +15,8 @@ from include.training.data.dataset import DatasetRef
 from include.training.data.row_splits import row_splits
 from include.training.data.rows import Rows, load_rows, model_contract
 from include.training.data.sampling import spread_evenly
-from include.training.judgement.evaluation import Evaluation, evaluate, require_both_labels
-from include.training.judgement.leakage import LeakageReport, check_leakage
+from include.training.evaluation.evaluation import Evaluation, evaluate, require_both_labels
+from include.training.evaluation.leakage import LeakageReport, check_leakage
 from include.training.model.bundle import Bundle, Sample
 from include.training.model.calibration import Calibrator
 from include.training.model.contract import ModelContract

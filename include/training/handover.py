@@ -10,8 +10,8 @@ import json
 from pathlib import Path
 from typing import Any
 
+from include.atomic_files import write_whole
 from include.errors import ChurnflowError
-from include.files import write_whole
 
 
 class MissingResultError(ChurnflowError):

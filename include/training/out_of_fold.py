@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 from sklearn.model_selection import StratifiedGroupKFold
 
 from include.logs import get_logger
-from include.projects.model import Training
+from include.projects.training import Training
 from include.training.data.row_splits import RowSplit
 from include.training.data.rows import Rows
 from include.training.model.bundle import margins

@@ -9,7 +9,7 @@ import numpy as np
 import xgboost as xgb
 from numpy.typing import NDArray
 
-from include.projects.model import Training
+from include.projects.training import Training
 from include.training.data.rows import Rows
 from include.training.model.fit import Device, Hyperparameters, fit
 

@@ -14,7 +14,7 @@ from typing import Any, Literal
 from include.errors import ChurnflowError
 from include.logs import get_logger
 from include.projects import Project
-from include.projects.model import Mode
+from include.projects.requirements import Mode
 from include.training.data.dataset import DatasetManifest, DatasetRef
 from include.training.handover import write_result
 

@@ -17,13 +17,13 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
+from include.atomic_files import write_whole
 from include.days import DayRange
-from include.files import write_whole
 from include.lake import Lake
 from include.logs import get_logger
 from include.projects import Project
 from include.sources.bronze import DELIVERIES, FILE, ROW
-from include.sources.columns import bronze_schema
+from include.sources.bronze_columns import bronze_schema
 
 log = get_logger(__name__)
 

@@ -16,8 +16,8 @@ from typing import TYPE_CHECKING
 from filelock import FileLock
 from pydantic import ValidationError
 
+from include.atomic_files import write_whole
 from include.errors import ChurnflowError
-from include.files import write_whole
 from include.logs import get_logger
 from include.settings import Settings
 from include.sources.storage import is_access_failure

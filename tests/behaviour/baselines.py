@@ -8,8 +8,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from include.training.data.rows import Rows
-from include.training.judgement.bootstrap import CustomerBootstrap, Interval, interval
-from include.training.judgement.ranking import WeightedRanking
+from include.training.evaluation.bootstrap import CustomerBootstrap, Interval, interval
+from include.training.evaluation.ranking import WeightedRanking
 
 RESAMPLES = 200
 

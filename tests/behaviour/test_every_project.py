@@ -10,8 +10,8 @@ from scipy.stats import spearmanr
 
 from benchmarks.quality import logistic_probabilities
 from include.projects import project_names
-from include.serving.batch import retention_list
-from include.training.judgement.simple_rules import recency_feature
+from include.retention.retention_list import retention_list
+from include.training.evaluation.baselines import recency_feature
 from tests.behaviour.baselines import advantage, recency
 from tests.behaviour.worlds import DATA, Trained
 

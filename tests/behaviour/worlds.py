@@ -18,12 +18,12 @@ from include.ingest import ingest_days
 from include.lake import Lake, open_lake
 from include.projects import Project, load_project
 from include.settings import Settings
-from include.sources.simulator import World, generate
 from include.training.candidate import Candidate, make_candidate
 from include.training.data.dataset import MANIFEST_FILE, DatasetRef, build_dataset, dataset_dir, load_dataset
 from include.training.data.rows import Rows, load_rows
 from include.training.model.bundle import Bundle
 from local.grocery_export import export, last_day
+from simulator import World, generate
 
 SUBSCRIPTION_DAYS = 400
 

@@ -5,10 +5,10 @@ import json
 import pytest
 import sqlalchemy as sa
 
-from dags.wiring.connections import project_origins
+from dags.wiring.connections import project_connections
 from include.projects import Source, load_project
 from include.settings import get_settings
-from include.sources.errors import OriginError
+from include.sources.errors import SourceConnectionError
 
 pytestmark = pytest.mark.airflow
 
@@ -42,7 +42,7 @@ def airflow_connection(monkeypatch, **fields):
 
 def test_an_airflow_connection_is_the_address_of_a_database(monkeypatch):
     airflow_connection(monkeypatch, password=PASSWORD, extra={"sslmode": "require"})
-    url = sa.make_url(project_origins().database_url("shop").get_secret_value())
+    url = sa.make_url(project_connections().database_url("shop").get_secret_value())
     assert (url.drivername, url.username, url.password) == ("postgresql+psycopg2", "app", PASSWORD)
     assert (url.host, url.port, url.database, url.query) == ("db", 5433, "shop", {"sslmode": "require"})
 
@@ -50,14 +50,14 @@ def test_an_airflow_connection_is_the_address_of_a_database(monkeypatch):
 def test_the_environment_wins(monkeypatch):
     airflow_connection(monkeypatch)
     monkeypatch.setenv("CHURN_DATABASES__SHOP", "postgresql://elsewhere/shop")
-    assert project_origins().database_url("shop").get_secret_value() == "postgresql://elsewhere/shop"
+    assert project_connections().database_url("shop").get_secret_value() == "postgresql://elsewhere/shop"
 
 
 def test_a_password_is_not_shown(monkeypatch):
     airflow_connection(monkeypatch, password=PASSWORD)
-    assert PASSWORD not in repr(project_origins())
+    assert PASSWORD not in repr(project_connections())
 
 
 def test_without_either_both_are_named(monkeypatch):
-    with pytest.raises(OriginError, match=r"CHURN_DATABASES__SHOP and the Airflow connection churn_shop"):
-        project_origins().database_url("shop")
+    with pytest.raises(SourceConnectionError, match=r"CHURN_DATABASES__SHOP and the Airflow connection churn_shop"):
+        project_connections().database_url("shop")

@@ -11,9 +11,9 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from include.days import DayRange
-from include.features.columns import ENGINE_TYPES
+from include.features.row_expressions import ENGINE_TYPES
 from include.projects import Project
-from include.projects.model import BecomesLabel, ColumnLabel, Label, NoEventLabel
+from include.projects.label import BecomesLabel, ColumnLabel, Label, NoEventLabel
 from tests.world import grocery
 
 SOURCES: dict[str, Any] = {

@@ -16,11 +16,11 @@ from include.features.gold import build_gold
 from include.features.labels import build_labels
 from include.lake import Lake
 from include.projects import Project, load_project
-from include.sources.simulator import World, generate, read_outcomes
-from include.sources.simulator.customers import METHODS, PLANS
-from include.sources.simulator.generate import LANDING, STATE, TRUTH
-from include.sources.simulator.hazard import observe
-from include.sources.simulator.state import open_state
+from simulator import World, generate, read_outcomes
+from simulator.customers import METHODS, PLANS
+from simulator.generate import LANDING, STATE, TRUTH
+from simulator.hazard import observe
+from simulator.state import open_state
 from tests.world import ingest
 
 pytestmark = pytest.mark.slow

@@ -10,7 +10,7 @@ import kubernetes_validate
 import pytest
 import yaml
 
-from include.serving.stopping import STOP_SECONDS
+from include.serving.shutdown_timeouts import STOP_SECONDS
 from include.settings import Settings
 
 Render = Callable[..., dict[str, dict[str, Any]]]

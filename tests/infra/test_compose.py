@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 import yaml
 
-from include.serving.stopping import STOP_SECONDS
+from include.serving.shutdown_timeouts import STOP_SECONDS
 from include.settings import Settings
 
 SECRET = re.compile(r"PASSWORD|SECRET|FERNET|SQL_ALCHEMY_CONN|BACKEND_STORE_URI")

@@ -12,7 +12,7 @@ from include.monitoring.day import monitor_day
 from include.monitoring.health import model_health
 from include.monitoring.metrics import render_metrics
 from include.monitoring.store import ResultError, day_dir, write_result
-from include.serving.batch import ScoringError, score_day
+from include.retention.retention_list import ScoringError, score_day
 from include.serving.deployment.pointer import write_pointer
 from include.settings import Settings
 from tests.monitoring.conftest import CUSTOMERS, Production, shift

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from include.monitoring.drift import DriftError, DriftVerdict, FeatureDrift, compare
 from include.projects.features import Aggregate, Attribute, FeatureSpec, Validation
-from include.projects.model import Monitoring
+from include.projects.monitoring import Monitoring
 
 MONITORING = Monitoring(
     window_days=7, min_drifted_features=1, retrain_on_drift=True, max_auc_drop=0.05, sample_rows=2000

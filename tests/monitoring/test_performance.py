@@ -9,7 +9,7 @@ from sklearn.metrics import roc_auc_score
 
 from include.days import DayRange
 from include.monitoring.performance import realised_performance
-from include.serving.batch import score_day
+from include.retention.retention_list import score_day
 from tests.monitoring.conftest import Production
 
 

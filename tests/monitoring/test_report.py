@@ -6,7 +6,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from include.monitoring.report import write_evidently
+from include.monitoring.drift_report import write_evidently
 from tests.monitoring.test_drift import AMOUNT, SEGMENT
 
 

@@ -7,7 +7,7 @@ import yaml
 from include.days import DayRange
 from include.projects import ProjectError, load_project, project_names
 from include.projects.loader import PROJECTS_DIR
-from include.projects.model import Costs
+from include.projects.requirements import Costs
 
 
 @pytest.fixture

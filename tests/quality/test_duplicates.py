@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from include.quality import silver
 from include.quality.gate import GateError
 from include.sources.bronze import load_bronze
-from include.sources.origins import Origins
+from include.sources.connections import Connections
 from tests.quality.shop import CUSTOMERS, ORDERS, Shop, day, days, project
 
 pytestmark = pytest.mark.slow  # every case is several ingests
@@ -64,7 +64,7 @@ def test_a_later_day_whose_delivery_was_refused_stops_the_days_before_it_by_name
         world.ingest(0)
     assert world.silver() == [(day(1), "b")]
     world.orders(1, ["b"])
-    load_bronze(world.project, world.lake, Origins(str(world.landing)), days(1, 1))
+    load_bronze(world.project, world.lake, Connections(str(world.landing)), days(1, 1))
     world.ingest(0)
     assert world.silver() == [(day(0), "a"), (day(1), "b")]
 
@@ -78,7 +78,7 @@ def test_a_day_that_arrives_while_silver_is_built_is_seen(tmp_path, monkeypatch)
     def meanwhile(*arguments):
         monkeypatch.undo()
         world.orders(0, ["a"])
-        load_bronze(world.project, world.lake, Origins(str(world.landing)), days(0, 0))
+        load_bronze(world.project, world.lake, Connections(str(world.landing)), days(0, 0))
         return silver.write_report(*arguments)
 
     monkeypatch.setattr(silver, "write_report", meanwhile)

@@ -9,16 +9,16 @@ from include.days import DayRange
 from include.lake import Lake
 from include.sources.audit import audit_sources
 from include.sources.bronze import delivered_days, load_bronze
+from include.sources.connections import Connections
 from include.sources.errors import ColumnError, CorruptFileError, EmptyFileError, MissingFileError
-from include.sources.origins import Origins
 from tests.world import FIRST, grocery, transactions, write_csv, write_transactions, write_world
 
 DAYS = DayRange(FIRST, FIRST + dt.timedelta(days=4))
 BAD = FIRST + dt.timedelta(days=2)
 
 
-def origins(landing: Path) -> Origins:
-    return Origins(str(landing))
+def connections(landing: Path) -> Connections:
+    return Connections(str(landing))
 
 
 @pytest.fixture
@@ -33,7 +33,7 @@ def lake(tmp_path: Path) -> Lake:
 
 
 def test_bronze_keeps_every_row_as_text(landing, lake):
-    load_bronze(grocery(), lake, origins(landing), DAYS)
+    load_bronze(grocery(), lake, connections(landing), DAYS)
     arrived = sum(transactions(day).num_rows for day in DAYS)
     assert lake.table("bronze/transactions").count() == arrived
     row = lake.table("bronze/transactions").read(DayRange.single(FIRST)).slice(0, 1).to_pylist()[0]
@@ -44,9 +44,9 @@ def test_bronze_keeps_every_row_as_text(landing, lake):
 
 def test_row_numbers_are_those_of_the_file_whether_days_are_loaded_together_or_alone(landing, tmp_path):
     together, alone = Lake(str(tmp_path / "a")), Lake(str(tmp_path / "b"))
-    load_bronze(grocery(), together, origins(landing), DAYS)
+    load_bronze(grocery(), together, connections(landing), DAYS)
     for day in reversed(list(DAYS)):
-        load_bronze(grocery(), alone, origins(landing), DayRange.single(day))
+        load_bronze(grocery(), alone, connections(landing), DayRange.single(day))
     for name in together.table_names():
         order = [("dt", "ascending"), ("file" if name.endswith("_deliveries") else "_file", "ascending")]
         order += [("source" if name.endswith("_deliveries") else "_row", "ascending")]
@@ -57,16 +57,16 @@ def test_row_numbers_are_those_of_the_file_whether_days_are_loaded_together_or_a
 def test_undeclared_columns_are_kept_and_reported(landing, lake):
     rows = transactions(BAD)
     write_transactions(landing, BAD, rows.append_column("till", pa.array(range(rows.num_rows))))
-    audited = audit_sources(grocery(), lake, origins(landing), DAYS, landing.parent / "audits")
+    audited = audit_sources(grocery(), lake, connections(landing), DAYS, landing.parent / "audits")
     assert audited["sources"]["transactions"]["undeclared_columns"] == ["till"]
-    load_bronze(grocery(), lake, origins(landing), DAYS)
+    load_bronze(grocery(), lake, connections(landing), DAYS)
     kept = lake.table("bronze/transactions").read(DayRange.single(BAD))["_undeclared"].to_pylist()
     assert sorted(json.loads(text)["till"] for text in kept) == list(range(rows.num_rows))
 
 
 def test_a_day_without_rows_counts_as_delivered(landing, lake):
     write_transactions(landing, BAD, transactions(BAD).slice(0, 0))
-    load_bronze(grocery(), lake, origins(landing), DAYS)
+    load_bronze(grocery(), lake, connections(landing), DAYS)
     assert BAD in delivered_days(lake, "transactions", DAYS)
     assert BAD not in lake.table("bronze/transactions").days()
 
@@ -123,11 +123,11 @@ def break_csv_rows(landing: Path) -> None:
 )
 def test_a_bad_file_is_a_named_error_and_earlier_days_are_intact(landing, lake, damage, error):
     earlier = DayRange(FIRST, FIRST + dt.timedelta(days=1))
-    load_bronze(grocery(), lake, origins(landing), earlier)
+    load_bronze(grocery(), lake, connections(landing), earlier)
     before = {name: lake.table(name).version() for name in lake.table_names() if not name.endswith("_deliveries")}
     damage(landing)
     with pytest.raises(error) as caught:
-        load_bronze(grocery(), lake, origins(landing), DayRange.single(BAD))
+        load_bronze(grocery(), lake, connections(landing), DayRange.single(BAD))
     assert str(BAD) in str(caught.value)
     assert "Remedy" in str(caught.value)
     kept = lake.table("bronze/transactions").read(earlier)
@@ -139,4 +139,4 @@ def test_a_bad_file_is_a_named_error_and_earlier_days_are_intact(landing, lake, 
 def test_a_snapshot_that_was_never_delivered_is_missed(landing, lake):
     (landing / "products" / f"{FIRST}.csv").unlink()
     with pytest.raises(MissingFileError, match="No snapshot was delivered"):
-        load_bronze(grocery(), lake, origins(landing), DAYS)
+        load_bronze(grocery(), lake, connections(landing), DAYS)

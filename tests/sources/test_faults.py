@@ -16,8 +16,8 @@ from include.days import DayRange
 from include.disk import DiskFullError
 from include.lake import Lake
 from include.sources.bronze import load_bronze
-from include.sources.errors import OriginError, TooLargeError, UnreadableFileError
-from include.sources.origins import Origins
+from include.sources.connections import Connections
+from include.sources.errors import SourceConnectionError, TooLargeError, UnreadableFileError
 from tests.sources.conftest import largest_file, project_of, source
 from tests.world import FIRST, write_csv
 
@@ -26,19 +26,19 @@ HEADER = "payment_id,paid_at,amount,note"
 PAYMENTS = project_of(payments=source())
 
 
-def deliver(landing: Path, rows: int) -> Origins:
+def deliver(landing: Path, rows: int) -> Connections:
     # Notes that do not compress, so that bronze is as large as what arrived.
     lines = [f"{row},{FIRST} 08:00:00,1,{os.urandom(100).hex()}" for row in range(rows)]
     write_csv(landing, "payments", FIRST, [HEADER, *lines])
-    return Origins(str(landing))
+    return Connections(str(landing))
 
 
-def require_unchanged(lake: Lake, origins: Origins) -> None:
+def require_unchanged(lake: Lake, connections: Connections) -> None:
     """Load once more, for want of space in vain, and see that bronze is as it was."""
     table = lake.table("bronze/payments")
     rows, version = table.read(DAY), table.version()
     with pytest.raises(DiskFullError, match="Free some space, then run the days again") as caught:
-        load_bronze(PAYMENTS, lake, origins, DAY)
+        load_bronze(PAYMENTS, lake, connections, DAY)
     assert "bronze/payments" in caught.value.where
     assert table.version() == version
     assert table.read(DAY).equals(rows)
@@ -67,9 +67,9 @@ def test_a_full_disk_is_named_and_bronze_is_as_it_was(tmp_path):
 
 def test_a_file_that_may_not_grow_is_named_and_bronze_is_as_it_was(tmp_path, lake):
     load_bronze(PAYMENTS, lake, deliver(tmp_path / "landing", 10), DAY)
-    origins = deliver(tmp_path / "landing", 20_000)
+    connections = deliver(tmp_path / "landing", 20_000)
     with largest_file(1_000_000):
-        require_unchanged(lake, origins)
+        require_unchanged(lake, connections)
 
 
 @pytest.fixture
@@ -94,24 +94,24 @@ def as_nobody() -> Iterator[None]:
 
 
 def test_a_file_that_may_not_be_read_is_named(open_folder, lake):
-    origins = deliver(open_folder, 5)
+    connections = deliver(open_folder, 5)
     (open_folder / "payments" / f"{FIRST}.csv").chmod(0)
     with as_nobody(), pytest.raises(UnreadableFileError, match=rf"permission.*{FIRST}\.csv"):
-        load_bronze(PAYMENTS, lake, origins, DAY)
+        load_bronze(PAYMENTS, lake, connections, DAY)
 
 
 def test_a_folder_that_may_not_be_read_is_not_taken_for_an_empty_one(open_folder, lake):
-    origins = deliver(open_folder, 5)
+    connections = deliver(open_folder, 5)
     (open_folder / "payments").chmod(0)
     try:
-        with as_nobody(), pytest.raises(OriginError, match="permission"):
-            load_bronze(PAYMENTS, lake, origins, DAY)
+        with as_nobody(), pytest.raises(SourceConnectionError, match="permission"):
+            load_bronze(PAYMENTS, lake, connections, DAY)
     finally:
         (open_folder / "payments").chmod(0o755)
 
 
 def test_too_little_memory_is_not_taken_for_a_damaged_file(tmp_path, lake, monkeypatch):
-    origins = deliver(tmp_path / "landing", 50_000)
+    connections = deliver(tmp_path / "landing", 50_000)
     connect = duckdb.connect
 
     def small(*arguments):
@@ -121,5 +121,5 @@ def test_too_little_memory_is_not_taken_for_a_damaged_file(tmp_path, lake, monke
 
     monkeypatch.setattr(duckdb, "connect", small)
     with pytest.raises(TooLargeError, match="fewer days"):
-        load_bronze(PAYMENTS, lake, origins, DAY)
+        load_bronze(PAYMENTS, lake, connections, DAY)
     assert lake.table_names() == []

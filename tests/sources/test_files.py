@@ -13,15 +13,15 @@ import pytest
 from include.days import DayRange
 from include.lake import Lake
 from include.sources.bronze import DELIVERIES, load_bronze
+from include.sources.connections import Connections
 from include.sources.errors import (
     ColumnError,
     CorruptFileError,
     EmptyFileError,
     MissingFileError,
     NoRowsError,
-    OriginError,
+    SourceConnectionError,
 )
-from include.sources.origins import Origins
 from tests.sources.conftest import project_of, source
 from tests.world import FIRST, grocery, transactions, write_csv, write_world
 
@@ -38,7 +38,7 @@ def write(landing: Path, name: str, content: str | bytes) -> Path:
 
 
 def load(lake: Lake, landing: Path | str, days: DayRange = DAY, **overrides: object) -> list[dict]:
-    load_bronze(project_of(payments=source(**overrides)), lake, Origins(str(landing)), days)
+    load_bronze(project_of(payments=source(**overrides)), lake, Connections(str(landing)), days)
     return lake.table("bronze/payments").read(days).sort_by([("dt", "ascending"), ("_row", "ascending")]).to_pylist()
 
 
@@ -150,8 +150,8 @@ def test_an_object_store_gives_the_same_bronze_as_a_folder(tmp_path, bucket):
     project = project_of(payments=source(files=JSON_LINES), **grocery().sources)
     fsspec.url_to_fs(bucket)[0].put(str(tmp_path / "landing"), "deliveries/landing", recursive=True)
     near, far = Lake(str(tmp_path / "near")), Lake(str(tmp_path / "far"))
-    load_bronze(project, near, Origins(str(tmp_path / "landing")), days)
-    load_bronze(project, far, Origins(f"{bucket}/landing"), days)
+    load_bronze(project, near, Connections(str(tmp_path / "landing")), days)
+    load_bronze(project, far, Connections(f"{bucket}/landing"), days)
     assert near.table("bronze/transactions").count() == sum(transactions(day).num_rows for day in days)
     for name in near.table_names():
         order = [("source" if name == DELIVERIES else "_row", "ascending"), ("dt", "ascending")]
@@ -179,14 +179,14 @@ def test_an_object_store_that_does_not_answer_is_named_and_no_credential_is(tmp_
     monkeypatch.setenv("AWS_ENDPOINT_URL", "http://127.0.0.1:9")
     monkeypatch.setenv("AWS_MAX_ATTEMPTS", "1")
     fsspec.get_filesystem_class("s3").clear_instance_cache()
-    with pytest.raises(OriginError, match="s3://nowhere") as caught:
+    with pytest.raises(SourceConnectionError, match="s3://nowhere") as caught:
         load(lake, "s3://nowhere")
     assert "very-secret" not in str(caught.value)
     fsspec.get_filesystem_class("s3").clear_instance_cache()
 
 
 def test_an_unknown_kind_of_address_is_refused(lake):
-    with pytest.raises(OriginError, match="carrier-pigeon"):
+    with pytest.raises(SourceConnectionError, match="carrier-pigeon"):
         load(lake, "carrier-pigeon://loft")
 
 

@@ -19,8 +19,8 @@ from include.sources import database, read_table
 from include.sources.audit import SchemaChangeError, audit_sources
 from include.sources.audit.history import audit_at
 from include.sources.bronze import DELIVERIES, delivered_days, load_bronze
-from include.sources.errors import ColumnError, ConnectionLostError, DatabaseError, NoRowsError, OriginError
-from include.sources.origins import Origins
+from include.sources.connections import Connections
+from include.sources.errors import ColumnError, ConnectionLostError, DatabaseError, NoRowsError, SourceConnectionError
 from local.postgres import database_url
 from tests.postgres import running_postgres
 from tests.sources.conftest import largest_file, project_of, source
@@ -65,17 +65,17 @@ def run(host: str, statement: str) -> None:
 
 
 @pytest.fixture
-def shop(server: str) -> Origins:
+def shop(server: str) -> Connections:
     run(server, SCHEMA)
-    return Origins("nowhere", {"shop": SecretStr(database_url(server, "postgres"))})
+    return Connections("nowhere", {"shop": SecretStr(database_url(server, "postgres"))})
 
 
 def payments(**overrides):
     return project_of(payments=source(**{"files": None, "database": TABLE} | overrides))
 
 
-def load(lake: Lake, origins: Origins, days: DayRange = DAYS, **overrides: object) -> list[dict]:
-    load_bronze(payments(**overrides), lake, origins, days)
+def load(lake: Lake, connections: Connections, days: DayRange = DAYS, **overrides: object) -> list[dict]:
+    load_bronze(payments(**overrides), lake, connections, days)
     return rows(lake, days)
 
 
@@ -151,8 +151,8 @@ def test_what_is_missing_is_named_and_not_tried_again(lake, shop, server, monkey
         load(lake, shop, database=TABLE | {"table": "shop.refunds"})
     with pytest.raises(DatabaseError, match="watermark 'note' is of type TEXT"):
         load(lake, shop, database=TABLE | {"watermark": "note"})
-    with pytest.raises(OriginError, match="CHURN_DATABASES__SHOP"):
-        load(lake, Origins("nowhere"))
+    with pytest.raises(SourceConnectionError, match="CHURN_DATABASES__SHOP"):
+        load(lake, Connections("nowhere"))
     run(server, "ALTER TABLE shop.payments RENAME COLUMN amount TO total")
     with pytest.raises(ColumnError, match="amount"):
         load(lake, shop)
@@ -160,7 +160,7 @@ def test_what_is_missing_is_named_and_not_tried_again(lake, shop, server, monkey
     run(server, "DROP ROLE IF EXISTS guest; CREATE ROLE guest LOGIN; GRANT USAGE ON SCHEMA shop TO guest")
     guest = shop.database_url("shop").get_secret_value().replace("postgres@", "guest@")
     with pytest.raises(DatabaseError, match="permission denied"):
-        load(lake, Origins("nowhere", {"shop": SecretStr(guest)}))
+        load(lake, Connections("nowhere", {"shop": SecretStr(guest)}))
     assert lake.table("bronze/payments").version() == before
 
 
@@ -255,7 +255,7 @@ def test_a_server_that_is_down_is_a_clear_error_without_secrets(lake, tmp_path, 
     monkeypatch.setattr(database, "ATTEMPTS", 2)
     url = f"postgresql+psycopg2://app:{PASSWORD.replace('/', '%2F')}@127.0.0.1:9/shop"
     with pytest.raises(ConnectionLostError) as caught:
-        load(lake, Origins("nowhere", {"shop": SecretStr(url)}))
+        load(lake, Connections("nowhere", {"shop": SecretStr(url)}))
     assert "shop (postgresql 127.0.0.1/shop)" in str(caught.value)
     assert "Connection refused" in str(caught.value)
     assert lake.table_names() == []
@@ -267,8 +267,8 @@ def test_a_server_that_is_down_is_a_clear_error_without_secrets(lake, tmp_path, 
     "url", [f"postgresql://app:{PASSWORD}@host:port/x", f"oracle+nothing://app:{PASSWORD}@h/x", PASSWORD]
 )
 def test_an_address_that_is_none_is_refused_and_not_quoted(lake, url):
-    with pytest.raises(OriginError) as caught:
-        load(lake, Origins("nowhere", {"shop": SecretStr(url)}))
+    with pytest.raises(SourceConnectionError) as caught:
+        load(lake, Connections("nowhere", {"shop": SecretStr(url)}))
     shown = "".join(traceback.format_exception(caught.value))
     assert PASSWORD not in shown
     assert PASSWORD.split("/")[1] not in shown
@@ -278,10 +278,10 @@ def test_a_stopped_server_leaves_bronze_as_it_was(lake: Lake, monkeypatch):
     monkeypatch.setattr(database, "ATTEMPTS", 2)
     with running_postgres() as host:
         run(host, SCHEMA)
-        origins = Origins("nowhere", {"shop": SecretStr(database_url(host, "postgres"))})
-        before = load(lake, origins)
+        connections = Connections("nowhere", {"shop": SecretStr(database_url(host, "postgres"))})
+        before = load(lake, connections)
     with pytest.raises(ConnectionLostError, match="does not answer"):
-        load(lake, origins)
+        load(lake, connections)
     assert rows(lake) == before
 
 

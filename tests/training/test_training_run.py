@@ -21,7 +21,7 @@ from include.projects import Project, load_project
 from include.settings import ROOT, Settings
 from include.training.data.data_version import DataVersion
 from include.training.data.dataset import build_dataset, dataset_dir, note_data_version
-from include.training.judgement.leakage import LEAKAGE_FILE, LeakageError, LeakageReport
+from include.training.evaluation.leakage import LEAKAGE_FILE, LeakageError, LeakageReport
 from include.training.model.bundle import Bundle
 from include.training.pod import training_command, training_environment, tuning_command
 from include.training.release.promote import promote

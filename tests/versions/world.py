@@ -8,7 +8,7 @@ from include.days import DayRange
 from include.lake import Lake
 from include.projects import Project
 from include.sources.bronze import load_bronze
-from include.sources.origins import Origins
+from include.sources.connections import Connections
 from tests.training.gold import small_project
 
 DAYS = DayRange.parse("2017-01-01", "2017-03-12")
@@ -23,4 +23,4 @@ def short_project() -> Project:
 
 
 def load(project: Project, lake: Lake, landing: Path, days: DayRange) -> None:
-    load_bronze(project, lake, Origins(str(landing)), days)
+    load_bronze(project, lake, Connections(str(landing)), days)

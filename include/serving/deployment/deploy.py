@@ -12,7 +12,7 @@ from include.serving.deployment.pointer import PREVIOUS, BentoReference, read_po
 from include.serving.deployment.rollout import RolloutError
 from include.serving.deployment.smoke import smoke_test
 from include.settings import Settings
-from include.training.judgement.leakage import LEAKAGE_FILE, require_no_leakage
+from include.training.evaluation.leakage import LEAKAGE_FILE, require_no_leakage
 from include.training.release.registry import Registry, RegistryError
 
 Role = Literal["serve", "shadow"]

@@ -18,7 +18,7 @@ from include.serving.deployment.environment import server_environment
 from include.serving.deployment.pointer import BentoReference
 from include.serving.deployment.process import ServerProcess
 from include.serving.deployment.samples import bundled_samples, compare
-from include.serving.stopping import STOP_SECONDS
+from include.serving.shutdown_timeouts import STOP_SECONDS
 from include.settings import Settings
 from include.training.model.bundle import Sample
 

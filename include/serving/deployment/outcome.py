@@ -9,7 +9,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Literal
 
-from include.files import PRIVATE, write_whole
+from include.atomic_files import PRIVATE, write_whole
 from include.logs import get_logger
 from include.serving.deployment.pointer import CURRENT, Order, read_order
 

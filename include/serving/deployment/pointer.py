@@ -9,8 +9,8 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Literal
 
+from include.atomic_files import PRIVATE, write_whole
 from include.errors import ChurnflowError
-from include.files import PRIVATE, write_whole
 
 CURRENT: Literal["current.json"] = "current.json"
 PREVIOUS: Literal["previous.json"] = "previous.json"

@@ -15,7 +15,7 @@ import psutil
 from include.logs import get_logger
 from include.serving.deployment.client import EndpointClient
 from include.serving.deployment.environment import HOME_VARIABLE
-from include.serving.stopping import STOP_SECONDS
+from include.serving.shutdown_timeouts import STOP_SECONDS
 
 log = get_logger(__name__)
 

@@ -30,7 +30,7 @@ from include.serving.deployment.pointer import (
     read_pointer,
 )
 from include.serving.deployment.process import end_processes_of
-from include.serving.stopping import STOP_SECONDS
+from include.serving.shutdown_timeouts import STOP_SECONDS
 from include.settings import Settings
 
 log = get_logger(__name__)

@@ -22,8 +22,8 @@ from typing import Annotated
 from prometheus_client import Counter
 from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
 
+from include.atomic_files import PRIVATE, write_whole
 from include.errors import ChurnflowError
-from include.files import PRIVATE, write_whole
 from include.logs import get_logger
 
 log = get_logger(__name__)

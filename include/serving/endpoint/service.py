@@ -10,7 +10,7 @@ from pathlib import Path
 
 import bentoml
 
-import include.serving.endpoint.lean  # noqa: F401
+import include.serving.endpoint.import_stubs  # noqa: F401
 from include.logs import configure_json_logs, get_logger
 from include.serving.endpoint.app import Route, Router
 from include.serving.endpoint.authentication import Authentication

@@ -13,9 +13,9 @@ import typer
 from include.errors import ChurnflowError
 from include.logs import configure_json_logs
 from include.projects import load_project
+from include.serving.load_test.load_report import PAGE, headline, line, write_evidence
 from include.serving.load_test.measurement import Measurement
 from include.serving.load_test.questions import prepare_questions
-from include.serving.load_test.report import PAGE, headline, line, write_evidence
 from include.serving.load_test.run import find_limit, load_at
 from include.serving.load_test.target import Target
 from include.settings import get_settings

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import psutil
 
-from include.projects.model import Performance
+from include.projects.requirements import Performance
 from include.serving.load_test.generator import generate_load
 from include.serving.load_test.measurement import Measurement
 from include.serving.load_test.questions import PREDICT, Questions

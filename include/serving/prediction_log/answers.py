@@ -15,7 +15,7 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from include.serving.prediction_log import columns
+from include.serving.prediction_log import arrow_arrays
 from include.training.model.contract import ModelContract
 
 FORMAT = 1
@@ -94,19 +94,21 @@ def part_batch(
         [group.answered_at.astimezone(dt.UTC).replace(tzinfo=None) for group in groups], "datetime64[us]"
     )
     found = {
-        "answered_at": columns.numbers(np.repeat(moments, sizes), pa.timestamp("us", "UTC")),
-        "customer_id": columns.texts([customer for group in groups for customer in group.customer_ids]),
-        "churn_probability": columns.numbers(probabilities, pa.float32()),
-        "churn": columns.flags(decisions(contract, probabilities)),
+        "answered_at": arrow_arrays.numbers(np.repeat(moments, sizes), pa.timestamp("us", "UTC")),
+        "customer_id": arrow_arrays.texts([customer for group in groups for customer in group.customer_ids]),
+        "churn_probability": arrow_arrays.numbers(probabilities, pa.float32()),
+        "churn": arrow_arrays.flags(decisions(contract, probabilities)),
         "features_day": _days(groups, rows),
         "shadow_probability": pa.nulls(rows, pa.float32()),
         "shadow_churn": pa.nulls(rows, pa.bool_()),
     }
     if shadow is not None and shadow_probabilities is not None:
-        found["shadow_probability"] = columns.numbers(shadow_probabilities.astype(np.float32, copy=False), pa.float32())
-        found["shadow_churn"] = columns.flags(decisions(shadow, shadow_probabilities))
+        found["shadow_probability"] = arrow_arrays.numbers(
+            shadow_probabilities.astype(np.float32, copy=False), pa.float32()
+        )
+        found["shadow_churn"] = arrow_arrays.flags(decisions(shadow, shadow_probabilities))
     if MATRIX in schema.names:
-        found[MATRIX] = columns.vectors(
+        found[MATRIX] = arrow_arrays.vectors(
             np.concatenate([group.matrix for group in groups]).astype(np.float32, copy=False)
         )
     return pa.record_batch([found[name] for name in schema.names], schema=schema)
@@ -121,4 +123,6 @@ def decisions(contract: ModelContract, probabilities: NDArray[np.float32]) -> ND
 def _days(groups: Sequence[Answers], rows: int) -> pa.Array:
     if all(group.features_day is None for group in groups):
         return pa.nulls(rows, pa.date32())
-    return columns.days([day for group in groups for day in group.features_day or [None] * len(group.customer_ids)])
+    return arrow_arrays.days(
+        [day for group in groups for day in group.features_day or [None] * len(group.customer_ids)]
+    )

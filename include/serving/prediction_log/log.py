@@ -17,7 +17,7 @@ from include.serving.prediction_log.answers import Answers
 from include.serving.prediction_log.parts import PartStore, deliver_spool, part_store, spool_folder
 from include.serving.prediction_log.shadow import load_shadow
 from include.serving.prediction_log.writer import PartWriter
-from include.serving.stopping import LOG_SECONDS
+from include.serving.shutdown_timeouts import LOG_SECONDS
 from include.settings import PredictionLogSettings, Settings
 from include.training.model.contract import ModelContract
 

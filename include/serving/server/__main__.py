@@ -26,7 +26,7 @@ from include.logs import configure_json_logs
 from include.serving.endpoint.connection import BoundedConnection
 from include.serving.server.draining import DrainingServer, accepting_faster
 from include.serving.server.open_files import raise_open_files_limit
-from include.serving.stopping import LAST_ANSWERS_SECONDS
+from include.serving.shutdown_timeouts import LAST_ANSWERS_SECONDS
 from include.settings import get_settings
 
 # Longer than the 60 s after which load balancers give up an idle connection: the one that gives up first loses nothing.

@@ -12,14 +12,14 @@ from include.days import DayRange
 from include.lake import Lake, connect
 from include.logs import get_logger
 from include.projects import Checks, Project, Source
+from include.sources.audit.audit_report import write_report
 from include.sources.audit.history import audit_at, audit_before, known_deliveries, rhythm, volume
 from include.sources.audit.model import Audit, Change, Sample, SourceAudit
 from include.sources.audit.probe import DayVolume, Probe, probe
 from include.sources.audit.profile import close_of, duplicate_keys, newest_event, profile_columns
-from include.sources.audit.report import write_report
 from include.sources.audit.schema import compare, confirm, is_missing, with_known_columns
+from include.sources.connections import Connections
 from include.sources.errors import ColumnError, SchemaChangeError
-from include.sources.origins import Origins
 
 log = get_logger(__name__)
 
@@ -27,7 +27,7 @@ _DAY_SECONDS = 86400
 
 
 def audit_sources(
-    project: Project, lake: Lake, origins: Origins, days: DayRange, reports: Path, *, accept: bool = False
+    project: Project, lake: Lake, connections: Connections, days: DayRange, reports: Path, *, accept: bool = False
 ) -> dict[str, Any]:
     """Look at every source of ``days``, write a report, and refuse a schema that breaks with the audit before.
 
@@ -36,7 +36,7 @@ def audit_sources(
     Args:
         project: The project.
         lake: Its lake, for the deliveries that bronze has already.
-        origins: Where its sources are read from.
+        connections: Where its sources are read from.
         days: The days.
         reports: The folder of audits; this one goes to ``<reports>/<last day>/``.
         accept: Take changed types for the new schema, from these days on.
@@ -53,7 +53,7 @@ def audit_sources(
     known = known_deliveries(lake, days.first)
     sources = {}
     for name in project.sources:
-        found = _audit_source(name, project, origins, days, known.get(name, []))
+        found = _audit_source(name, project, connections, days, known.get(name, []))
         earlier = before.sources.get(name) if before else None
         if earlier:
             found = _with_history(found, earlier, days)
@@ -70,10 +70,10 @@ def audit_sources(
 
 
 def _audit_source(
-    name: str, project: Project, origins: Origins, days: DayRange, earlier: list[DayVolume]
+    name: str, project: Project, connections: Connections, days: DayRange, earlier: list[DayVolume]
 ) -> SourceAudit:
     source = project.sources[name]
-    found = probe(name, source, origins, days)
+    found = probe(name, source, connections, days)
     engine = connect()
     newest = newest_event(engine, source, found, days.last)
     return SourceAudit(

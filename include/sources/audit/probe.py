@@ -14,9 +14,16 @@ import sqlalchemy as sa
 from include.days import DayRange
 from include.projects import Source
 from include.sources.audit.model import Speed
-from include.sources.columns import bronze_schema
-from include.sources.files import Deliveries, Delivery, files_of, find_deliveries, open_delivery, require_columns
-from include.sources.origins import Origins
+from include.sources.bronze_columns import bronze_schema
+from include.sources.connections import Connections
+from include.sources.delivered_files import (
+    Deliveries,
+    Delivery,
+    files_of,
+    find_deliveries,
+    open_delivery,
+    require_columns,
+)
 from include.sources.read_files import sample_files
 from include.sources.read_table import SourceTable, find_table, newest_watermark, rows_by_day, sample_table
 
@@ -79,13 +86,13 @@ class Probe:
     speed: Speed
 
 
-def probe(name: str, source: Source, origins: Origins, days: DayRange) -> Probe:
+def probe(name: str, source: Source, connections: Connections, days: DayRange) -> Probe:
     """Look at the deliveries of ``days``.
 
     Raises:
         ChurnflowError: The source cannot be reached, a delivery is missing, or one cannot be read.
     """
-    return _probe_table(source, origins, days) if source.database else _probe_files(name, source, origins, days)
+    return _probe_table(source, connections, days) if source.database else _probe_files(name, source, connections, days)
 
 
 def found_columns(source: Source, columns: Mapping[str, object]) -> Source:
@@ -95,9 +102,9 @@ def found_columns(source: Source, columns: Mapping[str, object]) -> Source:
     )
 
 
-def _probe_files(name: str, source: Source, origins: Origins, days: DayRange) -> Probe:
+def _probe_files(name: str, source: Source, connections: Connections, days: DayRange) -> Probe:
     start = time.perf_counter()
-    found = find_deliveries(name, source, origins, days)
+    found = find_deliveries(name, source, connections, days)
     known = sorted(day for day in found.present if day <= days.last)
     # A snapshot without a delivery in these days: the one in force is looked at.
     items = found.items or (open_delivery(name, source, found.storage, known[-1], found.present[known[-1]]),)
@@ -178,9 +185,9 @@ def _first_byte(found: Deliveries, item: Delivery) -> float:
     return time.perf_counter() - start
 
 
-def _probe_table(source: Source, origins: Origins, days: DayRange) -> Probe:
+def _probe_table(source: Source, connections: Connections, days: DayRange) -> Probe:
     start = time.perf_counter()
-    table = find_table(source, origins)
+    table = find_table(source, connections)
     look_up = time.perf_counter() - start
     start = time.perf_counter()
     table.database.fetch(sa.select(sa.literal(1)))

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from include.training.candidate import Candidate
 from include.training.card.page import Section, Table
-from include.training.judgement.leakage import LeakageReport
+from include.training.evaluation.leakage import LeakageReport
 from include.training.model.explain import told
 from include.training.requirements import Verdict
 

@@ -8,8 +8,8 @@ from dataclasses import dataclass
 from include.training.candidate import Candidate
 from include.training.card import limits, origin, results
 from include.training.card.page import Page
-from include.training.judgement.importance import importances
-from include.training.judgement.segments import judge_segments
+from include.training.evaluation.importance import importances
+from include.training.evaluation.segments import judge_segments
 from include.training.model.bundle import Bundle
 from include.training.requirements import Verdict
 

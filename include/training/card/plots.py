@@ -12,8 +12,8 @@ import matplotlib as mpl
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from include.training.judgement.evaluation import Evaluation
-from include.training.judgement.importance import Importance
+from include.training.evaluation.evaluation import Evaluation
+from include.training.evaluation.importance import Importance
 
 # Blue and vermillion of Okabe and Ito (2008), which the colour-blind tell apart; lines differ in their dashes as well,
 # for print without colour.

@@ -5,13 +5,13 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from itertools import groupby
 
-from include.projects.model import Costs
+from include.projects.requirements import Costs
 from include.training.card.page import Section, Table
 from include.training.card.plots import calibration_plot, importance_plot, lift_plot, saving_plot
-from include.training.judgement.decisions import Decisions
-from include.training.judgement.evaluation import Evaluation
-from include.training.judgement.importance import Importance
-from include.training.judgement.segments import ENOUGH_CUSTOMERS, Segment
+from include.training.evaluation.decisions import Decisions
+from include.training.evaluation.evaluation import Evaluation
+from include.training.evaluation.importance import Importance
+from include.training.evaluation.segments import ENOUGH_CUSTOMERS, Segment
 
 _TOP_FEATURES = 15
 _NONE = "-"

@@ -21,8 +21,8 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 from pydantic import BaseModel, ConfigDict, ValidationError
 
+from include.atomic_files import write_whole
 from include.errors import ChurnflowError
-from include.files import write_whole
 from include.lake import Lake
 from include.logs import get_logger
 from include.projects import Project

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from include.projects.model import Training
+from include.projects.training import Training
 from include.training.data.dataset import DatasetManifest
 from include.training.data.rows import Rows
 from include.training.data.split import time_folds

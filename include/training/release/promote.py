@@ -22,11 +22,11 @@ from include.settings import Settings
 from include.training.data.configuration import recorded_project
 from include.training.data.dataset import DatasetManifest, load_dataset
 from include.training.data.rows import Rows, held_out, load_rows, model_contract
-from include.training.judgement.bootstrap import CustomerBootstrap, lower_bound
-from include.training.judgement.decisions import savings
-from include.training.judgement.evaluation import require_both_labels
-from include.training.judgement.leakage import LEAKAGE_FILE, require_no_leakage
-from include.training.judgement.simple_rules import rule_offers
+from include.training.evaluation.baselines import rule_offers
+from include.training.evaluation.bootstrap import CustomerBootstrap, lower_bound
+from include.training.evaluation.decisions import savings
+from include.training.evaluation.evaluation import require_both_labels
+from include.training.evaluation.leakage import LEAKAGE_FILE, require_no_leakage
 from include.training.model.bundle import Bundle, BundleError
 from include.training.model.contract import EncodingError
 from include.training.release.promotion import Gain, PromotionError, Scores, decide_promotion

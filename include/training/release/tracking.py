@@ -14,7 +14,7 @@ from include.training.data.configuration import PROJECT_FILE
 from include.training.data.data_version import POINTER_FILE
 from include.training.data.dataset import MANIFEST_FILE, DatasetManifest, DatasetRef
 from include.training.data.rows import UNREGISTERED
-from include.training.judgement.leakage import LEAKAGE_FILE
+from include.training.evaluation.leakage import LEAKAGE_FILE
 from include.training.release.logged_model import log_model
 from include.training.release.registry import BUNDLE_ARTIFACT, Registry
 from include.training.requirements import REQUIREMENTS_FILE, Verdict, verdicts_document

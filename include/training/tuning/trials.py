@@ -17,7 +17,7 @@ import xgboost as xgb
 from optuna.exceptions import ExperimentalWarning
 from optuna.trial import FrozenTrial, Trial, TrialState
 
-from include.projects.model import SearchSpace, Training
+from include.projects.training import SearchSpace, Training
 from include.training.model.fit import Device, Hyperparameters, booster_parameters
 from include.training.tuning.folds import Fold, score_fold
 from include.training.tuning.study import SLOT

@@ -8,13 +8,13 @@ from pathlib import Path
 import mlflow
 import pytest
 
-from include.projects.model import LeakageLimits
+from include.projects.training import LeakageLimits
 from include.serving.deployment import deploy
 from include.serving.deployment.client import EndpointClient
 from include.serving.deployment.pointer import PREVIOUS, BentoReference, read_pointer, write_pointer
 from include.serving.deployment.rollout import roll_out
 from include.settings import MlflowSettings, Settings
-from include.training.judgement.leakage import LEAKAGE_FILE, LeakageError, LeakageReport
+from include.training.evaluation.leakage import LEAKAGE_FILE, LeakageError, LeakageReport
 from include.training.model.bundle import Bundle, BundleError
 from include.training.release.registry import RegistryError
 from tests.serving.conftest import free_port, train_bundle

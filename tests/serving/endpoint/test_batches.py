@@ -14,7 +14,7 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
-from include.serving.batch import retention_list
+from include.retention.retention_list import retention_list
 from include.serving.deployment.pointer import BentoReference
 from include.settings import Settings
 from include.training.model.bundle import Bundle

@@ -24,12 +24,12 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse
 from starlette.routing import Route
 
-from include.projects.model import Mode, Performance
+from include.projects.requirements import Mode, Performance
 from include.serving.deployment.client import EndpointError
 from include.serving.deployment.pointer import BentoReference
+from include.serving.load_test.load_report import document, page
 from include.serving.load_test.measurement import Measurement
 from include.serving.load_test.questions import QuestionsError, prepare_questions
-from include.serving.load_test.report import document, page
 from include.serving.load_test.run import find_limit, load_at
 from include.settings import ROOT, Settings
 from include.training.model.bundle import Bundle

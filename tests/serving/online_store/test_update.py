@@ -10,8 +10,8 @@ from include.lake import LakeError, open_lake
 from include.serving.online_store.base import CustomerFeatures, open_store
 from include.serving.online_store.update import update_store
 from include.settings import ServingSettings, Settings, StoreSettings
+from tests.retention.test_retention_list import gold_rows
 from tests.serving.online_store.conftest import DAY, Ask, day
-from tests.serving.test_batch import gold_rows
 
 
 def write_gold(settings: Settings, of: dt.date, customers: int) -> None:

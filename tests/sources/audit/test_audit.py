@@ -15,8 +15,8 @@ from include.projects.sources import Column
 from include.sources.audit import SchemaChangeError, audit_sources
 from include.sources.audit.history import audit_at, audit_before
 from include.sources.bronze import load_bronze
+from include.sources.connections import Connections
 from include.sources.errors import ColumnError, MissingFileError
-from include.sources.origins import Origins
 from tests.sources.conftest import project_of, source
 from tests.world import FIRST, grocery, transactions, write_csv, write_transactions, write_world
 
@@ -37,7 +37,7 @@ def audit(landing: Path, lake: Lake, days: DayRange | dt.date, project=SHOPPING,
     """Audit some days and return what was stored."""
     days = days if isinstance(days, DayRange) else DayRange.single(days)
     reports = landing.parent / "audits"
-    audit_sources(project, lake, Origins(str(landing)), days, reports, **options)
+    audit_sources(project, lake, Connections(str(landing)), days, reports, **options)
     return stored(landing, days.last)
 
 
@@ -107,7 +107,7 @@ def test_rows_of_a_file_too_large_to_count_are_estimated_from_its_bytes(tmp_path
 
 def test_growth_and_rhythm_know_what_bronze_has(landing, lake):
     earlier = DayRange(FIRST, THIRD)
-    load_bronze(SHOPPING, lake, Origins(str(landing)), earlier)
+    load_bronze(SHOPPING, lake, Connections(str(landing)), earlier)
     found = audit(landing, lake, DAYS.last).sources["transactions"].volume
     rows = [transactions(day).num_rows for day in [*earlier, DAYS.last]]
     assert (found.rows_per_day, found.growth_days) == (round(sum(rows) / 4, 1), 4)

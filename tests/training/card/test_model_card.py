@@ -14,8 +14,8 @@ from include.settings import Settings
 from include.training.candidate import Candidate, make_candidate
 from include.training.card.model_card import ModelCard, make_model_card
 from include.training.data.dataset import DatasetRef
-from include.training.judgement.importance import importances
-from include.training.judgement.segments import judge_segments
+from include.training.evaluation.importance import importances
+from include.training.evaluation.segments import judge_segments
 from include.training.requirements import Verdict
 from tests.training.gold import small_project
 

@@ -1,0 +1,1 @@
+"""Reporting: the HTML base that every report and page shares."""

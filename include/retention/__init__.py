@@ -1,0 +1,1 @@
+"""Retention: the customers to contact each day, ordered by their churn risk."""

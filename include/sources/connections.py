@@ -1,0 +1,58 @@
+"""Connections: the addresses that a deployment reads its sources from."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+from pydantic import SecretStr
+
+from include.settings import Settings
+from include.sources.errors import SourceConnectionError
+
+
+@dataclass(frozen=True)
+class Connections:
+    """The addresses of one project's sources.
+
+    Attributes:
+        landing: Where files arrive: a folder, or any address that fsspec knows, such as ``s3://bucket/landing``.
+        databases: The SQLAlchemy URLs of databases, by connection name.
+
+    Example:
+        >>> Connections("s3://shop/landing").address("sales/{day}.csv")
+        's3://shop/landing/sales/{day}.csv'
+        >>> Connections("var/landing").address("s3://exports/sales/{day}.csv")
+        's3://exports/sales/{day}.csv'
+    """
+
+    landing: str
+    databases: Mapping[str, SecretStr] = field(default_factory=dict)
+
+    @classmethod
+    def from_settings(cls, settings: Settings, connections: Mapping[str, SecretStr] | None = None) -> Connections:
+        """Return the connections of the settings' project.
+
+        Args:
+            settings: The settings.
+            connections: Database URLs known from elsewhere, by connection name; those of the settings win.
+        """
+        return cls(f"{settings.landing_uri}/{settings.project}", {**(connections or {}), **settings.databases})
+
+    def address(self, path: str) -> str:
+        """Return the address of a source's ``path``: below the landing address, unless it is one of its own."""
+        return path if "://" in path or path.startswith("/") else f"{self.landing.rstrip('/')}/{path}"
+
+    def database_url(self, connection: str) -> SecretStr:
+        """Return the URL of the database behind ``connection``.
+
+        Raises:
+            SourceConnectionError: There is none.
+        """
+        if connection not in self.databases:
+            raise SourceConnectionError(
+                f"The database connection {connection!r} has no address.",
+                where=f"CHURN_DATABASES__{connection.upper()} and the Airflow connection churn_{connection}",
+                remedy="Set one of them.",
+            )
+        return self.databases[connection]

@@ -1,0 +1,188 @@
+"""Judge probabilities on the test: as a ranking, as probabilities, as decisions, and in money, each with its chance."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass
+from typing import TypeVar
+
+import numpy as np
+from numpy.typing import NDArray
+from sklearn.metrics import average_precision_score, brier_score_loss, roc_auc_score
+
+from include.errors import ChurnflowError
+from include.projects import Project
+from include.projects.requirements import Costs
+from include.training.data.rows import Rows
+from include.training.evaluation.baselines import Baseline, baselines
+from include.training.evaluation.bootstrap import CustomerBootstrap, Interval, interval
+from include.training.evaluation.decisions import Decisions, SavingPoint, decide, saving_curve, savings
+from include.training.evaluation.ranking import Decile, WeightedRanking, deciles
+from include.training.evaluation.reliability import ReliabilityBin, expected_calibration_error, reliability
+
+HALF = 0.5
+Figure = TypeVar("Figure", float, NDArray[np.float64])
+
+
+class EvaluationError(ChurnflowError):
+    """The test rows cannot judge a model."""
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """A model's figures on the test.
+
+    Attributes:
+        rows: Test rows.
+        customers: The different customers among them.
+        positive_ratio: Share of them that churned.
+        auc: Area under the ROC curve.
+        pr_auc: Average precision.
+        brier: Mean squared error of the probabilities.
+        ece: Expected calibration error over ``reliability``.
+        observed_over_expected: Churners over the sum of the probabilities.
+        at_half: Decisions at a probability of 0.5.
+        at_threshold: Decisions at ``threshold``; these are the ones that the service makes.
+        threshold: The probability from which the service answers ``churn``.
+        rules: What needs no model: to offer to everybody, and the recency rule where the project has such a feature.
+        intervals: 95 % confidence intervals by bootstrap over customers, under the names of ``metrics``. ``ece`` has
+            none: it adds up distances, which every resample makes longer.
+        reliability: Predicted against observed churn, in ten bins of equal mass.
+        deciles: Lift by tenths of the rows, from the riskiest.
+        saving_curve: What every hundredth threshold would save.
+    """
+
+    rows: int
+    customers: int
+    positive_ratio: float
+    auc: float
+    pr_auc: float
+    brier: float
+    ece: float
+    observed_over_expected: float
+    at_half: Decisions
+    at_threshold: Decisions
+    threshold: float
+    rules: tuple[Baseline, ...]
+    intervals: dict[str, Interval]
+    reliability: tuple[ReliabilityBin, ...]
+    deciles: tuple[Decile, ...]
+    saving_curve: tuple[SavingPoint, ...]
+
+    @property
+    def best_rule(self) -> Baseline:
+        """The rule that saves most; to offer to nobody, which saves nothing, is one of them."""
+        nobody = Baseline("offer to nobody", 0.5, Decisions(1 - self.positive_ratio, 0, 0, 0, 0, 0))
+        return max((nobody, *self.rules), key=lambda rule: rule.decisions.saving_usd_per_1000)
+
+    def metrics(self) -> dict[str, float]:
+        """Return all figures under flat names; the decisions at 0.5 carry the plain names.
+
+        The ends of a figure's interval follow it as ``<name>_low`` and ``<name>_high``.
+        """
+        flat = {"auc": self.auc, "pr_auc": self.pr_auc, "brier": self.brier, "ece": self.ece}
+        flat |= {"observed_over_expected": self.observed_over_expected, "positive_ratio": self.positive_ratio}
+        flat |= asdict(self.at_half) | _at_threshold(asdict(self.at_threshold))
+        for rule in self.rules:
+            short = rule.name.split()[-1]
+            flat |= {f"auc_{short}": rule.auc, f"saving_usd_per_1000_{short}": rule.decisions.saving_usd_per_1000}
+        for name, ends in self.intervals.items():
+            flat |= {f"{name}_low": ends.low, f"{name}_high": ends.high}
+        return flat
+
+
+def evaluate(
+    project: Project, train: Rows, test: Rows, probabilities: NDArray[np.float32], threshold: float
+) -> Evaluation:
+    """Judge a model by its probabilities for the test rows.
+
+    Args:
+        project: Gives the costs, the recency feature, and seed and number of the resamples.
+        train: The training rows; the recency rule's limit is chosen on them alone.
+        test: The n test rows.
+        probabilities: The model's churn probabilities for them, shape (n,).
+        threshold: The probability from which the service answers ``churn``.
+
+    Raises:
+        EvaluationError: All test rows have the same label.
+    """
+    require_both_labels(test)
+    costs, training, churned = project.requirements.costs, project.training, test.churned
+    # The service compares its answers with the threshold as 64-bit numbers, too.
+    scores = probabilities.astype(np.float64)
+    bootstrap = CustomerBootstrap(test.customers, training.resamples, training.seed)
+    bins = reliability(churned, scores)
+    return Evaluation(
+        rows=len(test),
+        customers=bootstrap.customers,
+        positive_ratio=float(churned.mean()),
+        auc=float(roc_auc_score(churned, scores)),
+        pr_auc=float(average_precision_score(churned, scores)),
+        brier=float(brier_score_loss(churned, scores)),
+        ece=expected_calibration_error(bins),
+        observed_over_expected=float(churned.sum() / scores.sum()),
+        at_half=decide(churned, scores >= HALF, costs),
+        at_threshold=decide(churned, scores >= threshold, costs),
+        threshold=threshold,
+        rules=baselines(project, train, test),
+        intervals=_intervals(bootstrap, churned, scores, threshold, costs),
+        reliability=bins,
+        deciles=deciles(churned, scores),
+        saving_curve=saving_curve(churned, scores, costs),
+    )
+
+
+def require_both_labels(test: Rows) -> None:
+    """Check that the test has churners and customers who stay.
+
+    Raises:
+        EvaluationError: There are no test rows, or all have the same label.
+    """
+    if len(np.unique(test.churned)) < 2:
+        raise EvaluationError(
+            "The test rows all have the same label." if len(test.churned) else "There are no test rows.",
+            where="test part of the training data set",
+            remedy="Make the test larger in the project's training.yaml, or ingest more customers.",
+        )
+
+
+def _intervals(
+    bootstrap: CustomerBootstrap,
+    churned: NDArray[np.int8],
+    scores: NDArray[np.float64],
+    threshold: float,
+    costs: Costs,
+) -> dict[str, Interval]:
+    ranking = WeightedRanking(churned, scores)
+    ranked = np.array([ranking.auc_and_average_precision(weights) for weights in bootstrap.weights()])
+    sums = bootstrap.totals(np.column_stack([np.ones(len(scores)), churned, scores, (scores - churned) ** 2]))
+    rows, churners, expected, squared = sums.T
+    figures = {"auc": ranked[:, 0], "pr_auc": ranked[:, 1], "brier": squared / rows}
+    figures |= {"observed_over_expected": _share(churners, expected), "positive_ratio": churners / rows}
+    figures |= _decided(bootstrap, churned, scores >= HALF, costs)
+    figures |= _at_threshold(_decided(bootstrap, churned, scores >= threshold, costs))
+    return {name: interval(resampled) for name, resampled in figures.items()}
+
+
+def _decided(
+    bootstrap: CustomerBootstrap, churned: NDArray[np.int8], offered: NDArray[np.bool_], costs: Costs
+) -> dict[str, NDArray[np.float64]]:
+    """Return the figures of ``Decisions`` in every resample."""
+    kept = offered & (churned == 1)
+    columns = [np.ones(len(churned)), churned, offered, kept, savings(churned, offered, costs)]
+    rows, churners, offers, reached, saved = bootstrap.totals(np.column_stack(columns)).T
+    return {
+        "accuracy": (rows - churners - offers + 2 * reached) / rows,
+        "precision": _share(reached, offers),
+        "recall": _share(reached, churners),
+        "f1": _share(2 * reached, offers + churners),
+        "offers_per_1000": offers / rows * 1000,
+        "saving_usd_per_1000": saved / rows * 1000,
+    }
+
+
+def _share(part: NDArray[np.float64], whole: NDArray[np.float64]) -> NDArray[np.float64]:
+    return np.divide(part, whole, out=np.zeros_like(part), where=whole > 0)
+
+
+def _at_threshold(figures: dict[str, Figure]) -> dict[str, Figure]:
+    return {f"{name}_at_threshold": value for name, value in figures.items()}

@@ -1,0 +1,127 @@
+from __future__ import annotations
+
+import datetime as dt
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import pytest
+
+from include.days import DayRange
+from include.lake import open_lake
+from include.retention.retention_list import FEATURES, SCORES, ScoringError, deployed_bundle, retention_list, score_day
+from include.serving.deployment.pointer import BentoReference, write_pointer
+from include.settings import Settings
+from include.training.model.bundle import Bundle
+from include.training.model.contract import EncodingError
+from tests.serving.conftest import synthetic_columns
+
+DAY = dt.date(2017, 9, 1)
+
+
+def gold_rows(rows: int, day: dt.date = DAY) -> pa.Table:
+    return pa.table(
+        {
+            "dt": pa.repeat(pa.scalar(day, pa.date32()), rows),
+            "customer_id": [f"h{row:04d}" for row in range(rows)],
+            **synthetic_columns(rows, seed=21),
+        }
+    )
+
+
+@pytest.fixture
+def deployed(make_settings: Callable[[], Settings], bundle: Bundle, tmp_path: Path) -> Settings:
+    settings = make_settings()
+    bundle.save(tmp_path / "bento" / "src" / "bundle")
+    write_pointer(settings.serving_dir, BentoReference("7-abc", "7", str(tmp_path / "bento")))
+    return settings
+
+
+class TestRetentionList:
+    def test_orders_customers_by_risk(self, bundle: Bundle) -> None:
+        rows = retention_list(DAY, gold_rows(200), bundle, reasons_for=3).to_pylist()
+        keys = [(-row["churn_probability"], row["customer_id"]) for row in rows]
+        assert keys == sorted(keys)
+        assert [row["rank"] for row in rows] == list(range(1, 201))
+        assert {row["model_version"] for row in rows} == {"7"}
+
+    def test_each_customer_keeps_the_own_probability(self, bundle: Bundle) -> None:
+        gold = gold_rows(200)
+        expected = dict(zip(gold["customer_id"].to_pylist(), bundle.predict(synthetic_columns(200, 21)), strict=True))
+        for row in retention_list(DAY, gold, bundle, reasons_for=3).to_pylist():
+            assert row["churn_probability"] == pytest.approx(float(expected[row["customer_id"]]))
+            assert row["prediction"] == ("churn" if row["churn_probability"] >= 0.4 else "retain")
+
+    def test_order_of_rows_and_columns_does_not_matter(self, bundle: Bundle) -> None:
+        gold = gold_rows(100)
+        mixed = gold.take(np.random.default_rng(1).permutation(100)).select(gold.column_names[::-1])
+        assert retention_list(DAY, mixed, bundle, reasons_for=3).equals(
+            retention_list(DAY, gold, bundle, reasons_for=3)
+        )
+
+    def test_added_feature_is_ignored_and_a_missing_one_named(self, bundle: Bundle) -> None:
+        gold = gold_rows(10)
+        wider = gold.append_column("new_feature", pa.array([0.0] * 10))
+        assert retention_list(DAY, wider, bundle, reasons_for=3).equals(
+            retention_list(DAY, gold, bundle, reasons_for=3)
+        )
+        with pytest.raises(EncodingError, match="spend_30d"):
+            retention_list(DAY, gold.drop_columns(["spend_30d"]), bundle, reasons_for=3)
+
+    def test_reasons_in_words_for_the_top_of_the_list_alone(self, bundle: Bundle) -> None:
+        gold = gold_rows(50)
+        recency = dict(zip(gold["customer_id"].to_pylist(), gold["recency_days"].to_pylist(), strict=True))
+        rows = retention_list(DAY, gold, bundle, reasons_for=3).to_pylist()
+        for row in rows[:3]:
+            assert f"recency_days: {recency[row['customer_id']]:g}" in row["raises_risk"].split("; ")
+        assert {(row["raises_risk"], row["lowers_risk"]) for row in rows[3:]} == {(None, None)}
+
+    @pytest.mark.parametrize("reasons_for", [0, 7, 500])
+    def test_slices_of_any_size_give_the_same_list(self, bundle: Bundle, reasons_for: int) -> None:
+        gold = gold_rows(100)
+        gold = pa.concat_tables([gold, gold.set_column(1, "customer_id", pa.array([f"a{i:04d}" for i in range(100)]))])
+        whole = retention_list(DAY, gold, bundle, reasons_for)
+        for rows in (1, 30, 200):
+            stream = pa.RecordBatchReader.from_batches(gold.schema, gold.combine_chunks().to_batches(rows))
+            assert retention_list(DAY, stream, bundle, reasons_for).equals(whole)
+
+    @pytest.mark.parametrize("reasons_for", [0, 500])
+    def test_as_many_reasons_as_are_asked_for_and_as_there_are_customers(
+        self, bundle: Bundle, reasons_for: int
+    ) -> None:
+        rows = retention_list(DAY, gold_rows(20), bundle, reasons_for)
+        assert rows["raises_risk"].null_count == 20 - min(reasons_for, 20)
+        assert rows.schema.field("lowers_risk").type == pa.string()
+
+
+class TestScoreDay:
+    def test_writes_one_row_per_customer_and_twice_changes_nothing(self, deployed: Settings) -> None:
+        lake = open_lake(deployed)
+        lake.table(FEATURES).replace(DayRange.single(DAY), gold_rows(50))
+        result = score_day(DAY, deployed)
+        first = lake.table(SCORES).read(DayRange.single(DAY)).sort_by("rank")
+        score_day(DAY, deployed)
+        assert (result.rows_read, result.rows_written) == (50, 50)
+        assert lake.table(SCORES).read(DayRange.single(DAY)).sort_by("rank").equals(first)
+        assert first["dt"].unique().to_pylist() == [DAY]
+        assert first["raises_risk"].null_count == 0
+
+    def test_lists_of_days_before_there_were_reasons_stay(self, deployed: Settings) -> None:
+        lake, before = open_lake(deployed), DAY - dt.timedelta(days=1)
+        lake.table(FEATURES).replace(DayRange.single(DAY), gold_rows(5))
+        old = retention_list(before, gold_rows(5, before), deployed_bundle(deployed), reasons_for=0)
+        lake.table(SCORES).replace(DayRange.single(before), old.drop_columns(["raises_risk", "lowers_risk"]))
+        score_day(DAY, deployed)
+        rows = lake.table(SCORES).read([before, DAY])
+        assert (rows.num_rows, rows["raises_risk"].null_count) == (10, 5)
+
+    def test_day_without_customers_is_refused(self, deployed: Settings) -> None:
+        lake = open_lake(deployed)
+        lake.table(FEATURES).replace(DayRange.single(DAY), gold_rows(5))
+        with pytest.raises(ScoringError, match="2017-09-02"):
+            score_day(dt.date(2017, 9, 2), deployed)
+
+    def test_nothing_deployed_is_refused(self, make_settings: Callable[[], Settings]) -> None:
+        with pytest.raises(ScoringError, match="No model is deployed"):
+            score_day(DAY, make_settings())

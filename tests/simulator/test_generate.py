@@ -1,0 +1,102 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from simulator import Injection, generate
+from simulator.generate import LANDING, STATE, TRUTH
+from simulator.injections import InjectionError, parse_injection
+from simulator.state import StateError
+from tests.simulator.worlds import DAYS, FIRST, LAST, SMALL, TINY, content, day, read
+
+pytestmark = pytest.mark.slow  # worlds of some hundred customers
+
+CHANGES = (
+    Injection(kind="late_events", from_day=day(5), strength=0.3),
+    Injection(kind="duplicate_events", from_day=day(5), strength=0.3),
+    Injection(kind="changed_concept", from_day=day(8), strength=1),
+)
+
+
+def test_the_same_seed_gives_the_same_bytes_and_another_seed_gives_others(tmp_path: Path) -> None:
+    for name, world in {"a": TINY, "b": TINY, "other": TINY.model_copy(update={"seed": 6})}.items():
+        generate(tmp_path / name, world, day(13))
+    a, b, other = (content(tmp_path / name, LANDING, TRUTH) for name in ("a", "b", "other"))
+    assert a == b
+    assert a.keys() == other.keys()
+    assert all(a[name] != other[name] for name in a if "tickets" not in name)
+
+
+@pytest.mark.parametrize("injections", [(), CHANGES], ids=["plain", "with rows held back"])
+def test_days_appended_later_are_those_of_one_go(tmp_path: Path, injections: tuple[Injection, ...]) -> None:
+    generate(tmp_path / "whole", TINY, day(40), injections)
+    for last in (6, 7, 40):
+        generate(tmp_path / "parts", TINY, day(last), injections)
+    whole, parts = content(tmp_path / "whole", LANDING), content(tmp_path / "parts", LANDING)
+    assert whole == parts
+    truth = content(tmp_path / "whole", TRUTH)
+    assert truth == {name: rows for name, rows in content(tmp_path / "parts", TRUTH).items() if name in truth}
+
+
+def test_an_interrupted_run_is_taken_up_where_its_state_was_saved(tmp_path: Path) -> None:
+    class InterruptedRunError(Exception):
+        pass
+
+    def interrupt(reached: object, events: int) -> None:
+        if reached == day(35):
+            raise InterruptedRunError
+
+    with pytest.raises(InterruptedRunError):
+        generate(tmp_path / "broken", TINY, day(40), CHANGES, told=interrupt)
+    assert generate(tmp_path / "broken", TINY, day(40), CHANGES).days == 11
+    generate(tmp_path / "whole", TINY, day(40), CHANGES)
+    assert content(tmp_path / "broken", LANDING) == content(tmp_path / "whole", LANDING)
+
+
+def test_days_that_are_there_already_are_left_alone(tmp_path: Path) -> None:
+    generate(tmp_path, TINY, day(10))
+    before = content(tmp_path, ".")
+    assert generate(tmp_path, TINY, day(4)).days == 0
+    assert content(tmp_path, ".") == before
+
+
+def test_another_world_or_another_past_is_refused_and_nothing_is_written(tmp_path: Path) -> None:
+    generate(tmp_path, TINY, day(10))
+    before = content(tmp_path, ".")
+    with pytest.raises(StateError, match="Another world"):
+        generate(tmp_path, TINY.model_copy(update={"seed": 99}), day(12))
+    with pytest.raises(StateError, match="other injections"):
+        generate(tmp_path, TINY, day(12), (Injection(kind="late_events", from_day=day(3)),))
+    (tmp_path / STATE).write_bytes(b"PK not a state")
+    with pytest.raises(StateError, match="cannot be read"):
+        generate(tmp_path, TINY, day(12))
+    assert content(tmp_path, LANDING) == {name: rows for name, rows in before.items() if name.startswith(LANDING)}
+
+
+def test_as_many_customers_are_known_as_were_asked_for(small: Path) -> None:
+    customers = read(small, "customers")
+    assert sorted(customers["customer_id"].unique()) == list(range(1, SMALL.customers + 1))
+    installed = read(small, "customers", FIRST)
+    assert len(installed) == SMALL.installed_base + SMALL.sign_ups(FIRST)
+    assert len(list((small / LANDING / "sessions").iterdir())) == DAYS
+
+
+def test_truth_is_written_for_sundays_and_the_last_day_and_never_into_the_landing_folder(small: Path) -> None:
+    sundays = [day(number) for number in range(DAYS) if day(number).weekday() == 6]
+    assert sorted(path.stem for path in (small / TRUTH).iterdir()) == [str(found) for found in [*sundays, LAST]]
+    for source in ("customers", "transactions", "sessions", "support_tickets"):
+        names = " ".join(read(small, source, day(50)).columns)
+        assert "prob" not in names
+        assert "hazard" not in names
+        assert "decided" not in names
+    assert {path.name for path in (small / LANDING).iterdir()} == {
+        "customers", "transactions", "sessions", "support_tickets"
+    }  # fmt: skip
+
+
+@pytest.mark.parametrize("text", ["late_events", "late_events:soon", "storm:2023-01-01", "late_events:2023-01-01:2"])
+def test_a_wrong_injection_is_explained(text: str) -> None:
+    with pytest.raises(Exception, match="Remedy") as caught:
+        parse_injection(text)
+    assert type(caught.value).__name__ in ("DayError", InjectionError.__name__)

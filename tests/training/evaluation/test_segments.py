@@ -1,0 +1,123 @@
+"""The model by segment, and what a project may name as one."""
+
+from __future__ import annotations
+
+import datetime as dt
+
+import numpy as np
+import pyarrow as pa
+import pytest
+from numpy.typing import NDArray
+from pydantic import ValidationError
+from sklearn.metrics import roc_auc_score
+
+from include.projects import Project
+from include.training.data.rows import Rows
+from include.training.evaluation.segments import Segment, judge_segments
+from include.training.model.explain import MISSING
+from tests.training.gold import small_project
+
+ROWS = 400
+
+
+@pytest.fixture(scope="module")
+def project() -> Project:
+    return small_project(segments=("age", "days_since_purchase"))
+
+
+def rows_of(ages: list[str | None], days: NDArray[np.float64], churned: NDArray[np.int8]) -> Rows:
+    features = pa.table({"age": pa.array(ages, pa.string()), "days_since_purchase": pa.array(days, from_pandas=True)})
+    customers = pa.chunked_array([[f"c{i}" for i in range(len(ages))]])
+    snapshots = np.full(len(ages), dt.date(2017, 9, 3), dtype="datetime64[D]")
+    return Rows(snapshots, customers, features, np.empty((len(ages), 0), np.float32), churned)
+
+
+@pytest.fixture(scope="module")
+def test_rows() -> Rows:
+    rng = np.random.default_rng(5)
+    ages: list[str | None] = [[None, "19-24", "45-54"][i % 3] for i in range(ROWS)]
+    days = np.where(rng.random(ROWS) < 0.25, np.nan, rng.integers(0, 80, ROWS))
+    churned = (rng.random(ROWS) < 0.3).astype(np.int8)
+    # Nobody of this age churned.
+    churned[np.array(ages, dtype=object) == "19-24"] = 0
+    return rows_of(ages, days, churned)
+
+
+@pytest.fixture(scope="module")
+def probabilities() -> NDArray[np.float32]:
+    return np.random.default_rng(6).random(ROWS).astype(np.float32)
+
+
+@pytest.fixture(scope="module")
+def segments(project: Project, test_rows: Rows, probabilities: NDArray[np.float32]) -> dict[tuple[str, str], Segment]:
+    judged = judge_segments(project, test_rows, probabilities, threshold=0.1)
+    return {(segment.feature, segment.value): segment for segment in judged}
+
+
+def test_every_row_is_in_one_segment_of_each_feature(segments: dict[tuple[str, str], Segment]) -> None:
+    for feature in ("age", "days_since_purchase"):
+        assert sum(segment.rows for (name, _), segment in segments.items() if name == feature) == ROWS
+
+
+def test_a_category_has_one_for_each_value_in_order_and_for_none(segments: dict[tuple[str, str], Segment]) -> None:
+    assert [value for feature, value in segments if feature == "age"] == ["19-24", "45-54", MISSING]
+
+
+def test_a_number_is_cut_in_quarters(segments: dict[tuple[str, str], Segment], test_rows: Rows) -> None:
+    quarters = [segment for (feature, _), segment in segments.items() if feature == "days_since_purchase"]
+    assert quarters[-1].value == MISSING
+    assert [quarter.value.split()[0] for quarter in quarters[:-1]] == ["up", "above", "above", "above"]
+    known = ROWS - quarters[-1].rows
+    assert all(abs(quarter.rows - known / 4) < 0.05 * known for quarter in quarters[:-1])
+    first = float(quarters[0].value.removeprefix("up to "))
+    days = test_rows.features["days_since_purchase"].to_numpy()
+    assert quarters[0].rows == np.sum(days <= first)
+
+
+def test_the_figures_are_those_of_its_rows(
+    segments: dict[tuple[str, str], Segment], test_rows: Rows, probabilities: NDArray[np.float32]
+) -> None:
+    mask = np.array(test_rows.features["age"].to_pylist(), dtype=object) == "45-54"
+    figures = segments["age", "45-54"].figures
+    assert figures is not None
+    assert figures.positive_ratio == pytest.approx(test_rows.churned[mask].mean())
+    assert figures.mean_probability == pytest.approx(probabilities[mask].mean())
+    assert figures.auc == pytest.approx(roc_auc_score(test_rows.churned[mask], probabilities[mask]))
+    offered = probabilities[mask] >= 0.1
+    kept = (
+        np.sum(offered & (test_rows.churned[mask] == 1)) * 500 - np.sum(offered & (test_rows.churned[mask] == 0)) * 50
+    )
+    assert figures.saving_usd_per_1000 == pytest.approx(kept / mask.sum() * 1000)
+    assert figures.offers_per_1000 == pytest.approx(offered.mean() * 1000)
+
+
+def test_one_label_alone_has_no_auc(segments: dict[tuple[str, str], Segment]) -> None:
+    figures = segments["age", "19-24"].figures
+    assert figures is not None
+    assert (figures.auc, figures.positive_ratio) == (None, 0.0)
+
+
+def test_few_customers_are_counted_and_not_judged(project: Project) -> None:
+    many = rows_of(["19-24"] * 100 + ["65+"] * 49, np.arange(149.0), np.arange(149, dtype=np.int8) % 2)
+    probabilities = np.full(149, 0.5, np.float32)
+    by_value = {s.value: s for s in judge_segments(project, many, probabilities, 0.1) if s.feature == "age"}
+    assert by_value["19-24"].figures is not None
+    assert (by_value["65+"].rows, by_value["65+"].customers, by_value["65+"].figures) == (49, 49, None)
+
+
+def test_a_number_that_is_always_the_same_is_one_segment(project: Project) -> None:
+    same = rows_of(["19-24"] * 60, np.full(60, 7.0), np.arange(60, dtype=np.int8) % 2)
+    judged = judge_segments(project, same, np.full(60, 0.5, np.float32), 0.1)
+    assert [(s.value, s.rows) for s in judged if s.feature == "days_since_purchase"] == [("up to 7", 60)]
+
+
+@pytest.mark.parametrize(
+    ("segments", "said"),
+    [
+        (("shoe_size",), "training.segments names the unknown feature 'shoe_size'"),
+        (("age", "age"), "training.segments names feature 'age' twice"),
+    ],
+)
+def test_a_segment_that_is_no_feature_is_refused_with_its_project(segments: tuple[str, ...], said: str) -> None:
+    with pytest.raises(ValidationError, match=said):
+        small_project(segments=segments)
