@@ -17,7 +17,7 @@ SHELL := /bin/sh
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
 .DELETE_ON_ERROR:
-.PHONY: help env demo up down status airflow test lint lock bench loadtest reproduce faults equivalence
+.PHONY: help env demo up down status airflow test lint lock bench loadtest reproduce faults equivalence docs
 
 help:  ## Show this list
 	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  %-10s %s\n", $$1, $$2}' Makefile
@@ -56,6 +56,9 @@ lint: $(ENV_STAMP)  ## Check style, types, the import contract, configuration fi
 	$(BIN)/check-jsonschema --builtin-schema vendor.compose-spec docker-compose.yaml
 	$(BIN)/hadolint Dockerfile
 	$(BIN)/python -m local.lock
+
+docs: $(ENV_STAMP)  ## Build the documentation site into var/site; a dead link is an error
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict --quiet
 
 lock: $(UV_STAMP)  ## Pin all dependencies of pyproject.toml again
 	$(COMPILE) -o requirements.txt

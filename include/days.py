@@ -22,7 +22,7 @@ def parse_day(text: str) -> dt.date:
     Raises:
         DayError: The text is not such a day.
 
-    Example:
+    Examples:
         >>> parse_day("2017-12-24")
         datetime.date(2017, 12, 24)
     """
@@ -36,7 +36,7 @@ def parse_day(text: str) -> dt.date:
 class DayRange:
     """All days from ``first`` to ``last``, both included.
 
-    Example:
+    Examples:
         >>> len(DayRange.parse("2017-01-01", "2017-01-31"))
         31
     """
@@ -70,7 +70,7 @@ class DayRange:
     def blocks(self, days: int) -> Iterator[DayRange]:
         """Cut the range into ranges of so many days; the last one may be shorter.
 
-        Example:
+        Examples:
             >>> [str(block) for block in DayRange.parse("2017-01-01", "2017-01-05").blocks(2)]
             ['2017-01-01..2017-01-02', '2017-01-03..2017-01-04', '2017-01-05']
         """

@@ -11,7 +11,7 @@ class ChurnflowError(Exception):
         where: The file, table, key or address concerned.
         remedy: What the reader can do next.
 
-    Example:
+    Examples:
         >>> str(ChurnflowError("The file is empty.", where="sales/2017-01-01.csv", remedy="Deliver it again."))
         'The file is empty. Where: sales/2017-01-01.csv. Remedy: Deliver it again.'
     """

@@ -36,7 +36,7 @@ _details_in_message = _DetailsInMessage()
 def get_logger(name: str) -> logging.Logger:
     """Return the logger of module ``name``.
 
-    Example:
+    Examples:
         >>> get_logger("include.lake").name
         'include.lake'
     """

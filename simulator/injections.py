@@ -58,7 +58,7 @@ def parse_injection(text: str) -> Injection:
     Raises:
         ChurnflowError: The kind, day or strength cannot be used.
 
-    Example:
+    Examples:
         >>> parse_injection("late_events:2024-06-01:0.1").strength
         0.1
     """

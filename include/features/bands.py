@@ -42,7 +42,7 @@ def at_snapshots(rows: ibis.Table, snapshots: Sequence[dt.date], windows: Sequen
 def last_band(window: int, windows: Sequence[int]) -> int:
     """Return the oldest band that ``window`` holds, where bands are cut for ``windows``.
 
-    Example:
+    Examples:
         >>> last_band(30, [7, 30, 180])
         1
         >>> last_band(180, [7, 30, 180])  # 30-91, 92-153, 154-179

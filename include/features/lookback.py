@@ -12,7 +12,7 @@ from include.projects import Project
 def window_of(days: Sequence[dt.date], window: int) -> DayRange:
     """Return the days whose deliveries a window of so many days can see from any of ``days``.
 
-    Example:
+    Examples:
         >>> str(window_of([dt.date(2024, 1, 31)], 7))
         '2024-01-25..2024-01-31'
     """

@@ -25,7 +25,7 @@ _SQL_TYPES = ENGINE_TYPES | {"string": "VARCHAR", "integer": "BIGINT", "number":
 def needed_columns(derived: Sequence[DerivedColumn], wanted: Iterable[str]) -> set[str]:
     """Return ``wanted`` with every column that the derived ones among them are made of.
 
-    Example:
+    Examples:
         >>> net = DerivedColumn(name="net", description="", type="decimal", sql="amount - fee")
         >>> sorted(needed_columns([net], ["net"]))
         ['amount', 'fee', 'net']

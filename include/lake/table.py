@@ -43,7 +43,7 @@ class Lake:
         uri: A folder or an object-store address.
         versions: Delta versions at which tables are read, by name; the others are read as they are now.
 
-    Example:
+    Examples:
         >>> Lake("var/lake/grocery").table("gold/features").uri
         'var/lake/grocery/gold/features'
     """

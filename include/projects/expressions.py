@@ -31,7 +31,7 @@ def check_expression(sql: str) -> None:
     Raises:
         ValueError: It cannot be parsed, or looks at more than its row: other rows, the clock, chance.
 
-    Example:
+    Examples:
         >>> check_expression("amount * (1 - discount)")
         >>> check_expression("sum(amount)")
         Traceback (most recent call last):
@@ -47,7 +47,7 @@ def check_expression(sql: str) -> None:
 def columns_in(sql: str) -> set[str]:
     """Return the columns that the expression names.
 
-    Example:
+    Examples:
         >>> sorted(columns_in("CASE WHEN status = 'failed' THEN amount END"))
         ['amount', 'status']
     """

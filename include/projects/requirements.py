@@ -39,7 +39,7 @@ class Costs(Config):
         At p an offer is expected to save ``p * missed`` and to cost ``(1 - p) * needless``; both are equal here. Elkan,
         The Foundations of Cost-Sensitive Learning (2001), with right decisions that cost nothing.
 
-        Example:
+        Examples:
             >>> round(Costs(missed_churner_usd=500, needless_offer_usd=50).threshold, 4)
             0.0909
         """

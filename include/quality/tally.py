@@ -81,7 +81,7 @@ class Tally:
 def in_words(days: Mapping[dt.date, int]) -> str:
     """Return when something happened: the one day, or how many and which of them had the most.
 
-    Example:
+    Examples:
         >>> in_words({dt.date(2024, 1, 1): 3, dt.date(2024, 1, 2): 7})
         '2 days, most on 2024-01-02'
     """

@@ -19,7 +19,7 @@ class Connections:
         landing: Where files arrive: a folder, or any address that fsspec knows, such as ``s3://bucket/landing``.
         databases: The SQLAlchemy URLs of databases, by connection name.
 
-    Example:
+    Examples:
         >>> Connections("s3://shop/landing").address("sales/{day}.csv")
         's3://shop/landing/sales/{day}.csv'
         >>> Connections("var/landing").address("s3://exports/sales/{day}.csv")

@@ -35,7 +35,7 @@ def training_command(dataset: str, result: str, python: str = "python") -> list[
         result: The file that the command writes its result to.
         python: The interpreter.
 
-    Example:
+    Examples:
         >>> training_command("/data/grocery/2017-12-31", "/data/grocery/2017-12-31/result.json")[:4]
         ['python', '-m', 'include.training', 'run']
     """
@@ -50,7 +50,7 @@ def tuning_command(dataset: str, worker: int, python: str = "python") -> list[st
         worker: The worker's number, from 0.
         python: The interpreter.
 
-    Example:
+    Examples:
         >>> tuning_command("/data/grocery/2017-12-31", 1)[-2:]
         ['--worker', '1']
     """

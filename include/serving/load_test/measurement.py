@@ -45,7 +45,7 @@ class Measurement:
         A request that failed counts as never answered: when too many failed, and when there was no answer at all, the
         percentile is infinite.
 
-        Example:
+        Examples:
             >>> run = Measurement(1, 1.0, np.array([0.1, 0.2, 0.3]), np.array([0.1, 0.1, 0.1]), {"HTTP 503": 1}, 0.1)
             >>> run.percentile_ms(50), run.percentile_ms(99)
             (100.0, inf)

@@ -37,7 +37,7 @@ class Target:
         Raises:
             TargetError: It is not an address of the form http://host:port/path or https://host/path.
 
-        Example:
+        Examples:
             >>> Target.parse("https://churn.example.com/models/")
             Target(host='churn.example.com', port=443, tls=True, path='/models')
         """

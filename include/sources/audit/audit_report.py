@@ -28,7 +28,7 @@ def write_report(audit: Audit, folder: Path) -> Path:
 def size(number: float | None) -> str:
     """Return bytes in the largest fitting unit.
 
-    Example:
+    Examples:
         >>> size(12_345_678), size(None)
         ('12.3 MB', '-')
     """
@@ -44,7 +44,7 @@ def size(number: float | None) -> str:
 def count(number: float | None) -> str:
     """Return a number with its thousands apart.
 
-    Example:
+    Examples:
         >>> count(1234567), count(2.5), count(None)
         ('1,234,567', '2.5', '-')
     """
@@ -56,7 +56,7 @@ def count(number: float | None) -> str:
 def share(number: float | None) -> str:
     """Return a share in per cent; one that is not whole never looks it.
 
-    Example:
+    Examples:
         >>> share(1.0), share(0.99996), share(0.5), share(None)
         ('100 %', '99.99 %', '50 %', '-')
     """
@@ -71,7 +71,7 @@ def share(number: float | None) -> str:
 def duration(seconds: float | None) -> str:
     """Return seconds, or milliseconds when there are few.
 
-    Example:
+    Examples:
         >>> duration(0.0123), duration(2.5), duration(None)
         ('12.3 ms', '2.5 s', '-')
     """
@@ -83,7 +83,7 @@ def duration(seconds: float | None) -> str:
 def age(days: float | None) -> str:
     """Return an age in days, or in hours when it is not a day.
 
-    Example:
+    Examples:
         >>> age(0.25), age(12.0), age(None)
         ('6.0 h', '12 d', '-')
     """

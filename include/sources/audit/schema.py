@@ -80,7 +80,7 @@ def confirm(changes: list[Change]) -> list[Change]:
 def family(found: str) -> str:
     """Return the kind of values that a type of a file or database holds.
 
-    Example:
+    Examples:
         >>> family("int64"), family("NUMERIC(10, 2)"), family("timestamp[us]"), family("INTERVAL")
         ('integer', 'decimal', 'timestamp', 'interval')
     """

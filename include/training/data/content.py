@@ -15,7 +15,7 @@ def column_checksums(rows: pa.Table) -> dict[str, str]:
     Two Parquet files of the same rows may differ in their bytes, by compression or the writer's version; these do not.
     Numbers count with all their bits, and a null is the same as NaN.
 
-    Example:
+    Examples:
         >>> whole, halves = pa.chunked_array([[1.0, 2.0]]), pa.chunked_array([[1.0], [2.0]])
         >>> column_checksums(pa.table({"a": whole})) == column_checksums(pa.table({"a": halves}))
         True

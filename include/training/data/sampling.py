@@ -13,7 +13,7 @@ from include.training.data.rows import Rows
 def spread_evenly(rows: int, wanted: int) -> NDArray[np.int64]:
     """Return the positions of ``wanted`` of so many rows, spread evenly from the first to the last; all of fewer.
 
-    Example:
+    Examples:
         >>> spread_evenly(9, 3).tolist()
         [0, 4, 8]
     """

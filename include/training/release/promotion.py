@@ -70,7 +70,7 @@ def decide_promotion(version: str, over_rule: Gain, over_champion: Gain | None, 
     Raises:
         PromotionError: Challenger and champion are the same version.
 
-    Example:
+    Examples:
         >>> over_rule = Gain("offer by recency", 400, low=300, high=500, confidence=0.95)
         >>> over_champion = Gain("1", 50, low=-30, high=130, confidence=0.95)
         >>> decide_promotion("2", over_rule, over_champion, margin=0).reason
