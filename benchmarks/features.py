@@ -31,6 +31,7 @@ import typer
 from include.days import DayRange
 from include.features.build import compute_features
 from include.lake import Lake
+from include.lake.table_names import silver_table
 from include.projects import Project, load_project
 
 SEED = 20230101
@@ -121,7 +122,7 @@ def draw_customers(day: dt.date, customers: int) -> pa.Table:
 
 def files_of(lake: str, source: str) -> list[str]:
     """Return the files of one source's year, which every contender reads."""
-    return sorted(Lake(lake).table(f"silver/{source}").files(YEAR))
+    return sorted(Lake(lake).table(silver_table(source)).files(YEAR))
 
 
 def by_product(lake: str) -> pa.Table:
@@ -192,7 +193,7 @@ def by_pandas(lake: str) -> pa.Table:
 def write_lake(lake: Lake, customers: int, events: int) -> None:
     """Draw silver."""
     for source in SOURCES:
-        lake.table(f"silver/{source}").replace(YEAR, draw(source, YEAR, events, customers))
+        lake.table(silver_table(source)).replace(YEAR, draw(source, YEAR, events, customers))
     lake.table("silver/customers").replace([YEAR.first], draw_customers(YEAR.first, customers))
 
 

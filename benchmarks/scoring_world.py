@@ -11,7 +11,7 @@ import xgboost as xgb
 
 from include.days import DayRange
 from include.lake import open_lake
-from include.retention.retention_list import FEATURES
+from include.lake.table_names import FEATURES_TABLE
 from include.serving.deployment.pointer import BentoReference, write_pointer
 from include.settings import Settings
 from include.training.model.bundle import Bundle
@@ -28,7 +28,9 @@ def make_world(settings: Settings, customers: int, features: int, trees: int, de
     """Write the day into the lake, and put a model of that size in service."""
     schema = _rows(0, 1, features).schema
     parts = _batches(customers, features)
-    open_lake(settings).table(FEATURES).replace(DayRange.single(DAY), pa.RecordBatchReader.from_batches(schema, parts))
+    open_lake(settings).table(FEATURES_TABLE).replace(
+        DayRange.single(DAY), pa.RecordBatchReader.from_batches(schema, parts)
+    )
     bento = settings.serving_dir / "bento"
     _train(features, trees, depth).save(bento / "src" / "bundle")
     write_pointer(settings.serving_dir, BentoReference("1-benchmark", "1", str(bento)))

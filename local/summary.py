@@ -15,9 +15,10 @@ from rich.table import Table
 from include.days import DayRange
 from include.errors import ChurnflowError
 from include.lake import Lake, open_lake
+from include.lake.table_names import FEATURES_TABLE, SCORES_TABLE
 from include.monitoring.health import list_reports
 from include.monitoring.store import RESULT_FILE, day_dir, read_result
-from include.retention.retention_list import FEATURES, SCORES, deployed_bundle
+from include.retention.retention_list import deployed_bundle
 from include.serving.deployment.client import EndpointClient
 from include.settings import Settings
 from local.stack import Stack
@@ -149,15 +150,17 @@ def _champion(mlflow_url: str, name: str) -> Champion:
 
 
 def _first_of_list(lake: Lake, day: dt.date) -> dict[str, Any]:
-    scores = lake.table(SCORES).read(DayRange.single(day))
+    scores = lake.table(SCORES_TABLE).read(DayRange.single(day))
     if not scores.num_rows:
-        raise SummaryError("The day has no retention list.", where=f"{SCORES}, dt={day}", remedy="Run churn_score.")
+        raise SummaryError(
+            "The day has no retention list.", where=f"{SCORES_TABLE}, dt={day}", remedy="Run churn_score."
+        )
     first: dict[str, Any] = scores.filter(pc.equal(scores["rank"], 1)).to_pylist()[0]
     return first
 
 
 def _predict(lake: Lake, settings: Settings, day: dt.date, customer: str) -> dict[str, Any]:
-    features = lake.table(FEATURES).read(DayRange.single(day))
+    features = lake.table(FEATURES_TABLE).read(DayRange.single(day))
     names = deployed_bundle(settings).contract.feature_names
     row = features.filter(pc.equal(features["customer_id"], customer)).select(names).to_pylist()[0]
     client = EndpointClient(settings.serving.url, settings.serving.api_key)

@@ -14,13 +14,9 @@ from collections.abc import Iterable, Sequence
 import pyarrow as pa
 
 from include.lake import Lake
+from include.lake.table_names import GOLD_DAYS_TABLE, LABEL_DAYS_TABLE
 from include.projects import Project
 from include.projects.features import FeatureSpec, Ratio, Trend
-
-BUILT = "gold/_days"
-"""The table of days for which gold was built: a day on which nobody was active is there, too."""
-LABELLED = "gold/_label_days"
-"""The table of days that have labels."""
 
 _POPULATION = "population"
 _COLUMN = "definitions"
@@ -28,13 +24,13 @@ _COLUMN = "definitions"
 
 def mark_built(project: Project, lake: Lake, rows: dict[dt.date, int]) -> None:
     """Keep that gold of each day was built as ``project`` defines it now, and how many rows that made."""
-    _mark(lake, BUILT, list(rows), gold_definitions(project), rows=pa.array(rows.values(), pa.int64()))
+    _mark(lake, GOLD_DAYS_TABLE, list(rows), gold_definitions(project), rows=pa.array(rows.values(), pa.int64()))
 
 
 def mark_labelled(project: Project, lake: Lake, touched: Iterable[dt.date], labelled: Iterable[dt.date]) -> None:
     """Keep that those of the ``touched`` days that are ``labelled`` have labels as ``project`` defines them now."""
     days = sorted(labelled)
-    _mark(lake, LABELLED, days, label_definition(project), replaced=sorted({*touched, *days}))
+    _mark(lake, LABEL_DAYS_TABLE, days, label_definition(project), replaced=sorted({*touched, *days}))
 
 
 def defined_otherwise(
@@ -47,8 +43,8 @@ def defined_otherwise(
         day, the label. Days built alike are left out.
     """
     return (
-        _differing(lake, BUILT, days, gold_definitions(project)),
-        _differing(lake, LABELLED, days, label_definition(project)),
+        _differing(lake, GOLD_DAYS_TABLE, days, gold_definitions(project)),
+        _differing(lake, LABEL_DAYS_TABLE, days, label_definition(project)),
     )
 
 

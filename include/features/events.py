@@ -18,6 +18,7 @@ from include.days import DayRange
 from include.errors import ChurnflowError
 from include.features.row_expressions import finite, needed_columns, with_derived
 from include.lake import Lake, Table
+from include.lake.table_names import silver_table
 from include.projects import Project, Source
 
 CUSTOMER = "customer_id"
@@ -54,7 +55,7 @@ def source_rows(
     source = project.sources[name]
     derived = project.derived_columns.get(name, [])
     needed = needed_columns(derived, columns)
-    scan = lake.table(f"silver/{name}").scan(engine, days)
+    scan = lake.table(silver_table(name)).scan(engine, days)
     links = {look.by for look in source.lookups if needed & set(look.columns)}
     own = {column: finite(scan[column]) for column in source.columns if column in needed | links}
     who, happened = _customer(scan, name, source), _happened(scan, source)
@@ -116,7 +117,7 @@ def _look_up(
             where="sources.yaml, lookups",
             remedy="Look up by the key of the reference source.",
         )
-    table = lake.table(f"silver/{name}")
+    table = lake.table(silver_table(name))
     in_force = deliveries_in_force(name, table, days)
     scan = table.scan(engine, sorted(set(in_force.values())))
     values = scan.select(_found=scan["dt"], _by=scan[by], **{column: finite(scan[column]) for column in columns})

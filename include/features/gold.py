@@ -13,10 +13,11 @@ import pyarrow.parquet as pq
 
 from include.days import DayRange
 from include.features.build import feature_parts
-from include.features.definitions import BUILT, mark_built
-from include.features.gold_checks import FEATURES, GoldChecks
+from include.features.definitions import mark_built
+from include.features.gold_checks import GoldChecks
 from include.features.lookback import followed_days, gold_sources, longest_window, read_days
 from include.lake import Lake, with_optimistic_retry
+from include.lake.table_names import FEATURES_QUARANTINE_TABLE, FEATURES_TABLE, GOLD_DAYS_TABLE, silver_table
 from include.logs import get_logger
 from include.projects import Project
 from include.quality.contract import gold_contract
@@ -39,7 +40,7 @@ def gold_days(project: Project, lake: Lake, days: DayRange, rebuilt: DayRange) -
 
 def built_days(lake: Lake) -> set[dt.date]:
     """Return the days for which gold was ever built, also those on which no customer was active."""
-    return {*lake.table(BUILT).days(), *lake.table(FEATURES).days()}
+    return {*lake.table(GOLD_DAYS_TABLE).days(), *lake.table(FEATURES_TABLE).days()}
 
 
 def build_gold(
@@ -71,7 +72,7 @@ def build_gold(
     changed = rebuilt or days
     last = changed.last + dt.timedelta(days=followed_days(project))
     read = read_days(project, DayRange(min(days.first, changed.first), max(days.last, last)))
-    inputs = {f"silver/{name}": read for name in gold_sources(project)}
+    inputs = {silver_table(name): read for name in gold_sources(project)}
 
     def write() -> StepResult:
         return _write(project, lake, gold_days(project, lake, days, changed), days, reports)
@@ -95,7 +96,7 @@ def stale_days(project: Project, lake: Lake, changed: DayRange) -> list[dt.date]
 
 
 def _write(project: Project, lake: Lake, wanted: list[dt.date], days: DayRange, reports: Path) -> StepResult:
-    checks, contract, features = GoldChecks(project), gold_contract(project), lake.table(FEATURES)
+    checks, contract, features = GoldChecks(project), gold_contract(project), lake.table(FEATURES_TABLE)
     if features.exists():
         contract.verify_stored(features.schema())
     parts, refused = [], []
@@ -118,10 +119,10 @@ def _write(project: Project, lake: Lake, wanted: list[dt.date], days: DayRange, 
     counts = features.row_counts(wanted)
     mark_built(project, lake, {day: counts.get(day, 0) for day in wanted})
     detail = {"report": str(report), "gold_days": len(wanted)}
-    return StepResult(FEATURES, outcome.rows, outcome.refused, sum(counts.values()), versions[-1], 0.0, detail)
+    return StepResult(FEATURES_TABLE, outcome.rows, outcome.refused, sum(counts.values()), versions[-1], 0.0, detail)
 
 
 def _quarantine(lake: Lake, days: list[dt.date], rows: pa.Table) -> None:
-    table = lake.table("quarantine/features")
+    table = lake.table(FEATURES_QUARANTINE_TABLE)
     if rows.num_rows or table.exists():
         table.replace(days, rows)

@@ -9,14 +9,12 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from include.lake.table_names import FEATURES_TABLE
 from include.projects import Expectation, FeatureSpec, Project
 from include.quality.contract import gold_contract
 from include.quality.gate import TableOutcome
 from include.quality.suite import ROW_ID, is_row_rule, run_suite
 from include.quality.tally import Tally
-
-FEATURES = "gold/features"
-"""The table of features."""
 
 
 class GoldChecks:
@@ -42,8 +40,8 @@ class GoldChecks:
         Args:
             rows: Whole days of gold rows.
         """
-        by_row = [tally for tally in self._tallies if is_row_rule(FEATURES, tally.expectation)]
-        by_day = [tally for tally in self._tallies if not is_row_rule(FEATURES, tally.expectation)]
+        by_row = [tally for tally in self._tallies if is_row_rule(FEATURES_TABLE, tally.expectation)]
+        by_day = [tally for tally in self._tallies if not is_row_rule(FEATURES_TABLE, tally.expectation)]
         rules = self._run(by_row, rows, None)
         for day in pc.unique(rows["dt"]).to_pylist() if by_day else []:
             for row, broken in self._run(by_day, rows, day).items():
@@ -59,7 +57,7 @@ class GoldChecks:
     def outcome(self) -> TableOutcome:
         """Return the outcome of all rows that were split."""
         return TableOutcome(
-            FEATURES,
+            FEATURES_TABLE,
             self._rows,
             self._refused,
             self._project.gold_checks.minimum_pass_share,
@@ -71,7 +69,7 @@ class GoldChecks:
         numbered = rows.append_column(ROW_ID, pa.array(np.arange(rows.num_rows)))
         part = numbered if day is None else numbered.filter(pc.equal(rows["dt"], pa.scalar(day, pa.date32())))
         broken: dict[int, list[str]] = {}
-        findings = run_suite(FEATURES, part.to_pandas(), [tally.expectation for tally in tallies])
+        findings = run_suite(FEATURES_TABLE, part.to_pandas(), [tally.expectation for tally in tallies])
         for tally, finding in zip(tallies, findings, strict=True):
             tally.add(finding, rows.select(["dt"]).take(pa.array(finding.failed_ids)), day)
             if finding.severity == "refuse":

@@ -11,17 +11,15 @@ from include.days import DayRange
 from include.features.churned import label_rows
 from include.features.definitions import mark_labelled
 from include.features.events import CUSTOMER
-from include.features.gold_checks import FEATURES
 from include.features.lookback import followed_days, read_days
 from include.lake import Lake, connect, with_optimistic_retry
+from include.lake.table_names import FEATURES_TABLE, LABELS_TABLE, SILVER_DAYS_TABLE, silver_table
 from include.logs import get_logger
 from include.projects import Project
-from include.quality.loaded import DAYS, loaded_days
+from include.quality.loaded import loaded_days
 from include.results import StepResult
 
 log = get_logger(__name__)
-
-LABELS = "gold/labels"
 
 
 def build_labels(project: Project, lake: Lake, days: DayRange) -> StepResult:
@@ -42,11 +40,11 @@ def build_labels(project: Project, lake: Lake, days: DayRange) -> StepResult:
     horizon = dt.timedelta(days=project.label.horizon_days)
     touched = DayRange(days.first - horizon, days.last + dt.timedelta(days=_followed(project)))
     silver = read_days(project, DayRange(touched.first, touched.last + horizon))
-    inputs = {FEATURES: touched, DAYS: silver, f"silver/{project.label.source}": silver}
+    inputs = {FEATURES_TABLE: touched, SILVER_DAYS_TABLE: silver, silver_table(project.label.source): silver}
     written = with_optimistic_retry(lake, inputs, lambda: _write(project, lake, touched))
-    labels = lake.table(LABELS)
+    labels = lake.table(LABELS_TABLE)
     version = labels.version() if labels.exists() else -1
-    result = StepResult(LABELS, written, 0, written, version, round(time.perf_counter() - start, 3))
+    result = StepResult(LABELS_TABLE, written, 0, written, version, round(time.perf_counter() - start, 3))
     log.info("labels built", extra=result.as_dict())
     return result
 
@@ -55,7 +53,7 @@ def matured_days(project: Project, lake: Lake, days: DayRange) -> list[dt.date]:
     """Return the gold days of ``days`` for which silver holds every day of the horizon after them, sorted."""
     horizon = project.label.horizon_days
     loaded = loaded_days(lake, project.label.source, DayRange(days.first, days.last + dt.timedelta(days=horizon)))
-    gold = [day for day in lake.table(FEATURES).days() if day in days]
+    gold = [day for day in lake.table(FEATURES_TABLE).days() if day in days]
     return [day for day in gold if all(day + dt.timedelta(days=ahead) in loaded for ahead in range(1, horizon + 1))]
 
 
@@ -66,7 +64,7 @@ def _followed(project: Project) -> int:
 
 
 def _write(project: Project, lake: Lake, touched: DayRange) -> int:
-    labels = lake.table(LABELS)
+    labels = lake.table(LABELS_TABLE)
     labelled = {day for day in labels.days() if day in touched}
     matured = matured_days(project, lake, touched)
     if not matured and not labelled:
@@ -79,7 +77,7 @@ def _write(project: Project, lake: Lake, touched: DayRange) -> int:
 
 def _labels(project: Project, lake: Lake, matured: list[dt.date]) -> pa.Table:
     engine = connect()
-    gold = lake.table(FEATURES).scan(engine, matured).select("dt", CUSTOMER)
+    gold = lake.table(FEATURES_TABLE).scan(engine, matured).select("dt", CUSTOMER)
     rows = label_rows(project, lake, engine, gold, matured)
     return rows.order_by("dt", CUSTOMER).to_pyarrow().cast(_schema(project))
 

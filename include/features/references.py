@@ -11,6 +11,7 @@ from ibis.backends.duckdb import Backend
 
 from include.features.events import KNOWN, WHO, as_of_table, deliveries_in_force, no_delivery, source_rows
 from include.lake import Lake
+from include.lake.table_names import silver_table
 from include.projects import Project
 
 CHANGED = "_changed"
@@ -37,7 +38,7 @@ def rows_in_force(
     """
     source, wanted = project.sources[name], sorted(set(days))
     if source.kind == "snapshot":
-        in_force = deliveries_in_force(name, lake.table(f"silver/{name}"), wanted)
+        in_force = deliveries_in_force(name, lake.table(silver_table(name)), wanted)
         rows = source_rows(project, name, lake, engine, sorted(set(in_force.values())), {*columns, *source.key})
         rows = rows.inner_join(as_of_table(in_force), [(KNOWN, "_delivered")]).drop("_delivered")
         return rows.rename(dt="_as_of").mutate(**{CHANGED: ibis.null("timestamp")})
@@ -69,7 +70,7 @@ def change_history(
     Raises:
         SourceDataError: There are none.
     """
-    source, table = project.sources[name], lake.table(f"silver/{name}")
+    source, table = project.sources[name], lake.table(silver_table(name))
     days = [day for day in table.days() if day <= last]
     if not days or source.event_time is None:
         raise no_delivery(name, table)

@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 from scipy import stats
 
 from include.errors import ChurnflowError
+from include.lake.table_names import FEATURES_TABLE
 from include.projects.features import FeatureSpec
 from include.projects.monitoring import DriftRules, Monitoring
 
@@ -152,13 +153,13 @@ def _require_comparable(reference: pd.DataFrame, current: pd.DataFrame, features
     for name, frame in (("reference", reference), ("current", current)):
         if frame.empty:
             raise DriftError(
-                f"The {name} window has no rows.", where="gold/features", remedy="Run churn_ingest for its days."
+                f"The {name} window has no rows.", where=FEATURES_TABLE, remedy="Run churn_ingest for its days."
             )
     missing = [spec.name for spec in features if spec.name not in current]
     if missing:
         raise DriftError(
             f"The current window lacks {len(missing)} features, such as {missing[0]!r}.",
-            where="gold/features",
+            where=FEATURES_TABLE,
             remedy="Ingest the window's days again with the project's present features.",
         )
 

@@ -13,12 +13,10 @@ from sklearn.metrics import brier_score_loss, roc_auc_score
 
 from include.days import DayRange
 from include.lake import Lake
-from include.monitoring.windows import FEATURES_TABLE, latest_per_customer
+from include.lake.table_names import FEATURES_TABLE, LABELS_TABLE, SCORES_TABLE
+from include.monitoring.windows import latest_per_customer
 from include.projects import Project
 from include.training.model.bundle import Bundle
-
-SCORES_TABLE = "gold/scores"
-LABELS_TABLE = "gold/labels"
 
 
 @dataclass(frozen=True)

@@ -17,12 +17,12 @@ import pandas as pd
 
 from include.days import DayRange
 from include.lake import Lake, connect
+from include.lake.table_names import LABELS_TABLE, PREDICTIONS_TABLE
 from include.monitoring.drift import compare
-from include.monitoring.performance import LABELS_TABLE, Performance, judge, labels_of
+from include.monitoring.performance import Performance, judge, labels_of
 from include.monitoring.shadow import ShadowComparison, compare_shadows
 from include.projects import Project
 from include.projects.features import FeatureSpec
-from include.serving.prediction_log.collect import PREDICTIONS
 from include.training.model.contract import ModelContract
 
 MOST_CUSTOMERS_COMPARED = 20_000
@@ -116,7 +116,7 @@ def served_on(
         features: The features that are monitored.
         test_auc: The deployed model's AUC on its test, where it is known.
     """
-    models = _traffic(lake, day) if day in lake.table(PREDICTIONS).days() else ()
+    models = _traffic(lake, day) if day in lake.table(PREDICTIONS_TABLE).days() else ()
     judged = _answers_with_labels(lake, project, contract.model_version, day)
     return Served(
         reason=_words(models, day),
@@ -130,7 +130,7 @@ def served_on(
 
 
 def _traffic(lake: Lake, day: dt.date) -> tuple[ModelTraffic, ...]:
-    answers = lake.table(PREDICTIONS).scan(connect(), [day])
+    answers = lake.table(PREDICTIONS_TABLE).scan(connect(), [day])
     found = (
         answers.group_by("model_version")
         .aggregate(
@@ -177,7 +177,7 @@ def _served_features(
     lake: Lake, contract: ModelContract, day: dt.date, features: Sequence[FeatureSpec]
 ) -> pd.DataFrame:
     """Return the features of the latest answer about each customer; no row where features are not logged."""
-    answers = lake.table(PREDICTIONS).scan(connect(), [day])
+    answers = lake.table(PREDICTIONS_TABLE).scan(connect(), [day])
     columns = {spec.name: f"{spec.dtype}_{spec.name}" for spec in features}
     if not set(columns.values()) <= set(answers.columns):
         return pd.DataFrame(columns=list(columns))
@@ -195,7 +195,7 @@ def _answers_with_labels(lake: Lake, project: Project, version: str, day: dt.dat
 
     An answer is about the day of its features: the online store's where it had them, else the day that it was given.
     """
-    if not project.has_time or not lake.table(PREDICTIONS).exists():
+    if not project.has_time or not lake.table(PREDICTIONS_TABLE).exists():
         return None
     matured = day - dt.timedelta(days=project.label.horizon_days)
     labelled = [known for known in lake.table(LABELS_TABLE).days() if known <= matured]
@@ -213,7 +213,7 @@ def _answers_with_labels(lake: Lake, project: Project, version: str, day: dt.dat
 
 def _answers_about(lake: Lake, version: str, given: DayRange, about: DayRange) -> pd.DataFrame:
     """Return one model's answers given on some days about others, with ``dt`` the day that each is about."""
-    answers = lake.table(PREDICTIONS).scan(connect(), given)
+    answers = lake.table(PREDICTIONS_TABLE).scan(connect(), given)
     answers = answers.filter(answers.model_version == version)
     answers = answers.mutate(dt=ibis.coalesce(answers.features_day, answers.dt))
     answers = answers.filter(answers.dt.between(about.first, about.last))

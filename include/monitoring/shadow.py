@@ -10,8 +10,8 @@ import ibis
 import pandas as pd
 
 from include.lake import Lake, connect
+from include.lake.table_names import PREDICTIONS_TABLE
 from include.monitoring.performance import auc_of
-from include.serving.prediction_log.collect import PREDICTIONS
 
 
 @dataclass(frozen=True)
@@ -52,7 +52,7 @@ def compare_shadows(
         version: The deployed model's version.
         judged: Earlier answers of that model with their labels, one row per customer, where there are any.
     """
-    answers = lake.table(PREDICTIONS).scan(connect(), [day]).filter(ibis._.shadow_probability.notnull())
+    answers = lake.table(PREDICTIONS_TABLE).scan(connect(), [day]).filter(ibis._.shadow_probability.notnull())
     pairs = (
         answers.mutate(own=answers.churn_probability.cast("float64"), aside=answers.shadow_probability.cast("float64"))
         .group_by(["model_version", "shadow_version"])

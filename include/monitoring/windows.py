@@ -15,11 +15,10 @@ import pandas as pd
 from include.days import DayRange
 from include.errors import ChurnflowError
 from include.lake import Lake
+from include.lake.table_names import FEATURES_TABLE
 from include.projects import Project
 from include.projects.features import FeatureSpec
 from include.training.model.contract import ModelContract
-
-FEATURES_TABLE = "gold/features"
 
 
 class WindowError(ChurnflowError):

@@ -15,6 +15,7 @@ import pyarrow.compute as pc
 
 from include.days import DayRange
 from include.lake import Lake, connect
+from include.lake.table_names import bronze_table, silver_table
 from include.projects import Checks, Expectation, Source
 from include.quality.gate import RuleOutcome
 from include.quality.suite import ROW_ID, Finding, columns_read, is_row_rule, run_suite
@@ -92,7 +93,7 @@ def check_source(
     Raises:
         SuiteError: An expectation is wrong or does not fit its column.
     """
-    counts = lake.table(f"bronze/{name}").row_counts(days)
+    counts = lake.table(bronze_table(name)).row_counts(days)
     tallies = [Tally(expectation) for expectation in checks.expectations]
     refusals: list[pa.Table] = []
     newest: list[dt.date] = []
@@ -115,9 +116,9 @@ class _Block:
     """The rows of some days on an engine of their own."""
 
     def __init__(self, name: str, source: Source, lake: Lake, days: Sequence[dt.date]) -> None:
-        self._table = f"silver/{name}"
+        self._table = silver_table(name)
         engine = connect()
-        bronze = lake.table(f"bronze/{name}")
+        bronze = lake.table(bronze_table(name))
         typed = typed_rows(source, bronze.scan(engine, days)).mutate(**{ROW_ID: ibis.row_number()})
         rows = engine.create_table("typed", typed)
         sound = rows.filter(rows[RULE].isnull())

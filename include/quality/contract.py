@@ -11,6 +11,7 @@ from dataclasses import dataclass
 import pyarrow as pa
 
 from include.errors import ChurnflowError
+from include.lake.table_names import FEATURES_TABLE, silver_table
 from include.projects import Project, Source
 
 _TYPES = {
@@ -116,7 +117,7 @@ def silver_contract(name: str, source: Source) -> Contract:
         ContractColumn(key, column.type, column.required or key in source.key, column.description)
         for key, column in source.columns.items()
     ]
-    return Contract(f"silver/{name}", source.description, source.owner, ("dt", *source.key), (day, *columns))
+    return Contract(silver_table(name), source.description, source.owner, ("dt", *source.key), (day, *columns))
 
 
 def gold_contract(project: Project) -> Contract:
@@ -130,4 +131,4 @@ def gold_contract(project: Project) -> Contract:
         ),
     ]
     description = "One customer of the population, as known when the snapshot day closed."
-    return Contract("gold/features", description, project.owner, ("dt", "customer_id"), tuple(columns))
+    return Contract(FEATURES_TABLE, description, project.owner, ("dt", "customer_id"), tuple(columns))

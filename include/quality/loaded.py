@@ -9,9 +9,7 @@ import pyarrow as pa
 
 from include.days import DayRange
 from include.lake import Lake
-
-DAYS = "silver/_days"
-"""The table of days in silver, by source: a day without rows is there too."""
+from include.lake.table_names import SILVER_DAYS_TABLE
 
 
 def loaded_days(lake: Lake, source: str, days: DayRange) -> set[dt.date]:
@@ -22,7 +20,7 @@ def loaded_days(lake: Lake, source: str, days: DayRange) -> set[dt.date]:
         source: The source's name.
         days: The days asked for.
     """
-    table = lake.table(DAYS)
+    table = lake.table(SILVER_DAYS_TABLE)
     if not table.exists():
         return set()
     rows = table.read(days, ["dt", "source"]).to_pylist()
@@ -42,4 +40,4 @@ def mark_loaded(lake: Lake, delivered: Mapping[str, Set[dt.date]], days: DayRang
         "dt": pa.array([day for day, _ in found], pa.date32()),
         "source": pa.array([source for _, source in found], pa.string()),
     }
-    lake.table(DAYS).replace(days, pa.table(rows))
+    lake.table(SILVER_DAYS_TABLE).replace(days, pa.table(rows))

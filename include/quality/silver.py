@@ -13,6 +13,7 @@ import pyarrow.compute as pc
 
 from include.days import DayRange
 from include.lake import Lake, connect, with_optimistic_retry
+from include.lake.table_names import DELIVERIES_TABLE, bronze_table, quarantine_table, silver_table
 from include.logs import get_logger
 from include.projects import Checks, Project
 from include.quality.check import PLACE, Checked, blocks_of, check_source
@@ -22,7 +23,7 @@ from include.quality.loaded import loaded_days, mark_loaded
 from include.quality.table_rules import table_outcomes
 from include.quality.typed import RULE, typed_rows
 from include.results import StepResult
-from include.sources.bronze import DELIVERIES, FILE, ROW, delivered_days
+from include.sources.bronze import FILE, ROW, delivered_days
 
 log = get_logger(__name__)
 
@@ -45,8 +46,10 @@ def build_silver(project: Project, lake: Lake, days: DayRange, reports: Path) ->
         GateError: Too few rows pass, or a rule about a whole table is violated; it names the report.
         ContractError: A column of silver has another type than sources.yaml now says.
     """
-    read = {f"bronze/{name}": _reach(days, source.deduplicate_days) for name, source in project.sources.items()}
-    results = with_optimistic_retry(lake, {**read, DELIVERIES: days}, lambda: _build(project, lake, days, reports))
+    read = {bronze_table(name): _reach(days, source.deduplicate_days) for name, source in project.sources.items()}
+    results = with_optimistic_retry(
+        lake, {**read, DELIVERIES_TABLE: days}, lambda: _build(project, lake, days, reports)
+    )
     for result in results:
         log.info("silver built", extra=result.as_dict())
     return results
@@ -55,7 +58,7 @@ def build_silver(project: Project, lake: Lake, days: DayRange, reports: Path) ->
 def _build(project: Project, lake: Lake, days: DayRange, reports: Path) -> list[StepResult]:
     start = time.perf_counter()
     for name, source in project.sources.items():
-        if (silver := lake.table(f"silver/{name}")).exists():
+        if (silver := lake.table(silver_table(name))).exists():
             silver_contract(name, source).verify_stored(silver.schema())
     delivered = {name: delivered_days(lake, name, days) for name in project.sources}
     checked = {name: _check(project, lake, name, tuple(days), delivered[name]) for name in project.sources}
@@ -79,7 +82,7 @@ def _build(project: Project, lake: Lake, days: DayRange, reports: Path) -> list[
         parts = [part for part in (checked[name], later.get(name)) if part]
         written = [_write(project, lake, part) for part in parts]
         result = StepResult(
-            f"silver/{name}",
+            silver_table(name),
             sum(part.rows for part in parts),
             sum(part.refused for part in parts),
             sum(rows for rows, _ in written),
@@ -119,7 +122,7 @@ def _write(project: Project, lake: Lake, item: Checked) -> tuple[int, int]:
     """Replace the silver days of ``item`` and return the rows written and the last Delta version."""
     source = project.sources[item.name]
     contract = silver_contract(item.name, source)
-    bronze, silver = lake.table(f"bronze/{item.name}"), lake.table(f"silver/{item.name}")
+    bronze, silver = lake.table(bronze_table(item.name)), lake.table(silver_table(item.name))
     counts = bronze.row_counts(item.days)
     written, version = 0, -1
     for block in blocks_of(item.days, counts):
@@ -135,7 +138,7 @@ def _write(project: Project, lake: Lake, item: Checked) -> tuple[int, int]:
 
 
 def _quarantine(lake: Lake, item: Checked) -> None:
-    bronze, quarantine = lake.table(f"bronze/{item.name}"), lake.table(f"quarantine/{item.name}")
+    bronze, quarantine = lake.table(bronze_table(item.name)), lake.table(quarantine_table(item.name))
     for block in blocks_of(item.days, bronze.row_counts(item.days)):
         refused = _within(item.refusals, block)
         if not refused.num_rows and not quarantine.files(block):

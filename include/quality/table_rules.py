@@ -15,6 +15,7 @@ from ibis.backends.duckdb import Backend
 
 from include.days import DayRange
 from include.lake import Lake, connect
+from include.lake.table_names import bronze_table, silver_table
 from include.projects import Project, Source
 from include.projects.sources import ForeignKey, Freshness, RowCount
 from include.quality.check import PLACE, Checked
@@ -49,7 +50,7 @@ def table_outcomes(
 
 def _row_count(lake: Lake, source: Source, rule: RowCount, item: Checked, delivered: Set[dt.date]) -> RuleOutcome:
     # Every day of history before the range, and the range itself: each day is compared with the days before it.
-    table = lake.table(f"bronze/{item.name}")
+    table = lake.table(bronze_table(item.name))
     earlier = [day for day in table.days() if day < item.days[0]][-rule.history_days :]
     counts = table.row_counts([*earlier, *item.days])
     present = sorted(counts)
@@ -96,7 +97,7 @@ def _has_days_before(lake: Lake, item: Checked, age: int) -> bool:
 
 def _newest_event(lake: Lake, source: Source, rule: Freshness, item: Checked) -> dt.date | None:
     # An event is delivered on its day or later, so that whatever is young enough lies in these days.
-    newest, table = item.newest, lake.table(f"silver/{item.name}")
+    newest, table = item.newest, lake.table(silver_table(item.name))
     before = DayRange.ending(item.days[0] - dt.timedelta(days=1), rule.max_age_days + 1)
     if table.exists():
         stored = table.scan(connect(), before)[source.event_time].cast("date").max().to_pyarrow().as_py()
@@ -105,7 +106,7 @@ def _newest_event(lake: Lake, source: Source, rule: Freshness, item: Checked) ->
 
 
 def _newest_delivery(lake: Lake, item: Checked) -> dt.date | None:
-    return max((day for day in lake.table(f"bronze/{item.name}").days() if day <= item.days[-1]), default=None)
+    return max((day for day in lake.table(bronze_table(item.name)).days() if day <= item.days[-1]), default=None)
 
 
 def _foreign_key(project: Project, lake: Lake, key: ForeignKey, item: Checked, other: Checked) -> RuleOutcome:
@@ -150,7 +151,7 @@ def _complete_until(project: Project, lake: Lake, key: ForeignKey, other: Checke
 def _values_in_force(project: Project, lake: Lake, key: ForeignKey, other: Checked, engine: Backend) -> ibis.Table:
     """Return ``value, since, until``: from which day, and before which, a value is there."""
     parts = [_kept(project, lake, key.references, other, engine)]
-    silver = lake.table(f"silver/{key.source}")
+    silver = lake.table(silver_table(key.source))
     earlier = [day for day in silver.days() if day < other.days[0]]
     if project.sources[key.source].kind == "snapshot":
         earlier = earlier[-1:]
@@ -169,7 +170,7 @@ def _values_in_force(project: Project, lake: Lake, key: ForeignKey, other: Check
 
 def _kept(project: Project, lake: Lake, column: str, item: Checked, engine: Backend) -> ibis.Table:
     """Return ``dt, value``: the column, as text, of the rows that no rule refuses."""
-    bronze = lake.table(f"bronze/{item.name}").scan(engine, item.days)
+    bronze = lake.table(bronze_table(item.name)).scan(engine, item.days)
     value = typed_column(project.sources[item.name], bronze, column).cast("string")
     refused = ibis.memtable(item.refusals.select(PLACE))
     return bronze.select(*PLACE, value=value).anti_join(refused, PLACE).select("dt", "value")

@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 from include.days import DayRange
 from include.errors import ChurnflowError
 from include.lake import open_lake
+from include.lake.table_names import FEATURES_TABLE, SCORES_TABLE
 from include.logs import get_logger
 from include.results import StepResult
 from include.serving.deployment.transaction import served_bento
@@ -27,8 +28,6 @@ from include.training.model.explain import Reason, explain
 
 log = get_logger(__name__)
 
-FEATURES = "gold/features"
-SCORES = "gold/scores"
 _SLICE_ROWS = 100_000
 
 
@@ -54,7 +53,7 @@ def deployed_bundle(settings: Settings) -> Bundle:
 
 def newest_list(settings: Settings) -> dt.date | None:
     """Return the day of the newest retention list; None before the first."""
-    return max(open_lake(settings).table(SCORES).days(), default=None)
+    return max(open_lake(settings).table(SCORES_TABLE).days(), default=None)
 
 
 def retention_list(
@@ -169,20 +168,22 @@ def score_day(day: dt.date, settings: Settings) -> StepResult:
     start = time.perf_counter()
     bundle = deployed_bundle(settings)
     lake = open_lake(settings)
-    features = lake.table(FEATURES).stream(DayRange.single(day))
+    features = lake.table(FEATURES_TABLE).stream(DayRange.single(day))
     rows = retention_list(day, features, bundle, settings.serving.reasons_for)
     if not rows.num_rows:
         raise ScoringError(
-            "The day has no customers.", where=f"{FEATURES}, dt={day}", remedy="Run churn_ingest for that day first."
+            "The day has no customers.",
+            where=f"{FEATURES_TABLE}, dt={day}",
+            remedy="Run churn_ingest for that day first.",
         )
-    version = lake.table(SCORES).replace(DayRange.single(day), rows)
+    version = lake.table(SCORES_TABLE).replace(DayRange.single(day), rows)
     detail = {
         "model_version": bundle.contract.model_version,
         "predicted_churners": int(pc.sum(pc.equal(rows["prediction"], "churn")).as_py()),
     }
     log.info("day scored", extra={"day": str(day), "rows": rows.num_rows, **detail})
     return StepResult(
-        table=SCORES,
+        table=SCORES_TABLE,
         rows_read=rows.num_rows,
         rows_refused=0,
         rows_written=rows.num_rows,

@@ -12,18 +12,19 @@ import pyarrow.compute as pc
 
 from include.days import DayRange
 from include.lake import Lake, Table, connect
+from include.lake.table_names import bronze_table
 from include.logs import get_logger
 from include.projects import Project, Source
 from include.results import StepResult
 from include.sources.bronze_columns import FILE, ROW, UNDECLARED
 from include.sources.connections import Connections
 from include.sources.delivered_files import Deliveries, find_deliveries, require_columns
-from include.sources.deliveries import DELIVERIES, LoadedDelivery, delivered_days, record
+from include.sources.deliveries import LoadedDelivery, delivered_days, record
 from include.sources.errors import NoRowsError
 from include.sources.read_files import read_files
 from include.sources.read_table import SourceTable, find_table, read_table, require_table_columns
 
-__all__ = ["DELIVERIES", "FILE", "ROW", "UNDECLARED", "delivered_days", "load_bronze"]
+__all__ = ["FILE", "ROW", "UNDECLARED", "delivered_days", "load_bronze"]
 
 log = get_logger(__name__)
 
@@ -54,13 +55,13 @@ def load_bronze(project: Project, lake: Lake, connections: Connections, days: Da
     results, loaded = [], []
     for name, source in project.sources.items():
         start = time.perf_counter()
-        table = lake.table(f"bronze/{name}")
+        table = lake.table(bronze_table(name))
         deliveries, version = [], -1
         for block in days.blocks(BLOCK_DAYS):
             some, version = _load_block(name, source, found[name], table, block)
             deliveries += some
         rows, seconds = sum(item.rows for item in deliveries), round(time.perf_counter() - start, 3)
-        result = StepResult(f"bronze/{name}", rows, 0, rows, version, seconds)
+        result = StepResult(bronze_table(name), rows, 0, rows, version, seconds)
         log.info("bronze loaded", extra=result.as_dict())
         results.append(result)
         loaded += deliveries

@@ -10,9 +10,7 @@ import pyarrow as pa
 
 from include.days import DayRange
 from include.lake import Lake
-
-DELIVERIES = "bronze/_deliveries"
-"""The table's name."""
+from include.lake.table_names import DELIVERIES_TABLE
 
 _SCHEMA = pa.schema(
     [
@@ -46,12 +44,12 @@ class LoadedDelivery:
 
 def record(lake: Lake, days: DayRange, loaded: Sequence[LoadedDelivery]) -> None:
     """Replace what is known of the deliveries of ``days``."""
-    lake.table(DELIVERIES).replace(days, pa.Table.from_pylist([vars(item) for item in loaded], schema=_SCHEMA))
+    lake.table(DELIVERIES_TABLE).replace(days, pa.Table.from_pylist([vars(item) for item in loaded], schema=_SCHEMA))
 
 
 def delivered_days(lake: Lake, source: str, days: DayRange) -> set[dt.date]:
     """Return the days of ``days`` whose delivery of ``source`` was loaded, also when it held no row."""
-    table = lake.table(DELIVERIES)
+    table = lake.table(DELIVERIES_TABLE)
     if not table.exists():
         return set()
     rows = table.read(days, ["dt", "source"]).to_pylist()

@@ -20,9 +20,10 @@ import pyarrow.parquet as pq
 from include.atomic_files import write_whole
 from include.days import DayRange
 from include.lake import Lake
+from include.lake.table_names import DELIVERIES_TABLE, bronze_table
 from include.logs import get_logger
 from include.projects import Project
-from include.sources.bronze import DELIVERIES, FILE, ROW
+from include.sources.bronze import FILE, ROW
 from include.sources.bronze_columns import bronze_schema
 
 log = get_logger(__name__)
@@ -67,14 +68,14 @@ def import_bronze(project: Project, folder: Path, lake: Lake) -> DayRange:
     days = DayRange.parse(found[0], found[-1])
     for name, paths in files.items():
         rows = [pq.read_table(path) for path in paths]
-        empty = [] if name == DELIVERIES else [bronze_schema(project.sources[_stem(name)]).empty_table()]
+        empty = [] if name == DELIVERIES_TABLE else [bronze_schema(project.sources[_stem(name)]).empty_table()]
         lake.table(name).replace(days, pa.concat_tables([*empty, *rows], promote_options="default"))
     return days
 
 
 def bronze_tables(project: Project) -> list[str]:
     """Return the names of the project's bronze tables."""
-    return [DELIVERIES, *(f"bronze/{name}" for name in project.sources)]
+    return [DELIVERIES_TABLE, *(bronze_table(name) for name in project.sources)]
 
 
 def _export_table(lake: Lake, name: str, through: dt.date, folder: Path, index: dict[str, str]) -> dict[str, str]:

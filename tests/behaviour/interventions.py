@@ -12,6 +12,7 @@ import pyarrow as pa
 
 from include.days import DayRange
 from include.lake import Lake
+from include.lake.table_names import silver_table
 
 Change = Callable[[Lake, dt.date, Sequence[str]], None]
 """Changes silver up to a day, for the customers named."""
@@ -92,7 +93,7 @@ def twins(customers: Sequence[str]) -> Change:
                     theirs[column] = "twin-" + theirs[column]
                 return pd.concat([rows, theirs])
 
-            _edit(lake, source, lake.table(f"silver/{source}").days(), double)
+            _edit(lake, source, lake.table(silver_table(source)).days(), double)
 
     return change
 
@@ -110,7 +111,7 @@ def _joined(rows: pd.DataFrame, new: dict[str, object]) -> pd.DataFrame:
 def _edit(
     lake: Lake, source: str, days: DayRange | Sequence[dt.date], edit: Callable[[pd.DataFrame], pd.DataFrame]
 ) -> None:
-    table = lake.table(f"silver/{source}")
+    table = lake.table(silver_table(source))
     rows = table.read(days)
     edited = edit(rows.to_pandas()).sort_values("dt", kind="stable")
     table.replace(days, pa.Table.from_pandas(edited, schema=rows.schema, preserve_index=False))

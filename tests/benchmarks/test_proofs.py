@@ -10,12 +10,13 @@ from benchmarks.faults import compare_disturbed_with_undisturbed
 from benchmarks.ingest_runs import Difference, compare_lakes
 from include.days import DayRange
 from include.lake import open_lake
+from include.lake.table_names import FEATURES_TABLE
 from include.settings import Settings
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(600)]
 
 CUSTOMERS = 3_000
-TABLES = {"bronze/sessions", "silver/transactions", "quarantine/sessions", "gold/features"}
+TABLES = {"bronze/sessions", "silver/transactions", "quarantine/sessions", FEATURES_TABLE}
 
 
 def assert_same(found: list[Difference]) -> None:

@@ -17,6 +17,7 @@ from benchmarks.traffic import Traffic
 from include.days import DayRange
 from include.ingest import ingest_days
 from include.lake import connect, open_lake
+from include.lake.table_names import FEATURES_TABLE, PREDICTIONS_TABLE, SCORES_TABLE
 from include.serving.deployment.pointer import BentoReference, read_pointer
 from include.serving.prediction_log.collect import collect_predictions
 from include.settings import Settings
@@ -58,7 +59,7 @@ def loaded(stack: RunningStack, landing: Path) -> Demo:
 def test_a_history_leads_to_a_served_and_monitored_model(stack: RunningStack, loaded: Demo) -> None:
     summary = collect(stack.stack, HISTORY.last).as_dict()
     assert 0.70 < summary["auc"] < 0.90, "far above the reference means that the future leaks in"
-    assert summary["rows"]["gold/scores"] > 500
+    assert summary["rows"][SCORES_TABLE] > 500
     assert 0 <= summary["prediction"]["churn_probability"] <= 1
     assert summary["prediction"]["prediction"] in ("churn", "retain")
     assert (stack.stack.settings.reports_dir / "drift" / str(HISTORY.last) / "index.html").exists()
@@ -67,11 +68,11 @@ def test_a_history_leads_to_a_served_and_monitored_model(stack: RunningStack, lo
 def test_the_endpoint_gives_the_scores_of_the_list_by_features_and_by_id(stack: RunningStack, loaded: Demo) -> None:
     settings = stack.stack.settings
     lake, day = open_lake(settings), HISTORY.last
-    scores = lake.table("gold/scores").read([day], ["customer_id", "churn_probability", "prediction"])
+    scores = lake.table(SCORES_TABLE).read([day], ["customer_id", "churn_probability", "prediction"])
     listed = {row["customer_id"]: row for row in scores.to_pylist()}
     with httpx.Client(base_url=settings.serving.url, trust_env=False) as endpoint:
         names = [feature["name"] for feature in endpoint.get("/model").json()["features"]]
-        rows = lake.table("gold/features").read([day], ["customer_id", *names]).slice(0, 60).to_pylist()
+        rows = lake.table(FEATURES_TABLE).read([day], ["customer_id", *names]).slice(0, 60).to_pylist()
         for row in rows:
             customer = row.pop("customer_id")
             by_features = endpoint.post("/predict", json={"customer_id": customer, "features": row}).json()
@@ -100,13 +101,13 @@ def test_a_backfill_of_four_days_at_a_time_equals_daily_runs(stack: RunningStack
     assert done.returncode == 0, done.stdout + done.stderr
     lake = open_lake(settings)
     end = time.monotonic() + 1800
-    while not set(BACKFILL) <= set(lake.table("gold/scores").days()) and time.monotonic() < end:
+    while not set(BACKFILL) <= set(lake.table(SCORES_TABLE).days()) and time.monotonic() < end:
         time.sleep(2)
-    assert set(BACKFILL) <= set(lake.table("gold/scores").days())
+    assert set(BACKFILL) <= set(lake.table(SCORES_TABLE).days())
     for day in BACKFILL:
         ingest_days(daily, DayRange.single(day))
     found = compare_lakes(daily, settings, DayRange(HISTORY.first, BACKFILL.last))
-    not_ingested = {"gold/scores", "gold/predictions"}  # churn_score and churn_monitor write them
+    not_ingested = {SCORES_TABLE, PREDICTIONS_TABLE}  # churn_score and churn_monitor write them
     assert [item for item in found if (item.lost or item.doubled) and item.table not in not_ingested] == []
 
 
@@ -180,7 +181,7 @@ def bronze_versions(settings: Settings) -> dict[str, int]:
 def served_and_shadow(settings: Settings) -> set[tuple[str, str | None]]:
     """Return which versions have answered, each with the one that scored the same rows in its shadow."""
     collect_predictions(settings)
-    table = open_lake(settings).table("gold/predictions")
+    table = open_lake(settings).table(PREDICTIONS_TABLE)
     rows = table.scan(connect(), table.days()).select("model_version", "shadow_version").distinct().to_pyarrow()
     return {(row["model_version"], row["shadow_version"]) for row in rows.to_pylist()}
 

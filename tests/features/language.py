@@ -12,6 +12,7 @@ import pyarrow.compute as pc
 
 from include.days import DayRange
 from include.features.row_expressions import ENGINE_TYPES
+from include.lake.table_names import silver_table
 from include.projects import Project
 from include.projects.label import BecomesLabel, ColumnLabel, Label, NoEventLabel
 from tests.world import grocery
@@ -224,7 +225,7 @@ class MemoryLake:
     def __init__(self, silver: dict[str, list[dict[str, Any]]]) -> None:
         self.uri = "memory"
         self._tables = {
-            f"silver/{name}": MemoryTable(name, pa.Table.from_pylist(silver.get(name, []), schema=schema_of(name)))
+            silver_table(name): MemoryTable(name, pa.Table.from_pylist(silver.get(name, []), schema=schema_of(name)))
             for name in SOURCES
         }
 

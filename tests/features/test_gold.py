@@ -10,6 +10,7 @@ from include.features.gold import build_gold
 from include.features.gold_checks import feature_expectations
 from include.features.labels import build_labels, matured_days
 from include.lake import Lake
+from include.lake.table_names import FEATURES_TABLE, LABELS_TABLE
 from include.projects import Project
 from include.quality.gate import GateError
 from tests.world import FIRST, grocery, ingest, write_day, write_world
@@ -31,7 +32,7 @@ def world(tmp_path_factory):
     return root, lake
 
 
-def gold(lake, name="gold/features"):
+def gold(lake, name=FEATURES_TABLE):
     everything = DayRange(FIRST, LAST + dt.timedelta(days=1))
     return lake.table(name).read(everything).sort_by([("dt", "ascending"), ("customer_id", "ascending")])
 
@@ -47,9 +48,9 @@ def test_gold_has_one_row_per_household_and_snapshot_day(world):
 def test_labels_exist_only_for_matured_days_and_are_right(world):
     _, lake = world
     horizon = dt.timedelta(days=28)
-    labels = gold(lake, "gold/labels").to_pandas()
+    labels = gold(lake, LABELS_TABLE).to_pandas()
     assert labels["dt"].max() + horizon <= LAST
-    assert set(labels["dt"]) == {day for day in lake.table("gold/features").days() if day + horizon <= LAST}
+    assert set(labels["dt"]) == {day for day in lake.table(FEATURES_TABLE).days() if day + horizon <= LAST}
     bought = lake.table("silver/transactions").read(DAYS).to_pandas()
     bought["day"] = bought["transaction_timestamp"].dt.date
     for day, part in labels.groupby("dt"):
@@ -72,16 +73,16 @@ def test_a_day_that_was_not_delivered_keeps_its_labels_back(world, tmp_path):
     assert matured_days(grocery(), lake, DayRange.single(snapshot)) == []
     ingest(grocery(), lake, landing, DayRange.single(gap), tmp_path / "reports")
     build_labels(grocery(), lake, DayRange.single(gap))
-    assert lake.table("gold/labels").days() == [snapshot]
+    assert lake.table(LABELS_TABLE).days() == [snapshot]
 
 
 def test_building_again_changes_nothing(world):
     root, lake = world
-    features, labels = gold(lake), gold(lake, "gold/labels")
+    features, labels = gold(lake), gold(lake, LABELS_TABLE)
     build_gold(grocery(), lake, DAYS, root / "reports")
     build_labels(grocery(), lake, DAYS)
     assert gold(lake).equals(features)
-    assert gold(lake, "gold/labels").equals(labels)
+    assert gold(lake, LABELS_TABLE).equals(labels)
 
 
 def test_the_next_day_is_added_beside_the_others(world):
@@ -92,13 +93,13 @@ def test_the_next_day_is_added_beside_the_others(world):
     ingest(grocery(), lake, root / "landing", DayRange.single(day), root / "reports")
     build_gold(grocery(), lake, DayRange.single(day), root / "reports")
     after = gold(lake)
-    assert lake.table("gold/features").days()[-1] == day
+    assert lake.table(FEATURES_TABLE).days()[-1] == day
     assert after.slice(0, before.num_rows).equals(before)
 
 
 def test_days_remember_the_definitions_that_they_were_built_with(world):
     root, lake = world
-    days = lake.table("gold/labels").days()
+    days = lake.table(LABELS_TABLE).days()
     assert defined_otherwise(grocery(), lake, days) == ({}, {})
     content = grocery().model_dump()
     (renamed,) = (family for family in content["feature_families"] if family["name"] == "stores_{window}d")
@@ -132,7 +133,7 @@ def test_a_shut_gate_leaves_gold_as_it_was(world):
     ]
     strict = project.model_copy(update={"feature_families": families})
     strict.__dict__.pop("features", None)
-    version = lake.table("gold/features").version()
+    version = lake.table(FEATURES_TABLE).version()
     with pytest.raises(GateError, match=r"gold/features is shut.*gold\.html"):
         build_gold(strict, lake, DayRange.single(LAST), root / "reports")
-    assert lake.table("gold/features").version() == version
+    assert lake.table(FEATURES_TABLE).version() == version

@@ -13,7 +13,7 @@ from include.days import DayRange
 from include.features.gold import build_gold, built_days
 from include.features.labels import build_labels
 from include.lake import Lake
-from include.quality.loaded import DAYS
+from include.lake.table_names import FEATURES_TABLE, LABELS_TABLE, SILVER_DAYS_TABLE, silver_table
 from tests.features.language import attribute, project, schema_of
 
 pytestmark = pytest.mark.slow
@@ -67,10 +67,10 @@ def write_silver(lake: Lake, offset: int, version: int = 0) -> None:
     day = day_at(offset)
     for name, rows in {"payments": payments(offset, version), "plans": plans(offset)}.items():
         table = pa.Table.from_pylist([row | {"dt": day} for row in rows], schema=schema_of(name))
-        lake.table(f"silver/{name}").replace([day], table)
+        lake.table(silver_table(name)).replace([day], table)
     if offset == 0:
         lake.table("silver/products").replace([day], pa.Table.from_pylist([{"dt": day}], schema=schema_of("products")))
-    lake.table(DAYS).replace([day], pa.table({"dt": [day] * 2, "source": ["payments", "plans"]}))
+    lake.table(SILVER_DAYS_TABLE).replace([day], pa.table({"dt": [day] * 2, "source": ["payments", "plans"]}))
 
 
 def run(lake: Lake, offset: int, reports, version: int = 0, **more):
@@ -84,7 +84,7 @@ def run(lake: Lake, offset: int, reports, version: int = 0, **more):
 
 def tables(lake: Lake) -> dict[str, list[dict]]:
     everything = DayRange(FIRST, day_at(LAST))
-    rows = {name: lake.table(name).read(everything).to_pylist() for name in ("gold/features", "gold/labels")}
+    rows = {name: lake.table(name).read(everything).to_pylist() for name in (FEATURES_TABLE, LABELS_TABLE)}
     return {name: sorted(some, key=lambda row: (row["dt"], row["customer_id"])) for name, some in rows.items()}
 
 
@@ -103,8 +103,8 @@ def copy(in_order, tmp_path) -> Lake:
 
 def test_labels_wait_for_their_horizon_and_every_day_has_its_rows(in_order):
     found = tables(in_order)
-    assert {row["dt"] for row in found["gold/labels"]} == {day_at(offset) for offset in range(LAST - 3 + 1)}
-    assert {row["dt"] for row in found["gold/features"]} == {day_at(offset) for offset in range(LAST + 1)}
+    assert {row["dt"] for row in found[LABELS_TABLE]} == {day_at(offset) for offset in range(LAST - 3 + 1)}
+    assert {row["dt"] for row in found[FEATURES_TABLE]} == {day_at(offset) for offset in range(LAST + 1)}
 
 
 @pytest.mark.parametrize("at_once", [1, 4, 8])
@@ -128,7 +128,7 @@ def test_a_day_that_comes_again_is_followed_by_the_days_after_it(in_order, copy,
 
 def test_what_lies_beyond_lateness_stays_and_is_counted(in_order, copy, tmp_path):
     result = run(copy, 2, tmp_path, version=1, lateness_days=3)
-    before, after = tables(in_order)["gold/features"], tables(copy)["gold/features"]
+    before, after = tables(in_order)[FEATURES_TABLE], tables(copy)[FEATURES_TABLE]
     changed = {row["dt"] for row in before if row not in after} | {row["dt"] for row in after if row not in before}
     assert changed
     assert changed <= {day_at(offset) for offset in (2, 3, 4, 5)}
@@ -142,5 +142,5 @@ def test_a_day_without_a_customer_is_remembered(tmp_path):
     write_silver(lake, 0)
     write_silver(lake, 5)
     build_gold(empty, lake, DayRange.single(day_at(5)), tmp_path)
-    assert lake.table("gold/features").days() == []
+    assert lake.table(FEATURES_TABLE).days() == []
     assert built_days(lake) == {day_at(5)}

@@ -15,6 +15,7 @@ from include.days import DayRange
 from include.features.gold import build_gold
 from include.features.labels import build_labels
 from include.lake import Lake
+from include.lake.table_names import FEATURES_TABLE, LABELS_TABLE
 from include.projects import Project, load_project
 from simulator import World, generate, read_outcomes
 from simulator.customers import METHODS, PLANS
@@ -43,12 +44,12 @@ def build(out: Path, project: Project, world: World, days: DayRange) -> Built:
     ingest(project, lake, out / LANDING, days, out / "reports")
     result = build_gold(project, lake, days, out / "reports")
     build_labels(project, lake, days)
-    labels = lake.table("gold/labels")
+    labels = lake.table(LABELS_TABLE)
     return Built(
         out,
         world,
         days,
-        lake.table("gold/features").read(days).to_pandas(),
+        lake.table(FEATURES_TABLE).read(days).to_pandas(),
         labels.read(days).to_pandas() if labels.exists() else pd.DataFrame(),
         result.rows_refused,
     )

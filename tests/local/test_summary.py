@@ -17,6 +17,7 @@ from rich.console import Console
 
 from include.days import DayRange
 from include.lake import open_lake
+from include.lake.table_names import FEATURES_TABLE, SCORES_TABLE
 from include.monitoring.store import ResultError, write_result
 from include.serving.deployment.pointer import BentoReference, write_pointer
 from include.settings import ServingSettings, Settings
@@ -103,10 +104,10 @@ def _fill_lake(settings: Settings) -> None:
     lake, day = open_lake(settings), DayRange.single(DAY)
     days = pa.array([DAY] * 3, pa.date32())
     features = {"dt": days, "customer_id": ["a", "b", "c"], "spend": [1.0, None, 3.0], "not_in_the_model": [0.0] * 3}
-    lake.table("gold/features").replace(day, pa.table(features))
+    lake.table(FEATURES_TABLE).replace(day, pa.table(features))
     scores = {"dt": days, "customer_id": ["b", "c", "a"], "rank": [1, 2, 3]}
     scores |= {"raises_risk": ["spend: none recorded", None, None], "lowers_risk": ["", None, None]}
-    lake.table("gold/scores").replace(day, pa.table(scores))
+    lake.table(SCORES_TABLE).replace(day, pa.table(scores))
     refused = {"dt": days[:2], "rules": ["unique_key", "price_not_negative"]}
     lake.table("quarantine/transactions").replace(day, pa.table(refused))
     lake.table("quarantine/coupons").replace(day, pa.table({"dt": days[:1], "rules": ["unique_key"]}))
@@ -130,7 +131,7 @@ def test_the_figures_are_those_of_lake_registry_endpoint_and_monitor(stack: Stac
     assert collect(stack, DAY).as_dict() == {
         "auc": 0.85,
         "pr_auc": 0.41,
-        "rows": {"gold/features": 3, "gold/scores": 3, "quarantine/coupons": 1, "quarantine/transactions": 2},
+        "rows": {FEATURES_TABLE: 3, SCORES_TABLE: 3, "quarantine/coupons": 1, "quarantine/transactions": 2},
         "quarantined": 3,
         "prediction": {"customer_id": "b", "churn_probability": 0.9, "prediction": "churn"},
         "reasons": {"raises_risk": "spend: none recorded"},
@@ -158,7 +159,7 @@ def test_the_summary_for_people_names_all_of_it(stack: Stack) -> None:
     stream = io.StringIO()
     render(collect(stack, DAY), Console(file=stream, width=60))
     text = stream.getvalue()
-    assert ["gold/features", "3"] in [line.split() for line in text.splitlines()]
+    assert [FEATURES_TABLE, "3"] in [line.split() for line in text.splitlines()]
     assert "Quarantine   3 rows" in text
     assert "version 3, on the time-split test: auc 0.850  pr_auc 0.410  f1 0.400" in text
     assert "Raises risk  spend: none recorded" in text

@@ -11,6 +11,7 @@ import xgboost as xgb
 
 from include.days import DayRange
 from include.lake import Lake, open_lake
+from include.lake.table_names import FEATURES_TABLE, LABELS_TABLE
 from include.projects import Project
 from include.serving.deployment.pointer import BentoReference, write_pointer
 from include.settings import Settings
@@ -64,14 +65,14 @@ def _train(project: Project, lake: Lake, days: list[dt.date]) -> Bundle:
         horizon_days=project.label.horizon_days,
     )
     keys = ["dt", "customer_id"]
-    rows = lake.table("gold/features").read(days).join(lake.table("gold/labels").read(days), keys, join_type="inner")
+    rows = lake.table(FEATURES_TABLE).read(days).join(lake.table(LABELS_TABLE).read(days), keys, join_type="inner")
     data = xgb.DMatrix(contract.encode(rows.select(contract.feature_names)), np.asarray(rows[project.label.name]))
     return Bundle(contract, xgb.train({"objective": "binary:logistic", "nthread": 1, "max_depth": 3}, data, 20))
 
 
 def shift(production: Production, day: dt.date, feature: str, by: float) -> None:
     """Move one feature of a day that is in gold."""
-    table = production.lake.table("gold/features")
+    table = production.lake.table(FEATURES_TABLE)
     rows = table.read([day])
     moved = pa.array(np.asarray(rows[feature]) + by)
     table.replace(DayRange.single(day), rows.set_column(rows.schema.get_field_index(feature), feature, moved))

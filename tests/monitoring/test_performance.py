@@ -8,6 +8,7 @@ import pytest
 from sklearn.metrics import roc_auc_score
 
 from include.days import DayRange
+from include.lake.table_names import LABELS_TABLE, SCORES_TABLE
 from include.monitoring.performance import realised_performance
 from include.retention.retention_list import score_day
 from tests.monitoring.conftest import Production
@@ -37,8 +38,8 @@ def test_the_figures_are_those_of_scores_and_labels(production: Production) -> N
     score_day(scored, production.settings)
     performance = judge(production, scored + dt.timedelta(days=28))
     keys = ["dt", "customer_id"]
-    rows = production.lake.table("gold/scores").read([scored])
-    rows = rows.join(production.lake.table("gold/labels").read([scored]), keys, join_type="inner")
+    rows = production.lake.table(SCORES_TABLE).read([scored])
+    rows = rows.join(production.lake.table(LABELS_TABLE).read([scored]), keys, join_type="inner")
     churned, probability = np.asarray(rows["churned"]), np.asarray(rows["churn_probability"])
     assert performance.auc == pytest.approx(roc_auc_score(churned, probability))
     assert performance.brier == pytest.approx(np.mean((churned - probability) ** 2))
@@ -49,7 +50,7 @@ def test_the_figures_are_those_of_scores_and_labels(production: Production) -> N
 def test_scores_that_no_longer_rank_are_decay(production: Production) -> None:
     scored = production.days[15]
     score_day(scored, production.settings)
-    table = production.lake.table("gold/scores")
+    table = production.lake.table(SCORES_TABLE)
     rows = table.read([scored])
     reversed_scores = pa.array(1 - np.asarray(rows["churn_probability"]))
     index = rows.schema.get_field_index("churn_probability")
@@ -64,7 +65,7 @@ def test_scores_that_no_longer_rank_are_decay(production: Production) -> None:
 def test_customers_who_all_did_the_same_have_no_auc(production: Production) -> None:
     scored = production.days[15]
     score_day(scored, production.settings)
-    labels = production.lake.table("gold/labels")
+    labels = production.lake.table(LABELS_TABLE)
     rows = labels.read([scored])
     nobody = pa.array(np.zeros(rows.num_rows, dtype=np.int32))
     index = rows.schema.get_field_index("churned")

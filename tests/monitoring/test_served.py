@@ -11,10 +11,11 @@ import pytest
 from sklearn.metrics import roc_auc_score
 
 from include.days import DayRange
+from include.lake.table_names import FEATURES_TABLE, LABELS_TABLE, PREDICTIONS_TABLE
 from include.monitoring.served import Served, served_on
 from include.monitoring.windows import monitored_features, reference_window
 from include.serving.prediction_log.answers import Answers
-from include.serving.prediction_log.collect import PREDICTIONS, collect_predictions
+from include.serving.prediction_log.collect import collect_predictions
 from include.training.model.bundle import Bundle
 from tests.monitoring.conftest import CUSTOMERS, Production, shift
 from tests.serving.prediction_log.logs import log_all
@@ -34,7 +35,7 @@ def answers(
     bundle: Bundle | None = None,
 ) -> Answers:
     """The deployed model's answers about the first customers of gold, with the features of ``day``."""
-    rows = production.lake.table("gold/features").read([day]).sort_by("customer_id").slice(0, customers)
+    rows = production.lake.table(FEATURES_TABLE).read([day]).sort_by("customer_id").slice(0, customers)
     bundle = bundle or production.bundle
     matrix = bundle.contract.encode(rows.select(bundle.contract.feature_names))
     given = dt.datetime.combine(day + dt.timedelta(days=by_id), dt.time(hour), dt.UTC)
@@ -56,7 +57,7 @@ def served(production: Production, day: dt.date) -> Served:
 
 
 def labels(production: Production, day: dt.date) -> dict[str, int]:
-    rows = production.lake.table("gold/labels").read([day])
+    rows = production.lake.table(LABELS_TABLE).read([day])
     return dict(zip(rows["customer_id"].to_pylist(), rows["churned"].to_pylist(), strict=True))
 
 
@@ -70,8 +71,8 @@ def test_a_day_without_answers_says_so(production: Production) -> None:
 
 def test_traffic_is_counted_by_model_and_by_how_it_was_asked(production: Production) -> None:
     day, yesterday = production.days[LATER], production.days[LATER] - dt.timedelta(days=1)
-    rows = production.lake.table("gold/features").read([day])
-    production.lake.table("gold/features").replace(
+    rows = production.lake.table(FEATURES_TABLE).read([day])
+    production.lake.table(FEATURES_TABLE).replace(
         [yesterday], rows.set_column(0, "dt", pa.repeat(pa.scalar(yesterday, pa.date32()), rows.num_rows))
     )
     sent, stored = answers(production, day, 30), answers(production, yesterday, 20, by_id=True)
@@ -136,7 +137,7 @@ def test_a_former_models_answers_say_nothing_about_the_deployed_one(production: 
 def test_the_same_customers_as_in_training_have_not_drifted(production: Production) -> None:
     # What the model learned from, computed with 64 bits there and with 32 here.
     learned = production.bundle.contract.trained_through
-    features = production.lake.table("gold/features")
+    features = production.lake.table(FEATURES_TABLE)
     rows = features.read([learned])
     tenths = pa.array(np.asarray(rows["days_since_purchase"]) // 10 / 10)
     features.replace(
@@ -199,4 +200,4 @@ def test_a_shadow_is_compared_with_the_model_that_answered(production: Productio
 def test_the_answers_are_those_of_the_lake(production: Production) -> None:
     day = production.days[LATER]
     serve(production, [answers(production, day, 5)])
-    assert production.lake.table(PREDICTIONS).read([day]).num_rows == 5
+    assert production.lake.table(PREDICTIONS_TABLE).read([day]).num_rows == 5

@@ -5,6 +5,7 @@ import datetime as dt
 import pytest
 
 from include.days import DayRange
+from include.lake.table_names import FEATURES_TABLE
 from include.monitoring.windows import WindowError, current_window, reference_window
 from tests.monitoring.conftest import CUSTOMERS, Production, shift
 
@@ -17,7 +18,7 @@ def test_the_reference_is_the_models_last_training_snapshot(production: Producti
 
 def test_the_current_window_holds_each_customer_once_with_the_latest_row(production: Production) -> None:
     day, before = production.days[9], production.days[9] - dt.timedelta(days=2)
-    table = production.lake.table("gold/features")
+    table = production.lake.table(FEATURES_TABLE)
     rows = table.read([day])
     stamped = rows.set_column(rows.schema.get_field_index("dt"), "dt", [[before] * rows.num_rows])
     table.replace(DayRange.single(before), stamped)

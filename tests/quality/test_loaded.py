@@ -6,6 +6,7 @@ import pytest
 from include.days import DayRange
 from include.features.labels import matured_days
 from include.lake import Lake
+from include.lake.table_names import FEATURES_TABLE
 from include.quality.gate import GateError
 from include.quality.loaded import loaded_days
 from tests.world import FIRST, grocery, ingest, transactions, write_day, write_transactions, write_world
@@ -53,7 +54,7 @@ def test_labels_wait_for_a_day_whose_gate_was_shut(shut, tmp_path):
     project = grocery()
     project = project.model_copy(update={"label": project.label.model_copy(update={"horizon_days": 2})})
     rows = pa.table({"dt": pa.array([FIRST], pa.date32()), "customer_id": ["1"]})
-    lake.table("gold/features").replace(DayRange.single(FIRST), rows)
+    lake.table(FEATURES_TABLE).replace(DayRange.single(FIRST), rows)
     assert matured_days(project, lake, DayRange.single(FIRST)) == []
     write_day(landing, BAD)
     ingest(grocery(), lake, landing, DayRange.single(BAD), tmp_path / "reports")

@@ -4,6 +4,7 @@ import json
 
 import pytest
 
+from include.lake.table_names import silver_table
 from include.projects.sources import Freshness
 from include.quality.gate import GateError
 from tests.quality.shop import CUSTOMERS, ORDERS, REGIONS, Shop, day, project
@@ -14,7 +15,7 @@ pytestmark = pytest.mark.slow  # every case is several ingests
 def outcome(world, last, rule, table="orders"):
     """Return how a rule went, as the report of the day says it."""
     tables = json.loads((world.reports / str(day(last)) / "silver.json").read_text())
-    (found,) = [item for item in tables if item["table"] == f"silver/{table}"]
+    (found,) = [item for item in tables if item["table"] == silver_table(table)]
     (went,) = [item for item in found["rules"] if item["rule"].startswith(rule)]
     return went
 

@@ -10,7 +10,8 @@ import pytest
 
 from include.days import DayRange
 from include.lake import open_lake
-from include.retention.retention_list import FEATURES, SCORES, ScoringError, deployed_bundle, retention_list, score_day
+from include.lake.table_names import FEATURES_TABLE, SCORES_TABLE
+from include.retention.retention_list import ScoringError, deployed_bundle, retention_list, score_day
 from include.serving.deployment.pointer import BentoReference, write_pointer
 from include.settings import Settings
 from include.training.model.bundle import Bundle
@@ -98,27 +99,27 @@ class TestRetentionList:
 class TestScoreDay:
     def test_writes_one_row_per_customer_and_twice_changes_nothing(self, deployed: Settings) -> None:
         lake = open_lake(deployed)
-        lake.table(FEATURES).replace(DayRange.single(DAY), gold_rows(50))
+        lake.table(FEATURES_TABLE).replace(DayRange.single(DAY), gold_rows(50))
         result = score_day(DAY, deployed)
-        first = lake.table(SCORES).read(DayRange.single(DAY)).sort_by("rank")
+        first = lake.table(SCORES_TABLE).read(DayRange.single(DAY)).sort_by("rank")
         score_day(DAY, deployed)
         assert (result.rows_read, result.rows_written) == (50, 50)
-        assert lake.table(SCORES).read(DayRange.single(DAY)).sort_by("rank").equals(first)
+        assert lake.table(SCORES_TABLE).read(DayRange.single(DAY)).sort_by("rank").equals(first)
         assert first["dt"].unique().to_pylist() == [DAY]
         assert first["raises_risk"].null_count == 0
 
     def test_lists_of_days_before_there_were_reasons_stay(self, deployed: Settings) -> None:
         lake, before = open_lake(deployed), DAY - dt.timedelta(days=1)
-        lake.table(FEATURES).replace(DayRange.single(DAY), gold_rows(5))
+        lake.table(FEATURES_TABLE).replace(DayRange.single(DAY), gold_rows(5))
         old = retention_list(before, gold_rows(5, before), deployed_bundle(deployed), reasons_for=0)
-        lake.table(SCORES).replace(DayRange.single(before), old.drop_columns(["raises_risk", "lowers_risk"]))
+        lake.table(SCORES_TABLE).replace(DayRange.single(before), old.drop_columns(["raises_risk", "lowers_risk"]))
         score_day(DAY, deployed)
-        rows = lake.table(SCORES).read([before, DAY])
+        rows = lake.table(SCORES_TABLE).read([before, DAY])
         assert (rows.num_rows, rows["raises_risk"].null_count) == (10, 5)
 
     def test_day_without_customers_is_refused(self, deployed: Settings) -> None:
         lake = open_lake(deployed)
-        lake.table(FEATURES).replace(DayRange.single(DAY), gold_rows(5))
+        lake.table(FEATURES_TABLE).replace(DayRange.single(DAY), gold_rows(5))
         with pytest.raises(ScoringError, match="2017-09-02"):
             score_day(dt.date(2017, 9, 2), deployed)
 

@@ -12,7 +12,8 @@ import pytest
 
 from include.days import DayRange
 from include.lake import Lake
-from include.sources.bronze import DELIVERIES, load_bronze
+from include.lake.table_names import DELIVERIES_TABLE
+from include.sources.bronze import load_bronze
 from include.sources.connections import Connections
 from include.sources.errors import (
     ColumnError,
@@ -89,7 +90,7 @@ def test_an_empty_json_lines_file_is_a_day_without_rows_where_that_is_allowed(tm
     with pytest.raises(EmptyFileError):
         load(lake, tmp_path, files=JSON_LINES)
     assert load(lake, tmp_path, files=JSON_LINES, allow_no_rows=True) == []
-    assert [row["rows"] for row in lake.table(DELIVERIES).read(DAY).to_pylist()] == [0]
+    assert [row["rows"] for row in lake.table(DELIVERIES_TABLE).read(DAY).to_pylist()] == [0]
 
 
 def test_a_delivery_without_rows_is_refused_unless_it_is_allowed(tmp_path, lake):
@@ -154,7 +155,7 @@ def test_an_object_store_gives_the_same_bronze_as_a_folder(tmp_path, bucket):
     load_bronze(project, far, Connections(f"{bucket}/landing"), days)
     assert near.table("bronze/transactions").count() == sum(transactions(day).num_rows for day in days)
     for name in near.table_names():
-        order = [("source" if name == DELIVERIES else "_row", "ascending"), ("dt", "ascending")]
+        order = [("source" if name == DELIVERIES_TABLE else "_row", "ascending"), ("dt", "ascending")]
         left, right = (lake.table(name).read(days).sort_by(order) for lake in (near, far))
         assert left.equals(right), name
 

@@ -15,10 +15,11 @@ from pydantic import SecretStr
 from include.days import DayRange
 from include.disk import DiskFullError
 from include.lake import Lake
+from include.lake.table_names import DELIVERIES_TABLE
 from include.sources import database, read_table
 from include.sources.audit import SchemaChangeError, audit_sources
 from include.sources.audit.history import audit_at
-from include.sources.bronze import DELIVERIES, delivered_days, load_bronze
+from include.sources.bronze import delivered_days, load_bronze
 from include.sources.connections import Connections
 from include.sources.errors import ColumnError, ConnectionLostError, DatabaseError, NoRowsError, SourceConnectionError
 from local.postgres import database_url
@@ -102,7 +103,7 @@ def test_a_day_has_the_rows_whose_watermark_lies_in_it_as_text_in_a_fixed_order(
         "dt": FIRST,
     }
     assert found[1]["amount"] is None
-    known = lake.table(DELIVERIES).read(DAYS).sort_by("dt").to_pylist()
+    known = lake.table(DELIVERIES_TABLE).read(DAYS).sort_by("dt").to_pylist()
     assert [(row["file"], row["bytes"], row["rows"]) for row in known] == [
         ("shop.payments@2024-03-01", None, 3),
         ("shop.payments@2024-03-02", None, 1),

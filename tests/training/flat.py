@@ -9,6 +9,7 @@ import pyarrow as pa
 
 from include.days import DayRange
 from include.lake import Lake
+from include.lake.table_names import FEATURES_TABLE, LABELS_TABLE
 from include.projects import Project
 from tests.training.gold import small_project
 
@@ -79,5 +80,5 @@ def write_flat_gold(lake: Lake, project: Project, day: dt.date = DAY, customers:
         "plan": pa.array(np.where(calls > 0.5, "a", "b"), pa.string()),
     }
     span = DayRange.single(day)
-    lake.table("gold/features").replace(span, pa.table(keys | features))
-    lake.table("gold/labels").replace(span, pa.table(keys | {project.label.name: pa.array(churned.astype(np.int8))}))
+    lake.table(FEATURES_TABLE).replace(span, pa.table(keys | features))
+    lake.table(LABELS_TABLE).replace(span, pa.table(keys | {project.label.name: pa.array(churned.astype(np.int8))}))

@@ -10,6 +10,7 @@ import pyarrow as pa
 from include.days import DayRange
 from include.features.definitions import mark_built, mark_labelled
 from include.lake import Lake
+from include.lake.table_names import FEATURES_TABLE, LABELS_TABLE
 from include.projects import Project, load_project
 
 LAST_DAY = dt.date(2017, 12, 31)
@@ -48,8 +49,8 @@ def write_gold(lake: Lake, project: Project, days: list[dt.date], customers: int
     rng = np.random.default_rng(seed)
     tables = [_day(project, day, customers, rng) for day in days]
     span = DayRange(days[0], days[-1])
-    lake.table("gold/features").replace(span, pa.concat_tables([features for features, _ in tables]))
-    lake.table("gold/labels").replace(span, pa.concat_tables([labels for _, labels in tables]))
+    lake.table(FEATURES_TABLE).replace(span, pa.concat_tables([features for features, _ in tables]))
+    lake.table(LABELS_TABLE).replace(span, pa.concat_tables([labels for _, labels in tables]))
     mark_built(project, lake, dict.fromkeys(days, customers))
     mark_labelled(project, lake, days, days)
 

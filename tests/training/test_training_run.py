@@ -17,6 +17,7 @@ import pandas as pd
 import pytest
 
 from include.lake import Lake
+from include.lake.table_names import FEATURES_TABLE, LABELS_TABLE
 from include.projects import Project, load_project
 from include.settings import ROOT, Settings
 from include.training.data.data_version import DataVersion
@@ -154,7 +155,7 @@ def test_from_the_command_line_to_a_champion(tmp_path: Path, monkeypatch: pytest
     bundle = registry.bundle("1")
     assert bundle.contract.model_version == "1"
     assert bundle.contract.run_id == trained["run_id"]
-    assert bundle.contract.tables == {"gold/features": 1, "gold/labels": 1}
+    assert bundle.contract.tables == {FEATURES_TABLE: 1, LABELS_TABLE: 1}
     assert bundle.contract.feature_names == [spec.name for spec in project.features]
     assert len(bundle.samples) == 20
     columns = {name: [sample.features[name] for sample in bundle.samples] for name in bundle.contract.feature_names}

@@ -17,6 +17,7 @@ from include.days import DayRange
 from include.features.labels import build_labels
 from include.ingest import refine
 from include.lake import open_lake
+from include.lake.table_names import FEATURES_TABLE, LABELS_TABLE
 from include.settings import Settings, get_settings
 from include.training.data.configuration import PROJECT_FILE
 from include.training.data.dataset import MANIFEST_FILE, DatasetRef, build_dataset, load_dataset
@@ -88,7 +89,7 @@ def test_from_raw_data_in_an_empty_folder(world: World, monkeypatch: pytest.Monk
     assert tags["dvc.revision"] == manifest.data_version.revision
     assert tags["dvc.remote"] == str(world.settings.home / "versions" / "remote" / "grocery")
     lake = open_lake(world.settings)
-    for table in ("bronze/transactions", "gold/features"):
+    for table in ("bronze/transactions", FEATURES_TABLE):
         assert tags[f"table.{table}"] == str(lake.table(table).version())
     assert (artifacts(world, run) / "bronze.dvc").read_text() == manifest.data_version.pointer
 
@@ -120,13 +121,13 @@ def from_delta(world: World, run: str) -> Reproduction:
 def test_from_the_lake_as_it_was_then(world: World) -> None:
     run = world.record()
     lake, days = open_lake(world.settings), world.dataset.manifest.train.days
-    labels = lake.table("gold/labels")
+    labels = lake.table(LABELS_TABLE)
     version = labels.version()
     labels.replace(days, labels.read([]))
     try:
         outcome = from_delta(world, run)
     finally:
-        labels.replace(days, lake.at({"gold/labels": version}).table("gold/labels").read(days))
+        labels.replace(days, lake.at({LABELS_TABLE: version}).table(LABELS_TABLE).read(days))
     assert (outcome.agrees, outcome.path) == (True, "delta")
 
 

@@ -13,6 +13,7 @@ import pytest
 
 from include.days import DayRange
 from include.lake import Lake
+from include.lake.table_names import DELIVERIES_TABLE, bronze_table
 from include.projects import Project
 from include.settings import ROOT
 from include.sources.bronze import FILE, ROW
@@ -32,7 +33,7 @@ def content(folder: Path) -> dict[str, str]:
 
 
 def bronze(lake: Lake, source: str) -> list[dict]:
-    rows = lake.table(f"bronze/{source}").read(WEEK).to_pylist()
+    rows = lake.table(bronze_table(source)).read(WEEK).to_pylist()
     return sorted(rows, key=lambda row: (row["dt"], row[FILE], row[ROW]))
 
 
@@ -99,7 +100,7 @@ def test_bronze_comes_back_as_it_was(project: Project, lake: Lake, repository: R
     assert import_bronze(project, repository.raw, copy) == WEEK
     for source in project.sources:
         assert bronze(copy, source) == bronze(lake, source)
-    assert copy.table("bronze/_deliveries").count() == lake.table("bronze/_deliveries").count()
+    assert copy.table(DELIVERIES_TABLE).count() == lake.table(DELIVERIES_TABLE).count()
 
 
 def test_nothing_to_version_is_a_named_error(project: Project, repository: Repository, tmp_path: Path) -> None:

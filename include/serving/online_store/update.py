@@ -8,8 +8,8 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 from include.days import DayRange
-from include.features.gold_checks import FEATURES
 from include.lake import open_lake
+from include.lake.table_names import FEATURES_TABLE
 from include.logs import get_logger
 from include.serving.online_store.base import open_store
 from include.settings import Settings
@@ -51,6 +51,6 @@ def update_store(day: dt.date, settings: Settings) -> StoreUpdate:
     if store is None:
         log.info("no online store is wanted")
         return StoreUpdate(backend, 0, 0, 0.0)
-    rows = open_lake(settings).table(FEATURES).read(DayRange.single(day))
+    rows = open_lake(settings).table(FEATURES_TABLE).read(DayRange.single(day))
     newest = store.put_day(day, rows)
     return StoreUpdate(backend, rows.num_rows, newest, round(time.perf_counter() - start, 3))

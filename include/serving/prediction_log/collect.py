@@ -16,14 +16,13 @@ from typing import Any
 import pyarrow as pa
 
 from include.lake import Table, connect, open_lake
+from include.lake.table_names import PREDICTIONS_TABLE
 from include.logs import get_logger
 from include.serving.prediction_log.parts import PartStore, deliver_spool, part_store, spool_folder
 from include.serving.prediction_log.reading import ROW_SCHEMA, OtherProjectError, Part, PartError
 from include.settings import Settings
 
 log = get_logger(__name__)
-
-PREDICTIONS = "gold/predictions"
 
 
 @dataclass
@@ -65,7 +64,7 @@ def collect_predictions(settings: Settings) -> Collected:
         DiskFullError: There is no space left; the day is as it was.
     """
     start = time.perf_counter()
-    store, table, result = part_store(settings), open_lake(settings).table(PREDICTIONS), Collected()
+    store, table, result = part_store(settings), open_lake(settings).table(PREDICTIONS_TABLE), Collected()
     deliver_spool(spool_folder(settings), store)
     collected: dict[dt.date, list[str]] = {}
     for day, names in store.days().items():

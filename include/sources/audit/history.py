@@ -13,11 +13,11 @@ from pydantic import TypeAdapter, ValidationError
 
 from include.days import DayRange
 from include.lake import Lake
+from include.lake.table_names import DELIVERIES_TABLE
 from include.logs import get_logger
 from include.projects import Source
 from include.sources.audit.model import Audit, Rhythm, Volume
 from include.sources.audit.probe import DayVolume, Probe
-from include.sources.deliveries import DELIVERIES
 
 log = get_logger(__name__)
 
@@ -60,7 +60,7 @@ def audit_before(folder: Path, project: str, day: dt.date) -> Audit | None:
 
 def known_deliveries(lake: Lake, first: dt.date) -> dict[str, list[DayVolume]]:
     """Return the deliveries of the year before ``first`` that bronze has, by source."""
-    table = lake.table(DELIVERIES)
+    table = lake.table(DELIVERIES_TABLE)
     if not table.exists():
         return {}
     known: dict[str, list[DayVolume]] = {}

@@ -24,6 +24,7 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 from include.atomic_files import write_whole
 from include.errors import ChurnflowError
 from include.lake import Lake
+from include.lake.table_names import FEATURES_TABLE, LABELS_TABLE
 from include.logs import get_logger
 from include.projects import Project
 from include.settings import Settings
@@ -36,8 +37,6 @@ from include.training.pod import training_root
 
 log = get_logger(__name__)
 
-FEATURES_TABLE = "gold/features"
-LABELS_TABLE = "gold/labels"
 MANIFEST_FILE = "manifest.json"
 _KEYS = ["dt", "customer_id"]
 _READ_ATTEMPTS = 3

@@ -10,8 +10,9 @@ from typing import Any
 
 from include.features.definitions import defined_otherwise
 from include.lake import Lake
+from include.lake.table_names import FEATURES_TABLE, LABELS_TABLE
 from include.projects import Project
-from include.training.data.dataset import FEATURES_TABLE, LABELS_TABLE, DatasetError, DatasetRef, build_dataset
+from include.training.data.dataset import DatasetError, DatasetRef, build_dataset
 from include.training.requirements import Verdict, require_data, verdicts_document
 
 

@@ -8,10 +8,11 @@ import pytest
 
 from benchmarks.traffic import Traffic
 from include.lake import open_lake
+from include.lake.table_names import PREDICTIONS_TABLE
 from include.serving.deployment import deploy
 from include.serving.deployment.package import build_bento
 from include.serving.deployment.rollout import roll_out
-from include.serving.prediction_log.collect import PREDICTIONS, collect_predictions
+from include.serving.prediction_log.collect import collect_predictions
 from include.settings import Settings
 from include.training.model.bundle import Bundle
 from tests.serving.conftest import train_bundle
@@ -44,6 +45,6 @@ def test_ten_swaps_and_a_rollback_drop_nothing(make_settings: Callable[..., Sett
         assert runner.wait(30) == 0
     assert servers_of(settings) == []
     collect_predictions(settings)
-    predictions = open_lake(settings).table(PREDICTIONS)
+    predictions = open_lake(settings).table(PREDICTIONS_TABLE)
     asked = predictions.read(predictions.days(), ["customer_id"])["customer_id"]
     assert set(asked.to_pylist()) == {"traffic"}, "what the runner asks is not logged"

@@ -8,8 +8,8 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from include.lake import open_lake
+from include.lake.table_names import PREDICTIONS_TABLE
 from include.serving.prediction_log.answers import Answers
-from include.serving.prediction_log.collect import PREDICTIONS
 from include.serving.prediction_log.log import open_prediction_log
 from include.settings import ServingSettings, Settings
 from include.training.model.bundle import Bundle
@@ -51,7 +51,7 @@ def log_all(bundle: Bundle, settings: Settings, *groups: Answers) -> None:
 
 
 def rows_of(settings: Settings, *days: dt.date) -> list[dict[str, object]]:
-    rows = open_lake(settings).table(PREDICTIONS).read(days or (TODAY,))
+    rows = open_lake(settings).table(PREDICTIONS_TABLE).read(days or (TODAY,))
     return sorted(rows.to_pylist(), key=lambda row: (row["answered_at"], row["customer_id"]))
 
 

@@ -14,7 +14,8 @@ from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 
 from include.lake import open_lake
-from include.serving.prediction_log.collect import PREDICTIONS, collect_predictions
+from include.lake.table_names import PREDICTIONS_TABLE
+from include.serving.prediction_log.collect import collect_predictions
 from include.serving.prediction_log.parts import PartStore
 from include.settings import Settings
 from include.training.model.bundle import Bundle
@@ -65,15 +66,15 @@ def test_collecting_again_changes_nothing(bundle: Bundle, tmp_path: Path) -> Non
     settings = settings_in(tmp_path)
     log_all(bundle, settings, group(bundle, ["a", "b"]))
     collect_predictions(settings)
-    version = open_lake(settings).table(PREDICTIONS).version()
+    version = open_lake(settings).table(PREDICTIONS_TABLE).version()
     assert collect_predictions(settings).days == []
-    assert open_lake(settings).table(PREDICTIONS).version() == version
+    assert open_lake(settings).table(PREDICTIONS_TABLE).version() == version
 
 
 def test_without_answers_there_is_nothing_to_collect(tmp_path: Path) -> None:
     settings = settings_in(tmp_path)
     assert collect_predictions(settings).days == []
-    assert not open_lake(settings).table(PREDICTIONS).exists()
+    assert not open_lake(settings).table(PREDICTIONS_TABLE).exists()
 
 
 def test_a_part_that_comes_late_joins_its_day(bundle: Bundle, tmp_path: Path) -> None:

@@ -17,8 +17,9 @@ from prometheus_client.parser import text_string_to_metric_families
 from tenacity import retry, retry_if_result, stop_after_delay, wait_fixed
 
 from include.lake import open_lake
+from include.lake.table_names import PREDICTIONS_TABLE
 from include.serving.deployment.pointer import BentoReference
-from include.serving.prediction_log.collect import PREDICTIONS, collect_predictions
+from include.serving.prediction_log.collect import collect_predictions
 from include.serving.prediction_log.parts import part_store, spool_folder
 from include.settings import Settings
 from include.training.model.bundle import Bundle
@@ -44,7 +45,7 @@ def ask(http: httpx.Client, numbers: Iterable[int]) -> dict[str, dict[str, Any]]
 
 def in_the_lake(settings: Settings) -> list[dict[str, Any]]:
     collect_predictions(settings)
-    table = open_lake(settings).table(PREDICTIONS)
+    table = open_lake(settings).table(PREDICTIONS_TABLE)
     rows: list[dict[str, Any]] = table.read(table.days()).to_pylist()
     return rows
 

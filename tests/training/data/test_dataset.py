@@ -9,6 +9,7 @@ import pytest
 
 from include.days import DayRange
 from include.lake import Lake, LakeError
+from include.lake.table_names import FEATURES_TABLE, LABELS_TABLE
 from include.projects import Project
 from include.settings import Settings
 from include.training.data.configuration import (
@@ -33,7 +34,7 @@ def test_it_holds_matured_snapshots_split_by_time(dataset: DatasetRef, project: 
     assert test.num_rows == 4 * 120
     assert max(train["dt"].to_pylist()) + dt.timedelta(days=28) < min(test["dt"].to_pylist())
     assert sum(train["churned"].to_pylist()) == manifest.train.positives
-    assert manifest.tables == {"gold/features": 1, "gold/labels": 1}
+    assert manifest.tables == {FEATURES_TABLE: 1, LABELS_TABLE: 1}
 
 
 def test_labels_that_mature_later_are_left_out(project: Project, gold: Lake, tmp_path: Path) -> None:
@@ -97,26 +98,26 @@ def test_the_manifest_carries_the_version_of_the_raw_data(dataset_copy: Path) ->
     version = DataVersion(revision="0" * 32, remote="s3://data", files=2, bytes=9, tables={"bronze/transactions": 4})
     noted = note_data_version(dataset_copy, version)
     assert load_dataset(dataset_copy) == noted
-    assert noted.manifest.all_tables == {"gold/features": 1, "gold/labels": 1, "bronze/transactions": 4}
+    assert noted.manifest.all_tables == {FEATURES_TABLE: 1, LABELS_TABLE: 1, "bronze/transactions": 4}
 
 
 def test_customers_without_a_label_are_left_out(project: Project, tmp_path: Path) -> None:
     lake = Lake(str(tmp_path / "lake"))
     days = snapshot_days(project, 20)
     write_gold(lake, project, days, customers=30)
-    labels = lake.table("gold/labels")
+    labels = lake.table(LABELS_TABLE)
     kept = labels.read([days[0]]).sort_by("customer_id").slice(0, 10)
     labels.replace(DayRange.single(days[0]), kept)
     built = build_dataset(project, lake, LAST_DAY, tmp_path / "dataset").manifest
     assert built.train.rows == len(built.train.days) * 30 - 20
-    assert built.tables["gold/labels"] == 2
+    assert built.tables[LABELS_TABLE] == 2
 
 
 def test_matured_days_without_labels_are_named(project: Project, tmp_path: Path) -> None:
     lake = Lake(str(tmp_path / "lake"))
     days = snapshot_days(project, 20)
     write_gold(lake, project, days, customers=30)
-    labels = lake.table("gold/labels")
+    labels = lake.table(LABELS_TABLE)
     labels.replace(DayRange.single(days[2]), labels.read([]))
     assert build_dataset(project, lake, LAST_DAY, tmp_path / "dataset").manifest.unlabelled_days == (days[2],)
 
@@ -131,7 +132,7 @@ def test_no_gold_is_a_named_error(project: Project, gold: Lake, tmp_path: Path) 
     with pytest.raises(TooFewSnapshotsError, match="0 matured snapshots"):
         build_dataset(project, empty, LAST_DAY, tmp_path / "dataset")
     with pytest.raises(LakeError):
-        empty.table("gold/features").version()
+        empty.table(FEATURES_TABLE).version()
 
 
 def test_gold_without_a_feature_is_a_named_error(project: Project, tmp_path: Path) -> None:
@@ -146,7 +147,7 @@ def test_labels_other_than_0_and_1_are_refused(project: Project, tmp_path: Path)
     lake = Lake(str(tmp_path / "lake"))
     days = snapshot_days(project, 20)
     write_gold(lake, project, days, customers=20)
-    labels = lake.table("gold/labels")
+    labels = lake.table(LABELS_TABLE)
     rows = labels.read([days[0]])
     wrong = rows.set_column(rows.schema.get_field_index("churned"), "churned", pa.array([2] * 20, pa.int32()))
     labels.replace(DayRange.single(days[0]), wrong)

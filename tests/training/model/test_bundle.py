@@ -13,6 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import ValidationError
 
+from include.lake.table_names import FEATURES_TABLE
 from include.training.model.bundle import Bundle, BundleError, Sample
 from include.training.model.calibration import Calibrator
 from include.training.model.contract import EncodingError, FeatureContract, ModelContract
@@ -26,7 +27,7 @@ CONTRACT = contract_of(
     FeatureContract(name="tier", dtype="category", nullable=True, categories=CATEGORIES),
     model_version="3",
     threshold=0.4,
-    tables={"gold/features": 4},
+    tables={FEATURES_TABLE: 4},
 )
 NAMES = CONTRACT.feature_names
 
