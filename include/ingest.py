@@ -13,15 +13,14 @@ from typing import Annotated
 
 import typer
 
+from include.command_line import CommandLine
 from include.days import DayRange, parse_day
-from include.errors import ChurnflowError
 from include.features.gold import build_gold
 from include.features.labels import build_labels
-from include.lake import Lake, open_lake
+from include.lake import Lake, StepResult, open_lake
 from include.logs import configure_json_logs
 from include.projects import Project, load_project
 from include.quality.silver import build_silver
-from include.results import StepResult
 from include.settings import Settings, get_settings
 from include.sources.audit import audit_sources
 from include.sources.bronze import load_bronze
@@ -61,7 +60,7 @@ def _built(silver: Sequence[StepResult], days: DayRange) -> DayRange:
     return DayRange(days.first, max([days.last, *later]))
 
 
-app = typer.Typer(add_completion=False)
+app = CommandLine()
 
 
 @app.command()
@@ -71,12 +70,7 @@ def main(
 ) -> None:
     """Take days of the configured project from their sources to gold, without Airflow."""
     configure_json_logs()
-    try:
-        results = ingest_days(get_settings(), DayRange(parse_day(first), parse_day(last or first)))
-    except ChurnflowError as error:
-        typer.echo(str(error), err=True)
-        raise typer.Exit(1) from error
-    for result in results:
+    for result in ingest_days(get_settings(), DayRange(parse_day(first), parse_day(last or first))):
         typer.echo(json.dumps(result.as_dict()))
 
 

@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 import os
-import sys
 from typing import Annotated
 
 import typer
 
-from include.errors import ChurnflowError
+from include.command_line import CommandLine
 from local.stack import Stack
 
-app = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False)
+app = CommandLine()
 
 
 @app.command()
@@ -64,8 +63,4 @@ def _say(text: str) -> None:
 
 
 if __name__ == "__main__":
-    try:
-        app()
-    except ChurnflowError as error:
-        print(error, file=sys.stderr)
-        sys.exit(1)
+    app()

@@ -4,15 +4,14 @@ from __future__ import annotations
 
 import datetime as dt
 import os
-import sys
 import time
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
+from include.command_line import CommandLine
 from include.days import parse_day
-from include.errors import ChurnflowError
 from include.settings import get_settings
 from simulator.fill import fill as fill_database
 from simulator.generate import LANDING
@@ -20,7 +19,7 @@ from simulator.generate import generate as generate_world
 from simulator.injections import parse_injection
 from simulator.world import World
 
-app = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False)
+app = CommandLine()
 
 _TELL_EVERY_SECONDS = 5.0
 
@@ -92,8 +91,4 @@ def fill(
 
 
 if __name__ == "__main__":
-    try:
-        app()
-    except ChurnflowError as error:
-        typer.echo(str(error), err=True)
-        sys.exit(1)
+    app()

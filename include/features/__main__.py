@@ -7,12 +7,12 @@ from typing import Annotated
 
 import typer
 
-from include.errors import ChurnflowError
+from include.command_line import CommandLine
 from include.features.catalogue import markdown, text
 from include.projects import load_project, project_names
 from include.settings import ROOT, get_settings
 
-app = typer.Typer(add_completion=False, help="The features of a project, explained.")
+app = CommandLine(help="The features of a project, explained.")
 
 PAGES = ROOT / "docs" / "features"
 
@@ -23,11 +23,7 @@ def describe(
     as_markdown: Annotated[bool, typer.Option("--markdown", help="Print a page in Markdown.")] = False,
 ) -> None:
     """Print every feature: what it means, its source, calculation, window, validation and type."""
-    try:
-        loaded = load_project(project or get_settings().project)
-    except ChurnflowError as error:
-        typer.echo(str(error), err=True)
-        raise typer.Exit(1) from error
+    loaded = load_project(project or get_settings().project)
     typer.echo(markdown(loaded) if as_markdown else text(loaded))
 
 

@@ -16,13 +16,12 @@ from include.features.build import feature_parts
 from include.features.definitions import mark_built
 from include.features.gold_checks import GoldChecks
 from include.features.lookback import followed_days, gold_sources, longest_window, read_days
-from include.lake import Lake, with_optimistic_retry
+from include.lake import Lake, StepResult, with_optimistic_retry
 from include.lake.table_names import FEATURES_QUARANTINE_TABLE, FEATURES_TABLE, GOLD_DAYS_TABLE, silver_table
 from include.logs import get_logger
 from include.projects import Project
 from include.quality.contract import gold_contract
 from include.quality.gate import require_open, write_report
-from include.results import StepResult
 
 log = get_logger(__name__)
 

@@ -12,12 +12,11 @@ from include.features.churned import label_rows
 from include.features.definitions import mark_labelled
 from include.features.events import CUSTOMER
 from include.features.lookback import followed_days, read_days
-from include.lake import Lake, connect, with_optimistic_retry
+from include.lake import Lake, StepResult, connect, with_optimistic_retry
 from include.lake.table_names import FEATURES_TABLE, LABELS_TABLE, SILVER_DAYS_TABLE, silver_table
 from include.logs import get_logger
 from include.projects import Project
 from include.quality.loaded import loaded_days
-from include.results import StepResult
 
 log = get_logger(__name__)
 

@@ -2,6 +2,6 @@
 
 from include.lake.engine import connect
 from include.lake.optimistic_retry import with_optimistic_retry
-from include.lake.table import Lake, LakeError, Table, open_lake
+from include.lake.table import Lake, LakeError, StepResult, Table, open_lake
 
-__all__ = ["Lake", "LakeError", "Table", "connect", "open_lake", "with_optimistic_retry"]
+__all__ = ["Lake", "LakeError", "StepResult", "Table", "connect", "open_lake", "with_optimistic_retry"]

@@ -8,8 +8,9 @@ from __future__ import annotations
 
 import datetime as dt
 from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
 from pathlib import PurePath
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import fsspec
 import ibis
@@ -20,9 +21,9 @@ from deltalake.exceptions import CommitFailedError, DeltaError, TableNotFoundErr
 from tenacity import Retrying, retry_if_exception_type, stop_after_attempt, wait_random_exponential
 
 from include.days import DayRange
-from include.disk import disk_full_named
 from include.errors import ChurnflowError
 from include.lake.engine import connect, read_partitions
+from include.local_files import disk_full_errors
 from include.settings import Settings
 
 if TYPE_CHECKING:
@@ -34,6 +35,33 @@ DAY = "dt"
 
 class LakeError(ChurnflowError):
     """A lake table cannot be read or written as asked."""
+
+
+@dataclass(frozen=True)
+class StepResult:
+    """Counts and references that a step reports on one table; it contains no rows.
+
+    Attributes:
+        table: The name of the table written.
+        rows_read: The number of input rows.
+        rows_refused: The number of rows sent to quarantine.
+        rows_written: The number of rows in the replaced partitions.
+        version: The Delta version after the write.
+        seconds: The wall time.
+        detail: Further references, such as a report's path.
+    """
+
+    table: str
+    rows_read: int
+    rows_refused: int
+    rows_written: int
+    version: int
+    seconds: float
+    detail: dict[str, Any] | None = None
+
+    def as_dict(self) -> dict[str, Any]:
+        """Return the result as plain JSON types, for XCom."""
+        return asdict(self)
 
 
 class Lake:
@@ -167,7 +195,7 @@ class Table:
         predicate = _predicate(days)
         if isinstance(rows, pa.Table):
             self._refuse_rows_outside(days, rows)
-        with disk_full_named(self.uri):
+        with disk_full_errors(self.uri):
             self._create(rows.schema)
             return self._commit(rows, predicate)
 

@@ -15,7 +15,7 @@ import numpy as np
 import pandas as pd
 from jinja2 import Environment, PackageLoader, select_autoescape
 
-from include.atomic_files import write_whole
+from include.local_files import write_atomically
 from include.projects.features import FeatureSpec
 
 PAGE = "index.html"
@@ -29,7 +29,7 @@ def write_page(result: dict[str, Any], folder: Path) -> Path:
         loader=PackageLoader("include.monitoring", "templates"), autoescape=select_autoescape(), trim_blocks=True
     )
     page = folder / PAGE
-    write_whole(page, environment.get_template("drift.html").render(result=result, evidently=EVIDENTLY_PAGE))
+    write_atomically(page, environment.get_template("drift.html").render(result=result, evidently=EVIDENTLY_PAGE))
     return page
 
 

@@ -8,8 +8,8 @@ import json
 from pathlib import Path
 from typing import Any
 
-from include.atomic_files import write_whole
 from include.errors import ChurnflowError
+from include.local_files import write_atomically
 
 KIND = "drift"
 RESULT_FILE = "result.json"
@@ -28,7 +28,7 @@ def write_result(reports_dir: Path, day: dt.date, result: dict[str, Any]) -> Pat
     """Write ``day``'s result, replacing an earlier one in one step, and return its path."""
     target = day_dir(reports_dir, day) / RESULT_FILE
     # A NaN would not be JSON.
-    write_whole(target, json.dumps(result, indent=1, allow_nan=False))
+    write_atomically(target, json.dumps(result, indent=1, allow_nan=False))
     return target
 
 

@@ -7,8 +7,8 @@ from typing import Annotated
 
 import typer
 
+from include.command_line import CommandLine
 from include.days import parse_day
-from include.errors import ChurnflowError
 from include.projects.label import ColumnLabel, NoEventLabel
 from include.projects.lint import find_warnings, unknown_expectations
 from include.projects.loader import PROJECTS_DIR, examine_project, project_names
@@ -16,7 +16,7 @@ from include.projects.project import Project
 from include.projects.scaffold import new_project
 from include.settings import get_settings
 
-app = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False)
+app = CommandLine()
 
 
 @app.command(name="list")
@@ -132,8 +132,4 @@ def _count(of: object, noun: str) -> str:
 
 
 if __name__ == "__main__":
-    try:
-        app()
-    except ChurnflowError as error:
-        typer.echo(str(error), err=True)
-        raise SystemExit(1) from error
+    app()

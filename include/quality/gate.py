@@ -9,9 +9,9 @@ from pathlib import Path
 
 from jinja2 import Environment, PackageLoader, select_autoescape
 
-from include.atomic_files import write_whole
 from include.days import DayRange
 from include.errors import ChurnflowError
+from include.local_files import write_atomically
 from include.logs import get_logger
 from include.quality.contract import Contract
 
@@ -105,9 +105,9 @@ def write_report(layer: str, days: DayRange, outcomes: Sequence[TableOutcome], f
     environment = Environment(loader=PackageLoader("include.quality"), autoescape=select_autoescape())
     page = environment.get_template("report.html").render(layer=layer, days=days, outcomes=outcomes)
     details = [{**asdict(item), "pass_share": item.pass_share, "failures": item.failures} for item in outcomes]
-    write_whole(target / f"{layer}.json", json.dumps(details, indent=1))
+    write_atomically(target / f"{layer}.json", json.dumps(details, indent=1))
     report = target / f"{layer}.html"
-    write_whole(report, page)
+    write_atomically(report, page)
     shut = [outcome.table for outcome in outcomes if outcome.failures]
     log.info("checks reported", extra={"layer": layer, "days": str(days), "report": str(report), "gates_shut": shut})
     return report

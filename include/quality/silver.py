@@ -12,7 +12,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from include.days import DayRange
-from include.lake import Lake, connect, with_optimistic_retry
+from include.lake import Lake, StepResult, connect, with_optimistic_retry
 from include.lake.table_names import DELIVERIES_TABLE, bronze_table, quarantine_table, silver_table
 from include.logs import get_logger
 from include.projects import Checks, Project
@@ -22,7 +22,6 @@ from include.quality.gate import RuleOutcome, TableOutcome, require_open, write_
 from include.quality.loaded import loaded_days, mark_loaded
 from include.quality.table_rules import table_outcomes
 from include.quality.typed import RULE, typed_rows
-from include.results import StepResult
 from include.sources.bronze import FILE, ROW, delivered_days
 
 log = get_logger(__name__)

@@ -17,10 +17,9 @@ from numpy.typing import NDArray
 
 from include.days import DayRange
 from include.errors import ChurnflowError
-from include.lake import open_lake
+from include.lake import StepResult, open_lake
 from include.lake.table_names import FEATURES_TABLE, SCORES_TABLE
 from include.logs import get_logger
-from include.results import StepResult
 from include.serving.deployment.transaction import served_bento
 from include.settings import Settings
 from include.training.model.bundle import Bundle

@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import datetime as dt
 import json
-import sys
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from include.errors import ChurnflowError
+from include.command_line import CommandLine
 from include.logs import configure_json_logs
 from include.serving.deployment.client import EndpointClient
 from include.serving.deployment.rollout import end_shadow
@@ -20,7 +19,7 @@ from include.serving.deployment.transaction import served_bento
 from include.serving.endpoint.keys import add_key, read_keys, revoke_key
 from include.settings import SettingsError, get_settings
 
-app = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False)
+app = CommandLine()
 
 
 @app.command()
@@ -86,8 +85,4 @@ def _key_file() -> Path:
 
 
 if __name__ == "__main__":
-    try:
-        app()
-    except ChurnflowError as error:
-        typer.echo(str(error), err=True)
-        sys.exit(1)
+    app()

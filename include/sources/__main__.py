@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import json
-import sys
 from typing import Annotated
 
 import typer
 
+from include.command_line import CommandLine
 from include.days import DayError, DayRange, parse_day
-from include.errors import ChurnflowError
 from include.lake import open_lake
 from include.logs import configure_json_logs
 from include.projects import load_project
@@ -17,7 +16,7 @@ from include.settings import get_settings
 from include.sources.audit import audit_sources
 from include.sources.connections import Connections
 
-app = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False)
+app = CommandLine()
 
 
 @app.callback()
@@ -57,8 +56,4 @@ def _days(day: str | None, first: str | None, last: str | None) -> DayRange:
 
 if __name__ == "__main__":
     configure_json_logs()
-    try:
-        app()
-    except ChurnflowError as error:
-        typer.echo(str(error), err=True)
-        sys.exit(1)
+    app()

@@ -11,11 +11,10 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from include.days import DayRange
-from include.lake import Lake, Table, connect
+from include.lake import Lake, StepResult, Table, connect
 from include.lake.table_names import bronze_table
 from include.logs import get_logger
 from include.projects import Project, Source
-from include.results import StepResult
 from include.sources.bronze_columns import FILE, ROW, UNDECLARED
 from include.sources.connections import Connections
 from include.sources.delivered_files import Deliveries, find_deliveries, require_columns

@@ -14,7 +14,7 @@ import pyarrow as pa
 import sqlalchemy as sa
 
 from include.days import DayRange
-from include.disk import disk_full_named
+from include.local_files import disk_full_errors
 from include.projects import Source
 from include.projects.sources import Database
 from include.sources.bronze_columns import FILE, ROW, UNDECLARED, bronze_schema
@@ -211,7 +211,7 @@ def _read(table: SourceTable, days: DayRange, query: sa.Select[Any]) -> pa.Table
     schema = bronze_schema(table.source)
     with tempfile.TemporaryDirectory(prefix="churnflow-") as folder:
         path = Path(folder) / "rows.arrow"
-        with disk_full_named(folder), pa.OSFile(str(path), "wb") as sink, pa.ipc.new_file(sink, schema) as writer:
+        with disk_full_errors(folder), pa.OSFile(str(path), "wb") as sink, pa.ipc.new_file(sink, schema) as writer:
             for batch in _batches(table, days, query, schema):
                 writer.write_batch(batch)
         # The file is mapped, not read; its pages stay until the table is dropped, also after the folder is gone.

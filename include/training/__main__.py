@@ -9,14 +9,13 @@ from __future__ import annotations
 
 import json
 import os
-import sys
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
+from include.command_line import CommandLine
 from include.days import parse_day
-from include.errors import ChurnflowError
 from include.lake import open_lake
 from include.logs import configure_json_logs
 from include.projects import load_project
@@ -26,7 +25,7 @@ from include.training.data.prepare import prepare_dataset
 from include.training.handover import clear_result, write_result
 from include.training.tuning.tune import tune_as_worker
 
-app = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False)
+app = CommandLine()
 
 DatasetFolder = Annotated[Path, typer.Option(help="The folder of a data set.", exists=True, file_okay=False)]
 
@@ -104,8 +103,4 @@ def _print(answer: dict[str, Any]) -> None:
 if __name__ == "__main__":
     configure_json_logs()
     os.environ.setdefault("MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR", "false")
-    try:
-        app()
-    except ChurnflowError as error:
-        typer.echo(str(error), err=True)
-        sys.exit(1)
+    app()

@@ -10,8 +10,8 @@ import json
 from pathlib import Path
 from typing import Any
 
-from include.atomic_files import write_whole
 from include.errors import ChurnflowError
+from include.local_files import write_atomically
 
 
 class MissingResultError(ChurnflowError):
@@ -25,7 +25,7 @@ def clear_result(path: Path) -> None:
 
 def write_result(path: Path, result: dict[str, Any]) -> None:
     """Write ``result`` to ``path``, wholly or not at all."""
-    write_whole(path, json.dumps(result) + "\n")
+    write_atomically(path, json.dumps(result) + "\n")
 
 
 def read_result(path: Path) -> dict[str, Any]:

@@ -7,21 +7,20 @@ from the environment (``AWS_ACCESS_KEY_ID``, ``AWS_ENDPOINT_URL``, ...), never f
 from __future__ import annotations
 
 import json
-import sys
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
+from include.command_line import CommandLine
 from include.days import parse_day
-from include.errors import ChurnflowError
 from include.lake import open_lake
 from include.logs import configure_json_logs
 from include.projects import load_project
 from include.settings import get_settings
 from include.versions.repository import open_repository
 
-app = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False)
+app = CommandLine()
 
 Revision = Annotated[str, typer.Option(help="A revision, as `snapshot` and `list` print it.")]
 
@@ -89,8 +88,4 @@ def _print(answer: dict[str, Any]) -> None:
 
 if __name__ == "__main__":
     configure_json_logs()
-    try:
-        app()
-    except ChurnflowError as error:
-        typer.echo(str(error), err=True)
-        sys.exit(1)
+    app()

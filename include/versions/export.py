@@ -17,10 +17,10 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from include.atomic_files import write_whole
 from include.days import DayRange
 from include.lake import Lake
 from include.lake.table_names import DELIVERIES_TABLE, bronze_table
+from include.local_files import write_atomically
 from include.logs import get_logger
 from include.projects import Project
 from include.sources.bronze import FILE, ROW
@@ -57,7 +57,7 @@ def export_bronze(project: Project, lake: Lake, through: dt.date, folder: Path) 
     for path in sorted(folder.rglob("*")):
         if path.is_file() and str(path.relative_to(folder)) not in wanted:
             path.unlink()
-    write_whole(index_file, json.dumps(wanted).encode())
+    write_atomically(index_file, json.dumps(wanted).encode())
     return versions
 
 
@@ -87,7 +87,7 @@ def _export_table(lake: Lake, name: str, through: dt.date, folder: Path, index: 
     for start in range(0, len(changed), _DAYS_AT_ONCE):
         for day, rows in _by_day(table.read(changed[start : start + _DAYS_AT_ONCE])):
             # A new file takes the place of the old one, which DVC's cache may share.
-            write_whole(folder / files[day], _parquet(rows))
+            write_atomically(folder / files[day], _parquet(rows))
     log.info("bronze exported", extra={"table": name, "days": len(keys), "changed": len(changed)})
     return {files[day]: keys[day] for day in keys}
 

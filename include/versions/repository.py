@@ -16,8 +16,8 @@ from typing import TYPE_CHECKING
 from filelock import FileLock
 from pydantic import ValidationError
 
-from include.atomic_files import write_whole
 from include.errors import ChurnflowError
+from include.local_files import write_atomically
 from include.logs import get_logger
 from include.settings import Settings
 from include.sources.storage import is_access_failure
@@ -80,7 +80,7 @@ class Repository:
             tables=tables,
         )
         # Written last: a version that is listed is complete.
-        write_whole(self._record(version.revision), version.model_dump_json(indent=2) + "\n")
+        write_atomically(self._record(version.revision), version.model_dump_json(indent=2) + "\n")
         return version
 
     def versions(self) -> list[DataVersion]:
@@ -111,7 +111,7 @@ class Repository:
         """
         self.version(revision)
         with self.locked(), _dvc_errors(f"Revision {revision} cannot be pushed", self.remote):
-            write_whole(self.folder / POINTER_FILE, pointer(revision))
+            write_atomically(self.folder / POINTER_FILE, pointer(revision))
             return int(self._open(self.folder).push(str(self.folder / POINTER_FILE)))
 
     def pull(self, revision: str, into: Path) -> Path:

@@ -13,8 +13,8 @@ import duckdb
 import pytest
 
 from include.days import DayRange
-from include.disk import DiskFullError
 from include.lake import Lake
+from include.local_files import DiskFullError
 from include.sources.bronze import load_bronze
 from include.sources.connections import Connections
 from include.sources.errors import SourceConnectionError, TooLargeError, UnreadableFileError

@@ -13,9 +13,9 @@ import pytest
 from pydantic import SecretStr
 
 from include.days import DayRange
-from include.disk import DiskFullError
 from include.lake import Lake
 from include.lake.table_names import DELIVERIES_TABLE
+from include.local_files import DiskFullError
 from include.sources import database, read_table
 from include.sources.audit import SchemaChangeError, audit_sources
 from include.sources.audit.history import audit_at

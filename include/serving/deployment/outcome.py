@@ -9,7 +9,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Literal
 
-from include.atomic_files import PRIVATE, write_whole
+from include.local_files import PRIVATE, write_atomically
 from include.logs import get_logger
 from include.serving.deployment.pointer import CURRENT, Order, read_order
 
@@ -45,7 +45,7 @@ def write_outcome(serving_dir: Path, order: Order, state: State, reason: str = "
     now = dt.datetime.now(dt.UTC).isoformat(timespec="milliseconds")
     outcome = Outcome(order.number, bento, state, reason, now)
     try:
-        write_whole(_path(serving_dir, name), json.dumps(asdict(outcome), indent=2), PRIVATE)
+        write_atomically(_path(serving_dir, name), json.dumps(asdict(outcome), indent=2), PRIVATE)
     except OSError as error:
         log.error("outcome not written", extra={"bento": bento, "state": state, "reason": str(error)})
 

@@ -9,8 +9,8 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Literal
 
-from include.atomic_files import PRIVATE, write_whole
 from include.errors import ChurnflowError
+from include.local_files import PRIVATE, write_atomically
 
 CURRENT: Literal["current.json"] = "current.json"
 PREVIOUS: Literal["previous.json"] = "previous.json"
@@ -111,7 +111,7 @@ def write_state(path: Path, content: Mapping[str, Any]) -> None:
         PointerError: It cannot be written, and holds what it held before.
     """
     try:
-        write_whole(path, json.dumps(content, indent=2), PRIVATE)
+        write_atomically(path, json.dumps(content, indent=2), PRIVATE)
     except OSError as error:
         raise _not_written(path, error) from error
 

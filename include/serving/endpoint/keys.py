@@ -22,8 +22,8 @@ from typing import Annotated
 from prometheus_client import Counter
 from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
 
-from include.atomic_files import PRIVATE, write_whole
 from include.errors import ChurnflowError
+from include.local_files import PRIVATE, write_atomically
 from include.logs import get_logger
 
 log = get_logger(__name__)
@@ -202,4 +202,4 @@ def _write(path: Path, keys: dict[str, ApiKey]) -> None:
         raise KeyFileError(
             "The name cannot be used.", where=str(path), remedy="Use up to 63 letters, digits, dots and dashes."
         ) from error
-    write_whole(path, content, PRIVATE)
+    write_atomically(path, content, PRIVATE)

@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import datetime as dt
 import json
-import sys
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from include.errors import ChurnflowError
+from include.command_line import CommandLine
 from include.logs import configure_json_logs
 from include.projects import load_project
 from include.serving.load_test.load_report import PAGE, headline, line, write_evidence
@@ -20,7 +19,10 @@ from include.serving.load_test.run import find_limit, load_at
 from include.serving.load_test.target import Target
 from include.settings import get_settings
 
+app = CommandLine(error_code=2)
 
+
+@app.command()
 def main(
     url: Annotated[str, typer.Option(help="The endpoint; by default that of CHURN_SERVING__HOST and __PORT.")] = "",
     seconds: Annotated[float, typer.Option(help="How long the load lasts.", min=1)] = 30.0,
@@ -58,8 +60,4 @@ def _say(run: Measurement) -> None:
 
 
 if __name__ == "__main__":
-    try:
-        typer.run(main)
-    except ChurnflowError as error:
-        typer.echo(str(error), err=True)
-        sys.exit(2)
+    app()

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 
 import lmdb
 
-from include.disk import disk_full_named
+from include.local_files import disk_full_errors
 from include.logs import get_logger
 from include.serving.online_store.base import FORMAT, CustomerFeatures, StoreError
 from include.serving.online_store.layout import DAY_BYTES, RowLayout, customer_key, day_prefix, layout_key_of
@@ -64,7 +64,7 @@ class EmbeddedStore:
         self._close_reader()  # a process may open the files once
         with (
             self._named(),
-            disk_full_named(str(self._folder)),
+            disk_full_errors(str(self._folder)),
             self._opened_to_write() as env,
             env.begin(write=True) as txn,
         ):

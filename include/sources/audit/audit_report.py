@@ -6,8 +6,7 @@ from pathlib import Path
 
 from jinja2 import Environment, PackageLoader, select_autoescape
 
-from include.atomic_files import write_whole
-from include.disk import disk_full_named
+from include.local_files import disk_full_errors, write_atomically
 from include.sources.audit.history import FILE, to_json
 from include.sources.audit.model import Audit
 
@@ -18,10 +17,10 @@ def write_report(audit: Audit, folder: Path) -> Path:
     environment = Environment(loader=PackageLoader("include.sources"), autoescape=select_autoescape())
     environment.filters |= {"size": size, "count": count, "share": share, "duration": duration, "age": age}
     page = environment.get_template("audit.html").render(audit=audit, sources=list(audit.sources.values()))
-    with disk_full_named(str(target)):
+    with disk_full_errors(str(target)):
         target.mkdir(parents=True, exist_ok=True)
-        write_whole(target / "audit.html", page)
-        write_whole(target / FILE, to_json(audit))
+        write_atomically(target / "audit.html", page)
+        write_atomically(target / FILE, to_json(audit))
     return target / "audit.html"
 
 

@@ -21,10 +21,10 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 from pydantic import BaseModel, ConfigDict, ValidationError
 
-from include.atomic_files import write_whole
 from include.errors import ChurnflowError
 from include.lake import Lake
 from include.lake.table_names import FEATURES_TABLE, LABELS_TABLE
+from include.local_files import write_atomically
 from include.logs import get_logger
 from include.projects import Project
 from include.settings import Settings
@@ -231,7 +231,7 @@ def note_data_version(folder: Path, version: DataVersion) -> DatasetRef:
 
 
 def _write_manifest(folder: Path, manifest: DatasetManifest) -> None:
-    write_whole(folder / MANIFEST_FILE, manifest.model_dump_json(indent=2) + "\n")
+    write_atomically(folder / MANIFEST_FILE, manifest.model_dump_json(indent=2) + "\n")
 
 
 def _matured(project: Project, days: list[dt.date], through: dt.date) -> list[dt.date]:
