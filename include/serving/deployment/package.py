@@ -26,9 +26,8 @@ NAME = "churn"
 # What the endpoint imports, and nothing else of the product.
 _SOURCES = (
     "include/__init__.py",
-    "include/disk.py",
     "include/errors.py",
-    "include/atomic_files.py",
+    "include/local_files.py",
     "include/logs.py",
     "include/settings/*.py",
     "include/training/__init__.py",
