@@ -38,6 +38,7 @@ from include.training.candidate import make_candidate
 from include.training.data.dataset import build_dataset, dataset_dir
 from include.training.data.rows import Rows, load_rows
 from include.training.evaluation.decisions import decide
+from include.training.model.contract import reaches_threshold
 from include.training.requirements import check_data, check_model
 from local.grocery_export import export, last_day
 from simulator import World, generate, read_outcomes
@@ -176,7 +177,9 @@ def _optimum(project: Project, test: Rows, truth: NDArray[np.float64] | None, au
     return {
         "auc_bayes_optimal": optimal,
         "regret": optimal - auc,
-        "saving_bayes_optimal": decide(test.churned, truth >= costs.threshold, costs).saving_usd_per_1000,
+        "saving_bayes_optimal": decide(
+            test.churned, reaches_threshold(truth, costs.threshold), costs
+        ).saving_usd_per_1000,
         "f1_best_bayes_optimal": best_f1(test.churned, truth),
     }
 

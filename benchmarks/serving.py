@@ -29,9 +29,9 @@ from benchmarks.serving_contenders import Contender, guide, ours
 from benchmarks.serving_model import DEPTH, FEATURES, TREES, Model, train_model
 from include.serving.load_test.generator import generate_load
 from include.serving.load_test.target import Target
+from include.training.model.bundle import PREDICTION_TOLERANCE
 
 CONNECTIONS = (1, 16, 64)
-TOLERANCE = 1e-6
 HEADLINE = ("rps_ratio_c16", "rps_c16", "rps_c64", "p99_ms_c64", "batch_rows_per_s")
 _WARM_UP_SECONDS = 1.0
 
@@ -168,7 +168,7 @@ def main(
         model = train_model(Path(name))
         contenders = [running.enter_context(start(model, Path(name))) for start in (guide, ours)]
         differences = {one.name: largest_difference(one, model) for one in contenders}
-        if max(differences.values()) > TOLERANCE:
+        if max(differences.values()) > PREDICTION_TOLERANCE:
             raise SystemExit(f"The services do not answer what the model says: {differences}")
         seen = compare(model, contenders, rounds, seconds)
         batches = compare_batches(model, contenders[-1], rounds, seconds)

@@ -12,6 +12,7 @@ from benchmarks.serving_contenders import Contender
 from benchmarks.serving_model import NAMES, Model
 from include.serving.load_test.generator import generate_load
 from include.serving.load_test.target import Target
+from include.training.model.bundle import PREDICTION_TOLERANCE
 
 ROWS = 1_000
 # One is on its way while the other is scored.
@@ -61,5 +62,5 @@ def _require_right(contender: Contender, model: Model, content_type: str, body: 
     answer = httpx.post(contender.url + _PATH, content=body, headers=headers, timeout=30, trust_env=False)
     answered = np.array(answer.raise_for_status().json()["churn_probabilities"])
     expected = np.resize(model.probabilities(), ROWS)
-    if not np.allclose(answered, expected, rtol=0, atol=1e-6):
+    if not np.allclose(answered, expected, rtol=0, atol=PREDICTION_TOLERANCE):
         raise RuntimeError(f"A batch sent as {content_type} was answered otherwise than the model says.")

@@ -13,9 +13,8 @@ from types import TracebackType
 from typing import Self
 from urllib.parse import urlsplit
 
-from include.training.model.bundle import Bundle
+from include.training.model.bundle import Bundle, predictions_match
 
-TOLERANCE = 1e-6
 _JSON = {"Content-Type": "application/json"}
 
 
@@ -111,7 +110,7 @@ class Traffic:
         try:
             answer = json.loads(body)
             version = str(answer["model_version"])
-            right = abs(answer["churn_probability"] - self._expected[version]) <= TOLERANCE
+            right = predictions_match(answer["churn_probability"], self._expected[version])
         # Whole numbers may be larger than any float, and JSON nested deeper than Python's parser goes.
         except (ValueError, KeyError, TypeError, OverflowError, RecursionError):
             return None

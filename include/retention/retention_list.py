@@ -88,7 +88,7 @@ def retention_list(
             "dt": pa.repeat(pa.scalar(day, pa.date32()), len(ranked)),
             "customer_id": customers.take(pa.array(order)),
             "churn_probability": ranked,
-            "prediction": pc.if_else(pa.array(ranked >= contract.threshold), "churn", "retain"),
+            "prediction": pc.if_else(pa.array(contract.predicts_churn(ranked)), "churn", "retain"),
             "rank": np.arange(1, len(ranked) + 1),
             "model_version": pa.repeat(contract.model_version, len(ranked)),
             "raises_risk": _texts([one.raises for one in explained], len(ranked)),

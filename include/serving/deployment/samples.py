@@ -5,9 +5,7 @@ from __future__ import annotations
 from include.errors import ChurnflowError
 from include.serving.deployment.client import EndpointClient
 from include.serving.deployment.pointer import BentoReference
-from include.training.model.bundle import Bundle, Sample
-
-TOLERANCE = 1e-6
+from include.training.model.bundle import Bundle, Sample, predictions_match
 
 
 class SamplesError(ChurnflowError):
@@ -39,14 +37,17 @@ def compare(client: EndpointClient, reference: BentoReference, samples: tuple[Sa
 
     Raises:
         EndpointError: It refused or did not answer.
-        SamplesError: A probability differs by more than ``TOLERANCE``, or another model answered.
+        SamplesError: A probability differs by more than ``PREDICTION_TOLERANCE``, or another model answered.
     """
     largest = 0.0
     for position, sample in enumerate(samples):
         answer = client.predict(f"sample-{position}", sample.features)
         difference = abs(answer["churn_probability"] - sample.churn_probability)
         largest = max(largest, difference)
-        if difference > TOLERANCE or answer["model_version"] != reference.model_version:
+        if (
+            not predictions_match(answer["churn_probability"], sample.churn_probability)
+            or answer["model_version"] != reference.model_version
+        ):
             raise SamplesError(
                 f"Sample {position}: model version {answer['model_version']} answered with a probability that is "
                 f"{difference:.2g} away from the recorded one.",

@@ -51,8 +51,7 @@ class BatchPredictor:
         batch = await self._scorer.beside(lambda: reader.read(body))
         probabilities = await self._scorer.score(batch)
         version = self._contract.model_version
-        # In double precision, as ModelContract.decide compares.
-        churns = probabilities.astype(np.float64) >= self._contract.threshold
+        churns = self._contract.predicts_churn(probabilities)
         if _answer_as(request.headers.get("accept", ""), sent_as) == ARROW:
             response = Response(arrow_answer(batch, probabilities, churns, version), media_type=ARROW)
         else:

@@ -12,10 +12,10 @@ from pydantic import SecretStr
 
 from include.errors import ChurnflowError
 from include.serving.deployment.client import EndpointError, api_key_header
+from include.training.model.bundle import predictions_match
 
 PREDICT = "/predict"
 _ASKED_BEFORE = 100
-_TOLERANCE = 1e-6
 
 
 class QuestionsError(ChurnflowError):
@@ -80,7 +80,7 @@ def _ask(http: httpx.Client, body: bytes, probability: float | None) -> None:
         raise _failed(http, PREDICT, f"The endpoint gave no answer ({type(error).__name__}).") from error
     if answer.status_code != httpx.codes.OK:
         raise _failed(http, PREDICT, f"The endpoint answered {answer.status_code} to a body of the test.")
-    if probability is not None and abs(answer.json()["churn_probability"] - probability) > _TOLERANCE:
+    if probability is not None and not predictions_match(answer.json()["churn_probability"], probability):
         raise _failed(http, PREDICT, "The endpoint's answer is not the one that training has recorded.")
 
 

@@ -97,7 +97,7 @@ def part_batch(
         "answered_at": arrow_arrays.numbers(np.repeat(moments, sizes), pa.timestamp("us", "UTC")),
         "customer_id": arrow_arrays.texts([customer for group in groups for customer in group.customer_ids]),
         "churn_probability": arrow_arrays.numbers(probabilities, pa.float32()),
-        "churn": arrow_arrays.flags(decisions(contract, probabilities)),
+        "churn": arrow_arrays.flags(contract.predicts_churn(probabilities)),
         "features_day": _days(groups, rows),
         "shadow_probability": pa.nulls(rows, pa.float32()),
         "shadow_churn": pa.nulls(rows, pa.bool_()),
@@ -106,18 +106,12 @@ def part_batch(
         found["shadow_probability"] = arrow_arrays.numbers(
             shadow_probabilities.astype(np.float32, copy=False), pa.float32()
         )
-        found["shadow_churn"] = arrow_arrays.flags(decisions(shadow, shadow_probabilities))
+        found["shadow_churn"] = arrow_arrays.flags(shadow.predicts_churn(shadow_probabilities))
     if MATRIX in schema.names:
         found[MATRIX] = arrow_arrays.vectors(
             np.concatenate([group.matrix for group in groups]).astype(np.float32, copy=False)
         )
     return pa.record_batch([found[name] for name in schema.names], schema=schema)
-
-
-def decisions(contract: ModelContract, probabilities: NDArray[np.float32]) -> NDArray[np.bool_]:
-    """Return whether the model's threshold makes each probability a churner, as ``ModelContract.decide`` does."""
-    # In double precision: the threshold as a 32-bit number may lie on the other side of a probability.
-    return probabilities.astype(np.float64) >= contract.threshold
 
 
 def _days(groups: Sequence[Answers], rows: int) -> pa.Array:

@@ -18,6 +18,7 @@ from include.training.evaluation.bootstrap import CustomerBootstrap, Interval, i
 from include.training.evaluation.decisions import Decisions, SavingPoint, decide, saving_curve, savings
 from include.training.evaluation.ranking import Decile, WeightedRanking, deciles
 from include.training.evaluation.reliability import ReliabilityBin, expected_calibration_error, reliability
+from include.training.model.contract import reaches_threshold
 
 HALF = 0.5
 Figure = TypeVar("Figure", float, NDArray[np.float64])
@@ -107,7 +108,6 @@ def evaluate(
     """
     require_both_labels(test)
     costs, training, churned = project.requirements.costs, project.training, test.churned
-    # The service compares its answers with the threshold as 64-bit numbers, too.
     scores = probabilities.astype(np.float64)
     bootstrap = CustomerBootstrap(test.customers, training.resamples, training.seed)
     bins = reliability(churned, scores)
@@ -120,8 +120,8 @@ def evaluate(
         brier=float(brier_score_loss(churned, scores)),
         ece=expected_calibration_error(bins),
         observed_over_expected=float(churned.sum() / scores.sum()),
-        at_half=decide(churned, scores >= HALF, costs),
-        at_threshold=decide(churned, scores >= threshold, costs),
+        at_half=decide(churned, reaches_threshold(scores, HALF), costs),
+        at_threshold=decide(churned, reaches_threshold(scores, threshold), costs),
         threshold=threshold,
         rules=baselines(project, train, test),
         intervals=_intervals(bootstrap, churned, scores, threshold, costs),
@@ -158,8 +158,8 @@ def _intervals(
     rows, churners, expected, squared = sums.T
     figures = {"auc": ranked[:, 0], "pr_auc": ranked[:, 1], "brier": squared / rows}
     figures |= {"observed_over_expected": _share(churners, expected), "positive_ratio": churners / rows}
-    figures |= _decided(bootstrap, churned, scores >= HALF, costs)
-    figures |= _at_threshold(_decided(bootstrap, churned, scores >= threshold, costs))
+    figures |= _decided(bootstrap, churned, reaches_threshold(scores, HALF), costs)
+    figures |= _at_threshold(_decided(bootstrap, churned, reaches_threshold(scores, threshold), costs))
     return {name: interval(resampled) for name, resampled in figures.items()}
 
 

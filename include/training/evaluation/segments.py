@@ -13,6 +13,7 @@ from sklearn.metrics import roc_auc_score
 from include.projects import FeatureSpec, Project
 from include.training.data.rows import Rows
 from include.training.evaluation.decisions import decide
+from include.training.model.contract import reaches_threshold
 from include.training.model.explain import MISSING
 
 ENOUGH_CUSTOMERS = 50
@@ -78,7 +79,7 @@ def judge_segments(
         figures = None
         if customers >= ENOUGH_CUSTOMERS:
             churned, expected = test.churned[mask], probabilities[mask]
-            decisions = decide(churned, expected >= threshold, project.requirements.costs)
+            decisions = decide(churned, reaches_threshold(expected, threshold), project.requirements.costs)
             figures = SegmentFigures(
                 positive_ratio=float(churned.mean()),
                 mean_probability=float(expected.mean()),

@@ -26,6 +26,8 @@ CALIBRATOR_FILE = "calibrator.json"
 CONTRACT_FILE = "contract.json"
 SAMPLES_FILE = "samples.json"
 MANIFEST_FILE = "manifest.json"
+PREDICTION_TOLERANCE = 1e-6
+"""Largest difference between a probability that training recorded and the same prediction made anywhere else."""
 _FILES = (MODEL_FILE, CALIBRATOR_FILE, CONTRACT_FILE, SAMPLES_FILE)
 
 
@@ -40,6 +42,16 @@ class Sample(BaseModel):
 
     features: dict[str, float | str | None]
     churn_probability: float
+
+
+def predictions_match(probability: float, recorded: float) -> bool:
+    """Return whether a probability equals the recorded one within ``PREDICTION_TOLERANCE``; NaN never does.
+
+    Args:
+        probability: The probability predicted now.
+        recorded: The probability that training recorded for the same features.
+    """
+    return abs(probability - recorded) <= PREDICTION_TOLERANCE
 
 
 @dataclass(frozen=True)

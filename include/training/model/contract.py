@@ -12,7 +12,7 @@ from functools import cached_property
 from typing import Any, Literal, Self
 
 import numpy as np
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, NDArray
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from include.errors import ChurnflowError
@@ -160,9 +160,27 @@ class ModelContract(_Frozen):
                 row[position] = codes.get(row[position], np.nan)  # type: ignore[arg-type]
         return np.array(coded, dtype=np.float32).reshape(len(rows), len(self.features))
 
+    def predicts_churn(self, probabilities: NDArray[np.floating[Any]]) -> NDArray[np.bool_]:
+        """Return which of the churn probabilities of n customers, shape (n,), reach the model's threshold."""
+        return reaches_threshold(probabilities, self.threshold)
+
     def decide(self, probability: float) -> Literal["churn", "retain"]:
-        """Return what the model's threshold makes of a churn probability."""
-        return "churn" if probability >= self.threshold else "retain"
+        """Return the prediction for one customer's churn probability."""
+        return "churn" if reaches_threshold(probability, self.threshold) else "retain"
+
+
+def reaches_threshold(probabilities: ArrayLike, threshold: float) -> NDArray[np.bool_]:
+    """Return the decision rule, ``probability >= threshold``: which customers are predicted to churn.
+
+    The comparison is made in double precision. As a 32-bit number, the threshold could lie on the other side of a
+    probability, and the endpoint, which compares Python floats, would decide differently from a batch.
+
+    Args:
+        probabilities: Churn probabilities of any shape.
+        threshold: The smallest probability that is predicted as churn.
+    """
+    reached: NDArray[np.bool_] = np.asarray(probabilities, dtype=np.float64) >= threshold
+    return reached
 
 
 def _codes(categories: tuple[str, ...]) -> dict[str, float]:

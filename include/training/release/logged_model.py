@@ -23,18 +23,8 @@ from include.settings import ROOT
 from include.training.model import registered
 from include.training.model.bundle import Bundle
 from include.training.model.contract import ModelContract
+from include.training.model.source_files import source_files
 
-# What the module that loads the bundle imports, and nothing else of the product.
-_SOURCES = (
-    "include/__init__.py",
-    "include/errors.py",
-    "include/training/__init__.py",
-    "include/training/model/__init__.py",
-    "include/training/model/bundle.py",
-    "include/training/model/calibration.py",
-    "include/training/model/contract.py",
-    "include/training/model/registered.py",
-)
 _PACKAGES = (np, pd, pydantic, scipy, xgb)
 _TYPES = {"number": "double", "category": "string"}
 
@@ -54,9 +44,10 @@ def log_model(bundle: Bundle) -> str:
         warnings.filterwarnings("ignore", message=".*input example was not provided")
         stage = Path(name)
         bundle.save(stage / "bundle")
-        for source in _SOURCES:
-            (stage / source).parent.mkdir(parents=True, exist_ok=True)
-            shutil.copyfile(ROOT / source, stage / source)
+        for source in source_files(registered.__name__):
+            copy = stage / source.relative_to(ROOT)
+            copy.parent.mkdir(parents=True, exist_ok=True)
+            shutil.copyfile(source, copy)
         logged = mlflow.pyfunc.log_model(
             name="model",
             loader_module=registered.__name__,

@@ -170,7 +170,7 @@ def _judge(project: Project, bundle: Bundle, version: str, manifest: DatasetMani
         )
     probabilities = bundle.predict(test.features.select(contract.feature_names)).astype(np.float64)
     auc = float(roc_auc_score(test.churned, probabilities))
-    return _judged(project, test, version, auc, probabilities >= contract.threshold)
+    return _judged(project, test, version, auc, contract.predicts_churn(probabilities))
 
 
 def _best_rule(project: Project, train: Rows, test: Rows) -> _Judged:

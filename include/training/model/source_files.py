@@ -1,0 +1,30 @@
+"""The product's source files that a model or a service needs at run time, derived from the imports."""
+
+from __future__ import annotations
+
+from modulefinder import ModuleFinder
+from pathlib import Path
+
+from include.settings import ROOT
+
+
+def source_files(*modules: str) -> list[Path]:
+    """Return the files of ``include/`` that the modules import, directly and indirectly, and the modules' own.
+
+    Imports inside functions and under ``TYPE_CHECKING`` count, too. Libraries are left out.
+
+    Args:
+        *modules: Dotted names of modules of ``include``.
+
+    Returns:
+        Absolute paths, sorted.
+
+    Example:
+        >>> [str(path.relative_to(ROOT)) for path in source_files("include.errors")]
+        ['include/__init__.py', 'include/errors.py']
+    """
+    finder = ModuleFinder(path=[str(ROOT)])
+    for module in modules:
+        finder.import_hook(module)
+    files = (Path(module.__file__) for module in finder.modules.values() if module.__file__)
+    return sorted(path for path in files if path.is_relative_to(ROOT / "include"))
