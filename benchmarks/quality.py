@@ -174,12 +174,11 @@ def _optimum(project: Project, test: Rows, truth: NDArray[np.float64] | None, au
         return dict.fromkeys(("auc_bayes_optimal", "regret", "saving_bayes_optimal", "f1_best_bayes_optimal"))
     costs = project.requirements.costs
     optimal = float(roc_auc_score(test.churned, truth))
+    best = decide(test.churned, reaches_threshold(truth, costs.threshold), costs)
     return {
         "auc_bayes_optimal": optimal,
         "regret": optimal - auc,
-        "saving_bayes_optimal": decide(
-            test.churned, reaches_threshold(truth, costs.threshold), costs
-        ).saving_usd_per_1000,
+        "saving_bayes_optimal": best.saving_usd_per_1000,
         "f1_best_bayes_optimal": best_f1(test.churned, truth),
     }
 

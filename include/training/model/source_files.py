@@ -26,5 +26,5 @@ def source_files(*modules: str) -> list[Path]:
     finder = ModuleFinder(path=[str(ROOT)])
     for module in modules:
         finder.import_hook(module)
-    files = (Path(module.__file__) for module in finder.modules.values() if module.__file__)
-    return sorted(path for path in files if path.is_relative_to(ROOT / "include"))
+    files = (getattr(module, "__file__", None) for module in finder.modules.values())
+    return sorted(Path(file) for file in files if file and Path(file).is_relative_to(ROOT / "include"))
