@@ -1,15 +1,17 @@
-# Everything a contributor runs. `make help` lists it.
-# Needs python3.11, git and make; the rest comes from the lock into .venv/.
+# The commands for development, hooks and CI. `make help` lists them.
+# Needs git, make and any Python from 3.9 as `python3`. Everything else comes from the lock into .venv/.
 
-PYTHON ?= python3.11
+# The interpreter of .venv. By default uv takes the first Python 3.11, 3.12 or 3.13 that it finds, else it downloads one.
+# For another one: make env PYTHON=python3.12
+PYTHON ?= >=3.11,<3.14
+# The interpreter that installs uv.
+BOOTSTRAP_PYTHON ?= python3
 UV_VERSION := 0.13.9
 UV := .uv/bin/uv
 BIN := .venv/bin
 # KEEP=0 stops the stack after a successful demo.
 KEEP ?= 1
 
-COMPILE := $(UV) pip compile pyproject.toml --python-version 3.11 --no-emit-index-url --no-annotate --generate-hashes -q \
-	--custom-compile-command 'make lock'
 UV_STAMP := .uv/.version-$(UV_VERSION)
 ENV_STAMP := .venv/.synced
 
@@ -17,10 +19,10 @@ SHELL := /bin/sh
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
 .DELETE_ON_ERROR:
-.PHONY: help env demo up down status airflow test lint lock bench loadtest reproduce faults equivalence docs
+.PHONY: help env demo up down status airflow test lint format hooks lock docs bench loadtest reproduce faults equivalence
 
 help:  ## Show this list
-	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  %-10s %s\n", $$1, $$2}' Makefile
+	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  %-12s %s\n", $$1, $$2}' Makefile
 
 env: $(ENV_STAMP)  ## Build .venv from the lock
 
@@ -57,12 +59,23 @@ lint: $(ENV_STAMP)  ## Check style, types, the import contract, configuration fi
 	$(BIN)/hadolint Dockerfile
 	$(BIN)/python -m local.lock
 
+format: $(ENV_STAMP)  ## Format the code and apply the safe fixes of the linter
+	$(BIN)/ruff check --fix
+	$(BIN)/ruff format
+
+hooks: $(ENV_STAMP)  ## Install the Git hooks: the checks of `make lint` for the files of a commit
+	$(BIN)/pre-commit install
+
 docs: $(ENV_STAMP)  ## Build the documentation site into var/site; a dead link is an error
 	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict --quiet
 
+# --fork-strategy fewest: one version of a package for all Python versions and platforms where one exists.
 lock: $(UV_STAMP)  ## Pin all dependencies of pyproject.toml again
-	$(COMPILE) -o requirements.txt
-	$(COMPILE) --group dev -c requirements.txt -o requirements-dev.txt
+	@digest=$$($(UV) run -q --no-project --python "$(PYTHON)" local/lock.py --digest) && \
+	compile() { $(UV) pip compile pyproject.toml --universal --python-version 3.11 --fork-strategy fewest --no-emit-index-url \
+		--no-annotate --generate-hashes -q --custom-compile-command "make lock ($$digest)" "$$@"; } && \
+	compile -o requirements.txt && \
+	compile --group dev -c requirements.txt -o requirements-dev.txt
 
 reproduce: $(ENV_STAMP)  ## Rebuild the training set of a run and compare: make reproduce RUN=... (DELTA=1: from the lake)
 	@test -n "$(RUN)" || { echo "Which one? make reproduce RUN=<MLflow run id>" >&2; exit 2; }
@@ -83,16 +96,21 @@ faults: $(ENV_STAMP)  ## Kill the ingest at random moments, run it again, and co
 equivalence: $(ENV_STAMP)  ## Compare a backfill in random order, four days at a time, with daily runs
 	@$(BIN)/python -m benchmarks.equivalence
 
-# Some distributions ship Python without the venv module's pip; then pip itself unpacks uv.
+# Without the venv module's pip (Debian without python3-venv), pip itself unpacks uv.
 $(UV_STAMP):
+	@command -v $(BOOTSTRAP_PYTHON) >/dev/null || { \
+		echo "$(BOOTSTRAP_PYTHON) was not found. Remedy: install any Python from 3.9, or name one: make env BOOTSTRAP_PYTHON=..." >&2; \
+		exit 1; }
 	@echo "Installing uv $(UV_VERSION) into .uv/ ..." >&2
 	@rm -rf .uv
-	@{ $(PYTHON) -m venv .uv && .uv/bin/python -m pip install -q uv==$(UV_VERSION); } >&2 || \
-		{ rm -rf .uv && $(PYTHON) -m pip install -q --target .uv uv==$(UV_VERSION) >&2; }
+	@{ $(BOOTSTRAP_PYTHON) -m venv .uv && .uv/bin/python -m pip install -q uv==$(UV_VERSION); } >&2 || \
+		{ rm -rf .uv && $(BOOTSTRAP_PYTHON) -m pip install -q --target .uv uv==$(UV_VERSION) >&2; }
 	@touch $@
 
 $(ENV_STAMP): requirements-dev.txt | $(UV_STAMP)
 	@echo "Installing the locked packages into .venv/ ..." >&2
-	@test -x $(BIN)/python || $(UV) venv -q .venv --python $(PYTHON)
+	@test -x $(BIN)/python || $(UV) venv -q .venv --python "$(PYTHON)" || { \
+		echo "No interpreter for .venv. Remedy: install Python 3.11, 3.12 or 3.13, or name one: make env PYTHON=..." >&2; \
+		exit 1; }
 	@$(UV) pip sync -q --python $(BIN)/python requirements-dev.txt
 	@touch $@
