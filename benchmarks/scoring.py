@@ -24,7 +24,7 @@ import typer
 from benchmarks.figures import print_figures
 from benchmarks.scoring_world import DAY, customer_ids, make_world
 from include.retention.retention_list import score_day
-from include.serving.online_store.base import open_store
+from include.serving.online_store import open_store
 from include.serving.online_store.update import update_store
 from include.settings import ServingSettings, Settings, StoreSettings
 

@@ -13,7 +13,7 @@ from include.serving.endpoint.predict import Explainer, Predictor
 from include.serving.endpoint.requests import RequestReader
 from include.serving.endpoint.scorer import Scorer
 from include.serving.endpoint.stored import StoredFeatures
-from include.serving.online_store.base import open_store
+from include.serving.online_store import open_store
 from include.serving.prediction_log.log import open_prediction_log
 from include.settings import Settings
 from include.training.model.bundle import Bundle

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from include.logs import get_logger
 from include.serving.endpoint.requests import LARGEST_FLOAT32, RefusalError, Row
-from include.serving.online_store.base import CustomerFeatures, OnlineStore, StoreError
+from include.serving.online_store import CustomerFeatures, OnlineStore, StoreError
 from include.training.model.contract import FeatureContract, ModelContract
 
 log = get_logger(__name__)

@@ -1,7 +1,4 @@
-"""The online store in a Redis server, which several machines share.
-
-It imports little, because it is shipped with the service.
-"""
+"""The online store in a Redis server, which several machines share."""
 
 from __future__ import annotations
 
@@ -21,7 +18,7 @@ from redis.backoff import NoBackoff
 
 from include.logs import get_logger
 from include.serving.online_store.base import FORMAT, CustomerFeatures, StoreError
-from include.serving.online_store.layout import RowLayout, customer_key, layout_key_of
+from include.serving.online_store.row_format import RowLayout, customer_key, encode_rows, layout_key_of, layout_of
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -31,9 +28,9 @@ log = get_logger(__name__)
 _CONNECTIONS = 32
 _WRITE_TIMEOUT_SECONDS = 30.0
 _KEYS_PER_SCRIPT = 500
-"""A script keeps everybody else waiting: so many rows take about a millisecond."""
+"""A script blocks the server; this many rows take about a millisecond."""
 
-# Redis runs a script by itself, so that of two writers the one with the later day wins whoever is faster.
+# A script is atomic, so that of two concurrent writers the one with the later day wins.
 _PUT_UNLESS_NEWER = """
 local day, width, written = tonumber(ARGV[1]), tonumber(ARGV[2]), 0
 for i, key in ipairs(KEYS) do
@@ -55,16 +52,15 @@ end
 
 
 class RedisStore:
-    """The store in one Redis database, below a prefix of the project's own.
+    """The store in one Redis database, under a key prefix with the project's name.
 
-    A customer's row is replaced as a whole. A day is written in pieces, so that readers meet some customers of the
-    new day beside others of the old one for some seconds; a write that was cut short is made whole by writing the day
-    again.
+    A customer's row is replaced atomically, a day is not: while it is written, readers see customers of the new day
+    beside customers of the old one for some seconds. Writing the day again completes an interrupted write.
 
     Args:
-        url: The server's address; it may hold a password and is never shown.
-        project: The project whose customers these are.
-        timeout_seconds: How long a ``get`` may take.
+        url: The server's address. It may contain a password and never appears in a message.
+        project: The project whose customers are stored.
+        timeout_seconds: The longest that a ``get`` may take.
     """
 
     def __init__(self, url: SecretStr, project: str, timeout_seconds: float) -> None:
@@ -76,41 +72,44 @@ class RedisStore:
 
     async def get(self, customer_id: str) -> CustomerFeatures | None:
         """Return the customer's newest features; see ``OnlineStore``."""
-        with self._named():
+        with self._store_errors():
             async with asyncio.timeout(self._timeout_seconds):
-                client = self._connected()
+                client = self._open_client()
                 found, row = _bytes(await client.mget(self._prefix + "format", self._customer(customer_id)))
                 self._require_format(found)
                 return None if row is None else (await self._layout(client, layout_key_of(row))).decode(row)
 
     def put_day(self, day: dt.date, rows: pa.Table) -> int:
-        """Keep the features of ``day``; see ``OnlineStore``."""
-        from include.serving.online_store.packing import layout_of, packed_slices  # the service has no Arrow
+        """Store the features of ``day``.
 
+        Args:
+            day: The day of the rows.
+            rows: Rows of ``gold/features``; see ``OnlineStore``.
+        """
         layout, ordinal, written = layout_of(rows), day.toordinal(), 0
-        named: set[bytes] = set()
-        with self._named(), self._connected_to_write() as client:
+        kept: set[bytes] = set()
+        with self._store_errors(), self._open_to_write() as client:
             client.set(self._prefix + "format", FORMAT, nx=True)
             self._require_format(*_bytes([client.get(self._prefix + "format")]))
             client.set(self._layout_name(layout.key), layout.model_dump_json())
-            again = not client.sadd(self._prefix + "days", str(day))
+            is_repeated = not client.sadd(self._prefix + "days", str(day))
             put = client.register_script(_PUT_UNLESS_NEWER)
             start = self._customer("")
-            for part in packed_slices(day, rows, layout):
+            for part in encode_rows(day, rows, layout):
                 keys = [start + customer for customer in part.customers]
-                named.update(keys if again else ())
+                kept.update(keys if is_repeated else ())
                 with client.pipeline(transaction=False) as pipeline:
                     for first in range(0, len(keys), _KEYS_PER_SCRIPT):
                         some = slice(first * part.width, (first + _KEYS_PER_SCRIPT) * part.width)
                         put(keys[first : first + _KEYS_PER_SCRIPT], [ordinal, part.width, part.rows[some]], pipeline)
                     written += sum(pipeline.execute())
-            if again:
-                self._take_back(client, ordinal, named)
+            if is_repeated:
+                self._delete_day(client, ordinal, kept)
         log.info("online store updated", extra={"day": str(day), "rows": rows.num_rows, "newest": written})
         return written
 
     async def close(self) -> None:
-        """Let go of the connections; a later call opens them again."""
+        """Close the connections; a later call opens them again."""
         if self._client is not None:
             await self._client.aclose()
             self._client = None
@@ -125,11 +124,11 @@ class RedisStore:
         if key not in self._layouts:
             stored = await client.get(self._layout_name(key))
             if stored is None:
-                raise LookupError("no such layout")
+                raise LookupError("unknown layout")
             self._layouts[key] = RowLayout.model_validate_json(stored)
         return self._layouts[key]
 
-    def _connected(self) -> redis.asyncio.Redis:
+    def _open_client(self) -> redis.asyncio.Redis:
         if self._client is None:
             pool = redis.asyncio.BlockingConnectionPool.from_url(
                 self._url.get_secret_value(),
@@ -137,31 +136,31 @@ class RedisStore:
                 timeout=self._timeout_seconds,
                 socket_timeout=self._timeout_seconds,
                 socket_connect_timeout=self._timeout_seconds,
-                # A connection that the server has closed meanwhile is opened again, at once.
+                # Reopens a connection that the server has closed in the meantime.
                 retry=Retry(NoBackoff(), 1),
             )
             self._client = redis.asyncio.Redis.from_pool(pool)
         return self._client
 
     @contextmanager
-    def _connected_to_write(self) -> Iterator[redis.Redis]:
+    def _open_to_write(self) -> Iterator[redis.Redis]:
         with redis.Redis.from_url(self._url.get_secret_value(), socket_timeout=_WRITE_TIMEOUT_SECONDS) as client:
             yield client
 
-    def _take_back(self, client: redis.Redis, ordinal: int, named: set[bytes]) -> None:
+    def _delete_day(self, client: redis.Redis, ordinal: int, kept: set[bytes]) -> None:
         delete = client.register_script(_DELETE_OF_DAY)
-        others = (key for key in client.scan_iter(self._customer("*"), count=10_000) if key not in named)
+        others = (key for key in client.scan_iter(self._customer("*"), count=10_000) if key not in kept)
         while some := list(islice(others, _KEYS_PER_SCRIPT)):
             delete(some, [ordinal])
 
     @contextmanager
-    def _named(self) -> Iterator[None]:
+    def _store_errors(self) -> Iterator[None]:
         try:
             yield
         except (redis.RedisError, OSError, TimeoutError, ValueError, struct.error, LookupError) as error:
             raise self._error(
-                f"The online store does not answer, or holds what cannot be read ({type(error).__name__}).",
-                "Check the server and its address; where it answers, delete the keys and run churn_score again.",
+                f"The online store does not answer, or contains data that cannot be read ({type(error).__name__}).",
+                "Check the server and its address; if the server answers, delete the keys and run churn_score again.",
             ) from error
 
     def _require_format(self, found: bytes | None) -> None:
@@ -169,7 +168,7 @@ class RedisStore:
             raise self._error("There is no online store yet.", "Run churn_score for a day first.")
         if found != FORMAT:
             raise self._error(
-                "The online store has a format that this version of the code does not know.",
+                "The online store has a format that this version of the code does not support.",
                 "Delete its keys, then run churn_score for the newest day again.",
             )
 
@@ -178,5 +177,5 @@ class RedisStore:
 
 
 def _bytes(values: Iterable[bytes | str | None]) -> list[bytes | None]:
-    # Without decode_responses these are bytes, which the client's types do not say.
+    # Without decode_responses the client returns bytes; its types do not state this.
     return list(cast("Iterable[bytes | None]", values))

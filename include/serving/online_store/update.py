@@ -1,4 +1,4 @@
-"""From gold to the online store."""
+"""Copy a gold day into the online store."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from include.days import DayRange
 from include.lake import open_lake
 from include.lake.table_names import FEATURES_TABLE
 from include.logs import get_logger
-from include.serving.online_store.base import open_store
+from include.serving.online_store import open_store
 from include.settings import Settings
 
 log = get_logger(__name__)
@@ -19,12 +19,12 @@ log = get_logger(__name__)
 
 @dataclass(frozen=True)
 class StoreUpdate:
-    """What an update did.
+    """The result of an update.
 
     Attributes:
-        backend: Where the features are kept now; ``none`` keeps none.
-        rows: The day's rows.
-        newest: Those of them that are their customer's newest.
+        backend: The store's backend; ``none`` stores nothing.
+        rows: The number of rows of the day.
+        newest: The number of rows that are the newest of their customer.
         seconds: Wall time.
     """
 
@@ -39,17 +39,21 @@ class StoreUpdate:
 
 
 def update_store(day: dt.date, settings: Settings) -> StoreUpdate:
-    """Keep the gold features of ``day`` in the online store; doing it again changes nothing.
+    """Store the gold features of ``day`` in the online store. Repeating the update changes nothing.
+
+    Args:
+        day: A day of ``gold/features``.
+        settings: The lake and the online store.
 
     Raises:
         LakeError: There is no ``gold/features`` yet.
         StoreError: The store cannot be written.
-        DiskFullError: There is no space left; the store is as it was.
+        DiskFullError: There is no space left; the store is unchanged.
     """
     start, backend = time.perf_counter(), settings.serving.store.backend
     store = open_store(settings)
     if store is None:
-        log.info("no online store is wanted")
+        log.info("no online store configured")
         return StoreUpdate(backend, 0, 0, 0.0)
     rows = open_lake(settings).table(FEATURES_TABLE).read(DayRange.single(day))
     newest = store.put_day(day, rows)

@@ -22,7 +22,7 @@ def test_bento_holds_only_what_serving_needs(bento: BentoReference) -> None:
     packages = {path.parent.name for path in source.rglob("*.py")}
     serving = {"serving", "endpoint", "online_store", "prediction_log", "server"}
     assert packages == serving | {"include", "settings", "training", "model"}
-    assert not [path for name in ("batch.py", "packing.py") for path in source.rglob(name)]
+    assert not [path for name in ("batch.py", "update.py") for path in source.rglob(name)]
     assert not [path for path in Path(bento.path).rglob("*") if path.suffix in {".pkl", ".pickle", ".joblib"}]
 
 

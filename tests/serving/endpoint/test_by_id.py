@@ -17,8 +17,8 @@ import pytest
 from include.serving.deployment.pointer import BentoReference
 from include.serving.endpoint.requests import RefusalError
 from include.serving.endpoint.stored import StoredFeatures
-from include.serving.online_store.base import OnlineStore, open_store
-from include.serving.online_store.layout import DAY_BYTES
+from include.serving.online_store import OnlineStore, open_store
+from include.serving.online_store.row_format import DAY_BYTES
 from include.settings import Settings
 from include.training.model.bundle import Bundle
 from tests.serving.conftest import synthetic_columns

@@ -23,7 +23,7 @@ from schemathesis.specs.openapi.checks import (
 )
 
 from include.serving.deployment.pointer import BentoReference
-from include.serving.online_store.base import open_store
+from include.serving.online_store import open_store
 from include.settings import Settings
 from tests.serving.conftest import synthetic_columns
 from tests.serving.endpoint.servers import Served, running

@@ -16,13 +16,13 @@ from pydantic import SecretStr
 from redis.backoff import ConstantBackoff
 from redis.retry import Retry
 
-from include.serving.online_store.base import CustomerFeatures, OnlineStore, open_store
+from include.serving.online_store import CustomerFeatures, OnlineStore, open_store
 from include.settings import ServingSettings, Settings, StoreSettings
 
 
 @dataclass(frozen=True)
 class RedisServer:
-    """A Redis server of the tests' own."""
+    """A Redis server that the tests start."""
 
     url: str
     process: subprocess.Popen[bytes]
@@ -30,7 +30,7 @@ class RedisServer:
 
 @pytest.fixture(scope="session")
 def redis_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RedisServer]:
-    """Start a Redis server that listens on a socket in a folder, and keeps nothing on disk."""
+    """Start a Redis server that listens on a Unix socket and writes nothing to disk."""
     program = shutil.which("redis-server")
     if program is None:
         pytest.skip("redis-server is not installed (Debian: apt-get install redis-server)")
@@ -39,14 +39,14 @@ def redis_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RedisServ
     options = ["--port", "0", "--unixsocket", str(socket), "--dir", str(folder), "--save", "", "--appendonly", "no"]
     server = RedisServer(f"unix://{socket}", subprocess.Popen([program, *options], stdout=subprocess.DEVNULL))
     try:
-        _wait_until_it_answers(server)
+        _wait_until_ready(server)
         yield server
     finally:
         server.process.terminate()
         server.process.wait(timeout=20)
 
 
-def _wait_until_it_answers(server: RedisServer) -> None:
+def _wait_until_ready(server: RedisServer) -> None:
     retry = Retry(ConstantBackoff(0.05), 200)
     with redis.Redis.from_url(server.url, retry=retry, retry_on_error=[redis.ConnectionError]) as client:
         client.ping()
@@ -55,7 +55,7 @@ def _wait_until_it_answers(server: RedisServer) -> None:
 
 @pytest.fixture
 def empty_redis(redis_server: RedisServer) -> str:
-    """Return the address of the tests' Redis server, with nothing in it."""
+    """Return the address of the Redis server after removing every key."""
     with redis.Redis.from_url(redis_server.url) as client:
         client.flushall()
     return redis_server.url
@@ -63,25 +63,25 @@ def empty_redis(redis_server: RedisServer) -> str:
 
 @pytest.fixture
 def folder(tmp_path: Path) -> Path:
-    """Return the folder of an embedded store."""
+    """Return the folder of an LMDB store, which does not exist yet."""
     return tmp_path / "online_store"
 
 
-class Asked:
-    """A store, asked without an event loop of the test's own."""
+class SyncStore:
+    """A store with synchronous calls."""
 
-    def __init__(self, store: OnlineStore, runner: asyncio.Runner) -> None:
-        self.store = store
+    def __init__(self, backend: OnlineStore, runner: asyncio.Runner) -> None:
+        self.backend = backend
         self._runner = runner
 
     def run(self, work: Coroutine[Any, Any, Result]) -> Result:
         return self._runner.run(work)
 
     def get(self, customer_id: str) -> CustomerFeatures | None:
-        return self.run(self.store.get(customer_id))
+        return self.run(self.backend.get(customer_id))
 
     def close(self) -> None:
-        self.run(self.store.close())
+        self.run(self.backend.close())
 
 
 Result = TypeVar("Result")
@@ -99,18 +99,18 @@ def rows_of(values: dict[str, float]) -> pa.Table:
     return pa.table({"customer_id": list(values), "spend": pa.array(values.values(), pa.float64())})
 
 
-Ask = Callable[[OnlineStore | None], Asked]
+MakeSync = Callable[[OnlineStore | None], SyncStore]
 
 
 @pytest.fixture
-def asked() -> Iterator[Ask]:
-    """Return what asks a store, and closes it in the end."""
-    opened: list[Asked] = []
+def make_sync() -> Iterator[MakeSync]:
+    """Return a function that wraps a store; every wrapped store is closed after the test."""
+    opened: list[SyncStore] = []
     with asyncio.Runner() as runner:
 
-        def ask(store: OnlineStore | None) -> Asked:
+        def ask(store: OnlineStore | None) -> SyncStore:
             assert store is not None
-            opened.append(Asked(store, runner))
+            opened.append(SyncStore(store, runner))
             return opened[-1]
 
         yield ask
@@ -120,13 +120,13 @@ def asked() -> Iterator[Ask]:
 
 @pytest.fixture(params=["embedded", "redis"])
 def settings(request: pytest.FixtureRequest, tmp_path: Path) -> Settings:
-    """Return settings with a store that nobody has written yet, one for each backend."""
+    """Return settings of an empty store, once for each backend."""
     url = request.getfixturevalue("empty_redis") if request.param == "redis" else ""
     store = StoreSettings(backend=request.param, url=SecretStr(url), timeout_seconds=5)
     return Settings(home=tmp_path, project="synthetic", serving=ServingSettings(store=store))
 
 
 @pytest.fixture
-def store(settings: Settings, asked: Ask) -> Asked:
+def store(settings: Settings, make_sync: MakeSync) -> SyncStore:
     """Return the store of ``settings``."""
-    return asked(open_store(settings))
+    return make_sync(open_store(settings))

@@ -1,102 +1,114 @@
-"""Several processes on one store, some of which are killed."""
+"""Several processes on one store, some of which are killed while they write."""
 
 from __future__ import annotations
 
 import datetime as dt
 import subprocess
 import sys
-import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 import pytest
 
-from include.serving.online_store.base import open_store
+from include.serving.online_store import open_store
 from include.settings import ROOT, Settings
-from tests.serving.online_store.conftest import Ask, Asked, day
+from tests.serving.online_store.conftest import MakeSync, SyncStore, day
 from tests.serving.online_store.writer import argument, row_of, rows_of_day
 
 pytestmark = pytest.mark.slow
 
 CUSTOMERS = 60_000
-SAMPLE = [f"c{i}" for i in range(0, CUSTOMERS, 997)]
+SLICES = 3
+SAMPLE = sorted(f"c{i}" for i in range(0, CUSTOMERS, 997))  # a day is written by rising customer id
+TIMEOUT_SECONDS = 300
 
 
-def start_writing(settings: Settings, of: dt.date, customers: int = CUSTOMERS) -> subprocess.Popen[str]:
+@contextmanager
+def writing(
+    settings: Settings, of: dt.date, customers: int = CUSTOMERS, stepwise: bool = False
+) -> Iterator[subprocess.Popen[str]]:
+    """Run a process that writes a day; a stepwise one waits for a line on its input before each slice."""
     command = [sys.executable, "-m", "tests.serving.online_store.writer", argument(settings), str(of), str(customers)]
-    return subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, text=True)
+    command += ["stepwise"] if stepwise else []
+    with subprocess.Popen(command, cwd=ROOT, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as process:
+        try:
+            yield process
+        finally:
+            process.kill()
 
 
-def wait_until_it_writes(writer: subprocess.Popen[str]) -> None:
+def wait_for_slice(writer: subprocess.Popen[str]) -> None:
     assert writer.stdout is not None
-    assert writer.stdout.readline() == "writing\n"
+    assert writer.stdout.readline() == "slice\n"
 
 
-def days_in(store: Asked) -> set[dt.date]:
-    """Return the days of the sampled customers; every row is whole."""
+def write_slice(writer: subprocess.Popen[str]) -> None:
+    assert writer.stdin is not None
+    writer.stdin.write("\n")
+    writer.stdin.flush()
+
+
+def days_in(store: SyncStore) -> set[dt.date]:
+    """Return the days of the sampled customers' rows, each of which must be complete."""
     found = [store.get(customer) for customer in SAMPLE]
     assert all(row is not None and row == row_of(row.day) for row in found)
     return {row.day for row in found if row is not None}
 
 
-def test_days_written_at_the_same_time_leave_the_newest(settings: Settings, asked: Ask) -> None:
-    sizes = {day(0): 2_000, day(1): 1_000}
-    writers = [start_writing(settings, of, customers) for of, customers in sizes.items()]
-    assert [writer.wait(60) for writer in writers] == [0, 0]
-    store = asked(open_store(settings))
+def test_days_written_concurrently_leave_the_newest_rows(settings: Settings, make_sync: MakeSync) -> None:
+    with writing(settings, day(0), 2_000) as first, writing(settings, day(1), 1_000) as second:
+        assert [writer.wait(TIMEOUT_SECONDS) for writer in (first, second)] == [0, 0]
+    store = make_sync(open_store(settings))
     for customer, newest in ((0, day(1)), (999, day(1)), (1_000, day(0)), (1_999, day(0))):
         assert store.get(f"c{customer}") == row_of(newest)
     assert store.get("c2000") is None
 
 
 @pytest.mark.parametrize("settings", ["embedded"], indirect=True)
-def test_readers_see_the_old_day_until_the_new_one_is_whole(settings: Settings, asked: Ask) -> None:
-    store = asked(open_store(settings))
-    store.store.put_day(day(0), rows_of_day(day(0), CUSTOMERS))
-    writer = start_writing(settings, day(1))
-    seen, last = [], SAMPLE[-1]
-    while not seen or seen[-1] != day(1):
-        assert writer.poll() in (None, 0)
-        first, at_last = store.get(SAMPLE[0]), store.get(last)
-        assert first is not None
-        assert at_last is not None
-        # Looked at later, the last customer must be of the same day or of the new one.
-        assert at_last.day >= first.day
-        seen.append(first.day)
-    assert writer.wait(60) == 0
-    assert seen == sorted(seen)
-    assert seen[0] == day(0)
+def test_readers_see_the_old_day_until_the_new_day_is_complete(settings: Settings, make_sync: MakeSync) -> None:
+    store = make_sync(open_store(settings))
+    store.backend.put_day(day(0), rows_of_day(day(0), CUSTOMERS))
+    with writing(settings, day(1), stepwise=True) as writer:
+        for _ in range(SLICES):
+            wait_for_slice(writer)
+            assert days_in(store) == {day(0)}
+            write_slice(writer)
+        while writer.poll() is None:
+            first, last = store.get(SAMPLE[0]), store.get(SAMPLE[-1])
+            assert first is not None
+            assert last is not None
+            assert last.day >= first.day, "the last customer, who is read later, has the same day or the new one"
+        assert writer.returncode == 0
     assert days_in(store) == {day(1)}
 
 
 @pytest.mark.parametrize("settings", ["embedded"], indirect=True)
-def test_writer_that_is_killed_leaves_the_old_day_whole(settings: Settings, asked: Ask) -> None:
-    store = asked(open_store(settings))
-    began = time.monotonic()
-    store.store.put_day(day(0), rows_of_day(day(0), CUSTOMERS))
-    whole = time.monotonic() - began
-    left = []
-    for attempt, share in enumerate((0.0, 0.3, 0.6), start=1):
-        writer = start_writing(settings, day(attempt))
-        wait_until_it_writes(writer)
-        time.sleep(share * whole)  # a random moment is what a kill comes at
-        writer.kill()
-        writer.wait(20)
-        left.append(days_in(store))
-    assert all(len(days) == 1 for days in left), "all of a day or nothing of it"
-    assert left[0] == {day(0)}
-    store.store.put_day(day(9), rows_of_day(day(9), CUSTOMERS))
-    assert days_in(store) == {day(9)}
+def test_killed_writer_leaves_the_old_day_complete(settings: Settings, make_sync: MakeSync) -> None:
+    store = make_sync(open_store(settings))
+    store.backend.put_day(day(0), rows_of_day(day(0), CUSTOMERS))
+    for written in range(SLICES):
+        with writing(settings, day(1), stepwise=True) as writer:
+            wait_for_slice(writer)
+            for _ in range(written):
+                write_slice(writer)
+                wait_for_slice(writer)
+            writer.kill()
+        assert days_in(store) == {day(0)}
+    store.backend.put_day(day(2), rows_of_day(day(2), CUSTOMERS))
+    assert days_in(store) == {day(2)}
 
 
 @pytest.mark.parametrize("settings", ["redis"], indirect=True)
-def test_killed_write_to_redis_leaves_whole_rows_and_is_completed_by_the_next(settings: Settings, asked: Ask) -> None:
-    store = asked(open_store(settings))
-    store.store.put_day(day(0), rows_of_day(day(0), CUSTOMERS))
-    writer = start_writing(settings, day(1))
-    first = min(SAMPLE)  # days are written by rising customer id
-    while (row := store.get(first)) is None or row.day != day(1):
-        assert writer.poll() is None
-    writer.kill()
-    writer.wait(20)
-    assert days_in(store) <= {day(0), day(1)}
-    store.store.put_day(day(1), rows_of_day(day(1), CUSTOMERS))
+def test_killed_write_to_redis_leaves_complete_rows_and_can_be_repeated(
+    settings: Settings, make_sync: MakeSync
+) -> None:
+    store = make_sync(open_store(settings))
+    store.backend.put_day(day(0), rows_of_day(day(0), CUSTOMERS))
+    with writing(settings, day(1), stepwise=True) as writer:
+        wait_for_slice(writer)
+        write_slice(writer)
+        wait_for_slice(writer)
+        writer.kill()
+    assert days_in(store) == {day(0), day(1)}
+    store.backend.put_day(day(1), rows_of_day(day(1), CUSTOMERS))
     assert days_in(store) == {day(1)}

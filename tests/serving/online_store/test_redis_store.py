@@ -1,4 +1,4 @@
-"""What only a server can suffer."""
+"""Failures of the Redis server."""
 
 from __future__ import annotations
 
@@ -11,34 +11,32 @@ import pytest
 import redis
 from pydantic import SecretStr, ValidationError
 
-from include.serving.online_store.base import CustomerFeatures, StoreError
-from include.serving.online_store.layout import DAY_BYTES
+from include.serving.online_store import CustomerFeatures, StoreError
 from include.serving.online_store.redis_store import RedisStore
+from include.serving.online_store.row_format import DAY_BYTES
 from include.settings import StoreSettings
-from tests.serving.online_store.conftest import DAY, Ask, Asked, RedisServer, day, rows_of
+from tests.serving.online_store.conftest import DAY, MakeSync, RedisServer, SyncStore, day, rows_of
 
-MakeStore = Callable[[float], Asked]
+MakeStore = Callable[[float], SyncStore]
 
 NO_DAY = b"\xff" * DAY_BYTES
 
 
 @pytest.fixture
-def make_store(empty_redis: str, asked: Ask) -> MakeStore:
-    return lambda seconds: asked(RedisStore(SecretStr(empty_redis), "synthetic", seconds))
+def make_store(empty_redis: str, make_sync: MakeSync) -> MakeStore:
+    return lambda seconds: make_sync(RedisStore(SecretStr(empty_redis), "synthetic", seconds))
 
 
-def test_no_server_is_an_error_that_keeps_the_password(asked: Ask) -> None:
-    store = asked(RedisStore(SecretStr("redis://user:s3cret@127.0.0.1:1/0"), "synthetic", 5.0))
-    for act in (lambda: store.get("a"), lambda: store.store.put_day(DAY, rows_of({"a": 1.0}))):
+def test_unreachable_server_is_an_error_without_the_password(make_sync: MakeSync) -> None:
+    store = make_sync(RedisStore(SecretStr("redis://user:s3cret@127.0.0.1:1/0"), "synthetic", 5.0))
+    for act in (lambda: store.get("a"), lambda: store.backend.put_day(DAY, rows_of({"a": 1.0}))):
         with pytest.raises(StoreError, match="does not answer") as error:
             act()
         assert "s3cret" not in str(error.value)
 
 
-def test_server_that_hangs_is_an_error_in_time_and_answers_later(
-    make_store: MakeStore, redis_server: RedisServer
-) -> None:
-    make_store(5.0).store.put_day(DAY, rows_of({"a": 1.0}))
+def test_hanging_server_is_an_error_within_the_timeout(make_store: MakeStore, redis_server: RedisServer) -> None:
+    make_store(5.0).backend.put_day(DAY, rows_of({"a": 1.0}))
     hasty, patient = make_store(0.2), make_store(60.0)
     os.kill(redis_server.process.pid, signal.SIGSTOP)
     try:
@@ -49,42 +47,42 @@ def test_server_that_hangs_is_an_error_in_time_and_answers_later(
     assert patient.get("a") == CustomerFeatures(DAY, {"spend": 1.0})
 
 
-def test_connection_that_the_server_closed_is_opened_again(make_store: MakeStore, empty_redis: str) -> None:
+def test_closed_connection_is_reopened(make_store: MakeStore, empty_redis: str) -> None:
     store = make_store(5.0)
-    store.store.put_day(DAY, rows_of({"a": 1.0}))
+    store.backend.put_day(DAY, rows_of({"a": 1.0}))
     assert store.get("a") is not None
     with redis.Redis.from_url(empty_redis) as client:
         client.client_kill_filter(_type="normal", skipme=True)
         assert store.get("a") == CustomerFeatures(DAY, {"spend": 1.0})
 
 
-def test_more_requests_than_connections(make_store: MakeStore) -> None:
+def test_more_requests_than_connections_are_answered(make_store: MakeStore) -> None:
     store = make_store(30.0)
-    store.store.put_day(DAY, rows_of({f"c{i}": float(i) for i in range(300)}))
+    store.backend.put_day(DAY, rows_of({f"c{i}": float(i) for i in range(300)}))
 
     async def ask_for_all() -> list[CustomerFeatures | None]:
-        return await asyncio.gather(*(store.store.get(f"c{i}") for i in range(300)))
+        return await asyncio.gather(*(store.backend.get(f"c{i}") for i in range(300)))
 
     assert store.run(ask_for_all()) == [CustomerFeatures(DAY, {"spend": float(i)}) for i in range(300)]
 
 
 def test_other_format_is_neither_read_nor_written(make_store: MakeStore, empty_redis: str) -> None:
     store = make_store(5.0)
-    store.store.put_day(DAY, rows_of({"a": 1.0}))
+    store.backend.put_day(DAY, rows_of({"a": 1.0}))
     with redis.Redis.from_url(empty_redis) as client:
         client.set("churnflow:synthetic:format", "0")
     with pytest.raises(StoreError, match="format"):
         store.get("a")
     with pytest.raises(StoreError, match="format"):
-        store.store.put_day(day(1), rows_of({"a": 0.0}))
+        store.backend.put_day(day(1), rows_of({"a": 0.0}))
 
 
 @pytest.mark.parametrize("value", [b"", b"short", bytes(50), NO_DAY])
-def test_row_that_cannot_be_read_is_an_error_without_its_customer(
+def test_damaged_row_is_an_error_that_does_not_name_the_customer(
     make_store: MakeStore, empty_redis: str, value: bytes
 ) -> None:
     store = make_store(5.0)
-    store.store.put_day(DAY, rows_of({"alice": 1.0, "b": 2.0}))
+    store.backend.put_day(DAY, rows_of({"alice": 1.0, "b": 2.0}))
     with redis.Redis.from_url(empty_redis) as client:
         if value == NO_DAY:
             value += client.get("churnflow:synthetic:customer:alice")[len(NO_DAY) :]
@@ -96,6 +94,6 @@ def test_row_that_cannot_be_read_is_an_error_without_its_customer(
 
 
 @pytest.mark.parametrize("url", ["", "http://localhost", "localhost:6379"])
-def test_redis_needs_an_address_of_redis(url: str) -> None:
+def test_redis_backend_requires_a_redis_url(url: str) -> None:
     with pytest.raises(ValidationError, match="begins with redis://"):
         StoreSettings(backend="redis", url=SecretStr(url))
