@@ -18,7 +18,7 @@ import sys
 import tempfile
 import time
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import duckdb
 import numpy as np
@@ -102,7 +102,10 @@ def draw_customers(day: dt.date, customers: int) -> pa.Table:
     """Return the first delivery of the customers table, with ``dt``."""
     rng = np.random.default_rng(SEED)
     ids = [f"c{number}" for number in range(customers)]
-    pick = lambda *texts: rng.choice(texts, customers)  # noqa: E731
+
+    def pick(*texts: str) -> np.ndarray:
+        return rng.choice(texts, customers)
+
     signup = np.datetime64(day, "D") - rng.integers(0, 900, customers)
     return pa.table(
         {
@@ -167,12 +170,12 @@ def by_sql(lake: str) -> pa.Table:
 
 def by_pandas(lake: str) -> pa.Table:
     """Compute the features by pandas: one group-by for each source and window, texts as categories."""
-    people = pd.read_parquet(files_of(lake, "customers"), columns=["customer_id"], partitioning=None)
+    people = pd.read_parquet(files_of(lake, "customers"), columns=["customer_id"], partitioning=None)  # type: ignore[arg-type]
     result = people.drop_duplicates().set_index("customer_id").sort_index()
     for source, (time_, number, text, where) in SOURCES.items():
         flag, value = where.replace("'", "").split(" = ")
         columns = ["customer_id", time_, number, text, flag]
-        events = pd.read_parquet(files_of(lake, source), columns=columns, partitioning=None)
+        events = pd.read_parquet(files_of(lake, source), columns=columns, partitioning=None)  # type: ignore[arg-type]
         events = events.astype(dict.fromkeys(("customer_id", text, flag), "category"))
         events[number] = events[number].astype("float64")
         events["day"] = events.pop(time_).dt.normalize()
@@ -256,9 +259,14 @@ def ingest(root: Path, first: str, last: str) -> None:
     from include.ingest import ingest_days
     from include.settings import Settings
 
-    places = {"landing_uri": str(root / "landing"), "lake_uri": str(root / "lake"), "reports_dir": root / "reports"}
+    settings = Settings(
+        project="subscription",
+        landing_uri=str(root / "landing"),
+        lake_uri=str(root / "lake"),
+        reports_dir=root / "reports",
+    )
     start = time.perf_counter()
-    results = ingest_days(Settings(project="subscription", **places), DayRange.parse(first, last))
+    results = ingest_days(settings, DayRange.parse(first, last))
     steps = {result.table: result.seconds for result in results}
     print(json.dumps({"seconds": time.perf_counter() - start, "steps": steps}))
 
@@ -278,7 +286,7 @@ def run(
     print(json.dumps({"benchmark": "features", **figures}))
 
 
-def compare(root: Path, customers: int, events: int, rounds: int) -> dict[str, float]:
+def compare(root: Path, customers: int, events: int, rounds: int) -> dict[str, Any]:
     """Return the contenders' figures on one snapshot day."""
     lake = str(root / "lake")
     start = time.perf_counter()
@@ -305,7 +313,7 @@ def compare(root: Path, customers: int, events: int, rounds: int) -> dict[str, f
     }
 
 
-def compare_days(root: Path, customers: int, events: int) -> dict[str, object]:
+def compare_days(root: Path, customers: int, events: int) -> dict[str, Any]:
     """Return the seconds of a year and of one more day, from landing to gold, of the subscription project."""
     days = DayRange(YEAR.first, DAY + dt.timedelta(days=1))
     _own_process("prepare-landing", str(root), str(customers), str(events), str(days.first), str(days.last))

@@ -56,8 +56,8 @@ class Business:
         world = World(customers=customers, first_day=FIRST, seed=SEED, pace_days=len(HISTORY) + days)
         generate(folder, world, span.last, FAULTS)
         business = cls(folder, span)
-        for days in (EARLIER, DayRange(EARLIER.last + dt.timedelta(days=1), HISTORY.last)):
-            finish(business.settings("history"), days)
+        for part in (EARLIER, DayRange(EARLIER.last + dt.timedelta(days=1), HISTORY.last)):
+            finish(business.settings("history"), part)
         return business
 
     def settings(self, name: str) -> Settings:
@@ -109,9 +109,9 @@ class Difference:
 
 def compare_lakes(expected: Settings, found: Settings, days: DayRange) -> list[Difference]:
     """Return one comparison for each table that either lake has, over the rows of ``days``, as multisets."""
-    lakes = [open_lake(settings) for settings in (expected, found)]
-    names = sorted({name for lake in lakes for name in lake.table_names()})
-    return [_compare(name, *lakes, days) for name in names]
+    left, right = open_lake(expected), open_lake(found)
+    names = sorted({*left.table_names(), *right.table_names()})
+    return [_compare(name, left, right, days) for name in names]
 
 
 def _compare(name: str, expected: Lake, found: Lake, days: DayRange) -> Difference:

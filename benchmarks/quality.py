@@ -40,13 +40,13 @@ from include.training.data.rows import Rows, load_rows
 from include.training.evaluation.decisions import decide
 from include.training.model.contract import reaches_threshold
 from include.training.requirements import check_data, check_model
-from local.grocery_export import export, last_day
+from local.grocery_export import LAST_DAY, export
 from simulator import World, generate, read_outcomes
 from simulator.generate import LANDING, TRUTH
 
 SEED = 20250101
 FIRST = dt.date(2023, 1, 1)
-GROCERY = DayRange(dt.date(2017, 1, 1), last_day())
+GROCERY = DayRange(dt.date(2017, 1, 1), LAST_DAY)
 
 HEADLINE = (
     "auc",
@@ -196,7 +196,8 @@ def _with_trials(project: Project, trials: int | None) -> Project:
 
 def _frame(rows: Rows, kinds: dict[Literal["number", "category"], list[str]]) -> pd.DataFrame:
     frame: pd.DataFrame = rows.features.to_pandas()
-    texts = {name: frame[name].astype(object).where(frame[name].notna(), None) for name in kinds["category"]}
+    known = {name: frame[name].astype(object) for name in kinds["category"]}
+    texts = {name: column.mask(column.isna(), None) for name, column in known.items()}
     return frame.astype(dict.fromkeys(kinds["number"], float)).assign(**texts)
 
 

@@ -33,7 +33,7 @@ LOOKUPS = 5_000
 
 def settings_of(home: Path, redis_url: str = "") -> Settings:
     """Return the settings of the world in ``home``, with its embedded store or the Redis server of ``redis_url``."""
-    store = StoreSettings(backend="redis", url=redis_url) if redis_url else StoreSettings()  # type: ignore[arg-type]
+    store = StoreSettings(backend="redis", url=redis_url) if redis_url else StoreSettings()
     return Settings(home=home, project="benchmark", serving=ServingSettings(store=store))
 
 

@@ -129,7 +129,7 @@ def summary(rounds: list[Figures]) -> dict[str, Any]:
 
 
 def _median(rounds: list[Figures], figure: str) -> float:
-    return statistics.median(getattr(one, figure) for one in rounds)
+    return float(statistics.median(getattr(one, figure) for one in rounds))
 
 
 def _line(figures: Figures) -> str:
@@ -176,7 +176,10 @@ def main(
     for form, rates in batches.items():
         spread = f"{min(rates):,.0f}..{max(rates):,.0f}"
         print(f"ours, batches of {ROWS:,} in {form}: {statistics.median(rates):,.0f} predictions/s ({spread})")
-    setting = {"cores": os.cpu_count(), "model": {"features": FEATURES, "trees": TREES, "max_depth": DEPTH}}
+    setting: dict[str, Any] = {
+        "cores": os.cpu_count(),
+        "model": {"features": FEATURES, "trees": TREES, "max_depth": DEPTH},
+    }
     setting |= {"workers": 1, "rounds": rounds, "seconds": seconds, "largest_difference": differences}
     both = {f"{name}_c{connections}": summary(rounds) for (name, connections), rounds in seen.items()}
     by_form = {f"batch_rows_per_s_{form}": round(statistics.median(rates)) for form, rates in batches.items()}

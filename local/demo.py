@@ -18,7 +18,7 @@ from include.days import DayRange
 from include.errors import ChurnflowError
 from local import chain
 from local.client import AirflowClient, ApiError, Link, Run, Snapshot, Task
-from local.grocery_export import export
+from local.grocery_export import LAST_DAY, export
 from local.progress import display
 from local.stack import Stack
 from local.summary import Summary, collect, render
@@ -187,7 +187,8 @@ def _run(stack: Stack, console: Console) -> Summary:
     ran_before = stack.supervisor.pid() is not None
     stack.up(lambda text: _say(console, text))
     settings = stack.settings
-    files = export(Path(settings.landing_uri) / settings.project, DayRange(HISTORY.first, NEXT_DAY))
+    # The landing folder gets the days after the demo, too, so that they can be ingested by hand.
+    files = export(Path(settings.landing_uri) / settings.project, DayRange(HISTORY.first, LAST_DAY))
     _say(console, f"{files} new files in {settings.landing_uri}.")
     client = AirflowClient(stack.airflow_url)
     try:

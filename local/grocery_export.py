@@ -16,6 +16,9 @@ import pyarrow.parquet as pq
 from include.days import DayRange
 from include.errors import ChurnflowError
 
+LAST_DAY = dt.date(2017, 12, 31)
+"""The last whole day of the data."""
+
 # name -> (query over the package's tables, with the day of delivery as _day; file type)
 _EVENTS = {
     "transactions": (
@@ -73,11 +76,6 @@ def export(landing: Path, days: DayRange) -> int:
             _write(connection.sql(f"{query} ORDER BY ALL").to_arrow_table(), path)
             written += 1
     return written
-
-
-def last_day() -> dt.date:
-    """Return the last whole day in the package's data."""
-    return dt.date(2017, 12, 31)
 
 
 def _open_package() -> duckdb.DuckDBPyConnection:

@@ -22,7 +22,7 @@ from include.training.candidate import Candidate, make_candidate
 from include.training.data.dataset import MANIFEST_FILE, DatasetRef, build_dataset, dataset_dir, load_dataset
 from include.training.data.rows import Rows, load_rows
 from include.training.model.bundle import Bundle
-from local.grocery_export import export, last_day
+from local.grocery_export import LAST_DAY, export
 from simulator import World, generate
 
 SUBSCRIPTION_DAYS = 400
@@ -68,7 +68,7 @@ def _subscription(home: Path) -> DayRange:
 
 def _grocery(home: Path) -> DayRange:
     """Every other household, which halves the time."""
-    days = DayRange(load_project("grocery").first_day, last_day())
+    days = DayRange(load_project("grocery").first_day, LAST_DAY)
     landing = home / "landing" / "grocery"
     export(landing, days)
     for file in (landing / "transactions").iterdir():
