@@ -29,7 +29,7 @@ import pyarrow.parquet as pq
 import typer
 
 from include.days import DayRange
-from include.features.build import compute_features
+from include.features.compile import compute_features
 from include.lake import Lake
 from include.lake.table_names import silver_table
 from include.projects import Project, load_project

@@ -1,1 +1,1 @@
-"""Features: specifications compiled to point-in-time features, and labels once they have matured."""
+"""Features: specifications compiled to point-in-time features, and labels computed once they have matured."""

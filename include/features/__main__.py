@@ -1,4 +1,4 @@
-"""``python -m include.features``: the feature catalogue, in the terminal and as pages of the documentation."""
+"""``python -m include.features``: print the feature catalogue, or write it as documentation pages."""
 
 from __future__ import annotations
 
@@ -12,26 +12,26 @@ from include.features.catalogue import markdown, text
 from include.projects import load_project, project_names
 from include.settings import ROOT, get_settings
 
-app = CommandLine(help="The features of a project, explained.")
+app = CommandLine(help="The feature catalogue of a project.")
 
 PAGES = ROOT / "docs" / "features"
 
 
 @app.command()
 def describe(
-    project: Annotated[str | None, typer.Argument(help="The project; the configured one when left out.")] = None,
-    as_markdown: Annotated[bool, typer.Option("--markdown", help="Print a page in Markdown.")] = False,
+    project: Annotated[str | None, typer.Argument(help="The project; default: the configured project.")] = None,
+    as_markdown: Annotated[bool, typer.Option("--markdown", help="Print the Markdown page.")] = False,
 ) -> None:
-    """Print every feature: what it means, its source, calculation, window, validation and type."""
+    """Print meaning, source, calculation, window, validation and type of every feature."""
     loaded = load_project(project or get_settings().project)
     typer.echo(markdown(loaded) if as_markdown else text(loaded))
 
 
 @app.command()
 def document(
-    folder: Annotated[Path, typer.Option(help="Where the pages go, one for each project.")] = PAGES,
+    folder: Annotated[Path, typer.Option(help="The folder of the pages, one for each project.")] = PAGES,
 ) -> None:
-    """Write the page of every project."""
+    """Write the page of every project to docs/features/."""
     folder.mkdir(parents=True, exist_ok=True)
     for name in project_names():
         path = folder / f"{name}.md"

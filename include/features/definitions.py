@@ -1,7 +1,7 @@
-"""What each feature and the label were defined as when a day of gold was built, kept beside it.
+"""The feature and label definitions with which each gold day was built.
 
-Whoever changes ``features.yaml`` changes the days that are built from then on. Rows of both kinds in one training set
-would tell their age: a feature that is absent in the older days, or means something else there.
+A change of ``features.yaml`` affects only the days that are built afterwards. A training set must not mix rows of
+different definitions, since a feature that is missing or different in older rows reveals the age of a row.
 """
 
 from __future__ import annotations
@@ -23,24 +23,42 @@ _COLUMN = "definitions"
 
 
 def mark_built(project: Project, lake: Lake, rows: dict[dt.date, int]) -> None:
-    """Keep that gold of each day was built as ``project`` defines it now, and how many rows that made."""
+    """Record the feature definitions and the row count of each gold day.
+
+    Args:
+        project: The project whose definitions were used.
+        lake: The lake.
+        rows: The number of gold rows of each day that was built.
+    """
     _mark(lake, GOLD_DAYS_TABLE, list(rows), gold_definitions(project), rows=pa.array(rows.values(), pa.int64()))
 
 
-def mark_labelled(project: Project, lake: Lake, touched: Iterable[dt.date], labelled: Iterable[dt.date]) -> None:
-    """Keep that those of the ``touched`` days that are ``labelled`` have labels as ``project`` defines them now."""
+def mark_labelled(project: Project, lake: Lake, replaced: Iterable[dt.date], labelled: Iterable[dt.date]) -> None:
+    """Record the label definition of the labelled days.
+
+    Args:
+        project: The project whose definition was used.
+        lake: The lake.
+        replaced: The days whose earlier records are removed.
+        labelled: The days that have labels now.
+    """
     days = sorted(labelled)
-    _mark(lake, LABEL_DAYS_TABLE, days, label_definition(project), replaced=sorted({*touched, *days}))
+    _mark(lake, LABEL_DAYS_TABLE, days, label_definition(project), replaced=sorted({*replaced, *days}))
 
 
-def defined_otherwise(
+def differing_definitions(
     project: Project, lake: Lake, days: Sequence[dt.date]
 ) -> tuple[dict[dt.date, list[str]], dict[dt.date, list[str]]]:
-    """Return what gold and labels of ``days`` were built with another definition of than ``project`` has now.
+    """Compare the recorded definitions of gold and labels with those of the project.
+
+    Args:
+        project: The project.
+        lake: The lake.
+        days: The gold days to compare.
 
     Returns:
-        For gold, by day, the features, and ``population`` when customers were chosen otherwise; and for labels, by
-        day, the label. Days built alike are left out.
+        Two mappings of days with a difference: the names of the features that differ (and ``population``, if it does),
+        and the name of the label.
     """
     return (
         _differing(lake, GOLD_DAYS_TABLE, days, gold_definitions(project)),
@@ -49,10 +67,10 @@ def defined_otherwise(
 
 
 def gold_definitions(project: Project) -> dict[str, str]:
-    """Return a checksum of what decides about the values of each feature, and about who gets a row.
+    """Return a checksum of the definition of each feature and of the population.
 
-    Descriptions and limits of validation do not; a feature that is added or removed leaves those of others as they are.
-    What makes silver (keys, types, duplicates) is not part of it.
+    The checksum covers everything that affects a value: not descriptions, not validation limits, not other features,
+    and not the rules that build silver (keys, types, duplicates).
     """
     specs = {spec.name: spec for spec in project.features}
     defined = {name: _checksum(_feature(project, specs, name)) for name in specs}
@@ -60,7 +78,7 @@ def gold_definitions(project: Project) -> dict[str, str]:
 
 
 def label_definition(project: Project) -> dict[str, str]:
-    """Return a checksum of everything that decides about the label."""
+    """Return a checksum of everything that affects the label."""
     return {project.label.name: _checksum(project.label.model_dump(mode="json", exclude={"description"}))}
 
 
@@ -78,7 +96,7 @@ def _feature(project: Project, specs: dict[str, FeatureSpec], name: str) -> obje
         spec.window,
         spec.dtype,
         [column.model_dump(mode="json", exclude={"description"}) for column in derived],
-        [look.model_dump(mode="json") for look in project.sources[calculation.source].lookups],
+        [lookup.model_dump(mode="json") for lookup in project.sources[calculation.source].lookups],
     ]
 
 
@@ -95,20 +113,20 @@ def _mark(
     **columns: pa.Array,
 ) -> None:
     text = json.dumps(definitions, sort_keys=True)
-    marks = pa.table({"dt": pa.array(days, pa.date32()), **columns, _COLUMN: pa.array([text] * len(days), pa.string())})
-    lake.table(table).replace(replaced or days, marks)
+    rows = pa.table({"dt": pa.array(days, pa.date32()), **columns, _COLUMN: pa.array([text] * len(days), pa.string())})
+    lake.table(table).replace(replaced or days, rows)
 
 
 def _differing(lake: Lake, name: str, days: Sequence[dt.date], wanted: dict[str, str]) -> dict[dt.date, list[str]]:
     table = lake.table(name)
-    kept: dict[dt.date, str | None] = {}
+    recorded: dict[dt.date, str | None] = {}
     if table.exists() and _COLUMN in table.schema().names:
         rows = table.read(days, ["dt", _COLUMN])
-        kept = dict(zip(rows["dt"].to_pylist(), rows[_COLUMN].to_pylist(), strict=True))
+        recorded = dict(zip(rows["dt"].to_pylist(), rows[_COLUMN].to_pylist(), strict=True))
     found = {}
     for day in days:
-        then = json.loads(kept.get(day) or "{}")
-        differing = [name for name, checksum in wanted.items() if then.get(name) != checksum]
+        definitions = json.loads(recorded.get(day) or "{}")
+        differing = [name for name, checksum in wanted.items() if definitions.get(name) != checksum]
         if differing:
             found[day] = differing
     return found

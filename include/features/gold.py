@@ -1,4 +1,4 @@
-"""Gold: one checked row of features per active customer and snapshot day."""
+"""Gold: build, check and write one row of features per customer of the population and snapshot day."""
 
 from __future__ import annotations
 
@@ -12,10 +12,10 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from include.days import DayRange
-from include.features.build import feature_parts
+from include.features.compile import feature_batches
 from include.features.definitions import mark_built
 from include.features.gold_checks import GoldChecks
-from include.features.lookback import followed_days, gold_sources, longest_window, read_days
+from include.features.lookback import gold_sources, longest_window, rebuilt_days_after, silver_days
 from include.lake import Lake, StepResult, with_optimistic_retry
 from include.lake.table_names import FEATURES_QUARANTINE_TABLE, FEATURES_TABLE, GOLD_DAYS_TABLE, silver_table
 from include.logs import get_logger
@@ -27,50 +27,56 @@ log = get_logger(__name__)
 
 
 def gold_days(project: Project, lake: Lake, days: DayRange, rebuilt: DayRange) -> list[dt.date]:
-    """Return the days that get gold rows when silver of ``rebuilt`` has changed by an ingest of ``days``, sorted.
+    """Return the gold days to build after an ingest, sorted.
 
-    These are the training set's snapshot days in ``days``, its last day, which is to be scored, and whatever was built
-    before and follows from ``rebuilt``: those days, and as many after them as windows reach and lateness allows.
+    These are the snapshot days within ``days``, the last day of ``days``, which is scored, and every gold day built
+    earlier that depends on ``rebuilt`` and lies within the project's lateness.
+
+    Args:
+        project: The project.
+        lake: The lake.
+        days: The days that were ingested.
+        rebuilt: The silver days that were written.
     """
-    followed = DayRange(rebuilt.first, rebuilt.last + dt.timedelta(days=followed_days(project)))
+    dependent = DayRange(rebuilt.first, rebuilt.last + dt.timedelta(days=rebuilt_days_after(project)))
     own = {day for day in days if project.is_snapshot_day(day)} | {days.last}
-    return sorted(own | {day for day in built_days(lake) if day in followed})
+    return sorted(own | {day for day in built_days(lake) if day in dependent})
 
 
 def built_days(lake: Lake) -> set[dt.date]:
-    """Return the days for which gold was ever built, also those on which no customer was active."""
+    """Return the days for which gold was built, including days without an active customer."""
     return {*lake.table(GOLD_DAYS_TABLE).days(), *lake.table(FEATURES_TABLE).days()}
 
 
 def build_gold(
     project: Project, lake: Lake, days: DayRange, reports: Path, rebuilt: DayRange | None = None
 ) -> StepResult:
-    """Compute, check and replace the gold rows of ``days`` and of the days built before that follow from them.
+    """Compute, check and replace the gold rows of ``days`` and of the earlier built days that depend on them.
 
-    Rows that break a feature's validation go to quarantine. Runs of different days end in the same gold in whichever
-    order, and at the same time: whoever finds afterwards that silver has changed meanwhile computes again, and whoever
-    changes silver follows up the days that are there.
+    Rows that violate a feature's validation go to quarantine. Runs of different days produce the same gold in any order
+    and in parallel: a run that changes silver rebuilds the gold days that depend on it, and a run whose inputs changed
+    while it was reading computes again.
 
     Args:
         project: The project.
-        lake: Its lake; silver must hold ``days`` and what the windows reach back to.
+        lake: The lake; silver must hold ``days`` and the days that the windows cover.
         days: The days that were ingested.
-        reports: The folder for reports of checks.
-        rebuilt: The days of silver that were written, where they are more than ``days``.
+        reports: The folder for check reports.
+        rebuilt: The silver days that were written, if they are more than ``days``.
 
     Returns:
-        What was done; ``detail`` has the report's path, the number of gold days written, and how many later ones may be
-        stale, since they lie beyond the project's lateness.
+        The result; ``detail`` holds the path of the report, the number of gold days written, and the number of gold
+        days that may be stale, because they depend on the changed days but lie beyond the project's lateness.
 
     Raises:
-        GateError: Too few rows pass; gold is as it was, and the message names the report.
-        ContractError: A column of gold has another type than features.yaml now says.
-        LakeError: Other runs replaced what was read during every attempt.
+        GateError: Too few rows pass; gold is unchanged, and the message names the report.
+        ContractError: A gold column has another type than features.yaml declares.
+        LakeError: Other runs replaced the inputs during every attempt.
     """
     start = time.perf_counter()
     changed = rebuilt or days
-    last = changed.last + dt.timedelta(days=followed_days(project))
-    read = read_days(project, DayRange(min(days.first, changed.first), max(days.last, last)))
+    last = changed.last + dt.timedelta(days=rebuilt_days_after(project))
+    read = silver_days(project, DayRange(min(days.first, changed.first), max(days.last, last)))
     inputs = {silver_table(name): read for name in gold_sources(project)}
 
     def write() -> StepResult:
@@ -87,34 +93,40 @@ def build_gold(
 
 
 def stale_days(project: Project, lake: Lake, changed: DayRange) -> list[dt.date]:
-    """Return the gold days that see ``changed`` in their windows, but lie beyond the project's lateness, sorted."""
+    """Return the gold days that depend on changed days but lie beyond the project's lateness, sorted.
+
+    Args:
+        project: The project.
+        lake: The lake.
+        changed: The silver days that were written.
+    """
     window = longest_window(project)
-    followed = changed.last + dt.timedelta(days=followed_days(project))
-    reach = None if window is None else changed.last + dt.timedelta(days=window - 1)
-    return sorted(day for day in built_days(lake) if followed < day and (reach is None or day <= reach))
+    rebuilt_to = changed.last + dt.timedelta(days=rebuilt_days_after(project))
+    dependent_to = None if window is None else changed.last + dt.timedelta(days=window - 1)
+    return sorted(day for day in built_days(lake) if rebuilt_to < day and (dependent_to is None or day <= dependent_to))
 
 
 def _write(project: Project, lake: Lake, wanted: list[dt.date], days: DayRange, reports: Path) -> StepResult:
     checks, contract, features = GoldChecks(project), gold_contract(project), lake.table(FEATURES_TABLE)
     if features.exists():
         contract.verify_stored(features.schema())
-    parts, refused = [], []
-    # Rows wait in files until all are checked, so that a shut gate leaves every day as it was, whatever their number.
+    files, refused = [], []
+    # Checked rows are kept in temporary files until all batches have passed, so that a closed gate changes no day.
     with tempfile.TemporaryDirectory(prefix="gold-") as folder:
-        for days_of_part, rows in feature_parts(project, lake, wanted):
-            kept, others = checks.split(rows)
-            parts.append((days_of_part, Path(folder) / f"{days_of_part[0]}.parquet"))
-            pq.write_table(kept, parts[-1][1])
-            refused.append(others)
+        for batch, rows in feature_batches(project, lake, wanted):
+            passed, failed = checks.split(rows)
+            files.append((batch, Path(folder) / f"{batch[0]}.parquet"))
+            pq.write_table(passed, files[-1][1])
+            refused.append(failed)
         outcome = checks.outcome()
         report = write_report("gold", days, [outcome], reports)
         _quarantine(lake, wanted, pa.concat_tables(refused))
         require_open([outcome], report)
         versions = []
-        for some, path in parts:
+        for batch, path in files:
             rows = pq.read_table(path)
             contract.verify(rows)
-            versions.append(features.replace(some, rows))
+            versions.append(features.replace(batch, rows))
     counts = features.row_counts(wanted)
     mark_built(project, lake, {day: counts.get(day, 0) for day in wanted})
     detail = {"report": str(report), "gold_days": len(wanted)}

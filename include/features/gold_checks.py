@@ -1,4 +1,4 @@
-"""The checks of gold, a part of its rows at a time."""
+"""The checks of gold, applied to one batch of rows at a time."""
 
 from __future__ import annotations
 
@@ -18,10 +18,10 @@ from include.quality.tally import Tally
 
 
 class GoldChecks:
-    """The expectations on gold, and what they have found so far.
+    """The expectations on gold, with the results accumulated over batches.
 
     Args:
-        project: The project: its gold checks, and one or two expectations for each feature.
+        project: The project; its gold checks and the validations of its features give the expectations.
     """
 
     def __init__(self, project: Project) -> None:
@@ -33,12 +33,10 @@ class GoldChecks:
         self._refused = 0
 
     def split(self, rows: pa.Table) -> tuple[pa.Table, pa.Table]:
-        """Return the rows that may go to gold, and the refused ones with a column ``rules``.
+        """Split a batch of whole days into the rows that pass and the refused rows, which get a column ``rules``.
 
-        Rules on rows see all rows, other rules each day by itself, so that a day is judged alike in any range.
-
-        Args:
-            rows: Whole days of gold rows.
+        Row rules are evaluated over the batch, all other rules day by day, so that the result of a day does not depend
+        on the batch.
         """
         by_row = [tally for tally in self._tallies if is_row_rule(FEATURES_TABLE, tally.expectation)]
         by_day = [tally for tally in self._tallies if not is_row_rule(FEATURES_TABLE, tally.expectation)]
@@ -46,16 +44,16 @@ class GoldChecks:
         for day in pc.unique(rows["dt"]).to_pylist() if by_day else []:
             for row, broken in self._run(by_day, rows, day).items():
                 rules.setdefault(row, []).extend(broken)
-        places = np.array(sorted(rules), dtype=np.int64)
-        kept = np.ones(rows.num_rows, dtype=bool)
-        kept[places] = False
+        refused = np.array(sorted(rules), dtype=np.int64)
+        passes = np.ones(rows.num_rows, dtype=bool)
+        passes[refused] = False
         self._rows += rows.num_rows
-        self._refused += len(places)
-        named = pa.array([", ".join(sorted(rules[place])) for place in places.tolist()], pa.string())
-        return rows.filter(pa.array(kept)), rows.take(pa.array(places)).append_column("rules", named)
+        self._refused += len(refused)
+        names = pa.array([", ".join(sorted(rules[row])) for row in refused.tolist()], pa.string())
+        return rows.filter(pa.array(passes)), rows.take(pa.array(refused)).append_column("rules", names)
 
     def outcome(self) -> TableOutcome:
-        """Return the outcome of all rows that were split."""
+        """Return the outcome over all batches."""
         return TableOutcome(
             FEATURES_TABLE,
             self._rows,
@@ -79,7 +77,7 @@ class GoldChecks:
 
 
 def feature_expectations(features: Sequence[FeatureSpec]) -> list[Expectation]:
-    """Return the expectations that the features' validations stand for."""
+    """Return the expectations that the validations of the features define."""
     expectations = []
     for spec in features:
         if not spec.nullable:

@@ -1,46 +1,60 @@
-"""Labels: who churned, known only once the horizon after the snapshot day has passed and been loaded."""
+"""Labels: compute which customers churned, once the horizon after the snapshot day has passed and been loaded."""
 
 from __future__ import annotations
 
 import datetime as dt
 import time
+from collections.abc import Sequence
 
+import ibis
 import pyarrow as pa
+from ibis.backends.duckdb import Backend
 
 from include.days import DayRange
-from include.features.churned import label_rows
 from include.features.definitions import mark_labelled
-from include.features.events import CUSTOMER
-from include.features.lookback import followed_days, read_days
+from include.features.lookback import rebuilt_days_after, silver_days
+from include.features.point_in_time import (
+    CUSTOMER,
+    CUSTOMER_ID,
+    DELIVERY_DAY,
+    EVENT_DAY,
+    active_days,
+    change_history,
+    change_order,
+    days_table,
+    latest_row_per_customer,
+    rows_as_of,
+)
 from include.lake import Lake, StepResult, connect, with_optimistic_retry
 from include.lake.table_names import FEATURES_TABLE, LABELS_TABLE, SILVER_DAYS_TABLE, silver_table
 from include.logs import get_logger
 from include.projects import Project
+from include.projects.label import BecomesLabel, ColumnLabel, NoEventLabel
 from include.quality.loaded import loaded_days
 
 log = get_logger(__name__)
 
 
 def build_labels(project: Project, lake: Lake, days: DayRange) -> StepResult:
-    """Label the gold rows that ``days`` touch and whose horizon is complete; the others stay without a label.
+    """Label the gold rows that an ingest of ``days`` affects and whose horizon is complete.
 
-    ``days`` touch the gold days whose horizon reaches into them, and the later ones whose rows follow them. Labels of
-    such a day that has no gold row any more are removed.
+    An ingest affects the gold days whose horizon reaches into ``days``, and the later gold days that were rebuilt. If
+    an affected day has no gold row any more, its labels are removed.
 
     Args:
         project: The project.
-        lake: Its lake; gold must hold ``days``.
+        lake: The lake; gold must hold ``days``.
         days: The days that were ingested.
 
     Raises:
-        LakeError: Other runs replaced what was read during every attempt.
+        LakeError: Other runs replaced the inputs during every attempt.
     """
     start = time.perf_counter()
     horizon = dt.timedelta(days=project.label.horizon_days)
-    touched = DayRange(days.first - horizon, days.last + dt.timedelta(days=_followed(project)))
-    silver = read_days(project, DayRange(touched.first, touched.last + horizon))
-    inputs = {FEATURES_TABLE: touched, SILVER_DAYS_TABLE: silver, silver_table(project.label.source): silver}
-    written = with_optimistic_retry(lake, inputs, lambda: _write(project, lake, touched))
+    affected = DayRange(days.first - horizon, days.last + dt.timedelta(days=_rebuilt_days_after(project)))
+    silver = silver_days(project, DayRange(affected.first, affected.last + horizon))
+    inputs = {FEATURES_TABLE: affected, SILVER_DAYS_TABLE: silver, silver_table(project.label.source): silver}
+    written = with_optimistic_retry(lake, inputs, lambda: _write(project, lake, affected))
     labels = lake.table(LABELS_TABLE)
     version = labels.version() if labels.exists() else -1
     result = StepResult(LABELS_TABLE, written, 0, written, version, round(time.perf_counter() - start, 3))
@@ -49,37 +63,124 @@ def build_labels(project: Project, lake: Lake, days: DayRange) -> StepResult:
 
 
 def matured_days(project: Project, lake: Lake, days: DayRange) -> list[dt.date]:
-    """Return the gold days of ``days`` for which silver holds every day of the horizon after them, sorted."""
+    """Return the gold days whose whole horizon has been loaded into silver, sorted.
+
+    Args:
+        project: The project.
+        lake: The lake.
+        days: The range of gold days to look at.
+    """
     horizon = project.label.horizon_days
     loaded = loaded_days(lake, project.label.source, DayRange(days.first, days.last + dt.timedelta(days=horizon)))
     gold = [day for day in lake.table(FEATURES_TABLE).days() if day in days]
     return [day for day in gold if all(day + dt.timedelta(days=ahead) in loaded for ahead in range(1, horizon + 1))]
 
 
-def _followed(project: Project) -> int:
-    # A late row can unmake a duplicate of itself some days later, and gold follows from there.
+def compute_labels(
+    project: Project, lake: Lake, engine: Backend, rows: ibis.Table, days: Sequence[dt.date]
+) -> ibis.Table:
+    """Label gold rows: 1 if the customer churned, 0 otherwise.
+
+    ``no_event``: the customer churned if no event in ``(dt, dt + horizon]`` was delivered by its end. ``becomes``: the
+    customer churned if the column changed to the value within the horizon, in a row delivered by its end; a column that
+    already had the value does not count. ``column``: the customer churned if the column has the value in the row valid
+    on ``dt``; a customer without a value gets no label.
+
+    Args:
+        project: The project.
+        lake: The lake.
+        engine: The engine.
+        rows: ``dt`` and ``customer_id`` of the gold rows of ``days``.
+        days: Snapshot days whose horizon has been loaded.
+
+    Returns:
+        ``dt``, ``customer_id`` and the label.
+    """
+    label = project.label
+    if isinstance(label, ColumnLabel):
+        return _column_label(project, label, lake, engine, rows, days)
+    if isinstance(label, BecomesLabel):
+        found = _customers_with_change(project, label, lake, engine, days)
+        marked = rows.left_join(found, ["dt", CUSTOMER_ID])
+        return marked.select("dt", CUSTOMER_ID, **{label.name: marked["_found"].notnull().cast("int8")})
+    found = _customers_with_event(project, label, lake, engine, rows, days)
+    marked = rows.left_join(found, ["dt", CUSTOMER_ID])
+    return marked.select("dt", CUSTOMER_ID, **{label.name: marked["_found"].isnull().cast("int8")})
+
+
+def _customers_with_event(
+    project: Project, label: NoEventLabel, lake: Lake, engine: Backend, rows: ibis.Table, days: Sequence[dt.date]
+) -> ibis.Table:
+    horizon = dt.timedelta(days=label.horizon_days)
+    horizons = DayRange(min(days) + dt.timedelta(days=1), max(days) + horizon)
+    events = active_days(project, label.source, lake, engine, horizons)
+    end = rows["dt"] + horizon
+    within = [
+        rows[CUSTOMER_ID] == events[CUSTOMER],
+        events[EVENT_DAY] > rows["dt"],
+        events[EVENT_DAY] <= end,
+        events[DELIVERY_DAY] <= end,
+    ]
+    return rows.semi_join(events, within).mutate(_found=1)
+
+
+def _customers_with_change(
+    project: Project, label: BecomesLabel, lake: Lake, engine: Backend, days: Sequence[dt.date]
+) -> ibis.Table:
+    horizon = dt.timedelta(days=label.horizon_days)
+    rows = change_history(project, label.source, lake, engine, max(days) + horizon, [label.column])
+    value = rows[label.column].cast("string")
+    rows = rows.mutate(_is=(value == label.value).fill_null(False))
+    known = rows.cross_join(days_table("dt", sorted(set(days))))
+    known = known.filter(known[DELIVERY_DAY] <= known["dt"] + horizon)
+    # The preceding row depends on the rows delivered by then, so it is determined for each day.
+    before = known["_is"].lag().over(group_by=["dt", *project.sources[label.source].key], order_by=change_order(known))
+    known = known.mutate(_before=before.fill_null(False))
+    found = known.filter(
+        known["_is"],
+        ~known["_before"],
+        known[EVENT_DAY] > known["dt"],
+        known[EVENT_DAY] <= known["dt"] + horizon,
+    )
+    return found.select("dt", **{CUSTOMER_ID: found[CUSTOMER]}).distinct().mutate(_found=1)
+
+
+def _column_label(
+    project: Project, label: ColumnLabel, lake: Lake, engine: Backend, rows: ibis.Table, days: Sequence[dt.date]
+) -> ibis.Table:
+    found = rows_as_of(project, label.source, lake, engine, days, [label.column])
+    found = latest_row_per_customer(project, label.source, found)
+    value = found[label.column].cast("string")
+    known = found.filter(value.notnull()).select(
+        "dt", **{CUSTOMER_ID: found[CUSTOMER], label.name: (value == label.value).cast("int8")}
+    )
+    return rows.inner_join(known, ["dt", CUSTOMER_ID]).select("dt", CUSTOMER_ID, label.name)
+
+
+def _rebuilt_days_after(project: Project) -> int:
+    # A late row can end the duplicate of itself some days later, and gold is rebuilt from that day.
     later = max(source.deduplicate_days for source in project.sources.values())
-    return later + followed_days(project)
+    return later + rebuilt_days_after(project)
 
 
-def _write(project: Project, lake: Lake, touched: DayRange) -> int:
+def _write(project: Project, lake: Lake, affected: DayRange) -> int:
     labels = lake.table(LABELS_TABLE)
-    labelled = {day for day in labels.days() if day in touched}
-    matured = matured_days(project, lake, touched)
+    labelled = {day for day in labels.days() if day in affected}
+    matured = matured_days(project, lake, affected)
     if not matured and not labelled:
         return 0
-    rows = _labels(project, lake, matured) if matured else _schema(project).empty_table()
+    rows = _label_table(project, lake, matured) if matured else _schema(project).empty_table()
     labels.replace(sorted(labelled.union(matured)), rows)
     mark_labelled(project, lake, labelled, matured)
     return int(rows.num_rows)
 
 
-def _labels(project: Project, lake: Lake, matured: list[dt.date]) -> pa.Table:
+def _label_table(project: Project, lake: Lake, matured: list[dt.date]) -> pa.Table:
     engine = connect()
-    gold = lake.table(FEATURES_TABLE).scan(engine, matured).select("dt", CUSTOMER)
-    rows = label_rows(project, lake, engine, gold, matured)
-    return rows.order_by("dt", CUSTOMER).to_pyarrow().cast(_schema(project))
+    gold = lake.table(FEATURES_TABLE).scan(engine, matured).select("dt", CUSTOMER_ID)
+    rows = compute_labels(project, lake, engine, gold, matured)
+    return rows.order_by("dt", CUSTOMER_ID).to_pyarrow().cast(_schema(project))
 
 
 def _schema(project: Project) -> pa.Schema:
-    return pa.schema([("dt", pa.date32()), (CUSTOMER, pa.string()), (project.label.name, pa.int8())])
+    return pa.schema([("dt", pa.date32()), (CUSTOMER_ID, pa.string()), (project.label.name, pa.int8())])

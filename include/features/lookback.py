@@ -1,4 +1,4 @@
-"""How far back a gold row looks, and so how far ahead a day that changes is seen."""
+"""Lookback: how many days before a snapshot its gold row reads, and how many days after a change are rebuilt."""
 
 from __future__ import annotations
 
@@ -9,20 +9,24 @@ from include.days import DayRange
 from include.projects import Project
 
 
-def window_of(days: Sequence[dt.date], window: int) -> DayRange:
-    """Return the days whose deliveries a window of so many days can see from any of ``days``.
+def window_days(days: Sequence[dt.date], window: int) -> DayRange:
+    """Return the delivery days that a window covers from any of ``days``.
+
+    Args:
+        days: The snapshot days.
+        window: The window, in days.
 
     Examples:
-        >>> str(window_of([dt.date(2024, 1, 31)], 7))
+        >>> str(window_days([dt.date(2024, 1, 31)], 7))
         '2024-01-25..2024-01-31'
     """
     return DayRange(min(days) - dt.timedelta(days=window - 1), max(days))
 
 
 def longest_window(project: Project) -> int | None:
-    """Return the longest window of the population and the features, in days; None when they look back without end.
+    """Return the longest window of the population and the features, in days; None if the lookback is unlimited.
 
-    That they do with reference sources and with lookups: what was delivered once holds until the next delivery.
+    The lookback is unlimited with reference sources and lookups: a delivered row is valid until the next delivery.
     """
     used = gold_sources(project)
     if any(project.sources[name].kind != "events" or project.sources[name].lookups for name in used):
@@ -32,21 +36,26 @@ def longest_window(project: Project) -> int | None:
 
 
 def gold_sources(project: Project) -> list[str]:
-    """Return the sources that gold is made of, sorted, with those that they look up."""
+    """Return the names of the sources that gold reads, including lookups, sorted."""
     used = {project.population.source}
     used |= {spec.calculation.source for spec in project.features if hasattr(spec.calculation, "source")}
-    looked_up = {look.source for name in used for look in project.sources[name].lookups}
+    looked_up = {lookup.source for name in used for lookup in project.sources[name].lookups}
     return sorted(used | looked_up)
 
 
-def followed_days(project: Project) -> int:
-    """Return for how many days after a day its changes are followed in gold: within reach, and within lateness."""
+def rebuilt_days_after(project: Project) -> int:
+    """Return how many gold days after a changed day are rebuilt: the longest window, limited by ``lateness_days``."""
     window = longest_window(project)
     return project.lateness_days if window is None else min(window - 1, project.lateness_days)
 
 
-def read_days(project: Project, days: DayRange) -> DayRange:
-    """Return the days of silver that gold rows of ``days`` are made of."""
+def silver_days(project: Project, days: DayRange) -> DayRange:
+    """Return the silver days that the gold rows of ``days`` read.
+
+    Args:
+        project: The project.
+        days: The gold days.
+    """
     window = longest_window(project)
     first = project.first_day if window is None else days.first - dt.timedelta(days=window - 1)
     return DayRange(min(first, days.first), days.last)

@@ -21,7 +21,7 @@ from include.quality.gate import RuleOutcome
 from include.quality.suite import ROW_ID, Finding, columns_read, is_row_rule, run_suite
 from include.quality.tally import Tally, in_words
 from include.quality.typed import RULE, earlier_duplicates, form_rules, in_plain, same_day_duplicates, typed_rows
-from include.sources.bronze import FILE, ROW
+from include.sources.bronze_tables import FILE, ROW
 
 ROWS_AT_ONCE = 1_000_000
 """Rows that a block and a frame hold at most; a single day's rows are one block however many they are."""

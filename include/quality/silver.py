@@ -22,7 +22,7 @@ from include.quality.gate import RuleOutcome, TableOutcome, require_open, write_
 from include.quality.loaded import loaded_days, mark_loaded
 from include.quality.table_rules import table_outcomes
 from include.quality.typed import RULE, typed_rows
-from include.sources.bronze import FILE, ROW, delivered_days
+from include.sources.bronze_tables import FILE, ROW, delivered_days
 
 log = get_logger(__name__)
 

@@ -7,8 +7,8 @@ from ibis import _
 from ibis.expr.types import BooleanValue
 
 from include.projects import Source
-from include.sources.bronze import FILE, ROW
-from include.sources.values import trimmed, typed_value
+from include.sources.bronze_tables import FILE, ROW
+from include.sources.column_types import trimmed, typed_value
 
 RULE = "_rule"
 """The rule of form that a row breaks; null when it breaks none."""

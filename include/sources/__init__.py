@@ -1,1 +1,1 @@
-"""Sources: reading what arrives from the outside world, as it arrived."""
+"""Sources: read delivered files and database tables into bronze, and audit them."""

@@ -1,4 +1,4 @@
-"""``python -m include.sources audit``: what every source of the project holds, for a day or for some days."""
+"""``python -m include.sources audit``: audit the sources of the configured project for a day or a range of days."""
 
 from __future__ import annotations
 
@@ -21,19 +21,19 @@ app = CommandLine()
 
 @app.callback()
 def sources() -> None:
-    """Look at the sources of the configured project."""
+    """Inspect the sources of the configured project."""
 
 
 @app.command()
 def audit(
     day: Annotated[str | None, typer.Option(help="One day, YYYY-MM-DD.")] = None,
-    from_day: Annotated[str | None, typer.Option(help="The first of some days.")] = None,
-    to_day: Annotated[str | None, typer.Option(help="The last of some days.")] = None,
-    accept: Annotated[bool, typer.Option("--accept", help="Take changed types for the new schema.")] = False,
+    from_day: Annotated[str | None, typer.Option(help="The first day of a range.")] = None,
+    to_day: Annotated[str | None, typer.Option(help="The last day of a range.")] = None,
+    accept: Annotated[bool, typer.Option("--accept", help="Accept changed types as the new schema.")] = False,
 ) -> None:
-    """Write a report of every source; its path, and each source's figures, are printed as JSON.
+    """Write the audit report, and print its path and the figures of each source as JSON.
 
-    Databases are those of CHURN_DATABASES__<NAME>; Airflow's connections are known to its tasks only.
+    Databases are read from CHURN_DATABASES__<NAME>; the connections of Airflow are available only to its tasks.
     """
     settings, days = get_settings(), _days(day, from_day, to_day)
     project, lake = load_project(settings.project), open_lake(settings)
@@ -48,7 +48,7 @@ def _days(day: str | None, first: str | None, last: str | None) -> DayRange:
     if first and last and not day:
         return DayRange(parse_day(first), parse_day(last))
     raise DayError(
-        "It is not clear which days are meant.",
+        "The days of the audit are missing or ambiguous.",
         where="the command line",
         remedy="Give --day, or both --from-day and --to-day.",
     )

@@ -1,4 +1,4 @@
-"""Bronze: every delivered row, as text, with where it came from. Nothing is judged here and nothing is lost."""
+"""Bronze: load every delivered row as text, with its file and row number, without checking its values."""
 
 from __future__ import annotations
 
@@ -15,25 +15,22 @@ from include.lake import Lake, StepResult, Table, connect
 from include.lake.table_names import bronze_table
 from include.logs import get_logger
 from include.projects import Project, Source
-from include.sources.bronze_columns import FILE, ROW, UNDECLARED
+from include.sources.bronze_tables import ROW, LoadedDelivery, record_deliveries
 from include.sources.connections import Connections
 from include.sources.delivered_files import Deliveries, find_deliveries, require_columns
-from include.sources.deliveries import LoadedDelivery, delivered_days, record
 from include.sources.errors import NoRowsError
 from include.sources.read_files import read_files
 from include.sources.read_table import SourceTable, find_table, read_table, require_table_columns
 
-__all__ = ["FILE", "ROW", "UNDECLARED", "delivered_days", "load_bronze"]
-
 log = get_logger(__name__)
 
 BLOCK_DAYS = 62
-"""Days that are read at once, and written in one commit, which bounds memory."""
+"""Number of days that are read together and written in one commit, which bounds memory."""
 
 
 @dataclass(frozen=True)
 class _Expected:
-    """What bronze will call a delivery, its bytes, and where it is for messages."""
+    """A delivery to load: its name in bronze, its size in bytes, and its address for messages."""
 
     name: str
     bytes: int | None
@@ -41,14 +38,24 @@ class _Expected:
 
 
 def load_bronze(project: Project, lake: Lake, connections: Connections, days: DayRange) -> list[StepResult]:
-    """Replace the bronze partitions of ``days`` by what was delivered for them, source by source.
+    """Replace the bronze partitions of ``days`` by the deliveries for these days, source by source.
 
-    Every file is opened and every table looked up before anything is written. A database forgets what a row was before
-    it changed again: of ``changes`` that are read once more, bronze keeps the versions that are no longer there.
+    Every file is opened and every table is looked up before anything is written. A database table of kind ``changes``
+    holds only the latest version of a row: when a day is loaded again, bronze keeps the versions that the table no
+    longer has.
+
+    Args:
+        project: The project.
+        lake: The lake.
+        connections: The addresses of the sources.
+        days: The days to load.
+
+    Returns:
+        A result for each source.
 
     Raises:
-        ChurnflowError: A delivery cannot be read, or has no rows where there must be some; what comes before it is
-            loaded, its own block of ``BLOCK_DAYS`` days is as it was.
+        ChurnflowError: A delivery cannot be read, or has no rows although it must have some. Earlier blocks of
+            ``BLOCK_DAYS`` days are loaded; the block of the delivery is unchanged.
     """
     found = {name: _find(name, source, connections, days) for name, source in project.sources.items()}
     results, loaded = [], []
@@ -64,7 +71,7 @@ def load_bronze(project: Project, lake: Lake, connections: Connections, days: Da
         log.info("bronze loaded", extra=result.as_dict())
         results.append(result)
         loaded += deliveries
-    record(lake, days, loaded)
+    record_deliveries(lake, days, loaded)
     return results
 
 
@@ -74,7 +81,7 @@ def _load_block(
     part = found if isinstance(found, SourceTable) else found.within(days)
     rows = read_table(part, days) if isinstance(part, SourceTable) else read_files(source, part)
     if source.database and source.kind == "changes":
-        rows = _with_versions_gone_since(source, rows, table, days)
+        rows = _keep_overwritten_versions(source, rows, table, days)
     deliveries = _count(name, rows, _expected(part, days))
     _require_rows(source, deliveries, _expected(part, days))
     return deliveries, table.replace(days, rows)
@@ -90,17 +97,17 @@ def _find(name: str, source: Source, connections: Connections, days: DayRange) -
     return deliveries
 
 
-def _with_versions_gone_since(source: Source, rows: pa.Table, table: Table, days: DayRange) -> pa.Table:
+def _keep_overwritten_versions(source: Source, rows: pa.Table, table: Table, days: DayRange) -> pa.Table:
     if not table.exists():
         return rows
     engine = connect()
-    known, fresh = table.scan(engine, days), ibis.memtable(rows)
-    same = [known[column].identical_to(fresh[column]) for column in ["dt", *source.key]]
-    gone = known.anti_join(fresh, same)
+    loaded, fresh = table.scan(engine, days), ibis.memtable(rows)
+    same = [loaded[column].identical_to(fresh[column]) for column in ["dt", *source.key]]
+    overwritten = loaded.anti_join(fresh, same)
     last = fresh.group_by("dt").agg(last=fresh[ROW].max())
-    # Numbered after the rows that are still there, in their old order, however often the day is read.
-    number = ibis.row_number().over(group_by=gone["dt"], order_by=gone[ROW]) + 1
-    numbered = gone.mutate(**{ROW: number}).left_join(last, "dt")
+    # Their numbers follow those of the fresh rows, in the earlier order, however often the day is loaded.
+    number = ibis.row_number().over(group_by=overwritten["dt"], order_by=overwritten[ROW]) + 1
+    numbered = overwritten.mutate(**{ROW: number}).left_join(last, "dt")
     numbered = numbered.mutate(**{ROW: numbered[ROW] + numbered["last"].fill_null(0)})
     return pa.concat_tables([rows, numbered.select(*rows.column_names).to_pyarrow().cast(rows.schema)])
 
@@ -122,5 +129,5 @@ def _require_rows(source: Source, loaded: list[LoadedDelivery], expected: dict[d
         raise NoRowsError(
             "The delivery has no rows.",
             where=expected[empty[0]].where,
-            remedy=f"Ask {source.owner} for it again, or set allow_no_rows in sources.yaml when such days are normal.",
+            remedy=f"Ask {source.owner} to deliver it again, or set allow_no_rows in sources.yaml if this is normal.",
         )

@@ -1,4 +1,4 @@
-"""Connections: the addresses that a deployment reads its sources from."""
+"""Connections: the addresses from which a deployment reads its sources."""
 
 from __future__ import annotations
 
@@ -13,11 +13,11 @@ from include.sources.errors import SourceConnectionError
 
 @dataclass(frozen=True)
 class Connections:
-    """The addresses of one project's sources.
+    """The addresses of the sources of one project.
 
     Attributes:
-        landing: Where files arrive: a folder, or any address that fsspec knows, such as ``s3://bucket/landing``.
-        databases: The SQLAlchemy URLs of databases, by connection name.
+        landing: The landing address of files: a folder or an fsspec address, such as ``s3://bucket/landing``.
+        databases: The SQLAlchemy URLs of the databases, by connection name.
 
     Examples:
         >>> Connections("s3://shop/landing").address("sales/{day}.csv")
@@ -31,23 +31,23 @@ class Connections:
 
     @classmethod
     def from_settings(cls, settings: Settings, connections: Mapping[str, SecretStr] | None = None) -> Connections:
-        """Return the connections of the settings' project.
+        """Return the connections of the configured project.
 
         Args:
             settings: The settings.
-            connections: Database URLs known from elsewhere, by connection name; those of the settings win.
+            connections: Further database URLs, by connection name; URLs in the settings take precedence.
         """
         return cls(f"{settings.landing_uri}/{settings.project}", {**(connections or {}), **settings.databases})
 
     def address(self, path: str) -> str:
-        """Return the address of a source's ``path``: below the landing address, unless it is one of its own."""
+        """Return the address of a source's ``path``: below the landing address, unless the path is absolute."""
         return path if "://" in path or path.startswith("/") else f"{self.landing.rstrip('/')}/{path}"
 
     def database_url(self, connection: str) -> SecretStr:
-        """Return the URL of the database behind ``connection``.
+        """Return the URL of the database of a connection.
 
         Raises:
-            SourceConnectionError: There is none.
+            SourceConnectionError: The connection has no URL.
         """
         if connection not in self.databases:
             raise SourceConnectionError(

@@ -1,4 +1,4 @@
-"""A connection to a source's SQL database: read only, one consistent view, and no secret in any message."""
+"""Read-only access to a SQL database: one consistent snapshot, retries, and no secrets in messages."""
 
 from __future__ import annotations
 
@@ -20,20 +20,21 @@ log = get_logger(__name__)
 Result = TypeVar("Result")
 
 ATTEMPTS = 4
-"""How often something is tried on a database that does not answer or went away."""
+"""Number of attempts when a database does not answer or closes the connection."""
 
 _CONNECT_SECONDS = 10
 
 
 class SourceDatabase:
-    """One database, by the name of its connection.
+    """The database of a connection.
 
     Args:
-        connection: The connection's name.
-        connections: What knows its address.
+        connection: The name of the connection.
+        connections: The addresses.
 
     Raises:
-        SourceConnectionError: There is no address, or it is no SQLAlchemy URL of an installed driver.
+        SourceConnectionError: The connection has no address, or its address is not a SQLAlchemy URL of an installed
+            driver.
     """
 
     def __init__(self, connection: str, connections: Connections) -> None:
@@ -57,18 +58,18 @@ class SourceDatabase:
 
     @property
     def authentication(self) -> str:
-        """How this process proves who it is, in words and without the proof."""
+        """The kind of authentication, without any credential."""
         if self._url.password or "password" in self._url.query:
             return "user and password"
         return "socket, as the operating system's user" if not self._url.host else "user without a password"
 
     @contextmanager
     def connect(self) -> Iterator[sa.Connection]:
-        """Open a read-only transaction that sees one state of the database, with UTC as its time zone.
+        """Open a read-only transaction with one consistent snapshot and UTC as its time zone.
 
         Raises:
-            ConnectionLostError: The database cannot be reached, or went away.
-            DatabaseError: It refuses a statement.
+            ConnectionLostError: The database cannot be reached, or closed the connection.
+            DatabaseError: The database rejected a statement.
         """
         try:
             with self._engine.connect() as connection:
@@ -80,11 +81,11 @@ class SourceDatabase:
                     connection.execute(sa.text("SET LOCAL datestyle = 'ISO, YMD'"))
                 yield connection
         except sa.exc.DBAPIError as error:
-            # The driver's own error stays out of the traceback: it may quote the address.
+            # The traceback must not contain the driver's error, which may quote the address.
             raise self._explain(error) from None
 
     def fetch(self, query: sa.Executable) -> Sequence[Any]:
-        """Return the few rows of ``query``; tried again when the connection is lost."""
+        """Return all rows of a small result; a lost connection is retried."""
 
         def rows() -> Sequence[Any]:
             with self.connect() as connection:
@@ -93,7 +94,7 @@ class SourceDatabase:
         return self.retried(rows)
 
     def retried(self, action: Callable[[], Result]) -> Result:
-        """Call ``action`` again when the connection was lost; anything else that goes wrong is not tried again."""
+        """Call ``action``, and retry it if the connection is lost; other errors are not retried."""
         tries = Retrying(
             retry=retry_if_exception_type(ConnectionLostError),
             stop=stop_after_attempt(ATTEMPTS),
@@ -112,12 +113,12 @@ class SourceDatabase:
             return ConnectionLostError(
                 f"The database does not answer: {reason}.",
                 where=self.label,
-                remedy="Start it, or correct the connection's address; then run the days again.",
+                remedy="Start it, or correct the address of the connection; then run the days again.",
             )
         return DatabaseError(
-            f"The database refuses to be read: {reason}.",
+            f"The database rejected the query: {reason}.",
             where=self.label,
-            remedy="Let the connection's user read the table, or adapt sources.yaml; then run the days again.",
+            remedy="Grant SELECT to the user of the connection, or adapt sources.yaml; then run the days again.",
         )
 
     def _without_secrets(self, text: str) -> str:
@@ -132,7 +133,7 @@ def _parse(connection: str, connections: Connections) -> sa.URL:
     try:
         return sa.make_url(secret.get_secret_value())
     except (sa.exc.ArgumentError, ValueError):
-        # Not chained: the parser's message may quote a part of the address.
+        # The error is not chained, since the parser's message may quote a part of the address.
         raise SourceConnectionError(
             f"The address of the database connection {connection!r} is not a SQLAlchemy URL.",
             where=f"CHURN_DATABASES__{connection.upper()} or the Airflow connection churn_{connection}",

@@ -1,4 +1,4 @@
-"""Delivered files: which ones there are for which days, and whether their columns are the declared ones."""
+"""Delivered files: find the files of given days, read their headers, and check their columns."""
 
 from __future__ import annotations
 
@@ -17,13 +17,14 @@ import pyarrow.parquet as pq
 from include.days import DayRange
 from include.projects import Source
 from include.projects.sources import Files
+from include.sources.column_types import TEXT, FoundType, arrow_type
 from include.sources.connections import Connections
 from include.sources.errors import ColumnError, CorruptFileError, EmptyFileError, MissingFileError
 from include.sources.storage import DailyFiles, StoredFile, is_access_failure, no_access
 
 _KINDS = {"csv": "CSV in UTF-8", "jsonl": "JSON lines", "parquet": "Parquet"}
 _HEAD_LINES = 100
-"""Lines of a JSON-lines file whose keys are taken for its columns when it is opened."""
+"""Number of lines of a JSON-lines file from which its columns are taken."""
 
 
 @dataclass(frozen=True)
@@ -31,18 +32,18 @@ class Delivery:
     """One delivered file.
 
     Attributes:
-        source: The source's name.
-        day: The day it was delivered for.
-        file: Where it lies, and its bytes.
-        columns: Its columns and their types, in its order; of JSON lines, the keys of its first lines.
-        undeclared: Those of them that the source does not declare, sorted.
-        rows: Its rows, where the format says so without being read.
+        source: The name of the source.
+        day: The day for which it was delivered.
+        file: Its address and size.
+        columns: Its columns and their types, in file order; for JSON lines, the keys of the first lines.
+        undeclared: The columns that the source does not declare, sorted.
+        rows: The number of rows, if the format stores it.
     """
 
     source: str
     day: dt.date
     file: StoredFile
-    columns: Mapping[str, str]
+    columns: Mapping[str, FoundType]
     undeclared: tuple[str, ...]
     rows: int | None
 
@@ -52,9 +53,9 @@ class Deliveries:
     """The files of one source for some days.
 
     Attributes:
-        storage: Where they lie.
-        present: Every file there, of whatever day.
-        items: Those of the days, opened.
+        storage: Their storage.
+        present: Every existing file, by day.
+        items: The deliveries of the requested days.
     """
 
     storage: DailyFiles
@@ -62,30 +63,30 @@ class Deliveries:
     items: tuple[Delivery, ...]
 
     def within(self, days: DayRange) -> Deliveries:
-        """Return those of ``days`` alone."""
+        """Return only the deliveries of ``days``."""
         return replace(self, items=tuple(item for item in self.items if item.day in days))
 
 
 class _Head(NamedTuple):
-    columns: dict[str, str]
+    columns: dict[str, FoundType]
     rows: int | None = None
 
 
 def find_deliveries(name: str, source: Source, connections: Connections, days: DayRange) -> Deliveries:
-    """Return the files of source ``name`` delivered for ``days``, each one opened.
+    """Find the files of a source for ``days`` and read their headers.
 
-    A source of events or changes has one file for each day. A snapshot has one whenever it was delivered, and must
-    have been delivered by the last of the days.
+    A source of kind ``events`` or ``changes`` must have a file for each day. A ``snapshot`` source must have at least
+    one delivery by the last day.
 
     Args:
-        name: The source's name.
+        name: The name of the source.
         source: Its configuration, with ``files``.
-        connections: Where files arrive.
-        days: The days wanted.
+        connections: The addresses.
+        days: The requested days.
 
     Raises:
         SourceConnectionError: The address cannot be listed.
-        MissingFileError: A day's file, or every snapshot, is missing.
+        MissingFileError: The file of a day, or the first snapshot, is missing.
         EmptyFileError: A file has no content.
         UnreadableFileError: A file cannot be opened.
         CorruptFileError: A file cannot be read.
@@ -105,7 +106,11 @@ def find_deliveries(name: str, source: Source, connections: Connections, days: D
 
 
 def require_columns(source: Source, deliveries: Deliveries) -> None:
-    """Compare the columns of every file with those declared; keys that a line of JSON lacks are seen when it is read.
+    """Check that every file has the declared columns; the keys of JSON lines are checked when the lines are read.
+
+    Args:
+        source: The configuration of the source.
+        deliveries: Its deliveries.
 
     Raises:
         ColumnError: A file lacks a declared column.
@@ -118,22 +123,34 @@ def require_columns(source: Source, deliveries: Deliveries) -> None:
 
 
 def files_of(source: Source) -> Files:
-    """Return the ``files`` of a source that has them."""
+    """Return the ``files`` configuration of a source that is read from files."""
     assert source.files is not None  # noqa: S101
     return source.files
 
 
 def missing_column(column: str, where: str, source: Source) -> ColumnError:
-    """Return the error for a delivery without a declared column."""
+    """Return the error for a delivery that lacks a declared column.
+
+    Args:
+        column: The name of the column.
+        where: The address of the file.
+        source: The configuration of the source.
+    """
     return ColumnError(
         f"The file has no column {column!r}.",
         where=where,
-        remedy=f"Ask {source.owner} whether it was renamed; adapt sources.yaml, or have the file delivered again.",
+        remedy=f"Ask {source.owner} whether it was renamed; adapt sources.yaml, or ask for a new delivery.",
     )
 
 
 def corrupt(where: str, source: Source, detail: str = "") -> CorruptFileError:
-    """Return the error for a file that cannot be read as its format."""
+    """Return the error for a file that cannot be parsed in its format.
+
+    Args:
+        where: The address of the file.
+        source: The configuration of the source.
+        detail: Appended to the message.
+    """
     kind = _KINDS[files_of(source).format]
     return CorruptFileError(
         f"The file cannot be read as {kind}{detail}.", where=where, remedy=f"Ask {source.owner} to deliver it again."
@@ -148,19 +165,26 @@ def _require_every_day(
             raise MissingFileError(
                 "The day's file was not delivered.",
                 where=storage.uri(day),
-                remedy=f"Ask {source.owner} for it, then run churn_ingest for that day again.",
+                remedy=f"Ask {source.owner} to deliver it, then run churn_ingest for that day again.",
             )
 
 
 def open_delivery(name: str, source: Source, storage: DailyFiles, day: dt.date, file: StoredFile) -> Delivery:
-    """Return what a file says of itself: its columns, and its rows where its format tells.
+    """Read the header of a file: its columns and, if the format stores it, its number of rows.
+
+    Args:
+        name: The name of the source.
+        source: Its configuration.
+        storage: The storage of the file.
+        day: The day of the delivery.
+        file: The file.
 
     Raises:
-        EmptyFileError: It has no content.
-        UnreadableFileError: It cannot be opened.
-        CorruptFileError: It cannot be read.
+        EmptyFileError: The file has no content.
+        UnreadableFileError: The file cannot be opened.
+        CorruptFileError: The file cannot be parsed.
     """
-    # Without a row, JSON lines have no byte either.
+    # A JSON-lines file without rows is empty.
     if file.size == 0 and not (files_of(source).format == "jsonl" and source.allow_no_rows):
         raise EmptyFileError(
             "The file is empty: it has no columns.", where=file.uri, remedy=f"Ask {source.owner} to deliver it again."
@@ -175,7 +199,7 @@ def _head(source: Source, storage: DailyFiles, file: StoredFile) -> _Head:
     with storage.open(file) as stream:
         try:
             return reader(stream)
-        # A damaged gzip is an OSError without a number, and so is Parquet's idea of an unexpected end.
+        # A damaged gzip file and a truncated Parquet file raise an OSError without an error number.
         except (ValueError, csv.Error, EOFError, zlib.error, pa.ArrowException) as error:
             raise corrupt(file.uri, source) from error
         except OSError as error:
@@ -188,22 +212,22 @@ def _head(source: Source, storage: DailyFiles, file: StoredFile) -> _Head:
 
 def _parquet_head(stream: IO[bytes]) -> _Head:
     file = pq.ParquetFile(stream)
-    return _Head({field.name: str(field.type) for field in file.schema_arrow}, file.metadata.num_rows)
+    return _Head({field.name: arrow_type(field.type) for field in file.schema_arrow}, file.metadata.num_rows)
 
 
 def _csv_head(stream: IO[bytes]) -> _Head:
-    # Excel writes a byte-order mark, which is no part of the first column's name.
+    # Excel writes a byte-order mark, which does not belong to the name of the first column.
     names = next(csv.reader(io.TextIOWrapper(stream, encoding="utf-8-sig", newline="")), [])
     if len(set(names)) < len(names):
         raise ValueError("a column appears twice")
-    return _Head(dict.fromkeys(names, "text"))
+    return _Head(dict.fromkeys(names, TEXT))
 
 
 def _json_head(stream: IO[bytes]) -> _Head:
-    columns: dict[str, str] = {}
+    columns: dict[str, FoundType] = {}
     for line in (line for _, line in zip(range(_HEAD_LINES), stream, strict=False) if line.strip()):
         row = json.loads(line)
         if not isinstance(row, dict):
             raise ValueError("a line is not an object")
-        columns |= dict.fromkeys(row, "text")
+        columns |= dict.fromkeys(row, TEXT)
     return _Head(columns)

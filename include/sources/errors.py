@@ -1,4 +1,4 @@
-"""What can be wrong with a source. Each error names the file or table, and leaves the lake as it was."""
+"""Errors of sources. Each names the file or table, and leaves the lake unchanged."""
 
 from __future__ import annotations
 
@@ -6,31 +6,31 @@ from include.errors import ChurnflowError
 
 
 class SourceConnectionError(ChurnflowError):
-    """An address or a connection that cannot be reached as it is configured."""
+    """An address or connection is wrong or cannot be reached."""
 
 
 class MissingFileError(ChurnflowError):
-    """A file that should have been delivered was not."""
+    """An expected file was not delivered."""
 
 
 class EmptyFileError(ChurnflowError):
-    """A delivered file holds nothing at all, not even its columns."""
+    """A delivered file has no content, not even a header."""
 
 
 class NoRowsError(ChurnflowError):
-    """A delivery has columns but no row, and the source does not allow that."""
+    """A delivery has columns but no rows, and the source does not allow that."""
 
 
 class UnreadableFileError(ChurnflowError):
-    """A delivered file may not be opened, or its storage does not answer."""
+    """A delivered file cannot be opened, or its storage does not answer."""
 
 
 class CorruptFileError(ChurnflowError):
-    """A delivered file cannot be read as what it claims to be."""
+    """A delivered file cannot be parsed in its declared format."""
 
 
 class TooLargeError(ChurnflowError):
-    """More was asked for at once than memory holds."""
+    """The requested files do not fit into memory together."""
 
 
 class ColumnError(ChurnflowError):
@@ -38,12 +38,12 @@ class ColumnError(ChurnflowError):
 
 
 class DatabaseError(ChurnflowError):
-    """A database answers, but not with what was asked for: a table, a column or a permission is missing."""
+    """A database lacks the requested table, column or permission."""
 
 
 class ConnectionLostError(ChurnflowError):
-    """A database cannot be reached, or stopped answering; trying again may help."""
+    """A database cannot be reached or closed the connection; a retry can help."""
 
 
 class SchemaChangeError(ColumnError):
-    """A source's schema is not that of the audit before, and data of before and after cannot be read alike."""
+    """The schema of a source has changed incompatibly since the previous audit."""

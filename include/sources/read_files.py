@@ -1,5 +1,5 @@
-"""Delivered files as rows of text: what every format becomes before anything is judged."""
-# ruff: noqa: S608 - every name, path and value in these statements is quoted by _name, _quote or _path
+"""Read delivered files of every format into bronze rows: all values as text."""
+# ruff: noqa: S608 - _name, _quote and _path quote every name, path and value in these statements
 
 from __future__ import annotations
 
@@ -12,32 +12,41 @@ import pyarrow as pa
 
 from include.errors import ChurnflowError
 from include.projects import Source
-from include.sources.bronze_columns import FILE, ROW, UNDECLARED, bronze_schema
+from include.sources.bronze_tables import FILE, ROW, UNDECLARED, bronze_schema
 from include.sources.delivered_files import Deliveries, Delivery, corrupt, files_of, missing_column
 from include.sources.errors import TooLargeError
 from include.sources.storage import DailyFiles, no_access
 
 _PATH, _NUMBER, _JSON = "_churnflow_path", "_churnflow_number", "_churnflow_json"
-"""Names that no delivered column has."""
+"""Names of helper columns; no delivered column has such a name."""
 
 
 def read_files(source: Source, deliveries: Deliveries) -> pa.Table:
-    """Return the rows of ``deliveries`` in the form of bronze.
+    """Return all rows of ``deliveries`` as bronze rows.
+
+    Args:
+        source: The configuration of the source.
+        deliveries: Its deliveries.
 
     Raises:
-        CorruptFileError: A file cannot be read as its format.
-        ColumnError: No line of a JSON-lines file has a column that is required.
-        UnreadableFileError: An object store stopped answering.
+        CorruptFileError: A file cannot be parsed in its format.
+        ColumnError: No line of a JSON-lines file has a required column.
+        UnreadableFileError: The object store does not answer any more.
     """
     return _read(source, deliveries, None)
 
 
 def sample_files(source: Source, deliveries: Deliveries, rows: int) -> pa.Table:
-    """Return at most ``rows`` rows of ``deliveries`` in the form of bronze, of the newest files first.
+    """Return at most ``rows`` rows of ``deliveries`` as bronze rows, from the newest files first.
+
+    Args:
+        source: The configuration of the source.
+        deliveries: Its deliveries.
+        rows: Maximum number of rows.
 
     Raises:
-        CorruptFileError: A file cannot be read as its format.
-        UnreadableFileError: An object store stopped answering.
+        CorruptFileError: A file cannot be parsed in its format.
+        UnreadableFileError: The object store does not answer any more.
     """
     newest_first = replace(deliveries, items=tuple(reversed(deliveries.items)))
     return _read(source, newest_first, rows).slice(0, rows)
@@ -45,12 +54,12 @@ def sample_files(source: Source, deliveries: Deliveries, rows: int) -> pa.Table:
 
 def _read(source: Source, deliveries: Deliveries, limit: int | None) -> pa.Table:
     schema = bronze_schema(source)
-    tables = [_read_alike(source, deliveries.storage, group, limit) for group in _groups(source, deliveries)]
+    tables = [_read_group(source, deliveries.storage, group, limit) for group in _groups(source, deliveries)]
     return pa.concat_tables([schema.empty_table(), *(table.cast(schema) for table in tables)])
 
 
 def _groups(source: Source, deliveries: Deliveries) -> list[list[Delivery]]:
-    # Files with the same columns in the same order are read together, each group once; JSON lines need no order.
+    # Files with the same columns in the same order are read together; the order is irrelevant for JSON lines.
     if files_of(source).format == "jsonl":
         return [list(deliveries.items)] if deliveries.items else []
     groups: dict[tuple[str, ...], list[Delivery]] = {}
@@ -59,8 +68,8 @@ def _groups(source: Source, deliveries: Deliveries) -> list[list[Delivery]]:
     return list(groups.values())
 
 
-def _read_alike(source: Source, storage: DailyFiles, deliveries: Sequence[Delivery], limit: int | None) -> pa.Table:
-    connection = duckdb.connect()  # keeps insertion order, which numbers the rows of a file
+def _read_group(source: Source, storage: DailyFiles, deliveries: Sequence[Delivery], limit: int | None) -> pa.Table:
+    connection = duckdb.connect()  # keeps insertion order, from which the row numbers are computed
     if not storage.is_local:
         connection.register_filesystem(storage.filesystem)
     try:
@@ -102,7 +111,7 @@ def _scan(source: Source, deliveries: Sequence[Delivery]) -> str:
         case "jsonl":
             return f"(SELECT json AS {_JSON}, {_PATH} FROM read_ndjson_objects({paths}, filename = '{_PATH}'))"
         case "csv":
-            # Nothing is guessed: a sniffer would take a damaged file for one of another dialect.
+            # Detection is off, since a sniffer would take a damaged file for another dialect of CSV.
             columns = ", ".join(f"{_quote(column)}: 'VARCHAR'" for column in deliveries[0].columns)
             return (
                 f"read_csv({paths}, auto_detect = false, header = true, delim = ',', quote = '\"', escape = '\"',"
@@ -118,7 +127,7 @@ def _table_columns(source: Source, delivery: Delivery) -> str:
 
 
 def _json_columns(source: Source) -> str:
-    # The text of a text, and the JSON text of anything nested. A patch with nulls takes the declared columns out.
+    # A string becomes its text, a nested value its JSON text. A merge patch with nulls removes the declared columns.
     declared = [f"{_JSON} ->> {_path(column)} AS {_name(column)}" for column in source.columns]
     patch = _quote(json.dumps(dict.fromkeys(source.columns)))
     extra = f"nullif(CAST(json_merge_patch({_JSON}, {patch}) AS VARCHAR), '{{}}')"
@@ -142,17 +151,17 @@ def _require_json_columns(connection: duckdb.DuckDBPyConnection, source: Source)
 def _explain(
     error: duckdb.Error, source: Source, storage: DailyFiles, deliveries: Sequence[Delivery]
 ) -> ChurnflowError:
-    where = _culprit(str(error), storage, deliveries)
+    where = _damaged_file(str(error), storage, deliveries)
     if isinstance(error, duckdb.OutOfMemoryException):
         return TooLargeError(
-            "The files do not fit into memory.", where=storage.address, remedy="Take fewer days at a time."
+            "The files do not fit into memory.", where=storage.address, remedy="Load fewer days at a time."
         )
     if isinstance(error, duckdb.IOException) and not storage.is_local:
         return no_access(where, error)
     return corrupt(where, source)
 
 
-def _culprit(message: str, storage: DailyFiles, deliveries: Sequence[Delivery]) -> str:
+def _damaged_file(message: str, storage: DailyFiles, deliveries: Sequence[Delivery]) -> str:
     named = [item.file.uri for item in deliveries if item.file.uri in message]
     if named or len(deliveries) == 1:
         return named[0] if named else deliveries[0].file.uri

@@ -1,4 +1,4 @@
-"""Rows of a SQL table as bronze takes them: those whose watermark lies within the days, every value as text."""
+"""Read the rows of a SQL table whose watermark lies within given days into bronze rows: all values as text."""
 
 from __future__ import annotations
 
@@ -17,13 +17,13 @@ from include.days import DayRange
 from include.local_files import disk_full_errors
 from include.projects import Source
 from include.projects.sources import Database
-from include.sources.bronze_columns import FILE, ROW, UNDECLARED, bronze_schema
+from include.sources.bronze_tables import FILE, ROW, UNDECLARED, bronze_schema
 from include.sources.connections import Connections
 from include.sources.database import SourceDatabase
 from include.sources.errors import ColumnError, DatabaseError
 
 CHUNK_ROWS = 20_000
-"""Rows that travel together, and that memory holds at a time."""
+"""Number of rows fetched and held in memory at a time."""
 
 _WATERMARK = "_churnflow_watermark"
 _MIDNIGHT = dt.time()
@@ -31,12 +31,12 @@ _MIDNIGHT = dt.time()
 
 @dataclass(frozen=True)
 class SourceTable:
-    """One table of a database that was found to have what its source declares.
+    """A database table that exists and has the watermark column of its source.
 
     Attributes:
-        source: The source's configuration.
-        database: Its database.
-        types: The table's columns and their types there, in the table's order.
+        source: The configuration of the source.
+        database: The database.
+        types: The columns and their database types, in table order.
     """
 
     source: Source
@@ -45,31 +45,35 @@ class SourceTable:
 
     @property
     def undeclared(self) -> tuple[str, ...]:
-        """Columns of the table that the source does not declare; they are never read."""
+        """The columns that the source does not declare; they are not read."""
         return tuple(sorted(set(self.types) - set(self.source.columns)))
 
     @property
     def label(self) -> str:
-        """Where the table is, for messages."""
+        """The address of the table, for messages."""
         return f"{self.database.label}, table {database_of(self.source).table}"
 
     def delivery(self, day: dt.date) -> str:
-        """Return the name that bronze gives to the rows of ``day``."""
+        """Return the name of the delivery of ``day`` in bronze."""
         return f"{database_of(self.source).table}@{day}"
 
     def where(self, day: dt.date) -> str:
-        """Return where the rows of ``day`` are, for messages."""
+        """Return the address of the rows of ``day``, for messages."""
         return f"{self.label}@{day}"
 
 
 def find_table(source: Source, connections: Connections) -> SourceTable:
-    """Return the table of a source.
+    """Look up the table of a source.
+
+    Args:
+        source: The configuration of the source, with ``database``.
+        connections: The addresses.
 
     Raises:
-        SourceConnectionError: The connection has no address that can be used.
+        SourceConnectionError: The connection has no valid address.
         ConnectionLostError: The database cannot be reached.
-        DatabaseError: There is no such table, or its watermark is no time.
-        ColumnError: It has no such watermark.
+        DatabaseError: The table does not exist, or its watermark is neither a date nor a timestamp.
+        ColumnError: The table has no watermark column.
     """
     database = SourceDatabase(database_of(source).connection, connections)
     types = database.retried(partial(_types, database, database_of(source)))
@@ -79,7 +83,7 @@ def find_table(source: Source, connections: Connections) -> SourceTable:
 
 
 def require_table_columns(table: SourceTable) -> None:
-    """Compare the table's columns with those declared.
+    """Check that the table has the declared columns.
 
     Raises:
         ColumnError: The table lacks a declared column.
@@ -89,7 +93,12 @@ def require_table_columns(table: SourceTable) -> None:
 
 
 def missing_table_column(column: str, table: SourceTable) -> ColumnError:
-    """Return the error for a table without a declared column."""
+    """Return the error for a table that lacks a column.
+
+    Args:
+        column: The name of the column.
+        table: The table.
+    """
     return ColumnError(
         f"The table has no column {column!r}.",
         where=table.label,
@@ -98,31 +107,40 @@ def missing_table_column(column: str, table: SourceTable) -> ColumnError:
 
 
 def read_table(table: SourceTable, days: DayRange) -> pa.Table:
-    """Return the table's rows of ``days`` in the form of bronze, from one consistent view of the database.
+    """Return the rows of ``days`` as bronze rows, from one consistent snapshot of the database.
 
-    Rows are numbered by watermark, then key. They go through a temporary file, so that a long range needs little
-    memory; when the connection is lost, everything is read anew.
+    Rows are numbered by watermark, then key. They are buffered in a temporary file, so that a long range needs little
+    memory; if the connection is lost, the read starts again.
+
+    Args:
+        table: The table.
+        days: The days.
 
     Raises:
-        ConnectionLostError: The database went away, again and again.
-        DatabaseError: It refuses the query.
+        ConnectionLostError: The connection was lost in every attempt.
+        DatabaseError: The database rejected the query.
         DiskFullError: There is no space for temporary files.
     """
-    return table.database.retried(partial(_read, table, days, rows_of(table, days)))
+    return table.database.retried(partial(_read, table, days, rows_query(table, days)))
 
 
 def database_of(source: Source) -> Database:
-    """Return the ``database`` of a source that has one."""
+    """Return the ``database`` configuration of a source that is read from a database."""
     assert source.database is not None  # noqa: S101
     return source.database
 
 
-def rows_of(table: SourceTable, days: DayRange) -> sa.Select[Any]:
-    """Return the query for the rows of ``days``: the watermark as it is, then every declared column as text."""
+def rows_query(table: SourceTable, days: DayRange) -> sa.Select[Any]:
+    """Return the query for the rows of ``days``: the watermark, then every declared column as text.
+
+    Args:
+        table: The table.
+        days: The days.
+    """
     selectable, watermark = _selectable(table)
     texts = [sa.cast(selectable.c[name], sa.Text).label(name) for name in table.source.columns]
     keys = [selectable.c[name] for name in table.source.key]
-    # The texts come last in the order, so that even rows of the same key always have the same numbers.
+    # The texts are the last sort keys, so that the numbers of rows with the same key are stable.
     return (
         sa.select(watermark.label(_WATERMARK), *texts)
         .where(*_within(table, watermark, days))
@@ -131,18 +149,28 @@ def rows_of(table: SourceTable, days: DayRange) -> sa.Select[Any]:
 
 
 def sample_table(table: SourceTable, days: DayRange, rows: int) -> pa.Table:
-    """Return at most ``rows`` rows of ``days``, whichever the database finds first, in the form of bronze.
+    """Return at most ``rows`` rows of ``days`` as bronze rows, in no particular order.
+
+    Args:
+        table: The table.
+        days: The days.
+        rows: Maximum number of rows.
 
     Raises:
-        ConnectionLostError: The database went away, again and again.
-        DatabaseError: It refuses the query.
+        ConnectionLostError: The connection was lost in every attempt.
+        DatabaseError: The database rejected the query.
     """
-    query = rows_of(table, days).order_by(None).limit(rows)
+    query = rows_query(table, days).order_by(None).limit(rows)
     return table.database.retried(partial(_read, table, days, query))
 
 
 def rows_by_day(table: SourceTable, days: DayRange) -> dict[dt.date, int]:
-    """Return how many rows of ``days`` the table has now, for the days that have any."""
+    """Count the rows of each day; days without rows are left out.
+
+    Args:
+        table: The table.
+        days: The days.
+    """
     _, watermark = _selectable(table)
     day = sa.cast(watermark, sa.Date)
     query = sa.select(day, sa.func.count()).where(*_within(table, watermark, days)).group_by(day)
@@ -150,7 +178,12 @@ def rows_by_day(table: SourceTable, days: DayRange) -> dict[dt.date, int]:
 
 
 def newest_watermark(table: SourceTable, last: dt.date) -> dt.datetime | None:
-    """Return the newest watermark up to the close of ``last``, by UTC and without a zone."""
+    """Return the newest watermark up to the close of a day, in UTC and without a time zone.
+
+    Args:
+        table: The table.
+        last: The last day.
+    """
     _, watermark = _selectable(table)
     query = sa.select(sa.func.max(watermark)).where(watermark < _bound(table, last + dt.timedelta(days=1)))
     (row,) = table.database.fetch(query)
@@ -168,7 +201,7 @@ def _types(database: SourceDatabase, wanted: Database) -> dict[str, sa.types.Typ
             columns = []
     if not columns:
         raise DatabaseError(
-            f"There is no table {wanted.table}, or the connection's user may not see it.",
+            f"There is no table {wanted.table}, or the user of the connection has no access to it.",
             where=database.label,
             remedy="Correct the table in sources.yaml, or grant SELECT on it.",
         )
@@ -214,7 +247,7 @@ def _read(table: SourceTable, days: DayRange, query: sa.Select[Any]) -> pa.Table
         with disk_full_errors(folder), pa.OSFile(str(path), "wb") as sink, pa.ipc.new_file(sink, schema) as writer:
             for batch in _batches(table, days, query, schema):
                 writer.write_batch(batch)
-        # The file is mapped, not read; its pages stay until the table is dropped, also after the folder is gone.
+        # The memory map stays valid after the folder is removed, until the table is released.
         return pa.ipc.open_file(pa.memory_map(str(path))).read_all()
 
 

@@ -1,4 +1,4 @@
-"""Daily files in a folder or below an object-store prefix, listed and opened through fsspec."""
+"""List and open the daily files in a folder or below an object-store prefix, through fsspec."""
 
 from __future__ import annotations
 
@@ -20,25 +20,25 @@ _DAY = "{day}"
 
 @dataclass(frozen=True)
 class StoredFile:
-    """One file: its path or address, and its bytes."""
+    """A file: its path or address, and its size in bytes."""
 
     uri: str
     size: int
 
     @property
     def name(self) -> str:
-        """The file's name without its folder."""
+        """The name of the file without its folder."""
         return self.uri.rsplit("/", 1)[-1]
 
 
 class DailyFiles:
-    """The files behind one address with ``{day}`` in it.
+    """The files of an address that contains ``{day}``.
 
     Args:
-        address: A path, or an address that fsspec knows.
+        address: A path or an fsspec address.
 
     Raises:
-        SourceConnectionError: No file system answers for such an address.
+        SourceConnectionError: No file system supports the address.
     """
 
     def __init__(self, address: str) -> None:
@@ -47,24 +47,24 @@ class DailyFiles:
             self.filesystem, self._pattern = fsspec.url_to_fs(address)
         except (ValueError, ImportError) as error:
             raise SourceConnectionError(
-                "The address is of a kind that cannot be read.",
+                "The protocol of the address is not supported.",
                 where=address,
                 remedy="Use a path, s3://, or an fsspec protocol whose package is installed.",
             ) from error
 
     @property
     def is_local(self) -> bool:
-        """Whether the files lie in a folder of this machine."""
+        """Whether the files are in a local folder."""
         return isinstance(self.filesystem, LocalFileSystem)
 
     @property
     def connector(self) -> str:
-        """How the files are reached, in words."""
+        """The kind of storage, for reports."""
         return "folder" if self.is_local else f"object store ({self._protocol})"
 
     @property
     def authentication(self) -> str:
-        """How this process proves who it is, in words and without the proof."""
+        """The kind of authentication, without any credential."""
         if self.is_local:
             return "none: file permissions"
         return _aws_authentication() if self._protocol == "s3" else f"that of the {self._protocol} client"
@@ -75,13 +75,13 @@ class DailyFiles:
         return protocol if isinstance(protocol, str) else str(protocol[0])
 
     def list(self) -> dict[dt.date, StoredFile]:
-        """Return the files that are there, by day: one listing, however many they are.
+        """Return the existing files by day, with a single listing.
 
         Raises:
             SourceConnectionError: The folder or object store cannot be listed.
         """
         pattern = glob.escape(self._pattern).replace(_DAY, "????-??-??")
-        self.filesystem.invalidate_cache()  # a listing that is remembered would hide what arrived since
+        self.filesystem.invalidate_cache()  # a cached listing would hide new files
         with self._reachable():
             found: dict[str, dict[str, Any]] = self.filesystem.glob(pattern, detail=True)
             if not found:
@@ -92,15 +92,15 @@ class DailyFiles:
         return {dt.date.fromisoformat(day): self._stored(path, found[path]) for path, day in days.items()}
 
     def uri(self, day: dt.date) -> str:
-        """Return the address that the file of ``day`` has when it is there."""
+        """Return the address of the file of ``day``, whether or not the file exists."""
         return self._uri(self._pattern.replace(_DAY, str(day)))
 
     @contextmanager
     def open(self, file: StoredFile) -> Iterator[IO[bytes]]:
-        """Open a file for reading, decompressed when its name says that it is compressed.
+        """Open a file for reading; it is decompressed according to its extension.
 
         Raises:
-            UnreadableFileError: It may not be opened, or its storage does not answer.
+            UnreadableFileError: The file cannot be opened, or its storage does not answer.
         """
         try:
             stream = self.filesystem.open(file.uri, "rb", compression="infer")
@@ -112,7 +112,7 @@ class DailyFiles:
             yield stream
 
     def _require_folder(self) -> None:
-        # A search passes over a folder that it may not read; listing the folder says so.
+        # A glob skips an unreadable folder silently; listing the folder raises the error.
         with suppress(FileNotFoundError):
             self.filesystem.ls(self._pattern.split(_DAY)[0].rpartition("/")[0])
 
@@ -130,24 +130,29 @@ class DailyFiles:
             if not is_access_failure(error):
                 raise
             raise SourceConnectionError(
-                f"The files cannot be listed: {_reason(error)}.",
+                f"The files cannot be listed: {type(error).__name__}.",
                 where=self.address,
-                remedy="Check the address, and the credentials of this process; then run the days again.",
+                remedy="Check the address and the credentials of this process; then run the days again.",
             ) from error
 
 
 def is_access_failure(error: BaseException) -> bool:
-    """Return whether ``error`` is one of storage or network, and not one of the file's content."""
-    # Object-store clients have exceptions of their own, which are no OSError.
+    """Return whether an error comes from storage or network, as opposed to the content of a file."""
+    # The exceptions of object-store clients are not OSErrors.
     return isinstance(error, OSError) or type(error).__module__.startswith(("botocore", "aiobotocore", "aiohttp"))
 
 
 def no_access(where: str, error: BaseException) -> UnreadableFileError:
-    """Return the error for a file that is there and cannot be opened."""
+    """Return the error for an existing file that cannot be opened.
+
+    Args:
+        where: The address of the file.
+        error: The cause; only its type is quoted, since the message of a client may contain a signed address.
+    """
     return UnreadableFileError(
-        f"The file cannot be opened: {_reason(error)}.",
+        f"The file cannot be opened: {type(error).__name__}.",
         where=where,
-        remedy="Let this process read it, or wait until the storage answers; then run the days again.",
+        remedy="Grant this process read access, or wait until the storage answers; then run the days again.",
     )
 
 
@@ -158,8 +163,3 @@ def _aws_authentication() -> str:
     if credentials is None:
         return "none: anonymous"
     return f"{'role' if 'role' in credentials.method else 'access key'} ({credentials.method})"
-
-
-def _reason(error: BaseException) -> str:
-    # The kind alone: a client's message may quote a signed address.
-    return re.sub(r"(?<!^)(?=[A-Z])", " ", type(error).__name__).lower().removesuffix(" error")

@@ -23,8 +23,7 @@ from include.lake.table_names import DELIVERIES_TABLE, bronze_table
 from include.local_files import write_atomically
 from include.logs import get_logger
 from include.projects import Project
-from include.sources.bronze import FILE, ROW
-from include.sources.bronze_columns import bronze_schema
+from include.sources.bronze_tables import FILE, ROW, bronze_schema
 
 log = get_logger(__name__)
 

@@ -14,7 +14,7 @@ import pyarrow as pa
 import pytest
 from numpy.typing import NDArray
 
-from include.features.build import compute_features
+from include.features.compile import compute_features
 from include.lake import Lake
 from tests.behaviour.interventions import Change, complaints, copied, last_charge_fails, sessions_kept, twins
 from tests.behaviour.worlds import Trained

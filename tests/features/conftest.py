@@ -3,7 +3,7 @@
 import pyarrow as pa
 import pytest
 
-from include.features.build import compute_features
+from include.features.compile import compute_features
 from tests.features.histories import SNAPSHOTS, draw, silver
 from tests.features.language import MemoryLake, project
 from tests.features.reference import Row

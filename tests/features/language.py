@@ -11,10 +11,10 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from include.days import DayRange
-from include.features.row_expressions import ENGINE_TYPES
 from include.lake.table_names import silver_table
 from include.projects import Project
 from include.projects.label import BecomesLabel, ColumnLabel, Label, NoEventLabel
+from include.sources.column_types import ENGINE_TYPES
 from tests.world import grocery
 
 SOURCES: dict[str, Any] = {

@@ -24,7 +24,7 @@ def test_every_feature_is_explained_by_every_kind_of_calculation():
     assert entries["count_gift_7d"].window == "7 days"
     assert entries["share_of_amount_kind_45d"].calculation == "share of sum of amount where kind is gift"
     assert entries["trend"].calculation == "count_7d per day / count_45d per day"
-    assert entries["days_since_plans_since"].calculation == "days since since of the row in force"
+    assert entries["days_since_plans_since"].calculation == "days since since of the latest row"
     assert entries["band"].validation == "x, y"
 
 

@@ -5,7 +5,7 @@ import datetime as dt
 import pytest
 
 from include.days import DayRange
-from include.features.definitions import defined_otherwise
+from include.features.definitions import differing_definitions
 from include.features.gold import build_gold
 from include.features.gold_checks import feature_expectations
 from include.features.labels import build_labels, matured_days
@@ -100,19 +100,19 @@ def test_the_next_day_is_added_beside_the_others(world):
 def test_days_remember_the_definitions_that_they_were_built_with(world):
     root, lake = world
     days = lake.table(LABELS_TABLE).days()
-    assert defined_otherwise(grocery(), lake, days) == ({}, {})
+    assert differing_definitions(grocery(), lake, days) == ({}, {})
     content = grocery().model_dump()
     (renamed,) = (family for family in content["feature_families"] if family["name"] == "stores_{window}d")
     renamed["name"] = "shops_{window}d"
     content["label"]["horizon_days"] = 27
     changed = Project.model_validate(content)
-    features, labels = defined_otherwise(changed, lake, days)
+    features, labels = differing_definitions(changed, lake, days)
     assert features == {day: ["shops_28d", "shops_84d"] for day in days}
     assert labels == {day: ["churned"] for day in days}
     build_gold(changed, lake, DayRange.single(days[-1]), root / "reports")
-    assert defined_otherwise(changed, lake, days)[0] == {day: ["shops_28d", "shops_84d"] for day in days[:-1]}
+    assert differing_definitions(changed, lake, days)[0] == {day: ["shops_28d", "shops_84d"] for day in days[:-1]}
     build_gold(grocery(), lake, DayRange.single(days[-1]), root / "reports")
-    assert defined_otherwise(grocery(), lake, days) == ({}, {})
+    assert differing_definitions(grocery(), lake, days) == ({}, {})
 
 
 def test_every_validation_becomes_an_expectation():

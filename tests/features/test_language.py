@@ -4,9 +4,8 @@ import datetime as dt
 
 import pytest
 
-from include.features.build import compute_features
-from include.features.churned import label_rows
-from include.features.population import population
+from include.features.compile import compute_features, population
+from include.features.labels import compute_labels
 from include.lake import connect
 from tests.features.histories import DERIVE, SATISFIES, SNAPSHOTS, agrees, history
 from tests.features.language import ACTIVE_PAYERS, ACTIVE_PLANS, BECOMES, COLUMN, IN_BAND, NO_EVENT, MemoryLake, project
@@ -50,7 +49,7 @@ def test_labels_equal_a_row_by_row_reference(label, rows):
     business = project({"source": "plans"}).model_copy(update={"label": label})
     engine = connect()
     gold = engine.create_table("gold", population(business, MemoryLake(rows), engine, SNAPSHOTS))
-    found = engine.to_pyarrow(label_rows(business, MemoryLake(rows), engine, gold, SNAPSHOTS)).to_pylist()
+    found = engine.to_pyarrow(compute_labels(business, MemoryLake(rows), engine, gold, SNAPSHOTS)).to_pylist()
     reference = Reference(business, rows, DERIVE, SATISFIES)
     expected = {
         (day, customer): churned

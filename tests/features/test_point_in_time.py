@@ -2,7 +2,7 @@
 
 import pytest
 
-from include.features.build import compute_features
+from include.features.compile import compute_features
 from tests.features.histories import SNAPSHOTS, agrees
 from tests.features.language import MemoryLake, project
 

@@ -8,7 +8,8 @@ import pytest
 from include.days import DayRange
 from include.lake import Lake
 from include.sources.audit import audit_sources
-from include.sources.bronze import delivered_days, load_bronze
+from include.sources.bronze import load_bronze
+from include.sources.bronze_tables import delivered_days
 from include.sources.connections import Connections
 from include.sources.errors import ColumnError, CorruptFileError, EmptyFileError, MissingFileError
 from tests.world import FIRST, grocery, transactions, write_csv, write_transactions, write_world

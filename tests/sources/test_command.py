@@ -34,6 +34,6 @@ def test_an_error_is_one_line_that_names_the_remedy(tmp_path):
     done = sources(tmp_path, "audit", "--from-day", str(FIRST))
     assert (done.returncode, done.stdout) == (1, "")
     assert done.stderr == (
-        "It is not clear which days are meant. Where: the command line."
+        "The days of the audit are missing or ambiguous. Where: the command line."
         " Remedy: Give --day, or both --from-day and --to-day.\n"
     )

@@ -96,7 +96,7 @@ def as_nobody() -> Iterator[None]:
 def test_a_file_that_may_not_be_read_is_named(open_folder, lake):
     connections = deliver(open_folder, 5)
     (open_folder / "payments" / f"{FIRST}.csv").chmod(0)
-    with as_nobody(), pytest.raises(UnreadableFileError, match=rf"permission.*{FIRST}\.csv"):
+    with as_nobody(), pytest.raises(UnreadableFileError, match=rf"PermissionError.*{FIRST}\.csv"):
         load_bronze(PAYMENTS, lake, connections, DAY)
 
 
@@ -104,7 +104,7 @@ def test_a_folder_that_may_not_be_read_is_not_taken_for_an_empty_one(open_folder
     connections = deliver(open_folder, 5)
     (open_folder / "payments").chmod(0)
     try:
-        with as_nobody(), pytest.raises(SourceConnectionError, match="permission"):
+        with as_nobody(), pytest.raises(SourceConnectionError, match="PermissionError"):
             load_bronze(PAYMENTS, lake, connections, DAY)
     finally:
         (open_folder / "payments").chmod(0o755)

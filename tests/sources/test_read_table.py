@@ -18,8 +18,9 @@ from include.lake.table_names import DELIVERIES_TABLE
 from include.local_files import DiskFullError
 from include.sources import database, read_table
 from include.sources.audit import SchemaChangeError, audit_sources
-from include.sources.audit.history import audit_at
-from include.sources.bronze import delivered_days, load_bronze
+from include.sources.audit.results import load_audit
+from include.sources.bronze import load_bronze
+from include.sources.bronze_tables import delivered_days
 from include.sources.connections import Connections
 from include.sources.errors import ColumnError, ConnectionLostError, DatabaseError, NoRowsError, SourceConnectionError
 from local.postgres import database_url
@@ -289,7 +290,7 @@ def test_a_stopped_server_leaves_bronze_as_it_was(lake: Lake, monkeypatch):
 def test_an_audit_knows_the_table_and_refuses_another_type(lake, shop, server, tmp_path):
     reports = tmp_path / "audits"
     audit_sources(payments(), lake, shop, DayRange.single(FIRST), reports)
-    found = audit_at(reports, "grocery", FIRST).sources["payments"]
+    found = load_audit(reports, "grocery", FIRST).sources["payments"]
     assert (found.connector, found.volume.rows, found.sample.rows) == ("database (postgresql)", 3, 3)
     assert found.newest == dt.datetime.fromisoformat("2024-03-01 23:59:59.999999")
     assert found.undeclared == ["card", "written_at"]

@@ -16,7 +16,7 @@ from include.lake import Lake
 from include.lake.table_names import DELIVERIES_TABLE, bronze_table
 from include.projects import Project
 from include.settings import ROOT
-from include.sources.bronze import FILE, ROW
+from include.sources.bronze_tables import FILE, ROW
 from include.versions.export import import_bronze
 from include.versions.repository import Repository, VersionError
 from include.versions.snapshot import snapshot

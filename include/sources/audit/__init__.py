@@ -1,4 +1,4 @@
-"""The audit of sources: what every one holds, and whether it is still what it was, before anything is written."""
+"""The audit of sources: data profile and schema drift of every source, before anything is loaded."""
 
 from include.sources.audit.audit import audit_sources
 from include.sources.errors import SchemaChangeError

@@ -1,4 +1,4 @@
-"""One audit: look at every source, compare with the audit before, write it down, refuse what breaks."""
+"""Audit the sources of a project: probe, profile, compare with the previous audit, report, reject breaking changes."""
 
 from __future__ import annotations
 
@@ -13,11 +13,18 @@ from include.lake import Lake, connect
 from include.logs import get_logger
 from include.projects import Checks, Project, Source
 from include.sources.audit.audit_report import write_report
-from include.sources.audit.history import audit_at, audit_before, known_deliveries, rhythm, volume
-from include.sources.audit.model import Audit, Change, Sample, SourceAudit
 from include.sources.audit.probe import DayVolume, Probe, probe
-from include.sources.audit.profile import close_of, duplicate_keys, newest_event, profile_columns
-from include.sources.audit.schema import compare, confirm, is_missing, with_known_columns
+from include.sources.audit.profile import (
+    close_of,
+    delivery_frequency,
+    duplicate_keys,
+    known_deliveries,
+    newest_event,
+    profile_columns,
+    volume,
+)
+from include.sources.audit.results import Audit, Change, Sample, SourceAudit, load_audit, load_previous_audit
+from include.sources.audit.schema_drift import compare_schemas, confirm_type_changes, is_missing, with_known_columns
 from include.sources.connections import Connections
 from include.sources.errors import ColumnError, SchemaChangeError
 
@@ -29,27 +36,27 @@ _DAY_SECONDS = 86400
 def audit_sources(
     project: Project, lake: Lake, connections: Connections, days: DayRange, reports: Path, *, accept: bool = False
 ) -> dict[str, Any]:
-    """Look at every source of ``days``, write a report, and refuse a schema that breaks with the audit before.
+    """Audit every source for ``days``, write the report, and reject a breaking schema change.
 
-    Nothing but the report is written. Figures about columns come from the newest deliveries of the days.
+    Only the report is written. Figures about columns are computed from a sample of the newest deliveries.
 
     Args:
         project: The project.
-        lake: Its lake, for the deliveries that bronze has already.
-        connections: Where its sources are read from.
-        days: The days.
-        reports: The folder of audits; this one goes to ``<reports>/<last day>/``.
-        accept: Take changed types for the new schema, from these days on.
+        lake: The lake; bronze gives the earlier deliveries.
+        connections: The addresses of the sources.
+        days: The days to audit.
+        reports: The folder of audits; the report is written to ``<reports>/<last day>/``.
+        accept: Accept changed types as the new schema from these days on.
 
     Returns:
-        The report's path, and per source: deliveries, rows, bytes, undeclared columns and changes.
+        The path of the report, and per source: deliveries, rows, bytes, undeclared columns and changes.
 
     Raises:
-        SchemaChangeError: A declared column is gone or has changed its type since the audit before.
-        ChurnflowError: A source cannot be reached, a delivery is missing, cannot be read or lacks a declared column.
+        SchemaChangeError: A declared column is gone or has changed its type since the previous audit.
+        ChurnflowError: A source cannot be reached, or a delivery is missing, unreadable or lacks a declared column.
     """
     start = time.perf_counter()
-    before, same = (find(reports, project.name, days.last) for find in (audit_before, audit_at))
+    before, same = (load(reports, project.name, days.last) for load in (load_previous_audit, load_audit))
     known = known_deliveries(lake, days.first)
     sources = {}
     for name in project.sources:
@@ -58,7 +65,7 @@ def audit_sources(
         if earlier:
             found = _with_history(found, earlier, days)
             confirmed = accept or _was_confirmed(found, same.sources.get(name) if same else None)
-            found = replace(found, changes=confirm(found.changes) if confirmed else found.changes)
+            found = replace(found, changes=confirm_type_changes(found.changes) if confirmed else found.changes)
         sources[name] = found
     accepted = not any(item.refused or _missing(item) for item in sources.values())
     compared_with = before.last if before else None
@@ -93,7 +100,7 @@ def _audit_source(
         age_days=None if newest is None else _age(source, newest, days),
         sample=_sample(found),
         volume=volume(source, found, earlier, days.last),
-        rhythm=rhythm(source, found, earlier),
+        rhythm=delivery_frequency(source, found, earlier),
         speed=found.speed,
         contract=f"include/projects/{project.name}/sources.yaml",
         checks=_count_checks(project.checks.get(name, Checks())),
@@ -102,10 +109,10 @@ def _audit_source(
 
 def _with_history(now: SourceAudit, before: SourceAudit, days: DayRange) -> SourceAudit:
     now = with_known_columns(now, before)
-    changes = compare(now, before)
+    changes = compare_schemas(now, before)
     if now.newest is not None or before.newest is None:
         return replace(now, changes=changes)
-    # These days have no event; the newest one is that of before.
+    # The audited days have no event, so the newest event is that of the previous audit.
     age = round((close_of(days.last) - before.newest).total_seconds() / _DAY_SECONDS, 3)
     return replace(now, changes=changes, newest=before.newest, age_days=age)
 
@@ -127,14 +134,14 @@ def _count_checks(checks: Checks) -> int:
 
 
 def _was_confirmed(now: SourceAudit, same: SourceAudit | None) -> bool:
-    # An audit of these very days, whose changes a person has confirmed, and nothing changed since.
+    # An earlier audit of the same days has confirmed changes, and the schema has not changed since.
     if same is None or not any(change.confirmed for change in same.changes):
         return False
     return [(item.name, item.found) for item in now.columns] == [(item.name, item.found) for item in same.columns]
 
 
 def _missing(item: SourceAudit) -> list[str]:
-    # A file without any row need not tell its keys.
+    # A JSON-lines file without rows has no keys.
     if item.format == "jsonl" and not item.sample.rows:
         return []
     return [column.name for column in item.columns if is_missing(column, item.format)]
@@ -153,7 +160,7 @@ def _require_schema(audit: Audit, report: Path) -> None:
             raise ColumnError(
                 f"The source {item.name!r} has no column {name!r}.",
                 where=_newest(item),
-                remedy=f"Ask {item.owner} whether it was renamed; adapt {item.contract}, or have it delivered again.",
+                remedy=f"Ask {item.owner} whether it was renamed; adapt {item.contract}, or ask for a new delivery.",
             )
 
 
@@ -163,11 +170,11 @@ def _newest(item: SourceAudit) -> str:
 
 def _remedy(item: SourceAudit, change: Change, audit: Audit) -> str:
     if change.what.startswith("is gone"):
-        return f"Ask {item.owner} whether it was renamed; adapt {item.contract}, or have it delivered again."
+        return f"Ask {item.owner} whether it was renamed; adapt {item.contract}, or ask for a new delivery."
     command = f"python -m include.sources audit --from-day {audit.first} --to-day {audit.last} --accept"
     return (
-        f"Ask {item.owner}; have it delivered as before, or change the type in {item.contract},"
-        f" or take it as it is now: {command}"
+        f"Ask {item.owner} to deliver it as before, or change the type in {item.contract},"
+        f" or accept the new type: {command}"
     )
 
 

@@ -7,12 +7,19 @@ from pathlib import Path
 from jinja2 import Environment, PackageLoader, select_autoescape
 
 from include.local_files import disk_full_errors, write_atomically
-from include.sources.audit.history import FILE, to_json
-from include.sources.audit.model import Audit
+from include.sources.audit.results import AUDIT_FILE, Audit, to_json
 
 
 def write_report(audit: Audit, folder: Path) -> Path:
-    """Write ``audit.html`` and ``audit.json`` below ``folder``/<last day> and return the page's path."""
+    """Write ``audit.html`` and ``audit.json`` to ``<folder>/<last day>/``.
+
+    Args:
+        audit: The audit.
+        folder: The folder of audits.
+
+    Returns:
+        The path of the page.
+    """
     target = folder / str(audit.last)
     environment = Environment(loader=PackageLoader("include.sources"), autoescape=select_autoescape())
     environment.filters |= {"size": size, "count": count, "share": share, "duration": duration, "age": age}
@@ -20,7 +27,7 @@ def write_report(audit: Audit, folder: Path) -> Path:
     with disk_full_errors(str(target)):
         target.mkdir(parents=True, exist_ok=True)
         write_atomically(target / "audit.html", page)
-        write_atomically(target / FILE, to_json(audit))
+        write_atomically(target / AUDIT_FILE, to_json(audit))
     return target / "audit.html"
 
 

@@ -1,4 +1,4 @@
-"""Looking at a source without loading it: what is there, a sample of it, and how fast it came."""
+"""Probe a source without loading it: its deliveries, its columns, a sample, and the speed of reading."""
 
 from __future__ import annotations
 
@@ -13,8 +13,9 @@ import sqlalchemy as sa
 
 from include.days import DayRange
 from include.projects import Source
-from include.sources.audit.model import Speed
-from include.sources.bronze_columns import bronze_schema
+from include.sources.audit.results import Speed
+from include.sources.bronze_tables import bronze_schema
+from include.sources.column_types import TEXT, FoundType, sql_type
 from include.sources.connections import Connections
 from include.sources.delivered_files import (
     Deliveries,
@@ -28,20 +29,20 @@ from include.sources.read_files import sample_files
 from include.sources.read_table import SourceTable, find_table, newest_watermark, rows_by_day, sample_table
 
 SAMPLE_BYTES = 8_000_000
-"""Files sampled: the newest of the days audited, until they are so large together."""
+"""Maximum total size of the sampled files; the newest audited files are sampled first."""
 
 SAMPLE_DAYS = 7
-"""Days sampled of a database: the newest with rows."""
+"""Number of sampled days of a database: the newest days with rows."""
 
 SAMPLE_ROWS = 50_000
-"""Rows sampled at most."""
+"""Maximum number of sampled rows."""
 
 _HEAD_BYTES = 1_000_000
 
 
 @dataclass(frozen=True)
 class DayVolume:
-    """One delivery's rows and bytes, where they are known."""
+    """The rows and bytes of one delivery; None if unknown."""
 
     day: dt.date
     rows: int | None
@@ -50,31 +51,31 @@ class DayVolume:
 
 @dataclass(frozen=True)
 class Probe:
-    """What a source was found to be.
+    """The raw observations of one source.
 
     Attributes:
-        connector: How it is read.
+        connector: The kind of storage or database.
         format: Its format.
         location: Its address.
-        authentication: How this process proves who it is.
-        columns: The columns of its newest delivery and their types there, in their order, then undeclared ones of
-            other deliveries.
-        layouts: How many different orders of columns its deliveries have.
-        volumes: The deliveries of the days audited.
-        bytes_per_row: Bytes of a line of the newest file, where rows cannot be counted without reading everything.
-        delivered: The days up to the last one that are known to have a delivery.
-        sample: Rows in the form of bronze, with those declared columns that were found.
+        authentication: The kind of authentication.
+        columns: The columns of the newest delivery and their types, in their order, then undeclared columns of other
+            deliveries.
+        layouts: Number of different column orders among the deliveries.
+        volumes: The volume of each audited delivery.
+        bytes_per_row: Bytes per line of the newest file, if rows cannot be counted without reading the whole file.
+        delivered: The days up to the last day with a known delivery.
+        sample: Bronze rows with the declared columns that were found.
         sampled: The days of the sample.
-        is_everything: Whether the sample is all rows of the days audited.
-        newest: The newest watermark, where a database told it.
-        speed: What was measured.
+        is_everything: Whether the sample contains all rows of the audited days.
+        newest: The newest watermark of a database table.
+        speed: The measured latency and throughput.
     """
 
     connector: str
     format: str
     location: str
     authentication: str
-    columns: Mapping[str, str]
+    columns: Mapping[str, FoundType]
     layouts: int
     volumes: Sequence[DayVolume]
     bytes_per_row: float | None
@@ -87,16 +88,27 @@ class Probe:
 
 
 def probe(name: str, source: Source, connections: Connections, days: DayRange) -> Probe:
-    """Look at the deliveries of ``days``.
+    """Observe the deliveries of ``days``.
+
+    Args:
+        name: The name of the source.
+        source: Its configuration.
+        connections: The addresses.
+        days: The audited days.
 
     Raises:
-        ChurnflowError: The source cannot be reached, a delivery is missing, or one cannot be read.
+        ChurnflowError: The source cannot be reached, or a delivery is missing or cannot be read.
     """
     return _probe_table(source, connections, days) if source.database else _probe_files(name, source, connections, days)
 
 
 def found_columns(source: Source, columns: Mapping[str, object]) -> Source:
-    """Return the source as if only those of its columns were declared that are there."""
+    """Return a copy of the source that declares only the columns that were found.
+
+    Args:
+        source: The configuration of the source.
+        columns: The found columns, by name.
+    """
     return source.model_copy(
         update={"columns": {name: column for name, column in source.columns.items() if name in columns}}
     )
@@ -106,10 +118,10 @@ def _probe_files(name: str, source: Source, connections: Connections, days: DayR
     start = time.perf_counter()
     found = find_deliveries(name, source, connections, days)
     known = sorted(day for day in found.present if day <= days.last)
-    # A snapshot without a delivery in these days: the one in force is looked at.
+    # A snapshot source without a delivery in these days is represented by its latest delivery.
     items = found.items or (open_delivery(name, source, found.storage, known[-1], found.present[known[-1]]),)
     look_up = time.perf_counter() - start
-    # The newest one is compared with the audit before; all must have what is declared.
+    # The newest delivery is compared with the previous audit; the others must have every declared column.
     require_columns(source, replace(found, items=items[:-1]))
     columns = _all_columns(source, items)
     chosen = replace(found, items=_newest(items))
@@ -117,7 +129,7 @@ def _probe_files(name: str, source: Source, connections: Connections, days: DayR
     sample = sample_files(_readable(source, columns), chosen, SAMPLE_ROWS)
     seconds = time.perf_counter() - start
     if files_of(source).format == "jsonl":
-        columns |= {name: "text" for name in source.columns if sample[name].null_count < sample.num_rows}
+        columns |= {name: TEXT for name in source.columns if sample[name].null_count < sample.num_rows}
     is_whole = sample.num_rows < SAMPLE_ROWS
     return Probe(
         connector=found.storage.connector,
@@ -137,13 +149,13 @@ def _probe_files(name: str, source: Source, connections: Connections, days: DayR
     )
 
 
-def _all_columns(source: Source, items: Sequence[Delivery]) -> dict[str, str]:
+def _all_columns(source: Source, items: Sequence[Delivery]) -> dict[str, FoundType]:
     columns = dict(items[-1].columns)
-    # A line of JSON may leave out what it has no value for, so that no single file need have every key.
-    may_be_anywhere = files_of(source).format == "jsonl"
+    # A line of JSON may omit a key without a value, so that a single file need not have every key.
+    keys_are_optional = files_of(source).format == "jsonl"
     for item in items:
         for name, kind in item.columns.items():
-            if may_be_anywhere or name not in source.columns:
+            if keys_are_optional or name not in source.columns:
                 columns.setdefault(name, kind)
     return columns
 
@@ -154,7 +166,7 @@ def _newest(items: Sequence[Delivery]) -> tuple[Delivery, ...]:
     return tuple(items[-max(number, 1) :])
 
 
-def _readable(source: Source, columns: Mapping[str, str]) -> Source:
+def _readable(source: Source, columns: Mapping[str, FoundType]) -> Source:
     return source if files_of(source).format == "jsonl" else found_columns(source, columns)
 
 
@@ -203,7 +215,7 @@ def _probe_table(source: Source, connections: Connections, days: DayRange) -> Pr
         format="table",
         location=table.label,
         authentication=table.database.authentication,
-        columns={name: str(kind) for name, kind in table.types.items()},
+        columns={name: sql_type(kind) for name, kind in table.types.items()},
         layouts=1,
         bytes_per_row=None,
         volumes=[DayVolume(day, counts.get(day, 0), None) for day in days],

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from include.features.definitions import defined_otherwise
+from include.features.definitions import differing_definitions
 from include.lake import Lake
 from include.lake.table_names import FEATURES_TABLE, LABELS_TABLE
 from include.projects import Project
@@ -40,7 +40,7 @@ def prepare_dataset(project: Project, lake: Lake, through: dt.date, out_dir: Pat
     """
     dataset = build_dataset(project, lake, through, out_dir)
     days = sorted({*dataset.manifest.train.days, *dataset.manifest.test.days})
-    features, labels = defined_otherwise(project, lake, days)
+    features, labels = differing_definitions(project, lake, days)
     _require_none(features, FEATURES_TABLE)
     _require_none(labels, LABELS_TABLE)
     return PreparedDataset(dataset, require_data(project, dataset))

@@ -13,7 +13,7 @@ from include.days import DayRange
 from include.lake import Lake
 from include.projects.sources import Column
 from include.sources.audit import SchemaChangeError, audit_sources
-from include.sources.audit.history import audit_at, audit_before
+from include.sources.audit.results import load_audit, load_previous_audit
 from include.sources.bronze import load_bronze
 from include.sources.connections import Connections
 from include.sources.errors import ColumnError, MissingFileError
@@ -42,7 +42,7 @@ def audit(landing: Path, lake: Lake, days: DayRange | dt.date, project=SHOPPING,
 
 
 def stored(landing: Path, day: dt.date):
-    return audit_at(landing.parent / "audits", "grocery", day)
+    return load_audit(landing.parent / "audits", "grocery", day)
 
 
 def pay(landing: Path, day: dt.date, lines: list[str], header: str = HEADER) -> None:
@@ -218,7 +218,7 @@ def test_a_day_audited_again_is_compared_with_the_audit_before_that_day(landing,
         audit(landing, lake, day)
     again = audit(landing, lake, THIRD)
     assert again.compared_with == SECOND
-    assert audit_before(landing.parent / "audits", "grocery", FIRST) is None
+    assert load_previous_audit(landing.parent / "audits", "grocery", FIRST) is None
 
 
 def test_a_column_that_some_file_of_the_days_lacks_is_missing(landing, lake):

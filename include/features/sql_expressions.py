@@ -1,7 +1,8 @@
-"""Columns that are computed from their own row: derived columns, and the conditions of aggregations.
+"""SQL expressions over the columns of one row: derived columns and the conditions of aggregations.
 
-Both are SQL expressions in the configuration. They are transpiled to the engine's dialect, identifiers quoted, so that
-an engine that folds names to upper case finds the same columns.
+The project's YAML contains these expressions. They are transpiled to the dialect of the engine with quoted identifiers,
+so that an engine that folds identifiers to upper case finds the same columns. docs/decisions/0008-sql-expressions.md
+gives the allowed subset and the reasons.
 """
 
 from __future__ import annotations
@@ -17,13 +18,17 @@ from sqlglot import exp
 
 from include.projects.expressions import DIALECT, columns_in
 from include.projects.features import DerivedColumn
-from include.sources.values import ENGINE_TYPES
+from include.sources.column_types import ENGINE_TYPES
 
 _SQL_TYPES = ENGINE_TYPES | {"string": "VARCHAR", "integer": "BIGINT", "number": "DOUBLE"}
 
 
 def needed_columns(derived: Sequence[DerivedColumn], wanted: Iterable[str]) -> set[str]:
-    """Return ``wanted`` with every column that the derived ones among them are made of.
+    """Return ``wanted`` and every column that its derived columns are computed from.
+
+    Args:
+        derived: The derived columns of a source, in their order.
+        wanted: Names of columns.
 
     Examples:
         >>> net = DerivedColumn(name="net", description="", type="decimal", sql="amount - fee")
@@ -31,14 +36,20 @@ def needed_columns(derived: Sequence[DerivedColumn], wanted: Iterable[str]) -> s
         ['amount', 'fee', 'net']
     """
     needed = set(wanted)
-    for column in reversed(derived):  # a derived column only uses those before it
+    for column in reversed(derived):  # a derived column refers only to earlier ones
         if column.name in needed:
             needed |= columns_in(column.sql)
     return needed
 
 
-def with_derived(rows: ibis.Table, engine: Backend, derived: Sequence[DerivedColumn]) -> ibis.Table:
-    """Return ``rows`` with the derived columns; a value that does not fit its type is null."""
+def with_derived_columns(rows: ibis.Table, engine: Backend, derived: Sequence[DerivedColumn]) -> ibis.Table:
+    """Add the derived columns; a value that does not fit its declared type becomes null.
+
+    Args:
+        rows: The rows.
+        engine: The engine.
+        derived: The derived columns, in the order in which they refer to each other.
+    """
     for column in derived:
         kind = exp.DataType.build(_SQL_TYPES[column.type], dialect=DIALECT)
         value = exp.TryCast(this=_parse(column.sql), to=kind, safe=True)
@@ -48,7 +59,13 @@ def with_derived(rows: ibis.Table, engine: Backend, derived: Sequence[DerivedCol
 
 
 def with_conditions(rows: ibis.Table, engine: Backend, conditions: Mapping[str, str]) -> ibis.Table:
-    """Return ``rows`` with a boolean column for each SQL condition, by name; what is null is not satisfied."""
+    """Add a boolean column for each SQL condition; a condition that is null counts as false.
+
+    Args:
+        rows: The rows.
+        engine: The engine.
+        conditions: The SQL of each condition, by the name of its column.
+    """
     if not conditions:
         return rows
     false = exp.false()
@@ -57,7 +74,7 @@ def with_conditions(rows: ibis.Table, engine: Backend, conditions: Mapping[str, 
 
 
 def finite(column: Value) -> Value:
-    """Return the column; of floats, what is not a number or infinite is null, lest it spoil every sum that it meets."""
+    """Replace NaN and infinity in a floating-point column by null, since one such value would make every sum NaN."""
     if not column.type().is_floating():
         return column
     return (column.isnan() | column.isinf()).ifelse(ibis.null(column.type()), column)
@@ -71,7 +88,7 @@ def _parse(sql: str) -> exp.Expression:
 
 
 def _append(rows: ibis.Table, engine: Backend, values: Mapping[str, exp.Expression], kind: str) -> ibis.Table:
-    # Not Table.sql: it would ask the engine for a schema that is known here, and cannot when memory tables take part.
+    # Table.sql queries the engine for the schema, which is known here and which the engine cannot infer for memtables.
     parent = rows.alias(ibis.util.gen_name("rows")).op()
     new = [exp.alias_(value, name, quoted=True) for name, value in values.items()]
     query = sqlglot.select("*", *new).from_(exp.to_table(exp.to_identifier(parent.name, quoted=True)))
