@@ -83,7 +83,6 @@ def _train(features: int, trees: int, depth: int) -> Bundle:
     rows = _rows(0, _TRAINING_ROWS, features).drop_columns(["dt", "customer_id"])
     contract = ModelContract(
         project="benchmark",
-        model_version="1",
         run_id="benchmark",
         trained_through=DAY - dt.timedelta(days=30),
         label="churned",

@@ -78,7 +78,6 @@ def train_model(folder: Path, trees: int = TREES) -> Model:
 def _contract() -> ModelContract:
     return ModelContract(
         project="benchmark",
-        model_version="1",
         run_id="benchmark",
         trained_through=dt.date(2023, 1, 1),
         label="churned",

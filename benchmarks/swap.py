@@ -15,26 +15,26 @@ import tempfile
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import replace
 from pathlib import Path
 
 from benchmarks.figures import print_figures
-from benchmarks.serving_model import Model, train_model
+from benchmarks.serving_model import train_model
 from benchmarks.traffic import Traffic
 from include.serving.deployment import deploy
 from include.serving.deployment.environment import server_environment
 from include.serving.deployment.package import build_bento
 from include.serving.deployment.rollout import roll_out
 from include.settings import ROOT, ServingSettings, Settings
+from include.training.model.bundle import Bundle
 
 SWAPS = 10
 TREES = (60, 40)
 _ANSWERS_BETWEEN = 200
 
 
-def _models(folder: Path) -> list[Model]:
-    models = [train_model(folder / str(trees), trees) for trees in TREES]
-    return [replace(one, bundle=one.bundle.with_version(str(n))) for n, one in enumerate(models, start=1)]
+def _bundles(folder: Path) -> dict[str, Bundle]:
+    """Return two models by their version."""
+    return {str(n): train_model(folder / str(trees), trees).bundle for n, trees in enumerate(TREES, start=1)}
 
 
 @contextmanager
@@ -60,8 +60,8 @@ def _free_port() -> int:
 def swap_under_traffic(folder: Path, swaps: int) -> dict[str, int | float]:
     """Swap two models so many times, roll back once, and return what the clients saw."""
     settings = Settings(home=folder / "home", serving=ServingSettings(port=_free_port()))
-    bundles = [one.bundle for one in _models(folder)]
-    bentos = [build_bento(bundle, settings.serving_dir) for bundle in bundles]
+    bundles = _bundles(folder)
+    bentos = [build_bento(bundle, version, settings.serving_dir) for version, bundle in bundles.items()]
     seconds = []
     with _runner(settings):
         roll_out(bentos[0], settings)

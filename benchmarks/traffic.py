@@ -7,7 +7,7 @@ import json
 import threading
 import time
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
 from types import TracebackType
 from typing import Self
@@ -26,7 +26,7 @@ class Traffic:
 
     Args:
         url: The endpoint's base address.
-        bundles: The models that may answer.
+        bundles: The models that may answer, by their version.
         clients: Number of threads.
         pause_seconds: How long a client that is not idle waits between two requests.
 
@@ -36,12 +36,12 @@ class Traffic:
         dropped: Requests without an answer, and connections that were refused, by the name of the error.
     """
 
-    def __init__(self, url: str, bundles: Sequence[Bundle], clients: int = 16, pause_seconds: float = 0.05) -> None:
+    def __init__(self, url: str, bundles: Mapping[str, Bundle], clients: int = 16, pause_seconds: float = 0.05) -> None:
         self._address = urlsplit(url).netloc
-        sample = bundles[0].samples[0].features
+        sample = next(iter(bundles.values())).samples[0].features
         self._body = json.dumps({"customer_id": "traffic", "features": sample}).encode()
         columns = {name: [value] for name, value in sample.items()}
-        self._expected = {one.contract.model_version: float(one.predict(columns)[0]) for one in bundles}
+        self._expected = {version: float(one.predict(columns)[0]) for version, one in bundles.items()}
         self._number = clients
         self._pause_seconds = pause_seconds
         self._ended = threading.Event()

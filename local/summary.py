@@ -18,7 +18,7 @@ from include.lake import Lake, open_lake
 from include.lake.table_names import FEATURES_TABLE, SCORES_TABLE
 from include.monitoring.health import list_reports
 from include.monitoring.store import RESULT_FILE, day_dir, read_result
-from include.retention.retention_list import deployed_bundle
+from include.retention.retention_list import deployed_bento
 from include.serving.deployment.client import EndpointClient
 from include.settings import Settings
 from local.stack import Stack
@@ -161,7 +161,7 @@ def _first_of_list(lake: Lake, day: dt.date) -> dict[str, Any]:
 
 def _predict(lake: Lake, settings: Settings, day: dt.date, customer: str) -> dict[str, Any]:
     features = lake.table(FEATURES_TABLE).read(DayRange.single(day))
-    names = deployed_bundle(settings).contract.feature_names
+    names = deployed_bento(settings).load_bundle().contract.feature_names
     row = features.filter(pc.equal(features["customer_id"], customer)).select(names).to_pylist()[0]
     client = EndpointClient(settings.serving.url, settings.serving.api_key)
     try:

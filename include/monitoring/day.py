@@ -16,7 +16,7 @@ from include.monitoring.served import served_on
 from include.monitoring.store import KIND, RESULT_FILE, day_dir, read_result, result_days, write_result
 from include.monitoring.windows import current_window, monitored_features, reference_window
 from include.projects import Project
-from include.retention.retention_list import deployed_bundle
+from include.retention.retention_list import deployed_bento
 from include.settings import Settings
 
 log = get_logger(__name__)
@@ -40,19 +40,21 @@ def monitor_day(project: Project, settings: Settings, day: dt.date) -> dict[str,
         DriftError: The windows cannot be compared.
     """
     start = time.perf_counter()
-    bundle, lake, folder = deployed_bundle(settings), open_lake(settings), day_dir(settings.reports_dir, day)
+    lake, folder = open_lake(settings), day_dir(settings.reports_dir, day)
+    deployed = deployed_bento(settings)
+    bundle, version = deployed.load_bundle(), deployed.model_version
     contract = bundle.contract
     reference, current = reference_window(lake, project, contract), current_window(lake, project, contract, day)
     features = monitored_features(project, contract)
     verdict = compare(reference.rows, current.rows, features, project.monitoring)
     drawn = [spec for spec in features if spec.name not in verdict.left_out]
-    performance = realised_performance(lake, project, bundle, day)
-    served = served_on(lake, project, contract, day, reference.rows, features, performance.test_auc)
+    performance = realised_performance(lake, project, bundle, version, day)
+    served = served_on(lake, project, version, day, reference.rows, features, performance.test_auc)
     result: dict[str, Any] = {
         "format": 1,
         "project": project.name,
         "day": str(day),
-        "model_version": contract.model_version,
+        "model_version": version,
         "trained_through": str(contract.trained_through),
         "drift": verdict.as_dict(),
         "performance": performance.as_dict(),
@@ -74,7 +76,7 @@ def monitor_day(project: Project, settings: Settings, day: dt.date) -> dict[str,
         "day monitored",
         extra={
             "day": str(day),
-            "model_version": contract.model_version,
+            "model_version": version,
             "drifted": verdict.drifted,
             "drifted_features": len(verdict.drifted_features),
             "performance": result["performance"]["state"],

@@ -58,13 +58,14 @@ class Performance:
         return asdict(self)
 
 
-def realised_performance(lake: Lake, project: Project, bundle: Bundle, day: dt.date) -> Performance:
+def realised_performance(lake: Lake, project: Project, bundle: Bundle, version: str, day: dt.date) -> Performance:
     """Judge the scores of the latest ``window_days`` whose labels were known when ``day`` closed.
 
     Args:
         lake: Holds ``gold/scores`` and ``gold/labels``.
         project: Names the label and how far the AUC may fall.
         bundle: The deployed model, for its AUC on the test.
+        version: The version of the deployed model.
         day: The day monitored.
     """
     if not project.has_time:
@@ -74,7 +75,6 @@ def realised_performance(lake: Lake, project: Project, bundle: Bundle, day: dt.d
         return Performance(
             "not yet known", f"No scored day has matured by {day}; a label takes {project.label.horizon_days} days."
         )
-    version = bundle.contract.model_version
     joined = _scores_with_labels(lake, project, days, version)
     if joined.empty:
         return Performance("not yet known", f"No score of model version {version} has matured by {day}.")

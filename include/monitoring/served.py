@@ -23,7 +23,6 @@ from include.monitoring.performance import Performance, judge, labels_of
 from include.monitoring.shadow import ShadowComparison, compare_shadows
 from include.projects import Project
 from include.projects.features import FeatureSpec
-from include.training.model.contract import ModelContract
 
 MOST_CUSTOMERS_COMPARED = 20_000
 """Customers whose served features are compared with the reference: a sample by their id where there are more."""
@@ -99,7 +98,7 @@ class Served:
 def served_on(
     lake: Lake,
     project: Project,
-    contract: ModelContract,
+    version: str,
     day: dt.date,
     reference: pd.DataFrame,
     features: Sequence[FeatureSpec],
@@ -110,22 +109,22 @@ def served_on(
     Args:
         lake: Holds ``gold/predictions`` and ``gold/labels``.
         project: Its rules, label and windows.
-        contract: The deployed model's.
+        version: The version of the deployed model.
         day: The day monitored.
         reference: The reference window's rows, one per customer.
         features: The features that are monitored.
         test_auc: The deployed model's AUC on its test, where it is known.
     """
     models = _traffic(lake, day) if day in lake.table(PREDICTIONS_TABLE).days() else ()
-    judged = _answers_with_labels(lake, project, contract.model_version, day)
+    judged = _answers_with_labels(lake, project, version, day)
     return Served(
         reason=_words(models, day),
         models=models,
-        drift=_drift(lake, project, contract, day, reference, features)
-        if any(model.model_version == contract.model_version for model in models)
+        drift=_drift(lake, project, version, day, reference, features)
+        if any(model.model_version == version for model in models)
         else ServedDrift(f"The deployed model answered nothing on {day}."),
-        performance=_performance(project, judged, test_auc, contract.model_version, day),
-        shadows=compare_shadows(lake, day, contract.model_version, judged) if models else (),
+        performance=_performance(project, judged, test_auc, version, day),
+        shadows=compare_shadows(lake, day, version, judged) if models else (),
     )
 
 
@@ -156,12 +155,12 @@ def _words(models: Sequence[ModelTraffic], day: dt.date) -> str:
 def _drift(
     lake: Lake,
     project: Project,
-    contract: ModelContract,
+    version: str,
     day: dt.date,
     reference: pd.DataFrame,
     features: Sequence[FeatureSpec],
 ) -> ServedDrift:
-    current = _served_features(lake, contract, day, features)
+    current = _served_features(lake, version, day, features)
     if len(current) < _FEWEST_CUSTOMERS_COMPARED:
         return ServedDrift(
             f"Features of {len(current)} customers are known; {_FEWEST_CUSTOMERS_COMPARED} are needed to compare."
@@ -173,15 +172,13 @@ def _drift(
     return ServedDrift(verdict.reason, len(current), tuple(feature.name for feature in verdict.drifted_features))
 
 
-def _served_features(
-    lake: Lake, contract: ModelContract, day: dt.date, features: Sequence[FeatureSpec]
-) -> pd.DataFrame:
+def _served_features(lake: Lake, version: str, day: dt.date, features: Sequence[FeatureSpec]) -> pd.DataFrame:
     """Return the features of the latest answer about each customer; no row where features are not logged."""
     answers = lake.table(PREDICTIONS_TABLE).scan(connect(), [day])
     columns = {spec.name: f"{spec.dtype}_{spec.name}" for spec in features}
     if not set(columns.values()) <= set(answers.columns):
         return pd.DataFrame(columns=list(columns))
-    answers = answers.filter(answers.model_version == contract.model_version)
+    answers = answers.filter(answers.model_version == version)
     answers = answers.filter(ibis.or_(*(answers[column].notnull() for column in columns.values())))
     age = ibis.row_number().over(group_by="customer_id", order_by=[ibis.desc("answered_at"), "part"])
     latest = answers.mutate(age=age).filter(ibis._.age == 0)

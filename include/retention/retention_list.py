@@ -20,6 +20,7 @@ from include.errors import ChurnflowError
 from include.lake import StepResult, open_lake
 from include.lake.table_names import FEATURES_TABLE, SCORES_TABLE
 from include.logs import get_logger
+from include.serving.deployment.pointer import BentoReference
 from include.serving.deployment.transaction import served_bento
 from include.settings import Settings
 from include.training.model.bundle import Bundle
@@ -34,12 +35,11 @@ class ScoringError(ChurnflowError):
     """A day cannot be scored."""
 
 
-def deployed_bundle(settings: Settings) -> Bundle:
-    """Return the model that the endpoint serves.
+def deployed_bento(settings: Settings) -> BentoReference:
+    """Return the Bento that the endpoint serves.
 
     Raises:
         ScoringError: No model is deployed.
-        BundleError: The deployed bundle is damaged.
         PointerError: What says which model serves cannot be read.
     """
     reference = served_bento(settings.serving_dir)
@@ -47,7 +47,7 @@ def deployed_bundle(settings: Settings) -> Bundle:
         raise ScoringError(
             "No model is deployed.", where=str(settings.serving_dir), remedy="Run churn_train and churn_deploy first."
         )
-    return Bundle.load(reference.bundle)
+    return reference
 
 
 def newest_list(settings: Settings) -> dt.date | None:
@@ -56,7 +56,7 @@ def newest_list(settings: Settings) -> dt.date | None:
 
 
 def retention_list(
-    day: dt.date, features: pa.Table | pa.RecordBatchReader, bundle: Bundle, reasons_for: int
+    day: dt.date, features: pa.Table | pa.RecordBatchReader, bundle: Bundle, model_version: str, reasons_for: int
 ) -> pa.Table:
     """Return the customers of ``day`` by falling churn probability; customers who tie are ordered by their id.
 
@@ -67,6 +67,7 @@ def retention_list(
         features: Rows of ``gold/features``: ``customer_id`` and one column for each feature of the model; others are
             ignored, so that a model keeps working when features are added.
         bundle: The model.
+        model_version: The version of the model.
         reasons_for: How many customers, from the top, get reasons.
 
     Returns:
@@ -90,7 +91,7 @@ def retention_list(
             "churn_probability": ranked,
             "prediction": pc.if_else(pa.array(contract.predicts_churn(ranked)), "churn", "retain"),
             "rank": np.arange(1, len(ranked) + 1),
-            "model_version": pa.repeat(contract.model_version, len(ranked)),
+            "model_version": pa.repeat(model_version, len(ranked)),
             "raises_risk": _texts([one.raises for one in explained], len(ranked)),
             "lowers_risk": _texts([one.lowers for one in explained], len(ranked)),
         }
@@ -161,14 +162,15 @@ def score_day(day: dt.date, settings: Settings) -> StepResult:
 
     Raises:
         ScoringError: No model is deployed, or the day has no customers.
+        BundleError: The deployed bundle is damaged.
         EncodingError: ``gold/features`` lacks a feature of the model.
         LakeError: There is no ``gold/features`` yet.
     """
     start = time.perf_counter()
-    bundle = deployed_bundle(settings)
+    deployed = deployed_bento(settings)
     lake = open_lake(settings)
     features = lake.table(FEATURES_TABLE).stream(DayRange.single(day))
-    rows = retention_list(day, features, bundle, settings.serving.reasons_for)
+    rows = retention_list(day, features, deployed.load_bundle(), deployed.model_version, settings.serving.reasons_for)
     if not rows.num_rows:
         raise ScoringError(
             "The day has no customers.",
@@ -177,7 +179,7 @@ def score_day(day: dt.date, settings: Settings) -> StepResult:
         )
     version = lake.table(SCORES_TABLE).replace(DayRange.single(day), rows)
     detail = {
-        "model_version": bundle.contract.model_version,
+        "model_version": deployed.model_version,
         "predicted_churners": int(pc.sum(pc.equal(rows["prediction"], "churn")).as_py()),
     }
     log.info("day scored", extra={"day": str(day), "rows": rows.num_rows, **detail})

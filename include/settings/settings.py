@@ -75,6 +75,7 @@ class Settings(BaseSettings):
         reports_dir: HTML reports; ``<home>/reports`` by default.
         serving_dir: Bentos and the pointer to the one that serves; ``<home>/serving`` by default.
         shadow_bundle: The folder of a model that scores what the endpoint answers, without answering; none by default.
+        shadow_version: The version of that model.
         databases: The addresses of source databases by connection name, as SQLAlchemy URLs:
             ``CHURN_DATABASES__CRM=postgresql+psycopg2://...``. In Airflow the connection ``churn_<name>`` does as well.
         versions: Where raw data is versioned; ``<home>/versions`` by default.
@@ -97,6 +98,7 @@ class Settings(BaseSettings):
     reports_dir: Path = Path()
     serving_dir: Path = Path()
     shadow_bundle: str = Field(default="", pattern=r"^(/.+)?$")
+    shadow_version: str = ""
     databases: dict[str, SecretStr] = {}
     versions: VersionSettings = VersionSettings()
     schedule: Literal["off", "daily"] = "off"

@@ -37,7 +37,7 @@ class Candidate:
         project: The business.
         dataset: What it was trained and judged on.
         device: Where it was really trained, as XGBoost names it.
-        contract: Its contract, without run and version.
+        contract: Its contract, without the run.
         booster: The model.
         calibrator: What makes its log-odds into probabilities.
         tuned: How its hyperparameters were found.
@@ -61,7 +61,7 @@ class Candidate:
     leakage: LeakageReport
     seconds: dict[str, float]
 
-    def bundle(self, run_id: str, model_version: str) -> Bundle:
+    def bundle(self, run_id: str) -> Bundle:
         """Return the model's bundle, with samples spread evenly over the test, without who they are."""
         chosen = spread_evenly(len(self.test), _SAMPLES)
         rows = self.test.features.take(chosen).to_pylist()
@@ -69,7 +69,7 @@ class Candidate:
             Sample(features=row, churn_probability=float(self.probabilities[index]))
             for row, index in zip(rows, chosen, strict=True)
         )
-        contract = self.contract.model_copy(update={"run_id": run_id, "model_version": model_version})
+        contract = self.contract.model_copy(update={"run_id": run_id})
         return Bundle(contract, self.booster, samples, self.calibrator)
 
 

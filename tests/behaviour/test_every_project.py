@@ -94,7 +94,7 @@ def test_a_customer_who_is_listed_twice_has_one_rank_after_the_other(trained: Tr
     def listed(rows: NDArray[np.int64]) -> pd.DataFrame:
         customers = trained.test.customers.take(rows)
         features = trained.test.features.take(rows).append_column("customer_id", customers)
-        return retention_list(newest.astype(object), features, trained.bundle, reasons_for=5).to_pandas()
+        return retention_list(newest.astype(object), features, trained.bundle, "1", reasons_for=5).to_pandas()
 
     twice = listed(np.random.default_rng(1).permutation(np.concatenate([rows, rows[:50]])))
     assert twice.groupby("customer_id")["rank"].agg(np.ptp).max() == 1

@@ -46,7 +46,7 @@ class Trained:
 
     @cached_property
     def bundle(self) -> Bundle:
-        return self.candidate.bundle("run", "1")
+        return self.candidate.bundle("run")
 
     @cached_property
     def train(self) -> Rows:

@@ -38,7 +38,7 @@ def answering(body: bytes, status: int = 200) -> Iterator[str]:
 
 @pytest.fixture(scope="module")
 def bundle() -> Bundle:
-    return train_bundle("7")
+    return train_bundle()
 
 
 @pytest.mark.parametrize(
@@ -57,7 +57,7 @@ def bundle() -> Bundle:
     ],
 )
 def test_a_wrong_answer_is_an_error(bundle: Bundle, body: bytes, status: int) -> None:
-    with answering(body, status) as url, Traffic(url, [bundle], clients=1) as traffic, pytest.raises(TimeoutError):
+    with answering(body, status) as url, Traffic(url, {"7": bundle}, clients=1) as traffic, pytest.raises(TimeoutError):
         traffic.wait_for_answers(1, seconds=0.3)
     assert traffic.errors.total() > 1, "the client goes on"
     assert traffic.errors.total() == traffic.requests
@@ -66,6 +66,6 @@ def test_a_wrong_answer_is_an_error(bundle: Bundle, body: bytes, status: int) ->
 def test_a_right_answer_is_none(bundle: Bundle) -> None:
     columns = {name: [value] for name, value in bundle.samples[0].features.items()}
     answer = {"model_version": "7", "churn_probability": float(bundle.predict(columns)[0])}
-    with answering(json.dumps(answer).encode()) as url, Traffic(url, [bundle], clients=1) as traffic:
+    with answering(json.dumps(answer).encode()) as url, Traffic(url, {"7": bundle}, clients=1) as traffic:
         traffic.wait_for_answers(2)
     assert (traffic.answers["7"], traffic.errors.total()) == (traffic.requests, 0)

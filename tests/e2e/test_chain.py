@@ -153,7 +153,7 @@ def test_another_version_serves_is_rolled_back_and_goes_on_in_the_shadow_under_t
     first = registry.require("champion")
     known = mlflow.MlflowClient(settings.mlflow.tracking_uri).get_model_version(registry.name, first)
     second = registry.register(known.source, known.run_id, {})
-    bundles = [registry.bundle(version).with_version(version) for version in (first, second)]
+    bundles = {version: registry.bundle(version) for version in (first, second)}
     with Traffic(settings.serving.url, bundles, clients=4) as traffic:
         day = str(HISTORY.last)
         deployed = stack.client.trigger("churn_deploy", day, {"day": day, "model_version": second})

@@ -87,7 +87,7 @@ def test_the_targets_that_compose_builds_exist(root: Path, stages: dict[str, str
 
 @pytest.mark.slow
 def test_what_a_bento_asks_for_is_pinned_with_a_hash(root: Path, tmp_path: Path) -> None:
-    bento = Path(build_bento(train_bundle("7"), tmp_path).path)
+    bento = Path(build_bento(train_bundle(), "7", tmp_path).path)
     requirements = (bento / "env/python/requirements.txt").read_text().split()
     pinned = (root / "requirements.txt").read_text() + (root / "docker/serving-constraints.txt").read_text()
 

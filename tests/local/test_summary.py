@@ -117,7 +117,6 @@ def _deploy(settings: Settings) -> None:
     contract = contract_of(
         FeatureContract(name="spend", dtype="number", nullable=True),
         project="grocery",
-        model_version="3",
         run_id="r1",
         trained_through=dt.date(2017, 11, 19),
     )

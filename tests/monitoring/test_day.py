@@ -30,7 +30,7 @@ def test_drift_ends_in_pages_a_result_an_alert_and_one_request(production: Produ
     scored = production.days[15]
     score_day(scored, settings)
     shift(production, day, "days_since_purchase", 900.0)
-    production.bundle.with_version("2").save(settings.home / "shadow")
+    production.bundle.save(settings.home / "shadow")
     serve(production, [answers(production, day)], shadow=str(settings.home / "shadow"))
     result = monitor_day(project, settings, day)
 

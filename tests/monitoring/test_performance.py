@@ -15,7 +15,7 @@ from tests.monitoring.conftest import Production
 
 
 def judge(production: Production, day: dt.date):  # type: ignore[no-untyped-def]
-    return realised_performance(production.lake, production.project, production.bundle, day)
+    return realised_performance(production.lake, production.project, production.bundle, "1", day)
 
 
 def test_nothing_is_known_before_anything_was_scored(production: Production) -> None:

@@ -43,9 +43,9 @@ def answers(
     return Answers(rows["customer_id"].to_pylist(), matrix, bundle.predict_matrix(matrix), given, days)
 
 
-def serve(production: Production, groups: Sequence[Answers], bundle: Bundle | None = None, shadow: str = "") -> None:
-    settings = production.settings.model_copy(update={"shadow_bundle": shadow})
-    log_all(bundle or production.bundle, settings, *groups)
+def serve(production: Production, groups: Sequence[Answers], version: str = "1", shadow: str = "") -> None:
+    settings = production.settings.model_copy(update={"shadow_bundle": shadow, "shadow_version": "2"})
+    log_all(production.bundle, settings, *groups, version=version)
     collect_predictions(settings)
 
 
@@ -53,7 +53,7 @@ def served(production: Production, day: dt.date) -> Served:
     contract = production.bundle.contract
     features = monitored_features(production.project, contract)
     reference = reference_window(production.lake, production.project, contract).rows
-    return served_on(production.lake, production.project, contract, day, reference, features, 0.8)
+    return served_on(production.lake, production.project, "1", day, reference, features, 0.8)
 
 
 def labels(production: Production, day: dt.date) -> dict[str, int]:
@@ -76,9 +76,8 @@ def test_traffic_is_counted_by_model_and_by_how_it_was_asked(production: Product
         [yesterday], rows.set_column(0, "dt", pa.repeat(pa.scalar(yesterday, pa.date32()), rows.num_rows))
     )
     sent, stored = answers(production, day, 30), answers(production, yesterday, 20, by_id=True)
-    former = production.bundle.with_version("0")
     serve(production, [sent, stored])
-    serve(production, [answers(production, day, 10)], former)
+    serve(production, [answers(production, day, 10)], version="0")
     found = served(production, day)
     probabilities = np.concatenate([sent.probabilities, stored.probabilities])
     ours, theirs = found.models
@@ -128,7 +127,7 @@ def test_each_customer_counts_by_the_latest_answer(production: Production) -> No
 
 def test_a_former_models_answers_say_nothing_about_the_deployed_one(production: Production) -> None:
     scored = production.days[SCORED]
-    serve(production, [answers(production, scored)], production.bundle.with_version("0"))
+    serve(production, [answers(production, scored)], version="0")
     matured = scored + dt.timedelta(days=production.project.label.horizon_days)
     assert served(production, matured).performance.state == "not yet known"
     assert served(production, scored).drift.drifted is None
@@ -178,7 +177,7 @@ def test_a_shadow_is_compared_with_the_model_that_answered(production: Productio
     folder = production.settings.home / "shadow"
     # Decides otherwise with the same probabilities.
     contract = bundle.contract.model_copy(update={"threshold": 0.9})
-    Bundle(contract, bundle.booster).with_version("2").save(folder)
+    Bundle(contract, bundle.booster).save(folder)
     given = answers(production, scored)
     serve(production, [given], shadow=str(folder))
     matured = scored + dt.timedelta(days=production.project.label.horizon_days)

@@ -11,7 +11,7 @@ import pytest
 from include.days import DayRange
 from include.lake import open_lake
 from include.lake.table_names import FEATURES_TABLE, SCORES_TABLE
-from include.retention.retention_list import ScoringError, deployed_bundle, retention_list, score_day
+from include.retention.retention_list import ScoringError, deployed_bento, retention_list, score_day
 from include.serving.deployment.pointer import BentoReference, write_pointer
 from include.settings import Settings
 from include.training.model.bundle import Bundle
@@ -41,7 +41,7 @@ def deployed(make_settings: Callable[[], Settings], bundle: Bundle, tmp_path: Pa
 
 class TestRetentionList:
     def test_orders_customers_by_risk(self, bundle: Bundle) -> None:
-        rows = retention_list(DAY, gold_rows(200), bundle, reasons_for=3).to_pylist()
+        rows = retention_list(DAY, gold_rows(200), bundle, "7", reasons_for=3).to_pylist()
         keys = [(-row["churn_probability"], row["customer_id"]) for row in rows]
         assert keys == sorted(keys)
         assert [row["rank"] for row in rows] == list(range(1, 201))
@@ -50,30 +50,30 @@ class TestRetentionList:
     def test_each_customer_keeps_the_own_probability(self, bundle: Bundle) -> None:
         gold = gold_rows(200)
         expected = dict(zip(gold["customer_id"].to_pylist(), bundle.predict(synthetic_columns(200, 21)), strict=True))
-        for row in retention_list(DAY, gold, bundle, reasons_for=3).to_pylist():
+        for row in retention_list(DAY, gold, bundle, "7", reasons_for=3).to_pylist():
             assert row["churn_probability"] == pytest.approx(float(expected[row["customer_id"]]))
             assert row["prediction"] == ("churn" if row["churn_probability"] >= 0.4 else "retain")
 
     def test_order_of_rows_and_columns_does_not_matter(self, bundle: Bundle) -> None:
         gold = gold_rows(100)
         mixed = gold.take(np.random.default_rng(1).permutation(100)).select(gold.column_names[::-1])
-        assert retention_list(DAY, mixed, bundle, reasons_for=3).equals(
-            retention_list(DAY, gold, bundle, reasons_for=3)
+        assert retention_list(DAY, mixed, bundle, "7", reasons_for=3).equals(
+            retention_list(DAY, gold, bundle, "7", reasons_for=3)
         )
 
     def test_added_feature_is_ignored_and_a_missing_one_named(self, bundle: Bundle) -> None:
         gold = gold_rows(10)
         wider = gold.append_column("new_feature", pa.array([0.0] * 10))
-        assert retention_list(DAY, wider, bundle, reasons_for=3).equals(
-            retention_list(DAY, gold, bundle, reasons_for=3)
+        assert retention_list(DAY, wider, bundle, "7", reasons_for=3).equals(
+            retention_list(DAY, gold, bundle, "7", reasons_for=3)
         )
         with pytest.raises(EncodingError, match="spend_30d"):
-            retention_list(DAY, gold.drop_columns(["spend_30d"]), bundle, reasons_for=3)
+            retention_list(DAY, gold.drop_columns(["spend_30d"]), bundle, "7", reasons_for=3)
 
     def test_reasons_in_words_for_the_top_of_the_list_alone(self, bundle: Bundle) -> None:
         gold = gold_rows(50)
         recency = dict(zip(gold["customer_id"].to_pylist(), gold["recency_days"].to_pylist(), strict=True))
-        rows = retention_list(DAY, gold, bundle, reasons_for=3).to_pylist()
+        rows = retention_list(DAY, gold, bundle, "7", reasons_for=3).to_pylist()
         for row in rows[:3]:
             assert f"recency_days: {recency[row['customer_id']]:g}" in row["raises_risk"].split("; ")
         assert {(row["raises_risk"], row["lowers_risk"]) for row in rows[3:]} == {(None, None)}
@@ -82,16 +82,16 @@ class TestRetentionList:
     def test_slices_of_any_size_give_the_same_list(self, bundle: Bundle, reasons_for: int) -> None:
         gold = gold_rows(100)
         gold = pa.concat_tables([gold, gold.set_column(1, "customer_id", pa.array([f"a{i:04d}" for i in range(100)]))])
-        whole = retention_list(DAY, gold, bundle, reasons_for)
+        whole = retention_list(DAY, gold, bundle, "7", reasons_for)
         for rows in (1, 30, 200):
             stream = pa.RecordBatchReader.from_batches(gold.schema, gold.combine_chunks().to_batches(rows))
-            assert retention_list(DAY, stream, bundle, reasons_for).equals(whole)
+            assert retention_list(DAY, stream, bundle, "7", reasons_for).equals(whole)
 
     @pytest.mark.parametrize("reasons_for", [0, 500])
     def test_as_many_reasons_as_are_asked_for_and_as_there_are_customers(
         self, bundle: Bundle, reasons_for: int
     ) -> None:
-        rows = retention_list(DAY, gold_rows(20), bundle, reasons_for)
+        rows = retention_list(DAY, gold_rows(20), bundle, "7", reasons_for)
         assert rows["raises_risk"].null_count == 20 - min(reasons_for, 20)
         assert rows.schema.field("lowers_risk").type == pa.string()
 
@@ -111,7 +111,7 @@ class TestScoreDay:
     def test_lists_of_days_before_there_were_reasons_stay(self, deployed: Settings) -> None:
         lake, before = open_lake(deployed), DAY - dt.timedelta(days=1)
         lake.table(FEATURES_TABLE).replace(DayRange.single(DAY), gold_rows(5))
-        old = retention_list(before, gold_rows(5, before), deployed_bundle(deployed), reasons_for=0)
+        old = retention_list(before, gold_rows(5, before), deployed_bento(deployed).load_bundle(), "7", reasons_for=0)
         lake.table(SCORES_TABLE).replace(DayRange.single(before), old.drop_columns(["raises_risk", "lowers_risk"]))
         score_day(DAY, deployed)
         rows = lake.table(SCORES_TABLE).read([before, DAY])

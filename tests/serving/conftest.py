@@ -37,13 +37,12 @@ def synthetic_columns(rows: int, seed: int) -> dict[str, list[float | str | None
     }
 
 
-def train_bundle(model_version: str, seed: int = 7) -> Bundle:
+def train_bundle(seed: int = 7) -> Bundle:
     contract = contract_of(
         FeatureContract(name="recency_days", dtype="number", nullable=False, minimum=0),
         FeatureContract(name="spend_30d", dtype="number", nullable=False),
         FeatureContract(name="copy", dtype="number", nullable=True),
         FeatureContract(name="segment", dtype="category", nullable=False, categories=("family", "senior", "young")),
-        model_version=model_version,
         threshold=0.4,
     )
     columns = synthetic_columns(ROWS, seed)
@@ -65,7 +64,7 @@ def train_bundle(model_version: str, seed: int = 7) -> Bundle:
 
 @pytest.fixture(scope="session")
 def bundle() -> Bundle:
-    return train_bundle("7")
+    return train_bundle()
 
 
 @pytest.fixture(scope="session")
@@ -84,4 +83,4 @@ def bento_home(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="session")
 def bento(bundle: Bundle, bento_home: Path) -> BentoReference:
-    return build_bento(bundle, bento_home)
+    return build_bento(bundle, "7", bento_home)

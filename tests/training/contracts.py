@@ -12,7 +12,6 @@ def contract_of(*features: FeatureContract, **changes: Any) -> ModelContract:
     """Return the contract of a model that reads ``features``; ``changes`` replace what else it says."""
     content: dict[str, Any] = {
         "project": "synthetic",
-        "model_version": "1",
         "run_id": "run",
         "trained_through": dt.date(2017, 6, 30),
         "label": "churned",

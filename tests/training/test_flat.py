@@ -71,7 +71,7 @@ def test_two_deliveries_are_compared_and_no_performance_is_claimed(lake: Lake, t
     contract = model_contract(project, dataset.manifest)
     assert reference_window(lake, project, contract).days == (DAY,)
     assert len(current_window(lake, project, contract, LATER).rows) == 90
-    found = realised_performance(lake, project, None, LATER)  # type: ignore[arg-type] - no model is asked
+    found = realised_performance(lake, project, None, "1", LATER)  # type: ignore[arg-type] - no model is asked
     assert (found.state, found.auc, found.decayed) == ("not known", None, False)
 
 

@@ -153,7 +153,6 @@ def test_from_the_command_line_to_a_champion(tmp_path: Path, monkeypatch: pytest
     registry = Registry(settings)
     assert (registry.version_of("challenger"), registry.version_of("champion")) == ("1", None)
     bundle = registry.bundle("1")
-    assert bundle.contract.model_version == "1"
     assert bundle.contract.run_id == trained["run_id"]
     assert bundle.contract.tables == {FEATURES_TABLE: 1, LABELS_TABLE: 1}
     assert bundle.contract.feature_names == [spec.name for spec in project.features]

@@ -48,9 +48,7 @@ def build(model_version: str, settings: Settings) -> dict[str, str]:
         BundleError: The version's bundle is damaged.
         PackagingError: BentoML refused.
     """
-    # Training logs the bundle before the registry numbers it.
-    bundle = Registry(settings).bundle(model_version).with_version(model_version)
-    return build_bento(bundle, settings.serving_dir).as_dict()
+    return build_bento(Registry(settings).bundle(model_version), model_version, settings.serving_dir).as_dict()
 
 
 def smoke(bento: dict[str, str], settings: Settings) -> dict[str, float]:

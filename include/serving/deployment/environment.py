@@ -14,7 +14,7 @@ from include.settings import Settings
 
 HOME_VARIABLE = "BENTOML_HOME"
 _SERVING_VARIABLE = "CHURN_SERVING"
-_SHADOW_VARIABLE = "CHURN_SHADOW_BUNDLE"
+_SHADOW_VARIABLES = ("CHURN_SHADOW_BUNDLE", "CHURN_SHADOW_VERSION")
 
 
 def bentoml_environment(home: Path) -> dict[str, str]:
@@ -37,9 +37,11 @@ def server_environment(settings: Settings, home: Path, shadow: BentoReference | 
     others = {
         key: value
         for key, value in bentoml_environment(home).items()
-        if not key.startswith(_SERVING_VARIABLE) and key != _SHADOW_VARIABLE
+        if not key.startswith(_SERVING_VARIABLE) and key not in _SHADOW_VARIABLES
     }
-    shadowed = {} if shadow is None else {_SHADOW_VARIABLE: str(shadow.bundle)}
+    shadowed = (
+        {} if shadow is None else dict(zip(_SHADOW_VARIABLES, (str(shadow.bundle), shadow.model_version), strict=True))
+    )
     serving = settings.serving.model_dump(exclude_defaults=True)
     return others | {
         "CHURN_HOME": str(settings.home),

@@ -75,7 +75,7 @@ class PackagingError(ChurnflowError):
     """BentoML could not build the Bento."""
 
 
-def build_bento(bundle: Bundle, serving_dir: Path) -> BentoReference:
+def build_bento(bundle: Bundle, model_version: str, serving_dir: Path) -> BentoReference:
     """Build the Bento of ``bundle`` under ``serving_dir``, or return the one built before from the same files.
 
     Its version is the model version and a checksum of everything inside, so that building twice changes nothing and
@@ -88,12 +88,12 @@ def build_bento(bundle: Bundle, serving_dir: Path) -> BentoReference:
     with tempfile.TemporaryDirectory(prefix="churn-bento-") as name:
         stage = Path(name)
         _stage(bundle, stage)
-        tag_version = f"{bundle.contract.model_version}-{_digest(stage)}"
+        tag_version = f"{model_version}-{_digest(stage)}"
         path = home / "bentos" / NAME / tag_version
         if not (path / "bento.yaml").is_file():
             _build(stage, tag_version, home)
-    log.info("bento built", extra={"bento": tag_version, "model_version": bundle.contract.model_version})
-    return BentoReference(bento=tag_version, model_version=bundle.contract.model_version, path=str(path))
+    log.info("bento built", extra={"bento": tag_version, "model_version": model_version})
+    return BentoReference(bento=tag_version, model_version=model_version, path=str(path))
 
 
 def built_bento(model_version: str, serving_dir: Path) -> BentoReference | None:

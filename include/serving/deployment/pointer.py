@@ -11,6 +11,7 @@ from typing import Any, Literal
 
 from include.errors import ChurnflowError
 from include.local_files import PRIVATE, write_atomically
+from include.training.model.bundle import Bundle
 
 CURRENT: Literal["current.json"] = "current.json"
 PREVIOUS: Literal["previous.json"] = "previous.json"
@@ -39,6 +40,14 @@ class BentoReference:
     def bundle(self) -> Path:
         """The folder of the model's bundle inside."""
         return Path(self.path) / "src" / "bundle"
+
+    def load_bundle(self) -> Bundle:
+        """Return the model's bundle inside.
+
+        Raises:
+            BundleError: The bundle is damaged or not there.
+        """
+        return Bundle.load(self.bundle)
 
     def as_dict(self) -> dict[str, str]:
         """Return the reference as plain JSON types, fit for XCom."""

@@ -21,7 +21,6 @@ from include.serving.deployment.pointer import (
 from include.serving.deployment.transaction import SupersededError, Transaction, served_bento
 from include.serving.prediction_log.shadow import Shadow
 from include.settings import Settings
-from include.training.model.bundle import Bundle
 
 log = get_logger(__name__)
 
@@ -49,7 +48,7 @@ def roll_out(candidate: BentoReference, settings: Settings) -> BentoReference:
         SupersededError: Another rollout has begun before this one ended.
         PointerError: The pointer could not be written; nothing has changed.
     """
-    Bundle.load(candidate.bundle)
+    candidate.load_bundle()
     transaction = Transaction.begin(settings.serving_dir, candidate)
     try:
         _require_serving(transaction.order, CURRENT, settings)
@@ -95,7 +94,7 @@ def start_shadow(candidate: BentoReference, settings: Settings) -> BentoReferenc
             where="CHURN_SERVING__LOG__ENABLED",
             remedy="Switch the log on.",
         )
-    Shadow(Bundle.load(candidate.bundle), Bundle.load(served.bundle).contract)
+    Shadow(candidate.load_bundle(), candidate.model_version, served.load_bundle().contract)
     order = write_pointer(settings.serving_dir, candidate, SHADOW)
     try:
         _require_serving(order, SHADOW, settings)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from include.errors import ChurnflowError
 from include.serving.deployment.client import EndpointClient
 from include.serving.deployment.pointer import BentoReference
-from include.training.model.bundle import Bundle, Sample, predictions_match
+from include.training.model.bundle import Sample, predictions_match
 
 
 class SamplesError(ChurnflowError):
@@ -19,7 +19,7 @@ def bundled_samples(reference: BentoReference) -> tuple[Sample, ...]:
         BundleError: The bundle inside is damaged.
         SamplesError: Training recorded no samples.
     """
-    samples = Bundle.load(reference.bundle).samples
+    samples = reference.load_bundle().samples
     if not samples:
         raise SamplesError(
             "The bundle holds no samples to compare with.",

@@ -23,20 +23,27 @@ class BatchPredictor:
 
     Args:
         contract: The model's contract.
+        model_version: The registry's version of the model.
         json_reader: Reads bodies in JSON.
         arrow_reader: Reads bodies in Arrow.
         scorer: Scores batches.
     """
 
     def __init__(
-        self, contract: ModelContract, json_reader: JsonBatchReader, arrow_reader: ArrowBatchReader, scorer: BatchScorer
+        self,
+        contract: ModelContract,
+        model_version: str,
+        json_reader: JsonBatchReader,
+        arrow_reader: ArrowBatchReader,
+        scorer: BatchScorer,
     ) -> None:
         self._contract = contract
+        self._model_version = model_version
         self._json = json_reader
         self._arrow = arrow_reader
         self._scorer = scorer
-        self._metrics = PredictionMetrics(contract.model_version)
-        self._latency = BATCH_LATENCY.labels(contract.model_version)
+        self._metrics = PredictionMetrics(model_version)
+        self._latency = BATCH_LATENCY.labels(model_version)
 
     async def answer(self, request: Request) -> Response:
         """Return the churn probability of every customer, in the form that was asked for or else sent.
@@ -50,7 +57,7 @@ class BatchPredictor:
         reader = self._arrow if sent_as == ARROW else self._json
         batch = await self._scorer.beside(lambda: reader.read(body))
         probabilities = await self._scorer.score(batch)
-        version = self._contract.model_version
+        version = self._model_version
         churns = self._contract.predicts_churn(probabilities)
         if _answer_as(request.headers.get("accept", ""), sent_as) == ARROW:
             response = Response(arrow_answer(batch, probabilities, churns, version), media_type=ARROW)

@@ -19,24 +19,26 @@ class Description:
 
     Args:
         contract: The model's contract.
+        model_version: The registry's version of the model.
         bento: The version of the Bento that serves it.
         openapi: The OpenAPI document.
     """
 
-    def __init__(self, contract: ModelContract, bento: str, openapi: dict[str, Any]) -> None:
+    def __init__(self, contract: ModelContract, model_version: str, bento: str, openapi: dict[str, Any]) -> None:
         self._contract = contract
+        self._model_version = model_version
         self._bento = bento
         self._openapi = openapi
 
     async def health(self, _: Request) -> Response:
         """Say that the model is loaded, and which one it is."""
-        version = self._contract.model_version
+        version = self._model_version
         return _json(Health(status="healthy", model_loaded=True, model_version=version, bento=self._bento))
 
     async def model(self, _: Request) -> Response:
         """Say where the model comes from, and what it expects."""
         contract = self._contract.model_dump(exclude={"format"})
-        return _json(ModelDescription(bento=self._bento, **contract))
+        return _json(ModelDescription(model_version=self._model_version, bento=self._bento, **contract))
 
     async def metrics(self, _: Request) -> Response:
         """Return all metrics."""

@@ -34,21 +34,29 @@ class Endpoint:
 
     def __init__(self, bundle: Bundle, bento: str, settings: Settings) -> None:
         contract, serving = bundle.contract, settings.serving
+        # The version of a Bento is <model version>-<checksum of its files>; see build_bento.
+        model_version = bento.rpartition("-")[0]
         settings = settings.model_copy(update={"project": contract.project})
-        self._log = open_prediction_log(contract, bento, settings)
+        self._log = open_prediction_log(contract, model_version, bento, settings)
         self._stored = StoredFeatures(contract, open_store(settings), serving.stale_after_days)
         refuse = serving.out_of_range == "refuse"
         reader = RequestReader(contract, refuse)
         batch_reader = JsonBatchReader(contract, refuse, serving.max_batch_rows)
         batches = BatchPredictor(
             contract,
+            model_version,
             batch_reader,
             ArrowBatchReader(contract, refuse, serving.max_batch_rows),
             BatchScorer(bundle, self._log),
         )
         explainer = Explainer(bundle, serving.reasons_per_direction)
-        predictor = Predictor(contract, reader, self._stored, Scorer(bundle, self._log), explainer)
-        description = Description(contract, bento, openapi(contract, bundle.samples, reader.model, batch_reader.model))
+        predictor = Predictor(contract, model_version, reader, self._stored, Scorer(bundle, self._log), explainer)
+        description = Description(
+            contract,
+            model_version,
+            bento,
+            openapi(contract, model_version, bundle.samples, reader.model, batch_reader.model),
+        )
         self.routes: Routes = {
             "/predict": ("POST", predictor.answer),
             "/predict_batch": ("POST", batches.answer),

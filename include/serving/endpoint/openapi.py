@@ -43,12 +43,17 @@ _SECURITY_SCHEMES = {
 
 
 def openapi(
-    contract: ModelContract, samples: Sequence[Sample], request: type[PredictRequest], batch: type[BatchRequest]
+    contract: ModelContract,
+    model_version: str,
+    samples: Sequence[Sample],
+    request: type[PredictRequest],
+    batch: type[BatchRequest],
 ) -> dict[str, Any]:
     """Return the OpenAPI 3.1 document of one model's endpoint.
 
     Args:
         contract: The model's contract.
+        model_version: The registry's version of the model.
         samples: Customers recorded by training: the examples.
         request: The model that reads ``POST /predict``.
         batch: The model that reads ``POST /predict_batch``.
@@ -65,12 +70,12 @@ def openapi(
         "openapi": "3.1.0",
         "info": {
             "title": f"Churn of {contract.project}",
-            "version": contract.model_version,
+            "version": model_version,
             "description": "The probability that a customer churns, and what the model's cost threshold makes of it.",
         },
         "paths": {
-            "/predict": {"post": _predict(contract, samples, request)},
-            "/predict_batch": {"post": _predict_batch(contract, samples, batch)},
+            "/predict": {"post": _predict(contract, model_version, samples, request)},
+            "/predict_batch": {"post": _predict_batch(contract, model_version, samples, batch)},
             "/health": {"get": _get("health", "Whether a model is loaded, and which", Health, _ALWAYS_ANSWERED)},
             "/model": {
                 "get": _get("model", "Where the model comes from, and what it expects", ModelDescription, _OF_ANY)
@@ -83,7 +88,9 @@ def openapi(
     }
 
 
-def _predict(contract: ModelContract, samples: Sequence[Sample], request: type[PredictRequest]) -> dict[str, Any]:
+def _predict(
+    contract: ModelContract, model_version: str, samples: Sequence[Sample], request: type[PredictRequest]
+) -> dict[str, Any]:
     # Whom the online store knows is asked for by the id alone; training's samples have no such id.
     asked: dict[str, Any] = {"by-id": {"value": {"customer_id": "customer-0", "reasons": True}}}
     answered = {}
@@ -95,7 +102,7 @@ def _predict(contract: ModelContract, samples: Sequence[Sample], request: type[P
                 "customer_id": customer,
                 "churn_probability": sample.churn_probability,
                 "prediction": contract.decide(sample.churn_probability),
-                "model_version": contract.model_version,
+                "model_version": model_version,
             }
         }
     return {
@@ -106,7 +113,9 @@ def _predict(contract: ModelContract, samples: Sequence[Sample], request: type[P
     }
 
 
-def _predict_batch(contract: ModelContract, samples: Sequence[Sample], request: type[BatchRequest]) -> dict[str, Any]:
+def _predict_batch(
+    contract: ModelContract, model_version: str, samples: Sequence[Sample], request: type[BatchRequest]
+) -> dict[str, Any]:
     customers = [f"customer-{position}" for position in range(len(samples))]
     columns = {name: [sample.features[name] for sample in samples] for name in contract.feature_names}
     asked = {"samples": {"value": {"customer_ids": customers, "features": columns}}}
@@ -117,7 +126,7 @@ def _predict_batch(contract: ModelContract, samples: Sequence[Sample], request: 
                 "customer_ids": customers,
                 "churn_probabilities": probabilities,
                 "predictions": [contract.decide(probability) for probability in probabilities],
-                "model_version": contract.model_version,
+                "model_version": model_version,
             }
         }
     }

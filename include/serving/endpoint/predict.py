@@ -25,6 +25,7 @@ class Predictor:
 
     Args:
         contract: The model's contract.
+        model_version: The registry's version of the model.
         reader: Reads the bodies.
         stored: Knows the features of customers who are named by id alone.
         scorer: Scores rows.
@@ -34,17 +35,19 @@ class Predictor:
     def __init__(
         self,
         contract: ModelContract,
+        model_version: str,
         reader: RequestReader,
         stored: StoredFeatures,
         scorer: Scorer,
         explainer: Explainer,
     ) -> None:
         self._contract = contract
+        self._model_version = model_version
         self._reader = reader
         self._stored = stored
         self._scorer = scorer
         self._explainer = explainer
-        self._metrics = PredictionMetrics(contract.model_version)
+        self._metrics = PredictionMetrics(model_version)
 
     async def answer(self, request: Request) -> Response:
         """Return the churn probability of one customer and what the model's threshold makes of it.
@@ -66,7 +69,7 @@ class Predictor:
             customer_id=asked.customer_id,
             churn_probability=probability,
             prediction=self._contract.decide(probability),
-            model_version=self._contract.model_version,
+            model_version=self._model_version,
         )
         if stored is not None:
             prediction.features_day = stored.day

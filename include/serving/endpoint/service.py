@@ -53,7 +53,9 @@ class ChurnService:
         # hundred took ten times as long under load. Requests leave few cycles behind, so it may be rare.
         gc.set_threshold(10_000, 20, 100)
         contract = _BUNDLE.contract
-        log.info("model loaded", extra={"model_version": contract.model_version, "features": len(contract.features)})
+        log.info(
+            "model loaded", extra={"bento": bentoml.server_context.bento_version, "features": len(contract.features)}
+        )
 
     @bentoml.on_startup  # type: ignore[untyped-decorator]  # BentoML has no types
     async def start(self) -> None:

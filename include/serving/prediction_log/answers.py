@@ -48,8 +48,17 @@ class Answers:
         return self.answered_at.astimezone(dt.UTC).date()
 
 
-def part_schema(contract: ModelContract, shadow: ModelContract | None, with_features: bool) -> pa.Schema:
-    """Return the schema of a part: rows of one model, and of one shadow or none."""
+def part_schema(
+    contract: ModelContract, model_version: str, shadow_version: str | None, with_features: bool
+) -> pa.Schema:
+    """Return the schema of a part: rows of one model, and of one shadow or none.
+
+    Args:
+        contract: The contract of the model that answers.
+        model_version: Its version.
+        shadow_version: The version of its shadow; None without a shadow.
+        with_features: Whether the rows hold the features.
+    """
     fields = [
         pa.field("answered_at", pa.timestamp("us", "UTC"), nullable=False),
         pa.field("customer_id", pa.string(), nullable=False),
@@ -64,8 +73,8 @@ def part_schema(contract: ModelContract, shadow: ModelContract | None, with_feat
     described = {
         "format": FORMAT,
         "project": contract.project,
-        "model_version": contract.model_version,
-        "shadow_version": shadow.model_version if shadow else None,
+        "model_version": model_version,
+        "shadow_version": shadow_version,
         "features": [{"name": feature.name, "categories": feature.categories} for feature in contract.features],
     }
     return pa.schema(fields, {METADATA_KEY: json.dumps(described).encode()})

@@ -29,45 +29,60 @@ LOST = Counter("ml_prediction_log_lost_total", "Answers that the prediction log 
 _SECONDS_BETWEEN_ERRORS = 60.0
 
 
-def open_prediction_log(contract: ModelContract, bento: str, settings: Settings) -> PredictionLog:
+def open_prediction_log(contract: ModelContract, model_version: str, bento: str, settings: Settings) -> PredictionLog:
     """Return the log of a server that answers with the model of ``contract``; it does nothing where it is off.
 
     Args:
-        contract: The model that answers.
+        contract: The contract of the model that answers.
+        model_version: Its version.
         bento: The Bento's version, which is part of the names of the files.
         settings: Where the log is kept, and the shadow.
     """
-    shadow = Path(settings.shadow_bundle) if settings.shadow_bundle else None
-    return PredictionLog(contract, bento, settings.serving.log, spool_folder(settings), part_store(settings), shadow)
+    return PredictionLog(
+        contract,
+        model_version,
+        bento,
+        settings.serving.log,
+        spool_folder(settings),
+        part_store(settings),
+        Path(settings.shadow_bundle) if settings.shadow_bundle else None,
+        settings.shadow_version,
+    )
 
 
 class PredictionLog:
     """Keeps every answer, in batches.
 
     Args:
-        contract: The model that answers.
+        contract: The contract of the model that answers.
+        model_version: Its version.
         source: Who writes; part of the names of the files.
         settings: How often, and how much.
         spool: The folder of the parts that are being written.
         store: Where they are delivered.
-        shadow_bundle: The folder of the model that scores the same rows aside.
+        shadow_bundle: The folder of the shadow's bundle; None without a shadow.
+        shadow_version: The version of the shadow.
     """
 
     def __init__(
         self,
         contract: ModelContract,
+        model_version: str,
         source: str,
         settings: PredictionLogSettings,
         spool: Path,
         store: PartStore,
         shadow_bundle: Path | None = None,
+        shadow_version: str = "",
     ) -> None:
         self._contract = contract
+        self._model_version = model_version
         self._source = source
         self._settings = settings
         self._spool = spool
         self._store = store
         self._shadow_bundle = shadow_bundle
+        self._shadow_version = shadow_version
         self._waiting: list[Answers] = []
         self._waiting_rows = 0
         self._lock = threading.Lock()
@@ -106,8 +121,10 @@ class PredictionLog:
         await asyncio.to_thread(self._courier.join, LOG_SECONDS)
 
     def _write_until_ended(self) -> None:
-        shadow = load_shadow(self._shadow_bundle, self._contract) if self._shadow_bundle else None
-        writer = PartWriter(self._contract, self._source, self._settings, self._spool, shadow)
+        shadow = None
+        if self._shadow_bundle is not None:
+            shadow = load_shadow(self._shadow_bundle, self._shadow_version, self._contract)
+        writer = PartWriter(self._contract, self._model_version, self._source, self._settings, self._spool, shadow)
         while not self._ended.wait(self._settings.flush_seconds):
             self._flush(writer)
             if writer.is_due:

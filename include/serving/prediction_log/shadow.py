@@ -27,13 +27,15 @@ class Shadow:
 
     Args:
         bundle: The challenger.
+        version: The version of the challenger.
         champion: The contract of the model that answers.
 
     Raises:
         ShadowError: It needs a feature, or a kind of feature, that the champion has not.
     """
 
-    def __init__(self, bundle: Bundle, champion: ModelContract) -> None:
+    def __init__(self, bundle: Bundle, version: str, champion: ModelContract) -> None:
+        self.version = version
         self.contract = bundle.contract
         self._bundle = bundle
         position = {feature.name: index for index, feature in enumerate(champion.features)}
@@ -44,8 +46,8 @@ class Shadow:
         ]
         if unmet:
             raise ShadowError(
-                f"Model version {champion.model_version} is not asked with its features {', '.join(unmet)}.",
-                where=f"shadow, model version {self.contract.model_version}",
+                f"The model in service has no features {', '.join(unmet)}, which the shadow needs.",
+                where=f"shadow, model version {version}",
                 remedy="Compare the two on gold, as churn_train does before a promotion.",
             )
         self._columns = [position[feature.name] for feature in self.contract.features]
@@ -64,15 +66,21 @@ class Shadow:
         return self._bundle.predict_matrix(own)
 
 
-def load_shadow(folder: Path, champion: ModelContract) -> Shadow | None:
-    """Return the shadow whose bundle lies in ``folder``; None, and a line in the log, when it cannot be used."""
+def load_shadow(folder: Path, version: str, champion: ModelContract) -> Shadow | None:
+    """Return the shadow whose bundle is in ``folder``; None, with a line in the log, when it cannot be used.
+
+    Args:
+        folder: The folder of the shadow's bundle.
+        version: The version of the shadow.
+        champion: The contract of the model in service.
+    """
     try:
-        shadow = Shadow(Bundle.load(folder), champion)
+        shadow = Shadow(Bundle.load(folder), version, champion)
     except ChurnflowError as error:
         REFUSED.inc()
         log.error("shadow refused", extra={"reason": error.what, "remedy": error.remedy})
         return None
-    log.info("shadow scores", extra={"model_version": shadow.contract.model_version})
+    log.info("shadow scores", extra={"model_version": version})
     return shadow
 
 

@@ -29,7 +29,8 @@ class PartWriter:
     """Writes parts, one at a time; a part holds rows of one UTC day.
 
     Args:
-        contract: The model that answers.
+        contract: The contract of the model that answers.
+        model_version: Its version.
         source: Who writes; part of the names of the files.
         settings: How old and how large a part becomes, and whether features are kept.
         spool: The folder of the parts.
@@ -39,6 +40,7 @@ class PartWriter:
     def __init__(
         self,
         contract: ModelContract,
+        model_version: str,
         source: str,
         settings: PredictionLogSettings,
         spool: Path,
@@ -49,7 +51,7 @@ class PartWriter:
         self._settings = settings
         self._spool = spool
         self._shadow = shadow
-        self._schema = part_schema(contract, shadow.contract if shadow else None, settings.features)
+        self._schema = part_schema(contract, model_version, shadow.version if shadow else None, settings.features)
         self._part: SpoolFile | None = None
         self._opened = 0.0
 
@@ -96,5 +98,5 @@ class PartWriter:
             SHADOW_SKIPPED.labels("failed").inc(rows)
             log.error("shadow failed", extra={"error": type(error).__name__})
             return None
-        SHADOWED.labels(self._shadow.contract.model_version).inc(rows)
+        SHADOWED.labels(self._shadow.version).inc(rows)
         return scores

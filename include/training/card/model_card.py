@@ -31,21 +31,22 @@ class ModelCard:
     summary: str
 
 
-def make_model_card(candidate: Candidate, bundle: Bundle, verdicts: Sequence[Verdict]) -> ModelCard:
+def make_model_card(candidate: Candidate, bundle: Bundle, version: str, verdicts: Sequence[Verdict]) -> ModelCard:
     """Return the card of ``bundle``, which was made of ``candidate``.
 
     Args:
         candidate: Gives the data, the search and the figures.
-        bundle: The model with its run and version.
+        bundle: The model with its run.
+        version: Its version in the registry.
         verdicts: What the project's requirements say.
     """
     project, contract, evaluation = candidate.project, bundle.contract, candidate.evaluation
     judged = judge_segments(project, candidate.test, candidate.probabilities, contract.threshold)
     page = Page(
-        title=f"Model card: churn-{contract.project}, version {contract.model_version}",
+        title=f"Model card: churn-{contract.project}, version {version}",
         lead=" ".join(project.description.split()),
         sections=[
-            origin.question(candidate, contract),
+            origin.question(candidate, contract, version),
             results.figures(evaluation),
             results.money(evaluation, project.requirements.costs),
             results.thresholds(evaluation),

@@ -7,7 +7,7 @@ from include.training.card.page import Section, Table
 from include.training.model.contract import ModelContract
 
 
-def question(candidate: Candidate, contract: ModelContract) -> Section:
+def question(candidate: Candidate, contract: ModelContract, version: str) -> Section:
     """Return what the model predicts, and how its answer becomes a decision."""
     project = candidate.project
     costs = project.requirements.costs
@@ -23,7 +23,7 @@ def question(candidate: Candidate, contract: ModelContract) -> Section:
             Table(
                 ("fact", "value"),
                 [
-                    ("registered as", f"churn-{contract.project}, version {contract.model_version}"),
+                    ("registered as", f"churn-{contract.project}, version {version}"),
                     ("MLflow run", contract.run_id),
                     ("owner", project.owner),
                     ("learned from snapshots through", str(contract.trained_through)),

@@ -15,7 +15,6 @@ from include.projects import Project
 from include.training.data.dataset import DatasetManifest, DatasetPart, DatasetRef
 from include.training.model.contract import FeatureContract, HeldOut, ModelContract
 
-UNREGISTERED = "unregistered"
 """The contract's model version until the registry has given one."""
 
 
@@ -63,10 +62,9 @@ class Rows:
 
 
 def model_contract(project: Project, manifest: DatasetManifest) -> ModelContract:
-    """Return the contract of a model of ``project`` trained on a data set, before it has a run and a version."""
+    """Return the contract of a model of ``project`` trained on a data set, before it has a run."""
     return ModelContract(
         project=project.name,
-        model_version=UNREGISTERED,
         run_id="",
         trained_through=manifest.train.days[-1],
         label=manifest.label,

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Self
 
@@ -101,10 +101,6 @@ class Bundle:
         bundle = cls(contract, booster, samples, calibrator)
         bundle._check_width(str(folder))
         return bundle
-
-    def with_version(self, model_version: str) -> Self:
-        """Return the same bundle under the version that the registry gave it."""
-        return replace(self, contract=self.contract.model_copy(update={"model_version": model_version}))
 
     def predict(self, columns: Any) -> NDArray[np.float32]:
         """Return the churn probability of each row of ``columns``, shape (n,); see ``ModelContract.encode``."""

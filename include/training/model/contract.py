@@ -17,8 +17,8 @@ from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from include.errors import ChurnflowError
 
-FORMAT: Literal[2] = 2
-"""The version of the bundle's layout: 2 has a calibrator."""
+FORMAT: Literal[3] = 3
+"""The version of the bundle's layout: 2 added the calibrator; 3 has no model version."""
 
 
 class EncodingError(ChurnflowError):
@@ -74,8 +74,6 @@ class ModelContract(_Frozen):
     Attributes:
         format: The version of the bundle's layout.
         project: The project whose features it reads.
-        model_version: The registry's version. The registry numbers a bundle only after training has logged it: until
-            then it is ``unregistered``, and packaging sets the version with ``Bundle.with_version``.
         run_id: The MLflow run that trained it.
         trained_through: The last snapshot day in the training set.
         label: The label's column.
@@ -86,9 +84,8 @@ class ModelContract(_Frozen):
         held_out: The customers it was tested on; none where the test is later days.
     """
 
-    format: Literal[2] = FORMAT
+    format: Literal[3] = FORMAT
     project: str
-    model_version: str = Field(min_length=1)
     run_id: str
     trained_through: dt.date
     label: str
@@ -128,14 +125,14 @@ class ModelContract(_Frozen):
         if missing or unknown:
             raise EncodingError(
                 f"Columns missing: {missing or 'none'}; columns unknown: {unknown or 'none'}.",
-                where=f"input of model version {self.model_version}",
+                where=f"input of the model of run {self.run_id}",
                 remedy="Pass exactly the features that the model's contract names.",
             )
         encoded = [_encode_column(feature, columns[feature.name]) for feature in self.features]
         if len({len(column) for column in encoded}) > 1:
             raise EncodingError(
                 "The columns differ in length.",
-                where=f"input of model version {self.model_version}",
+                where=f"input of the model of run {self.run_id}",
                 remedy="Pass one value for each row in every column.",
             )
         return np.ascontiguousarray(np.column_stack(encoded))

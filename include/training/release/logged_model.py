@@ -32,12 +32,8 @@ _TYPES = {"number": "double", "category": "string"}
 def log_model(bundle: Bundle) -> str:
     """Log the model to the active run, and return its address.
 
-    ``mlflow.pyfunc.load_model`` gives it back on any machine with the packages that it names. Its bundle is logged
-    before the registry numbers it, so that the contract inside says ``unregistered``; the one that carries the number
-    is the run's artifact ``bundle``, and is otherwise the same.
-
-    Args:
-        bundle: The model, before it has a version.
+    ``mlflow.pyfunc.load_model`` loads it on any machine with the packages that it names. ``Registry.bundle`` returns
+    the bundle inside.
     """
     with tempfile.TemporaryDirectory(prefix="churn-model-") as name, warnings.catch_warnings():
         # With an example, MLflow would load the model in this process and leave its code on the path.

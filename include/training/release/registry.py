@@ -18,7 +18,8 @@ from include.settings import Settings
 from include.training.model.bundle import Bundle
 
 Alias = Literal["challenger", "champion", "previous"]
-BUNDLE_ARTIFACT = "bundle"
+_BUNDLE_PATH = "data/bundle"
+"""The bundle's folder inside a logged model: MLflow keeps a model's data below ``data/``."""
 _RETRIES = "4"
 """MLflow's own seven, each after twice the pause, take more than four minutes to say that a server is down."""
 
@@ -95,7 +96,14 @@ class Registry:
             BundleError: What it holds is damaged.
         """
         with tempfile.TemporaryDirectory(prefix="churn-bundle-") as folder:
-            return Bundle.load(self._download(version, BUNDLE_ARTIFACT, Path(folder)))
+            try:
+                model = self._client.get_model_version_download_uri(self.name, version)
+                path = mlflow.artifacts.download_artifacts(
+                    artifact_uri=f"{model}/{_BUNDLE_PATH}", dst_path=folder, tracking_uri=self.tracking_uri
+                )
+            except MlflowException as error:
+                raise self._unavailable("bundle", version, error) from error
+            return Bundle.load(Path(path))
 
     def document(self, version: str, name: str) -> bytes | None:
         """Return the file ``name`` that the run of ``version`` keeps; ``None`` when it keeps no such file.
@@ -105,22 +113,15 @@ class Registry:
         """
         with tempfile.TemporaryDirectory(prefix="churn-run-") as folder:
             try:
-                kept = self._client.list_artifacts(str(self._client.get_model_version(self.name, version).run_id))
+                run_id = str(self._client.get_model_version(self.name, version).run_id)
+                if name not in {artifact.path for artifact in self._client.list_artifacts(run_id)}:
+                    return None
+                path = mlflow.artifacts.download_artifacts(
+                    run_id=run_id, artifact_path=name, dst_path=folder, tracking_uri=self.tracking_uri
+                )
             except MlflowException as error:
-                raise self._unavailable("run", version, error) from error
-            if name not in {artifact.path for artifact in kept}:
-                return None
-            return self._download(version, name, Path(folder)).read_bytes()
-
-    def _download(self, version: str, artifact: str, folder: Path) -> Path:
-        try:
-            run_id = self._client.get_model_version(self.name, version).run_id
-            path = mlflow.artifacts.download_artifacts(
-                run_id=run_id, artifact_path=artifact, dst_path=str(folder), tracking_uri=self.tracking_uri
-            )
-        except MlflowException as error:
-            raise self._unavailable(artifact, version, error) from error
-        return Path(path)
+                raise self._unavailable(name, version, error) from error
+            return Path(path).read_bytes()
 
     def _unavailable(self, what: str, version: str, error: MlflowException) -> RegistryError:
         return RegistryError(

@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import tempfile
-from pathlib import Path
-
 import mlflow
 
 from include.settings import Settings
@@ -13,10 +10,9 @@ from include.training.card.model_card import ModelCard, make_model_card
 from include.training.data.configuration import PROJECT_FILE
 from include.training.data.data_version import POINTER_FILE
 from include.training.data.dataset import MANIFEST_FILE, DatasetManifest, DatasetRef
-from include.training.data.rows import UNREGISTERED
 from include.training.evaluation.leakage import LEAKAGE_FILE
 from include.training.release.logged_model import log_model
-from include.training.release.registry import BUNDLE_ARTIFACT, Registry
+from include.training.release.registry import Registry
 from include.training.requirements import REQUIREMENTS_FILE, Verdict, verdicts_document
 
 DATASET_ARTIFACT = "dataset"
@@ -59,7 +55,7 @@ def log_run(candidate: Candidate, verdicts: list[Verdict], run_id: str) -> str:
     log_dataset(candidate.dataset)
     mlflow.log_dict(verdicts_document(verdicts), REQUIREMENTS_FILE)
     mlflow.log_dict(candidate.leakage.model_dump(mode="json"), LEAKAGE_FILE)
-    return log_model(candidate.bundle(run_id, UNREGISTERED))
+    return log_model(candidate.bundle(run_id))
 
 
 def log_dataset(dataset: DatasetRef) -> None:
@@ -82,8 +78,7 @@ def _data_tags(manifest: DatasetManifest) -> dict[str, str]:
 def register(candidate: Candidate, verdicts: list[Verdict], registry: Registry, source: str, run_id: str) -> str:
     """Make a logged model the challenger, and return its version.
 
-    It is registered before its bundle is logged, because the registry gives the version that the bundle carries. The
-    alias comes last: until then nothing points to a version whose bundle is not there.
+    The alias is set last, so that it never names a version without its model card.
 
     Args:
         candidate: The model.
@@ -93,11 +88,7 @@ def register(candidate: Candidate, verdicts: list[Verdict], registry: Registry, 
         run_id: The active run.
     """
     version = registry.register(source, run_id, tags=_data_tags(candidate.dataset.manifest))
-    bundle = candidate.bundle(run_id, version)
-    card = make_model_card(candidate, bundle, verdicts)
-    with tempfile.TemporaryDirectory(prefix="churn-bundle-") as folder:
-        bundle.save(Path(folder))
-        mlflow.log_artifacts(folder, BUNDLE_ARTIFACT)
+    card = make_model_card(candidate, candidate.bundle(run_id), version, verdicts)
     _log_card(card)
     registry.describe(version, card.summary, tags={"model_card": f"runs:/{run_id}/{CARD_PAGE}"})
     registry.set_alias("challenger", version)

@@ -36,28 +36,28 @@ def register(folder: Path, settings: Settings, artifacts: Path, leakage: Leakage
     client = mlflow.MlflowClient(settings.mlflow.tracking_uri, settings.mlflow.tracking_uri)
     experiment = client.create_experiment("churn", artifact_location=artifacts.as_uri())
     run = client.create_run(experiment)
-    client.log_artifacts(run.info.run_id, str(folder), "bundle")
+    client.log_artifacts(run.info.run_id, str(folder), "model/data/bundle")
     if leakage is not None:
         client.log_text(run.info.run_id, leakage.model_dump_json(), LEAKAGE_FILE)
     client.create_registered_model("churn-synthetic")
-    source = f"{run.info.artifact_uri}/bundle"
+    source = f"{run.info.artifact_uri}/model"
     return str(client.create_model_version("churn-synthetic", source, run.info.run_id).version)
 
 
 def test_bento_of_a_version_carries_the_registrys_number(bundle: Bundle, settings: Settings, tmp_path: Path) -> None:
-    bundle.with_version("unregistered").save(tmp_path / "bundle")
+    bundle.save(tmp_path / "bundle")
     version = register(tmp_path / "bundle", settings, tmp_path / "artifacts")
     bento = deploy.build(version, settings)
     assert bento["model_version"] == version
     packed = Bundle.load(Path(bento["path"]) / "src" / "bundle")
-    assert packed.contract == bundle.with_version(version).contract
+    assert packed.contract == bundle.contract
     assert packed.samples == bundle.samples
 
 
 def test_any_version_without_a_leak_can_be_rolled_back_to_within_half_a_minute(
     bundle: Bundle, bento: BentoReference, settings: Settings, tmp_path: Path
 ) -> None:
-    train_bundle("unregistered", seed=11).save(tmp_path / "bundle")
+    train_bundle(seed=11).save(tmp_path / "bundle")
     version = register(tmp_path / "bundle", settings, tmp_path / "artifacts", CLEAN)
     with running(settings):
         roll_out(bento, settings)

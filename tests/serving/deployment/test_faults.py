@@ -32,7 +32,7 @@ from tests.training.contracts import contract_of
 
 @pytest.fixture(scope="module")
 def next_bento(bento_home: Path) -> BentoReference:
-    return build_bento(train_bundle("8", seed=11), bento_home)
+    return build_bento(train_bundle(seed=11), "8", bento_home)
 
 
 def servers_with(settings: Settings, bento: BentoReference) -> list[psutil.Process]:
@@ -47,7 +47,7 @@ def test_kills_in_mid_change(
     directory = settings.serving_dir
     with running(settings) as runner:
         roll_out(bento, settings)
-        with Traffic(settings.serving.url, [bundle]) as traffic:
+        with Traffic(settings.serving.url, {"7": bundle}) as traffic:
             order = write_pointer(directory, next_bento)
             wait_until(lambda: bool(servers_with(settings, next_bento)))
             servers_with(settings, next_bento)[0].kill()

@@ -34,7 +34,7 @@ def test_bundle_inside_is_whole(bento: BentoReference, bundle: Bundle) -> None:
 
 def test_building_again_returns_the_same_bento(bento: BentoReference, bundle: Bundle, bento_home: Path) -> None:
     built = (Path(bento.path) / "bento.yaml").stat().st_mtime_ns
-    assert build_bento(bundle, bento_home) == bento
+    assert build_bento(bundle, "7", bento_home) == bento
     assert (Path(bento.path) / "bento.yaml").stat().st_mtime_ns == built
 
 

@@ -43,14 +43,14 @@ def runner(settings: Settings) -> Iterator[psutil.Popen]:
 
 @pytest.fixture(scope="module")
 def next_bento(bento_home: Path) -> BentoReference:
-    return build_bento(train_bundle("8", seed=11), bento_home)
+    return build_bento(train_bundle(seed=11), "8", bento_home)
 
 
 @pytest.fixture(scope="module")
 def lying_bento(bundle: Bundle, bento_home: Path) -> BentoReference:
     """A Bento that starts, but whose samples were recorded from another model."""
     samples = tuple(Sample(features=s.features, churn_probability=1 - s.churn_probability) for s in bundle.samples)
-    return build_bento(Bundle(bundle.contract, bundle.booster, samples).with_version("9"), bento_home)
+    return build_bento(Bundle(bundle.contract, bundle.booster, samples), "9", bento_home)
 
 
 def test_deploy_replace_fail_crash_and_stop(

@@ -25,11 +25,11 @@ SWAPS = 10
 
 def test_ten_swaps_and_a_rollback_drop_nothing(make_settings: Callable[..., Settings], bundle: Bundle) -> None:
     settings = make_settings(overlap_seconds=0.2)
-    other = train_bundle("8", seed=11)
-    bentos = [build_bento(one, settings.serving_dir) for one in (bundle, other)]
+    bundles = {"7": bundle, "8": train_bundle(seed=11)}
+    bentos = [build_bento(one, version, settings.serving_dir) for version, one in bundles.items()]
     with running(settings) as runner:
         roll_out(bentos[0], settings)
-        with Traffic(settings.serving.url, [bundle, other]) as traffic:
+        with Traffic(settings.serving.url, bundles) as traffic:
             for swap in range(SWAPS):
                 roll_out(bentos[(swap + 1) % 2], settings)
                 traffic.wait_for_answers(100)

@@ -72,7 +72,7 @@ def gold_rows(rows: int, seed: int) -> pa.Table:
 
 def test_single_batch_and_retention_list_give_the_same_scores(endpoint: Served, bundle: Bundle) -> None:
     gold = gold_rows(60, seed=21)
-    listed = retention_list(DAY, gold, bundle, reasons_for=0)
+    listed = retention_list(DAY, gold, bundle, "7", reasons_for=0)
     expected = dict(zip(listed["customer_id"].to_pylist(), listed["churn_probability"].to_pylist(), strict=True))
     decided = dict(zip(listed["customer_id"].to_pylist(), listed["prediction"].to_pylist(), strict=True))
     sent = gold.drop_columns(["of_no_model"])

@@ -200,7 +200,7 @@ def test_charset_is_accepted(endpoint: Endpoint) -> None:
 def test_model_says_what_it_expects(endpoint: Endpoint, bundle: Bundle, bento: BentoReference) -> None:
     body = endpoint.http.get("/model").json()
     contract = bundle.contract.model_dump(mode="json", exclude={"format", "held_out"})
-    assert body == contract | {"bento": bento.bento}
+    assert body == contract | {"model_version": "7", "bento": bento.bento}
 
 
 def test_reasons_are_given_when_asked_for(endpoint: Endpoint, bundle: Bundle) -> None:

@@ -120,7 +120,7 @@ def test_the_real_endpoint_is_asked_its_samples_and_judged(
     with running(bento, make_settings()) as served:
         questions = prepare_questions(served.url, NO_KEY)
         assert len(questions.bodies) == len(bundle.samples)
-        assert (questions.model_version, questions.bento) == (bundle.contract.model_version, bento.bento)
+        assert (questions.model_version, questions.bento) == ("7", bento.bento)
         assert load_at(served.url, questions, performance(), 4, SECONDS, ignore).passed
         assert not load_at(served.url, questions, performance(per_second=1e9), 4, SECONDS, ignore).passed
         done = command(tmp_path, "--url", served.url, "--connections", "4")

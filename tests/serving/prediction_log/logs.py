@@ -22,7 +22,7 @@ PROJECT = "synthetic"
 
 def settings_in(home: Path, shadow_bundle: str = "", **log: object) -> Settings:
     serving = ServingSettings.model_validate({"log": {"flush_seconds": 0.01} | log})
-    return Settings(home=home, project=PROJECT, serving=serving, shadow_bundle=shadow_bundle)
+    return Settings(home=home, project=PROJECT, serving=serving, shadow_bundle=shadow_bundle, shadow_version="8")
 
 
 def group(
@@ -37,11 +37,11 @@ def group(
     return Answers(customers, matrix, bundle.predict_matrix(matrix), at, days)
 
 
-def log_all(bundle: Bundle, settings: Settings, *groups: Answers) -> None:
+def log_all(bundle: Bundle, settings: Settings, *groups: Answers, version: str = "7") -> None:
     """Log as a server does that starts, answers, and ends in good order."""
 
     async def server() -> None:
-        log = open_prediction_log(bundle.contract, "7-abc", settings)
+        log = open_prediction_log(bundle.contract, version, f"{version}-abc", settings)
         await log.start()
         for answers in groups:
             log.append(answers)

@@ -102,13 +102,12 @@ def test_models_of_different_features_share_the_table(bundle: Bundle, tmp_path: 
     other = contract_of(
         FeatureContract(name="segment", dtype="number", nullable=True),
         FeatureContract(name="new", dtype="number", nullable=True),
-        model_version="8",
     )
     log_all(bundle, settings, group(bundle, ["a"]))
     collect_predictions(settings)
     new = group(bundle, ["b"])
     matrix = np.array([[1.5, np.nan]], dtype=np.float32)
-    log_all(Bundle(other, bundle.booster), settings, type(new)(["b"], matrix, new.probabilities, NOON))
+    log_all(Bundle(other, bundle.booster), settings, type(new)(["b"], matrix, new.probabilities, NOON), version="8")
     collect_predictions(settings)
     old, new_row = rows_of(settings)
     assert (old["category_segment"], old["number_segment"], old["model_version"]) == ("family", None, "7")
@@ -250,8 +249,8 @@ def three_batches(tmp_path_factory: pytest.TempPathFactory) -> tuple[bytes, list
     from include.serving.prediction_log.answers import part_batch, part_schema
     from include.serving.prediction_log.spool import SpoolFile
 
-    bundle, folder = train_bundle("7"), tmp_path_factory.mktemp("parts")
-    schema = part_schema(bundle.contract, None, True)
+    bundle, folder = train_bundle(), tmp_path_factory.mktemp("parts")
+    schema = part_schema(bundle.contract, "7", None, True)
     part = SpoolFile(folder, TODAY, "7-abc", schema)
     ends = []
     for number in range(3):

@@ -72,7 +72,7 @@ def test_threads_that_append_at_once_lose_nothing(bundle: Bundle, tmp_path: Path
     groups = [group(bundle, [f"{number}-{row}" for row in range(3)]) for number in range(300)]
 
     async def server() -> None:
-        log = open_prediction_log(bundle.contract, "7-abc", settings)
+        log = open_prediction_log(bundle.contract, "7", "7-abc", settings)
         await log.start()
         with ThreadPoolExecutor(4) as threads:
             list(threads.map(log.append, groups))
@@ -84,10 +84,10 @@ def test_threads_that_append_at_once_lose_nothing(bundle: Bundle, tmp_path: Path
 
 def test_a_full_disk_costs_what_it_has_no_room_for_and_nothing_else(bundle: Bundle, tmp_path: Path) -> None:
     settings, before = settings_in(tmp_path), lost()
-    schema = part_schema(bundle.contract, None, True)
+    schema = part_schema(bundle.contract, "7", None, True)
 
     async def server() -> None:
-        log = open_prediction_log(bundle.contract, "7-abc", settings)
+        log = open_prediction_log(bundle.contract, "7", "7-abc", settings)
         await log.start()
         log.append(group(bundle, ["first"]))
         await _until(lambda: _spool_size(settings) > len(schema.serialize()))
@@ -106,11 +106,11 @@ def test_a_store_that_does_not_answer_fills_the_spool_to_its_bound_and_no_furthe
 ) -> None:
     nowhere = tmp_path / "a file, not a folder"
     nowhere.touch()
-    bound = len(part_schema(bundle.contract, None, True).serialize()) + 5_000
+    bound = len(part_schema(bundle.contract, "7", None, True).serialize()) + 5_000
     settings, before = settings_in(tmp_path, uri=str(nowhere), rotate_bytes=1, max_spool_bytes=bound), lost()
 
     async def server() -> None:
-        log = open_prediction_log(bundle.contract, "7-abc", settings)
+        log = open_prediction_log(bundle.contract, "7", "7-abc", settings)
         await log.start()
         for number in range(200):
             log.append(group(bundle, [str(number)]))
@@ -135,7 +135,7 @@ def test_a_part_that_is_old_or_large_is_delivered_while_the_server_runs(
     settings = settings_in(tmp_path, **limit)
 
     async def server() -> None:
-        log = open_prediction_log(bundle.contract, "7-abc", settings)
+        log = open_prediction_log(bundle.contract, "7", "7-abc", settings)
         await log.start()
         log.append(group(bundle, ["a"]))
         await _until(lambda: logged(settings) == ["a"])
@@ -168,7 +168,7 @@ def test_a_spool_that_cannot_be_made_is_said_once(
     settings, before = settings_in(tmp_path, spool=str(tmp_path / "file" / "spool"), flush_seconds=0.001), lost()
 
     async def server() -> None:
-        log = open_prediction_log(bundle.contract, "7-abc", settings)
+        log = open_prediction_log(bundle.contract, "7", "7-abc", settings)
         await log.start()
         for total in (before + 1, before + 2, before + 3):
             log.append(group(bundle, ["a"]))
@@ -201,7 +201,7 @@ def test_a_store_that_refuses_gets_the_parts_from_the_next_start(bundle: Bundle,
 
 def test_what_a_process_still_writes_is_not_taken_away(bundle: Bundle, tmp_path: Path) -> None:
     store = PartStore(str(tmp_path / "log"))
-    part = SpoolFile(tmp_path / "spool", TODAY, "7-abc", part_schema(bundle.contract, None, True))
+    part = SpoolFile(tmp_path / "spool", TODAY, "7-abc", part_schema(bundle.contract, "7", None, True))
     assert deliver_spool(tmp_path / "spool", store) == 0
     part.close()
     assert deliver_spool(tmp_path / "spool", store) == 1

@@ -78,7 +78,7 @@ def test_sigterm_writes_every_answer_and_what_the_shadow_made_of_it(
     make_settings: Callable[[], Settings],
     tmp_path: Path,
 ) -> None:
-    shadow = train_bundle("8", seed=11)
+    shadow = train_bundle(seed=11)
     beside = BentoReference("8-abc", "8", str(tmp_path / "shadow"))
     shadow.save(beside.bundle)
     # Nothing is written before the end.

@@ -24,7 +24,7 @@ from tests.training.contracts import contract_of
 SEGMENTS = ("family", "senior", "young")
 
 
-def challenger(names: list[str], categories: tuple[str, ...], version: str = "8") -> Bundle:
+def challenger(names: list[str], categories: tuple[str, ...]) -> Bundle:
     """A model of some of the champion's features, in an order and with categories of its own."""
     features = [
         FeatureContract(name=name, dtype="category", nullable=True, categories=categories)
@@ -32,7 +32,7 @@ def challenger(names: list[str], categories: tuple[str, ...], version: str = "8"
         else FeatureContract(name=name, dtype="number", nullable=True)
         for name in names
     ]
-    contract = contract_of(*features, model_version=version, threshold=0.6)
+    contract = contract_of(*features, threshold=0.6)
     columns = {name: values for name, values in synthetic_columns(ROWS, 3).items() if name in names}
     churned = np.random.default_rng(1).integers(0, 2, ROWS)
     data = xgb.DMatrix(contract.encode(columns), label=churned)
@@ -49,10 +49,10 @@ def challenger(names: list[str], categories: tuple[str, ...], version: str = "8"
 def test_it_gives_what_it_would_give_if_it_were_asked_itself(
     names: list[str], kept: int, categories: list[str], seed: int
 ) -> None:
-    champion, own = train_bundle("7"), challenger(names[:kept], tuple(categories))
+    champion, own = train_bundle(), challenger(names[:kept], tuple(categories))
     columns = synthetic_columns(20, seed)
     asked = {name: values for name, values in columns.items() if name in names[:kept]}
-    found = Shadow(own, champion.contract).score(champion.contract.encode(columns))
+    found = Shadow(own, "8", champion.contract).score(champion.contract.encode(columns))
     np.testing.assert_array_equal(found, own.predict(asked))
 
 
@@ -77,7 +77,7 @@ def test_one_that_needs_what_the_champion_lacks_is_refused(bundle: Bundle, dtype
     name = "segment" if dtype == "of another kind" else "shoe_size"
     own = Bundle(contract_of(FeatureContract(name=name, dtype="number", nullable=True)), bundle.booster)
     with pytest.raises(ShadowError, match=name):
-        Shadow(own, bundle.contract)
+        Shadow(own, "8", bundle.contract)
 
 
 def test_a_refused_one_costs_a_line_and_no_answer(
@@ -97,7 +97,7 @@ def test_a_refused_one_costs_a_line_and_no_answer(
 
 
 def test_it_is_left_out_where_it_could_not_follow(bundle: Bundle, tmp_path: Path) -> None:
-    bundle.with_version("8").save(tmp_path / "shadow")
+    bundle.save(tmp_path / "shadow")
     settings = settings_in(tmp_path, shadow_bundle=str(tmp_path / "shadow"), max_waiting_rows=4, flush_seconds=60)
     log_all(bundle, settings, group(bundle, ["a", "b", "c"]))
     collect_predictions(settings)

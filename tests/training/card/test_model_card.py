@@ -74,7 +74,7 @@ VERDICTS = [
 
 
 def card_of(candidate: Candidate) -> ModelCard:
-    return make_model_card(candidate, candidate.bundle("run-1", "3"), VERDICTS)
+    return make_model_card(candidate, candidate.bundle("run-1"), "3", VERDICTS)
 
 
 @pytest.fixture(scope="module")
@@ -124,7 +124,7 @@ def test_every_segment_decile_and_bin_has_its_row(candidate: Candidate, card: Mo
 
 
 def test_features_come_with_their_meaning_the_most_important_first(candidate: Candidate, card: ModelCard) -> None:
-    ranked = importances(candidate.bundle("run-1", "3"), candidate.test.matrix)
+    ranked = importances(candidate.bundle("run-1"), candidate.test.matrix)
     names = [one.feature for one in ranked]
     told = [row for row in markdown_rows(card) if row[0] in names and len(row) == 4]
     assert [row[0] for row in told] == names

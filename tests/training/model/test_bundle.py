@@ -25,7 +25,6 @@ CONTRACT = contract_of(
     FeatureContract(name="spend", dtype="number", nullable=True),
     FeatureContract(name="visits", dtype="number", nullable=False, minimum=0),
     FeatureContract(name="tier", dtype="category", nullable=True, categories=CATEGORIES),
-    model_version="3",
     threshold=0.4,
     tables={FEATURES_TABLE: 4},
 )
@@ -160,11 +159,6 @@ class TestBundle:
     def test_predicts_nothing_for_no_rows(self, bundle: Bundle) -> None:
         assert bundle.predict({"spend": [], "visits": [], "tier": []}).shape == (0,)
 
-    def test_with_version_changes_only_the_version(self, bundle: Bundle) -> None:
-        renamed = bundle.with_version("12")
-        assert renamed.contract == bundle.contract.model_copy(update={"model_version": "12"})
-        assert renamed.booster is bundle.booster
-
     @pytest.mark.parametrize("name", ["model.ubj", "calibrator.json", "contract.json", "samples.json"])
     def test_changed_file_is_named(self, bundle: Bundle, tmp_path: Path, name: str) -> None:
         bundle.save(tmp_path)
@@ -181,13 +175,13 @@ class TestBundle:
         with pytest.raises(BundleError, match=name):
             Bundle.load(tmp_path)
 
-    @pytest.mark.parametrize("found", [1, 3])
+    @pytest.mark.parametrize("found", [2, 4])
     def test_bundle_of_another_format_says_what_to_do(self, bundle: Bundle, tmp_path: Path, found: int) -> None:
         bundle.save(tmp_path)
         contract = json.loads((tmp_path / "contract.json").read_text())
         rewrite(tmp_path, "contract.json", contract | {"format": found})
         (tmp_path / "calibrator.json").unlink()
-        with pytest.raises(BundleError, match=rf"format {found}.*reads format 2.*Train a model again"):
+        with pytest.raises(BundleError, match=rf"format {found}.*reads format 3.*Train a model again"):
             Bundle.load(tmp_path)
 
     def test_calibrator_that_would_turn_the_order_is_refused(self, bundle: Bundle, tmp_path: Path) -> None:
