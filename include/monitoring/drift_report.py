@@ -13,10 +13,10 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
-from jinja2 import Environment, PackageLoader, select_autoescape
 
 from include.local_files import write_atomically
 from include.projects.features import FeatureSpec
+from include.reporting import html_templates
 
 PAGE = "index.html"
 EVIDENTLY_PAGE = "evidently.html"
@@ -25,11 +25,9 @@ _SAMPLE_SEED = 20170101
 
 def write_page(result: dict[str, Any], folder: Path) -> Path:
     """Write the page that says what was found, ``index.html``, from a day's result, and return its path."""
-    environment = Environment(
-        loader=PackageLoader("include.monitoring", "templates"), autoescape=select_autoescape(), trim_blocks=True
-    )
+    template = html_templates(Path(__file__).parent / "templates").get_template("drift.html")
     page = folder / PAGE
-    write_atomically(page, environment.get_template("drift.html").render(result=result, evidently=EVIDENTLY_PAGE))
+    write_atomically(page, template.render(result=result, evidently=EVIDENTLY_PAGE))
     return page
 
 

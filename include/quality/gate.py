@@ -7,13 +7,12 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-from jinja2 import Environment, PackageLoader, select_autoescape
-
 from include.days import DayRange
 from include.errors import ChurnflowError
 from include.local_files import write_atomically
 from include.logs import get_logger
 from include.quality.contract import Contract
+from include.reporting import html_templates
 
 log = get_logger(__name__)
 
@@ -102,8 +101,8 @@ def write_report(layer: str, days: DayRange, outcomes: Sequence[TableOutcome], f
     """Write ``<layer>.html`` and ``<layer>.json`` below ``folder``/<last day> and return the HTML's path."""
     target = folder / str(days.last)
     target.mkdir(parents=True, exist_ok=True)
-    environment = Environment(loader=PackageLoader("include.quality"), autoescape=select_autoescape())
-    page = environment.get_template("report.html").render(layer=layer, days=days, outcomes=outcomes)
+    template = html_templates(Path(__file__).parent / "templates").get_template("report.html")
+    page = template.render(layer=layer, days=days, outcomes=outcomes)
     details = [{**asdict(item), "pass_share": item.pass_share, "failures": item.failures} for item in outcomes]
     write_atomically(target / f"{layer}.json", json.dumps(details, indent=1))
     report = target / f"{layer}.html"

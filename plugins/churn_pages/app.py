@@ -13,11 +13,11 @@ from typing import Annotated, Any
 from airflow.api_fastapi.core_api.security import requires_access_dag
 from fastapi import Depends, FastAPI, HTTPException, Request
 from fastapi.responses import FileResponse, HTMLResponse, Response
-from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
 from include.errors import ChurnflowError
 from include.monitoring.health import Report, list_reports, model_health
 from include.monitoring.metrics import CONTENT_TYPE, render_metrics
+from include.reporting import html_templates
 from include.settings import Settings, get_settings
 
 MONITORING_DAG = "churn_monitor"
@@ -42,13 +42,7 @@ _SCRIPTED = (
 )
 _SCRIPTED_PAGES = {"evidently.html"}
 
-_templates = Environment(
-    loader=FileSystemLoader(Path(__file__).parent / "templates"),
-    autoescape=True,
-    undefined=StrictUndefined,
-    trim_blocks=True,
-    lstrip_blocks=True,
-)
+_templates = html_templates(Path(__file__).parent / "templates")
 
 app = FastAPI(
     title="Churnflow",

@@ -9,16 +9,15 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from include.reporting import Page, Plot, Section, Table
+from include.reporting.plots import BLUE, VERMILLION, drawing
 from include.serving.load_test.measurement import Measurement
 from include.serving.load_test.run import LoadTest, machine
-from include.training.card.page import Page, Section, Table
-from include.training.card.plots import Plot, drawing
 from include.training.requirements import Verdict
 
 FILE = "load_test.json"
 PAGE = "index.html"
 PERCENTILES = (50.0, 90.0, 95.0, 99.0, 99.9)
-_BLUE, _VERMILLION = "#0072b2", "#d55e00"
 # A generator that is busy for more of its core than this may be what the figures are of.
 _BUSY = 0.85
 
@@ -145,11 +144,11 @@ def _latency(run: Measurement) -> Section:
 def _plots(run: Measurement) -> list[Plot]:
     parts = run.timeline()
     return [
-        _over_time("throughput", "Predictions per second", [(_BLUE, "", _series(parts, "per_second"))]),
+        _over_time("throughput", "Predictions per second", [(BLUE, "", _series(parts, "per_second"))]),
         _over_time(
             "latency",
             "Latency, ms",
-            [(_BLUE, "median", _series(parts, "p50_ms")), (_VERMILLION, "99 %", _series(parts, "p99_ms"))],
+            [(BLUE, "median", _series(parts, "p50_ms")), (VERMILLION, "99 %", _series(parts, "p99_ms"))],
         ),
     ]
 

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from include.reporting import Section, Table
 from include.training.candidate import Candidate
-from include.training.card.page import Section, Table
 from include.training.evaluation.leakage import LeakageReport
 from include.training.model.explain import told
 from include.training.requirements import Verdict

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from include.reporting import Page
 from include.training.candidate import Candidate
 from include.training.card import limits, origin, results
-from include.training.card.page import Page
 from include.training.evaluation.importance import importances
 from include.training.evaluation.segments import judge_segments
 from include.training.model.bundle import Bundle

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+from include.reporting import Section, Table
 from include.training.candidate import Candidate
-from include.training.card.page import Section, Table
 from include.training.model.contract import ModelContract
 
 

@@ -2,56 +2,14 @@
 
 from __future__ import annotations
 
-import io
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
-from dataclasses import dataclass
-from typing import Any
+from collections.abc import Sequence
 
-import matplotlib as mpl
 from matplotlib.axes import Axes
-from matplotlib.figure import Figure
 
+from include.reporting import Plot
+from include.reporting.plots import BLUE, GREY, VERMILLION, drawing
 from include.training.evaluation.evaluation import Evaluation
 from include.training.evaluation.importance import Importance
-
-# Blue and vermillion of Okabe and Ito (2008), which the colour-blind tell apart; lines differ in their dashes as well,
-# for print without colour.
-_BLUE, _VERMILLION, _GREY = "#0072b2", "#d55e00", "#5b6875"
-_STYLE: dict[Any, Any] = {
-    "font.family": "sans-serif",
-    "font.size": 10,
-    "axes.edgecolor": _GREY,
-    "axes.spines.top": False,
-    "axes.spines.right": False,
-    "axes.titlelocation": "left",
-    "axes.titlesize": 11,
-    "axes.titleweight": "bold",
-    "grid.color": "#e3e8ee",
-    "legend.frameon": False,
-    # Text stays text: it can be read aloud and searched, and the page is small.
-    "svg.fonttype": "none",
-}
-
-
-@dataclass(frozen=True)
-class Plot:
-    """One plot.
-
-    Attributes:
-        name: Its file's name, without ending.
-        alt: What it shows, for those who do not see it.
-        svg: The drawing.
-    """
-
-    name: str
-    alt: str
-    svg: str
-
-    @property
-    def path(self) -> str:
-        """Where its file lies, from the card."""
-        return f"plots/{self.name}.svg"
 
 
 def calibration_plot(evaluation: Evaluation) -> Plot:
@@ -60,8 +18,8 @@ def calibration_plot(evaluation: Evaluation) -> Plot:
     predicted, observed = [part.predicted for part in bins], [part.observed for part in bins]
     end = min(1.0, max(*predicted, *observed) * 1.08)
     with drawing("calibration", 5.2, 4.6) as (axes, drawn):
-        axes.plot([0, end], [0, end], color=_GREY, linestyle="--", linewidth=1, label="probabilities that are right")
-        axes.plot(predicted, observed, color=_BLUE, marker="o", label="the model")
+        axes.plot([0, end], [0, end], color=GREY, linestyle="--", linewidth=1, label="probabilities that are right")
+        axes.plot(predicted, observed, color=BLUE, marker="o", label="the model")
         axes.set(xlim=(0, end), ylim=(0, end), xlabel="Predicted churn, %", ylabel="Observed churn, %")
         _percent(axes)
         axes.set_title("Predicted and observed churn")
@@ -77,9 +35,9 @@ def lift_plot(evaluation: Evaluation) -> Plot:
     """Draw the lift of each tenth of the customers."""
     deciles = evaluation.deciles
     with drawing("lift", 5.6, 3.6) as (axes, drawn):
-        bars = axes.bar([part.number for part in deciles], [part.lift for part in deciles], color=_BLUE, width=0.75)
+        bars = axes.bar([part.number for part in deciles], [part.lift for part in deciles], color=BLUE, width=0.75)
         axes.bar_label(bars, fmt="%.1f", padding=2)
-        axes.axhline(1, color=_VERMILLION, linestyle="--", linewidth=1.2, label="customers taken at random")
+        axes.axhline(1, color=VERMILLION, linestyle="--", linewidth=1.2, label="customers taken at random")
         axes.set_xticks([part.number for part in deciles])
         axes.set(xlabel="Tenth of the customers, from the riskiest", ylabel="Lift, times the share of all")
         axes.set_title("Churners found in each tenth")
@@ -93,20 +51,20 @@ def saving_plot(evaluation: Evaluation) -> Plot:
     """Draw what every threshold would save, with the chosen one marked."""
     curve, chosen = evaluation.saving_curve, evaluation.at_threshold.saving_usd_per_1000
     with drawing("saving", 6.4, 3.8) as (axes, drawn):
-        axes.axhline(0, color=_GREY, linewidth=0.8)
+        axes.axhline(0, color=GREY, linewidth=0.8)
         axes.plot(
             [point.threshold for point in curve],
             [point.saving_usd_per_1000 for point in curve],
-            color=_BLUE,
+            color=BLUE,
             label="the model, by threshold",
         )
         for rule, dashes in zip(evaluation.rules, ("--", ":", "-."), strict=False):
             saved = rule.decisions.saving_usd_per_1000
-            axes.axhline(saved, color=_GREY, linestyle=dashes, linewidth=1.2, label=rule.name)
+            axes.axhline(saved, color=GREY, linestyle=dashes, linewidth=1.2, label=rule.name)
         axes.plot(
             [evaluation.threshold],
             [chosen],
-            color=_VERMILLION,
+            color=VERMILLION,
             marker="D",
             markersize=8,
             linestyle="none",
@@ -129,7 +87,7 @@ def importance_plot(ranked: Sequence[Importance]) -> Plot:
     """Draw the mean size of the contributions of ``ranked``, the most important at the top."""
     names = [importance.feature for importance in ranked]
     with drawing("importance", 6.4, 1.2 + 0.27 * len(names)) as (axes, drawn):
-        bars = axes.barh(names, [importance.mean_contribution for importance in ranked], color=_BLUE, height=0.7)
+        bars = axes.barh(names, [importance.mean_contribution for importance in ranked], color=BLUE, height=0.7)
         axes.bar_label(bars, fmt="%.2f", padding=3)
         axes.invert_yaxis()
         axes.margins(x=0.1, y=0.01)
@@ -140,17 +98,6 @@ def importance_plot(ranked: Sequence[Importance]) -> Plot:
         f"{importance.feature} {importance.mean_contribution:.2f}" for importance in ranked
     )
     return Plot("importance", alt + ".", drawn.getvalue())
-
-
-@contextmanager
-def drawing(name: str, width: float, height: float) -> Iterator[tuple[Axes, io.StringIO]]:
-    """Yield axes of ``width`` x ``height`` inches, and what holds their SVG afterwards."""
-    drawn = io.StringIO()
-    # The salt makes the identifiers within the file, which are random otherwise.
-    with mpl.rc_context({**_STYLE, "svg.hashsalt": name}):
-        figure = Figure(figsize=(width, height), layout="constrained")
-        yield figure.subplots(), drawn
-        figure.savefig(drawn, format="svg", metadata={"Date": None, "Creator": None})
 
 
 def _percent(axes: Axes) -> None:

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from itertools import groupby
 
 from include.projects.requirements import Costs
-from include.training.card.page import Section, Table
+from include.reporting import Section, Table
 from include.training.card.plots import calibration_plot, importance_plot, lift_plot, saving_plot
 from include.training.evaluation.decisions import Decisions
 from include.training.evaluation.evaluation import Evaluation
