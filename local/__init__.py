@@ -1,1 +1,1 @@
-"""The local stack and the demo: not part of the product."""
+"""The local stack and the demo. They are not part of the product."""

@@ -1,4 +1,4 @@
-"""``python -m local``: start, stop and show the local stack, and run the demo."""
+"""``python -m local``: start, stop and inspect the local stack, and run the demo."""
 
 from __future__ import annotations
 
@@ -29,10 +29,10 @@ def down() -> None:
 
 @app.command()
 def status() -> None:
-    """Show each process and each of Airflow's components."""
+    """Show the state of each process and of each Airflow component."""
     stack = Stack()
     if stack.supervisor.pid() is None:
-        _say("The stack is down.")
+        _say("The stack is not running.")
         raise typer.Exit(3)
     for name, state in {
         **stack.supervisor.states(),
@@ -45,7 +45,7 @@ def status() -> None:
 def airflow(context: typer.Context) -> None:
     """Run Airflow's own command line against the running stack."""
     environment = Stack().environment()
-    os.execvpe("airflow", ["airflow", *context.args], environment)  # noqa: S606 - replaces this process on purpose
+    os.execvpe("airflow", ["airflow", *context.args], environment)  # noqa: S606 - replaces this process
 
 
 @app.command()

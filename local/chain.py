@@ -1,7 +1,7 @@
-"""What the demo still waits for, and what counts as done: conclusions from one snapshot of runs and tasks.
+"""The state of a chain of DAG runs, derived from one snapshot: pending work, failures and missing runs.
 
-A consumer's run appears some seconds after the task that causes it. It is awaited from the moment at which that task
-has succeeded, so that the chain never looks finished in between.
+Airflow creates the run of a consumer DAG some seconds after the producing task succeeds. The run counts as pending from
+the success of that task on, so that the chain does not look complete in between.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from local.client import Link, Run, Snapshot, Task
 
 FAILED = ("failed", "upstream_failed")
 
-# Tasks that may have nothing to do. Scoring skips as long as no model is deployed, but one day must be scored.
+# Tasks that may skip. Scoring skips until a model is deployed; `missing` requires one run that scored.
 _MAY_SKIP = {
     "churn_ingest": {"request_training"},
     "churn_train": {"announce_champion"},
@@ -22,50 +22,63 @@ _MAY_SKIP = {
 }
 
 
-def awaited(snapshot: Snapshot, links: Iterable[Link]) -> list[str]:
-    """Return what is still expected, for people; nothing when the chain has come to rest."""
-    open_runs = [f"{run.title} ({_doing(run, snapshot)})" for run in snapshot.runs if not run.ended]
+def pending(snapshot: Snapshot, links: Iterable[Link]) -> list[str]:
+    """Describe the unfinished runs and the consumer runs that do not exist yet.
+
+    Args:
+        snapshot: The runs and tasks.
+        links: The assets between DAGs.
+
+    Returns:
+        One description per run; an empty list when the chain is complete.
+    """
+    unfinished = [f"{run.title} ({_active_tasks(run, snapshot)})" for run in snapshot.runs if not run.ended]
     days = {(run.dag_id, run.run_id): run.partition_key for run in snapshot.runs}
     consumers: dict[tuple[str, str], set[str]] = {}
     for link in links:
         consumers.setdefault((link.dag_id, link.task_id), set()).add(link.consumer)
-    to_come = {
-        f"{consumer} of {days[task.dag_id, task.run_id]} (caused by {task.title})"
+    expected = {
+        f"{consumer} of {days[task.dag_id, task.run_id]} (triggered by {task.title})"
         for task in snapshot.tasks
         if task.state == "success"
         for consumer in consumers.get((task.dag_id, task.task_id), ())
-        if not _has_followed(task, consumer, days[task.dag_id, task.run_id], snapshot.runs)
+        if not _consumer_ran(task, consumer, days[task.dag_id, task.run_id], snapshot.runs)
     }
-    return open_runs + sorted(to_come)
+    return unfinished + sorted(expected)
 
 
 def failures(snapshot: Snapshot) -> list[Task]:
-    """Return the tasks that failed, causes before their consequences, and those that skipped without a reason."""
+    """Return the failed tasks, causes before consequences, then the tasks that skipped although they must not."""
     skipped = [task for task in snapshot.tasks if task.state == "skipped" and not _may_skip(task)]
     return [task for state in FAILED for task in snapshot.tasks if task.state == state] + skipped
 
 
 def missing(snapshot: Snapshot, dag_ids: Collection[str]) -> list[str]:
-    """Return those of ``dag_ids`` that have no complete run: one that succeeded and did its work."""
-    complete = {run.dag_id for run in snapshot.runs if run.state == "success" and _did_its_work(run, snapshot)}
+    """Return the members of ``dag_ids`` without a complete run.
+
+    Args:
+        snapshot: The runs and tasks.
+        dag_ids: The DAGs that must have run.
+    """
+    complete = {run.dag_id for run in snapshot.runs if run.state == "success" and _is_complete(run, snapshot)}
     return [dag_id for dag_id in dag_ids if dag_id not in complete]
 
 
-def _has_followed(cause: Task, consumer: str, day: str | None, runs: Iterable[Run]) -> bool:
-    # Several causes may share one run, which is created after the last of them.
+def _consumer_ran(cause: Task, consumer: str, day: str | None, runs: Iterable[Run]) -> bool:
+    # Several producing tasks may share one consumer run, which Airflow creates after the last of them.
     return any(
         run.dag_id == consumer and run.partition_key == day and cause.ended is not None and run.created >= cause.ended
         for run in runs
     )
 
 
-def _doing(run: Run, snapshot: Snapshot) -> str:
+def _active_tasks(run: Run, snapshot: Snapshot) -> str:
     tasks = [task for task in snapshot.tasks if (task.dag_id, task.run_id) == (run.dag_id, run.run_id)]
-    at_work = [f"{task.name} {task.state}" for task in tasks if task.state in ("running", "queued", "up_for_retry")]
-    return ", ".join(at_work) or run.state
+    active = [f"{task.name} {task.state}" for task in tasks if task.state in ("running", "queued", "up_for_retry")]
+    return ", ".join(active) or run.state
 
 
-def _did_its_work(run: Run, snapshot: Snapshot) -> bool:
+def _is_complete(run: Run, snapshot: Snapshot) -> bool:
     tasks = [task for task in snapshot.tasks if (task.dag_id, task.run_id) == (run.dag_id, run.run_id)]
     if run.dag_id == "churn_score":
         return all(task.state == "success" for task in tasks)

@@ -1,4 +1,4 @@
-"""What the demo asks of Airflow's REST API."""
+"""A client for the part of Airflow's REST API that the demo and the end-to-end tests use."""
 
 from __future__ import annotations
 
@@ -11,12 +11,12 @@ from tenacity import Retrying, retry_if_exception_type, stop_after_attempt, wait
 
 from include.errors import ChurnflowError
 
-_PAGE = 100
-_FRAMES = 5
+_PAGE_SIZE = 100
+_TRACEBACK_FRAMES = 5
 
 
 class ApiError(ChurnflowError):
-    """Airflow does not answer, or refuses."""
+    """Airflow does not respond, or responds with an error."""
 
 
 @dataclass(frozen=True)
@@ -27,8 +27,8 @@ class Run:
         dag_id: The DAG.
         run_id: The run.
         state: ``queued``, ``running``, ``success`` or ``failed``.
-        partition_key: The day that it is for; None for a run without one.
-        created: When it was created, by Airflow's clock.
+        partition_key: The day that the run is for; None for a run without a partition.
+        created: The time of creation on Airflow's clock.
     """
 
     dag_id: str
@@ -39,12 +39,12 @@ class Run:
 
     @property
     def ended(self) -> bool:
-        """Whether no more of it will run."""
+        """Whether the run succeeded or failed."""
         return self.state in ("success", "failed")
 
     @property
     def title(self) -> str:
-        """The run, for people."""
+        """A readable name of the run."""
         return f"{self.dag_id} of {self.partition_key or 'no day'}"
 
 
@@ -56,11 +56,11 @@ class Task:
         dag_id: The DAG.
         run_id: The run.
         task_id: The task.
-        state: Airflow's word for it; None before it is scheduled.
-        attempt: The number of the try, from 1; 0 before the first.
-        seconds: How long the try has taken; None before it starts.
-        ended: When it ended, by Airflow's clock.
-        map_index: Which one it is of those that a mapped task becomes, from 0; -1 for any other task.
+        state: Airflow's task state; None before the task is scheduled.
+        attempt: The try number, from 1; 0 before the first try.
+        seconds: The duration of the current try; None before it starts.
+        ended: The end of the current try on Airflow's clock.
+        map_index: The index of an instance of a mapped task, from 0; -1 for a task that is not mapped.
     """
 
     dag_id: str
@@ -74,23 +74,23 @@ class Task:
 
     @property
     def key(self) -> tuple[str, str, str, int]:
-        """What tells it from every other task."""
+        """The unique key of the task instance."""
         return self.dag_id, self.run_id, self.task_id, self.map_index
 
     @property
     def name(self) -> str:
-        """The task within its run, for people."""
+        """A readable name of the task within its run."""
         return self.task_id if self.map_index < 0 else f"{self.task_id}[{self.map_index}]"
 
     @property
     def title(self) -> str:
-        """The task, for people."""
+        """A readable name of the task with its DAG."""
         return f"{self.dag_id}.{self.name}"
 
 
 @dataclass(frozen=True)
 class Snapshot:
-    """Runs and their tasks at one moment; every task that was there when the runs were read is in it."""
+    """Runs and their tasks. It includes every task that existed when the runs were read."""
 
     runs: tuple[Run, ...] = ()
     tasks: tuple[Task, ...] = ()
@@ -98,7 +98,7 @@ class Snapshot:
 
 @dataclass(frozen=True)
 class Link:
-    """An asset between DAGs: when the task ends well, the consumer gets a run for the same day."""
+    """An asset between DAGs: when the task succeeds, the DAG ``consumer`` runs for the same day."""
 
     dag_id: str
     task_id: str
@@ -106,38 +106,37 @@ class Link:
 
 
 class AirflowClient:
-    """A client of the stack's own Airflow, which gives a token to anyone on this machine.
+    """A client for the Airflow of the local stack, which issues a token to every local process.
 
     Args:
-        url: Airflow's base address.
-        attempts: How often a call is tried while Airflow cannot be reached.
+        url: The base URL of Airflow.
+        attempts: The number of attempts per call while Airflow is unreachable.
     """
 
     def __init__(self, url: str, attempts: int = 6) -> None:
         self.url = url
-        # A proxy of the environment is for the outside world.
-        self._http = httpx.Client(base_url=url, timeout=30.0, trust_env=False)
+        # trust_env=False: a proxy from the environment does not apply to 127.0.0.1.
+        self._http = httpx.Client(base_url=url, timeout=30.0, trust_env=False, headers={"Accept": "application/json"})
         self._attempts = attempts
-        self._token: str | None = None
 
     def close(self) -> None:
         """Close the connections."""
         self._http.close()
 
     def dags(self) -> dict[str, bool]:
-        """Return the DAGs that Airflow knows, and for each whether it is paused."""
+        """Return for each DAG whether it is paused."""
         return {item["dag_id"]: item["is_paused"] for item in self._list("/dags", "dags")}
 
     def import_errors(self) -> dict[str, str]:
-        """Return the DAG files that cannot be imported, each with its traceback."""
+        """Return the traceback for each DAG file that cannot be imported."""
         return {item["filename"]: item["stack_trace"] for item in self._list("/importErrors", "import_errors")}
 
     def unpause(self, dag_id: str) -> None:
-        """Let Airflow start the DAG's runs."""
+        """Unpause a DAG, so that Airflow starts its runs."""
         self._call("PATCH", f"/dags/{dag_id}", json={"is_paused": False})
 
     def links(self) -> list[Link]:
-        """Return which task's success starts a run of which DAG."""
+        """Return the assets that connect a task to a DAG."""
         return [
             Link(producer["dag_id"], producer["task_id"], consumer["dag_id"])
             for asset in self._list("/assets", "assets")
@@ -145,34 +144,44 @@ class AirflowClient:
             for consumer in asset["scheduled_dags"]
         ]
 
-    def trigger(self, dag_id: str, partition_key: str, conf: dict[str, Any]) -> Run:
-        """Start a run for one partition, and return it.
+    def trigger(self, dag_id: str, partition_key: str | None, conf: dict[str, Any]) -> Run:
+        """Create a run and return it.
+
+        Args:
+            dag_id: The DAG.
+            partition_key: The day that the run is for; None for a run without a partition.
+            conf: The values of the DAG's params.
 
         Raises:
-            ApiError: Airflow refuses the DAG, the key or the configuration; the message says why.
+            ApiError: Airflow rejects the DAG, the key or the params.
         """
         body = {"logical_date": None, "partition_key": partition_key, "conf": conf}
         return _run(self._call("POST", f"/dags/{dag_id}/dagRuns", json=body))
 
     def unfinished_runs(self) -> list[Run]:
-        """Return all runs that are queued or running."""
+        """Return all queued and running runs."""
         return [_run(item) for item in self._list("/dags/~/dagRuns", "dag_runs", {"state": ["queued", "running"]})]
 
     def fail(self, run: Run) -> None:
-        """End a run as failed, with its tasks."""
+        """Mark a run and its tasks as failed."""
         self._call("PATCH", f"/dags/{run.dag_id}/dagRuns/{run.run_id}", json={"state": "failed"})
 
     def snapshot(self, since: dt.datetime) -> Snapshot:
-        """Return all runs created at ``since`` or later, and their tasks."""
+        """Return all runs created at or after ``since``, and their tasks."""
         created = {"run_after_gte": since.isoformat()}
-        # In this order, no task of a run is missed.
+        # Reading the runs first ensures that no task of a run is missing.
         runs = [_run(item) for item in self._list("/dags/~/dagRuns", "dag_runs", created)]
         known = {(run.dag_id, run.run_id) for run in runs}
         tasks = [_task(item) for item in self._list("/dags/~/dagRuns/~/taskInstances", "task_instances", created)]
         return Snapshot(tuple(runs), tuple(task for task in tasks if (task.dag_id, task.run_id) in known))
 
     def task_log_tail(self, task: Task, lines: int = 30) -> list[str]:
-        """Return the last lines of a task's log."""
+        """Return the end of the log of a task's current try.
+
+        Args:
+            task: The task.
+            lines: The number of lines.
+        """
         body = self._call(
             "GET",
             f"/dags/{task.dag_id}/dagRuns/{task.run_id}/taskInstances/{task.task_id}/logs/{task.attempt}",
@@ -183,29 +192,22 @@ class AirflowClient:
     def _list(self, path: str, name: str, params: dict[str, Any] | None = None) -> list[dict[str, Any]]:
         items: list[dict[str, Any]] = []
         while True:
-            body = self._call("GET", path, params={**(params or {}), "limit": _PAGE, "offset": len(items)})
+            body = self._call("GET", path, params={**(params or {}), "limit": _PAGE_SIZE, "offset": len(items)})
             items += body[name]
             if not body[name] or len(items) >= body["total_entries"]:
                 return items
 
     def _call(self, method: str, path: str, **arguments: Any) -> dict[str, Any]:
-        response = self._authorized(method, path, **arguments)
-        if response.status_code == httpx.codes.UNAUTHORIZED:
-            self._token = None
-            response = self._authorized(method, path, **arguments)
-        return self._body(response)
-
-    def _authorized(self, method: str, path: str, **arguments: Any) -> httpx.Response:
-        if self._token is None:
-            self._token = str(self._body(self._send("GET", "/auth/token"))["access_token"])
-        headers = {"Authorization": f"Bearer {self._token}", "Accept": "application/json"}
-        return self._send(method, f"/api/v2{path}", headers=headers, **arguments)
+        if "Authorization" not in self._http.headers:
+            token = self._body(self._send("GET", "/auth/token"))["access_token"]
+            self._http.headers["Authorization"] = f"Bearer {token}"  # valid for a day
+        return self._body(self._send(method, f"/api/v2{path}", **arguments))
 
     def _send(self, method: str, path: str, **arguments: Any) -> httpx.Response:
-        # A request that may have arrived is only repeated when that changes nothing.
-        passing = httpx.TransportError if method == "GET" else httpx.ConnectError
+        # Only a GET is repeated after the server may have received it.
+        transient = httpx.TransportError if method == "GET" else httpx.ConnectError
         retrying = Retrying(
-            retry=retry_if_exception_type(passing),
+            retry=retry_if_exception_type(transient),
             stop=stop_after_attempt(self._attempts),
             wait=wait_exponential(multiplier=0.2, max=5),
             reraise=True,
@@ -214,9 +216,9 @@ class AirflowClient:
             return retrying(self._http.request, method, path, **arguments)
         except httpx.TransportError as error:
             raise ApiError(
-                f"Airflow gave no answer ({type(error).__name__}).",
+                f"Airflow does not respond ({type(error).__name__}).",
                 where=f"{method} {self.url}{path}",
-                remedy="See with `make status` whether it runs, and read its logs.",
+                remedy="Check with `make status` that it runs, and read its logs.",
             ) from error
 
     def _body(self, response: httpx.Response) -> dict[str, Any]:
@@ -224,9 +226,9 @@ class AirflowClient:
             body: dict[str, Any] = response.json()
             return body
         raise ApiError(
-            f"Airflow answered {response.status_code}: {_reason(response)}",
+            f"Airflow responded with {response.status_code}: {_reason(response)}",
             where=f"{response.request.method} {response.request.url}",
-            remedy="Correct the request, or read the api-server's log.",
+            remedy="Correct the request, or read the log of the api-server.",
         )
 
 
@@ -252,12 +254,12 @@ def _task(item: dict[str, Any]) -> Task:
 def _log_lines(item: dict[str, Any] | str) -> list[str]:
     if isinstance(item, str):
         return item.splitlines()
-    # The marks with which the UI folds parts of a log say nothing here.
+    # The group markers only control folding in the UI.
     lines = [line for line in str(item["event"]).splitlines() if not line.startswith(("::group::", "::endgroup::"))]
     for detail in item.get("error_detail") or []:
         lines += [
             f"  {frame['filename']}:{frame['lineno']} in {frame['name']}"
-            for frame in (detail.get("frames") or [])[-_FRAMES:]
+            for frame in (detail.get("frames") or [])[-_TRACEBACK_FRAMES:]
         ]
         lines.append(f"{detail.get('exc_type')}: {detail.get('exc_value')}")
     return lines

@@ -1,4 +1,4 @@
-"""The demo: the whole chain on real data under a real scheduler, first the history in one range, then one more day."""
+"""The demo: the whole chain on real data under Airflow's scheduler. It ingests the history, then one more day."""
 
 from __future__ import annotations
 
@@ -36,16 +36,16 @@ _NO_FIGURES = dict.fromkeys(("auc", "pr_auc", "rows", "quarantined", "prediction
 
 
 class DemoError(ChurnflowError):
-    """The chain did not do what it should."""
+    """A task failed, a run is missing, or the time limit is over."""
 
 
 class Demo:
-    """One pass over the demo's days on a stack that runs.
+    """Run the chain of DAGs on a running stack.
 
     Args:
-        client: Its Airflow.
-        console: Where progress is shown.
-        deadline: When to give up, by ``time.monotonic``.
+        client: The client of the stack's Airflow.
+        console: The console for progress.
+        deadline: The time limit, on the clock of ``time.monotonic``.
     """
 
     def __init__(self, client: AirflowClient, console: Console, deadline: float) -> None:
@@ -54,38 +54,38 @@ class Demo:
         self._deadline = deadline
 
     def prepare(self) -> None:
-        """Wait until Airflow knows the DAGs, and let them run.
+        """Wait until Airflow has parsed the DAGs, and unpause them.
 
         Raises:
-            DemoError: A DAG file cannot be imported, or a DAG does not appear.
+            DemoError: A DAG did not appear in time, for example since its file cannot be imported.
         """
         limit = min(self._deadline, time.monotonic() + _PARSE_SECONDS)
         while absent := sorted(set(_DAGS) - self._client.dags().keys()):
             if time.monotonic() > limit:
                 raise DemoError(
-                    f"Airflow has not found {', '.join(absent)}. {self._broken_files()}".rstrip(),
+                    f"Airflow did not find {', '.join(absent)}. {self._import_errors()}".rstrip(),
                     where="dags/",
-                    remedy="Correct the file, or read the dag-processor's log.",
+                    remedy="Correct the file, or read the log of the dag-processor.",
                 )
             time.sleep(_POLL_SECONDS)
         for dag_id, paused in self._client.dags().items():
             if paused and dag_id in _DAGS:
                 self._client.unpause(dag_id)
 
-    def end_leftovers(self) -> None:
-        """End the runs that an interrupted demo has left in the database; they would hold up the new ones."""
+    def fail_unfinished_runs(self) -> None:
+        """Mark the runs of an interrupted demo as failed; otherwise they delay the new runs."""
         for run in self._client.unfinished_runs():
             self._client.fail(run)
 
     def run(self, days: DayRange, dag_ids: Sequence[str]) -> None:
-        """Ingest ``days`` and wait until everything that follows from it is done.
+        """Ingest ``days`` and wait until all runs that this triggers are complete.
 
         Args:
-            days: The days.
-            dag_ids: DAGs of which a run must have done its work.
+            days: The days to ingest.
+            dag_ids: The DAGs that must have a complete run.
 
         Raises:
-            DemoError: A task failed, a run is missing, or the time is up.
+            DemoError: A task failed, a run is missing, or the time limit is over.
         """
         conf = {"from_day": str(days.first), "to_day": str(days.last)}
         links = self._client.links()
@@ -97,7 +97,7 @@ class Demo:
             raise DemoError(
                 f"The chain ended without a complete run of {', '.join(missing)}. Skipped: {skipped or 'nothing'}.",
                 where=f"runs of {days.last} at {self._client.url}",
-                remedy="The skipped tasks' logs say why they had nothing to do.",
+                remedy="Read in the logs of the skipped tasks why they skipped.",
             )
 
     def _watch(self, first: Run, links: list[Link], show: Callable[[Snapshot], None]) -> Snapshot:
@@ -105,14 +105,14 @@ class Demo:
             snapshot = self._client.snapshot(first.created)
             show(snapshot)
             self._require_success(snapshot)
-            awaited = chain.awaited(snapshot, links)
-            if not awaited:
+            pending = chain.pending(snapshot, links)
+            if not pending:
                 return snapshot
             if time.monotonic() > self._deadline:
                 raise DemoError(
-                    f"The demo's {LIMIT_SECONDS / 60:.0f} minutes are over. Awaited: {'; '.join(awaited)}.",
+                    f"The demo exceeded its limit of {LIMIT_SECONDS / 60:.0f} minutes. Pending: {'; '.join(pending)}.",
                     where=self._client.url,
-                    remedy="Read the logs of these tasks in the UI or below the stack's home.",
+                    remedy="Read the logs of these tasks in the UI.",
                 )
             time.sleep(_POLL_SECONDS)
 
@@ -122,26 +122,28 @@ class Demo:
             task = failures[0]
             self._print_log(task)
             raise DemoError(
-                f"{task.title} ended as {task.state}.",
+                f"{task.title} ended in state {task.state}.",
                 where=f"run {task.run_id}",
-                remedy="Its log above ends with the reason.",
+                remedy="Read the end of its log above.",
             )
         failed = [run.title for run in snapshot.runs if run.state == "failed"]
         if failed:
             raise DemoError(
-                f"{failed[0]} failed without a failed task.", where=self._client.url, remedy="Read the scheduler's log."
+                f"{failed[0]} failed without a failed task.",
+                where=self._client.url,
+                remedy="Read the log of the scheduler.",
             )
 
     def _print_log(self, task: Task) -> None:
-        self._console.print(f"--- the log of {task.title} ends:", highlight=False, markup=False)
+        self._console.print(f"--- end of the log of {task.title}:", highlight=False, markup=False)
         try:
             lines = self._client.task_log_tail(task, _LOG_LINES)
         except ApiError as error:
-            lines = [f"It cannot be read: {error}"]
+            lines = [f"The log cannot be read: {error}"]
         for text in lines:
             self._console.print(text, highlight=False, markup=False, soft_wrap=True)
 
-    def _broken_files(self) -> str:
+    def _import_errors(self) -> str:
         errors = self._client.import_errors()
         return " ".join(f"{name} cannot be imported: {trace.splitlines()[-1]}" for name, trace in errors.items())
 
@@ -150,8 +152,8 @@ def run_demo(stack: Stack, keep: bool) -> int:
     """Run the demo and print its summary; the last line is one JSON object.
 
     Args:
-        stack: The stack, running or not.
-        keep: Whether it stays up after success. After a failure or an interruption it never does.
+        stack: The stack; it is started unless it runs.
+        keep: Whether to leave the stack running after success. It is stopped after a failure or an interruption.
 
     Returns:
         The exit code: 0 when every task succeeded, 1 after a failure, 130 after an interruption.
@@ -170,14 +172,14 @@ def run_demo(stack: Stack, keep: bool) -> int:
         except ChurnflowError as error:
             _say(console, str(error))
         finally:
-            # A second signal would leave processes behind.
+            # A second signal must not interrupt the teardown.
             with _handling(signal.SIG_IGN):
                 if code or not keep:
                     stack.down(lambda text: _say(console, text))
                 else:
-                    _say(console, "The stack is up; `make down` stops it.")
+                    _say(console, "The stack is running; `make down` stops it.")
                 seconds = round(time.perf_counter() - start, 1)
-                _say(console, f"{seconds:.0f} s in all.")
+                _say(console, f"Total time: {seconds:.0f} s.")
                 print(json.dumps({"ok": code == 0, "seconds": seconds, **figures}), flush=True)
     return code
 
@@ -187,7 +189,7 @@ def _run(stack: Stack, console: Console) -> Summary:
     ran_before = stack.supervisor.pid() is not None
     stack.up(lambda text: _say(console, text))
     settings = stack.settings
-    # The landing folder gets the days after the demo, too, so that they can be ingested by hand.
+    # Files of later days are exported, too, so that these days can be ingested by hand.
     files = export(Path(settings.landing_uri) / settings.project, DayRange(HISTORY.first, LAST_DAY))
     _say(console, f"{files} new files in {settings.landing_uri}.")
     client = AirflowClient(stack.airflow_url)
@@ -195,9 +197,9 @@ def _run(stack: Stack, console: Console) -> Summary:
         demo = Demo(client, console, deadline)
         demo.prepare()
         if not ran_before:
-            demo.end_leftovers()
-        _say(console, f"The history, {HISTORY}, and all that follows from it:")
-        # A deployment is awaited when a model was promoted; a champion that stays is deployed already.
+            demo.fail_unfinished_runs()
+        _say(console, f"The history, {HISTORY}, and the runs that it triggers:")
+        # churn_deploy runs only when a new champion was promoted.
         demo.run(HISTORY, ("churn_ingest", "churn_train", "churn_score", "churn_monitor"))
         _say(console, f"One more day, {NEXT_DAY}:")
         demo.run(DayRange.single(NEXT_DAY), ("churn_ingest", "churn_score", "churn_monitor"))
@@ -211,7 +213,7 @@ def _say(console: Console, text: str) -> None:
 
 
 def _interrupt(number: int, frame: FrameType | None) -> None:
-    """End the demo, on SIGTERM as on Ctrl-C; a second signal must not cut the teardown short."""
+    """End the demo on SIGTERM and SIGINT, and ignore further signals until the teardown is complete."""
     for signal_number in _SIGNALS:
         signal.signal(signal_number, signal.SIG_IGN)
     raise KeyboardInterrupt
@@ -219,7 +221,7 @@ def _interrupt(number: int, frame: FrameType | None) -> None:
 
 @contextmanager
 def _handling(handler: Any) -> Iterator[None]:
-    """Handle SIGINT and SIGTERM by ``handler``."""
+    """Handle SIGINT and SIGTERM with ``handler``."""
     former = [signal.signal(number, handler) for number in _SIGNALS]
     try:
         yield

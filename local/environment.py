@@ -1,4 +1,4 @@
-"""The one place that builds the environment of the stack's processes, and of the user's own ``bin/airflow``."""
+"""The environment variables of the stack's processes and of ``bin/airflow``."""
 
 from __future__ import annotations
 
@@ -15,12 +15,12 @@ from local.postgres import database_url
 
 
 def stack_environment(settings: Settings, ports: LocalPorts, postgres_host: str) -> dict[str, str]:
-    """Return the variables that Airflow, MLflow and the endpoint run with, on top of the caller's own.
+    """Return the caller's variables, updated with those of Airflow, MLflow and the endpoint.
 
     Args:
         settings: The deployment.
         ports: The stack's ports.
-        postgres_host: The folder of PostgreSQL's socket.
+        postgres_host: The folder of the PostgreSQL socket.
     """
     return os.environ | _product(settings, ports) | _airflow(settings, ports, postgres_host) | _quiet()
 
@@ -37,19 +37,19 @@ def _product(settings: Settings, ports: LocalPorts) -> dict[str, str]:
 def _airflow(settings: Settings, ports: LocalPorts, postgres_host: str) -> dict[str, str]:
     home = settings.home / "airflow"
     url = f"http://127.0.0.1:{ports.airflow_port}"
-    kept = _kept_secrets(settings.home)
+    secret = _stored_secrets(settings.home)
     sections = {
         "CORE": {
             "DAGS_FOLDER": str(ROOT / "dags"),
             "PLUGINS_FOLDER": str(ROOT / "plugins"),
             "LOAD_EXAMPLES": "False",
             "EXECUTOR": "LocalExecutor",
-            # Two cores: more tasks at once only make each of them slower.
+            # Sized for two cores.
             "PARALLELISM": "4",
             "DAGS_ARE_PAUSED_AT_CREATION": "False",
             "EXECUTION_API_SERVER_URL": f"{url}/execution/",
-            "FERNET_KEY": kept["fernet_key"],
-            # The UI listens on this machine only; a password would guard nothing.
+            "FERNET_KEY": secret["fernet_key"],
+            # The UI listens on 127.0.0.1 only, so that no password is needed.
             "SIMPLE_AUTH_MANAGER_ALL_ADMINS": "True",
         },
         "DATABASE": {
@@ -61,10 +61,10 @@ def _airflow(settings: Settings, ports: LocalPorts, postgres_host: str) -> dict[
             "PORT": str(ports.airflow_port),
             "BASE_URL": url,
             "WORKERS": "1",
-            "SECRET_KEY": kept["api_secret_key"],
+            "SECRET_KEY": secret["api_secret_key"],
         },
-        "API_AUTH": {"JWT_SECRET": kept["jwt_secret"]},
-        # A task's first call can wait for a busy api-server on two cores.
+        "API_AUTH": {"JWT_SECRET": secret["jwt_secret"]},
+        # On two busy cores the api-server may take seconds to answer the first call of a task.
         "WORKERS": {"EXECUTION_API_TIMEOUT": "30"},
         "SCHEDULER": {"SCHEDULER_IDLE_SLEEP_TIME": "0.1"},
         "DAG_PROCESSOR": {"PARSING_PROCESSES": "1", "REFRESH_INTERVAL": "30", "MIN_FILE_PROCESS_INTERVAL": "30"},
@@ -78,7 +78,7 @@ def _airflow(settings: Settings, ports: LocalPorts, postgres_host: str) -> dict[
 
 
 def _quiet() -> dict[str, str]:
-    """No part reports its use to anyone, and threads that wait for each other sleep."""
+    """Disable telemetry and progress bars, and let waiting OpenMP threads sleep."""
     return {
         "BENTOML_DO_NOT_TRACK": "True",
         "DO_NOT_TRACK": "1",
@@ -91,19 +91,19 @@ def _quiet() -> dict[str, str]:
     }
 
 
-def _kept_secrets(home: Path) -> dict[str, str]:
-    """Return this stack's keys, made at its first start and readable by its owner only."""
+def _stored_secrets(home: Path) -> dict[str, str]:
+    """Return the keys of the stack in ``home``, created at its first start in a file with mode 0600."""
     path = home / "stack" / "secrets.json"
     if not path.exists():
         path.parent.mkdir(parents=True, exist_ok=True)
-        made = {
+        created = {
             "fernet_key": Fernet.generate_key().decode(),
             "api_secret_key": secrets.token_urlsafe(32),
             "jwt_secret": secrets.token_urlsafe(64),
         }
         partial = path.with_suffix(".partial")
         with os.fdopen(os.open(partial, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "w") as stream:
-            json.dump(made, stream)
+            json.dump(created, stream)
         partial.replace(path)
-    kept: dict[str, str] = json.loads(path.read_text())
-    return kept
+    stored: dict[str, str] = json.loads(path.read_text())
+    return stored

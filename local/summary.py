@@ -1,4 +1,4 @@
-"""What the demo ends with: the figures, a prediction by the running endpoint, and where to look."""
+"""The summary of the demo: metrics, a prediction of the running endpoint, and the URLs and reports to open."""
 
 from __future__ import annotations
 
@@ -23,20 +23,20 @@ from include.serving.deployment.client import EndpointClient
 from include.settings import Settings
 from local.stack import Stack
 
-_SHOWN = ("auc", "pr_auc", "brier", "precision", "recall", "f1", "saving_usd_per_1000_at_threshold")
+_SHOWN_METRICS = ("auc", "pr_auc", "brier", "precision", "recall", "f1", "saving_usd_per_1000_at_threshold")
 
 
 class SummaryError(ChurnflowError):
-    """A result of the demo is not where it belongs."""
+    """A result of the demo is missing."""
 
 
 @dataclass(frozen=True)
 class Champion:
-    """The model that serves.
+    """The champion in the model registry.
 
     Attributes:
-        version: The registry's number.
-        metrics: Its figures on the time-split test.
+        version: The version number in the registry.
+        metrics: The metrics on the time-split test.
     """
 
     version: str
@@ -49,13 +49,13 @@ class Summary:
 
     Attributes:
         day: The last day.
-        rows: Rows of every table of the lake.
-        quarantined: Rows in all quarantine tables.
-        champion: The model that serves.
-        prediction: The endpoint's answer for the customer at the top of the day's retention list.
-        reasons: Why that customer is there, in words: what raises the risk, and what lowers it.
-        drift: The drift verdict of the day, without its details.
-        addresses: Where to look, by name.
+        rows: The row count of each lake table.
+        quarantined: The row count of all quarantine tables together.
+        champion: The deployed model.
+        prediction: The endpoint's response for the first customer of the day's retention list.
+        reasons: The features that raise and that lower the risk of this customer, as text.
+        drift: The drift result of the day, without its details.
+        addresses: URLs and report files by name.
     """
 
     day: dt.date
@@ -68,7 +68,7 @@ class Summary:
     addresses: dict[str, str]
 
     def as_dict(self) -> dict[str, Any]:
-        """Return the figures as plain JSON types."""
+        """Return the results as plain JSON types."""
         return {
             "auc": self.champion.metrics["auc"],
             "pr_auc": self.champion.metrics["pr_auc"],
@@ -81,11 +81,15 @@ class Summary:
 
 
 def collect(stack: Stack, day: dt.date) -> Summary:
-    """Return the results on a running stack that has scored and monitored ``day``.
+    """Collect the results of a day that was scored and monitored.
+
+    Args:
+        stack: The running stack.
+        day: The day.
 
     Raises:
         SummaryError: There is no champion, or the day has no retention list.
-        EndpointError: The endpoint does not answer.
+        EndpointError: The endpoint does not respond.
         ResultError: The day has no monitoring result.
     """
     settings = stack.settings
@@ -111,7 +115,12 @@ def collect(stack: Stack, day: dt.date) -> Summary:
 
 
 def render(summary: Summary, console: Console) -> None:
-    """Print a summary for people."""
+    """Print a readable summary.
+
+    Args:
+        summary: The results.
+        console: The console to print on.
+    """
     tables = Table("table", "rows", title="The lake", title_justify="left", box=None, padding=(0, 2, 0, 0))
     tables.columns[0].no_wrap = tables.columns[1].no_wrap = True
     tables.columns[1].justify = "right"
@@ -119,7 +128,7 @@ def render(summary: Summary, console: Console) -> None:
         tables.add_row(name, f"{count:,}")
     console.print(tables)
     metrics = summary.champion.metrics
-    shown = "  ".join(f"{name} {metrics[name]:.3f}" for name in _SHOWN if name in metrics)
+    shown = "  ".join(f"{name} {metrics[name]:.3f}" for name in _SHOWN_METRICS if name in metrics)
     facts = {
         "Quarantine": f"{summary.quarantined:,} rows",
         "Champion": f"version {summary.champion.version}, on the time-split test: {shown}",
@@ -133,7 +142,7 @@ def render(summary: Summary, console: Console) -> None:
 
 
 def _champion(mlflow_url: str, name: str) -> Champion:
-    # Two calls by hand: MLflow's own client takes longer to import than the rest of the summary to collect.
+    # Importing MLflow's client takes longer than collecting the rest of the summary.
     with httpx.Client(base_url=f"{mlflow_url}/api/2.0/mlflow", timeout=30, trust_env=False) as http:
         try:
             alias = {"name": name, "alias": "champion"}
@@ -143,9 +152,9 @@ def _champion(mlflow_url: str, name: str) -> Champion:
             return Champion(str(found["version"]), {key: metrics[key] for key in ("auc", "pr_auc")} | metrics)
         except (httpx.HTTPError, KeyError, ValueError) as error:
             raise SummaryError(
-                f"The champion's figures cannot be read ({type(error).__name__}: {error}).",
+                f"The metrics of the champion cannot be read ({type(error).__name__}: {error}).",
                 where=f"{name} at {mlflow_url}",
-                remedy="See in churn_train's last run whether a model was promoted.",
+                remedy="Check in the last run of churn_train whether a model was promoted.",
             ) from error
 
 

@@ -1,4 +1,4 @@
-"""Supervisor: the process manager that runs the stack, its configuration, and the calls to it."""
+"""Supervisor, the process manager of the stack: its configuration and its XML-RPC interface."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ from include.errors import ChurnflowError
 
 
 class ProcessError(ChurnflowError):
-    """A process of the stack did not start, or ended."""
+    """A process of the stack did not start or did not stop."""
 
 
 @dataclass(frozen=True)
@@ -34,11 +34,11 @@ class Program:
     """One process of the stack.
 
     Attributes:
-        name: Its name.
-        command: What is run.
-        priority: Lower ones are stopped later.
-        environment: Its variables.
-        whole_group: Whether a stop goes to all processes of its group, or to it alone.
+        name: The name.
+        command: The command line.
+        priority: The order of stopping: programs with lower values stop later.
+        environment: The environment variables.
+        whole_group: Whether the stop signal goes to the whole process group, or to the process only.
     """
 
     name: str
@@ -49,21 +49,21 @@ class Program:
 
 
 class Supervisor:
-    """One supervisor daemon, found by its folder.
+    """One supervisor daemon, identified by its folder.
 
     Args:
-        folder: For its configuration and logs.
+        folder: The folder for the configuration and the logs.
     """
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
-        # A socket's path is limited to about 100 characters, which a home folder may exceed.
+        # The path of a socket is limited to about 100 characters; the path of the folder may be longer.
         digest = hashlib.sha256(str(folder).encode()).hexdigest()[:12]
         self._socket = Path(tempfile.gettempdir()) / f"churnflow-{os.getuid()}-{digest}.sock"
         self._pid_file = folder / "supervisord.pid"
 
     def pid(self) -> int | None:
-        """Return the daemon's process id while it runs."""
+        """Return the process id of the daemon; None unless it is running."""
         try:
             pid = int(self._pid_file.read_text())
         except (FileNotFoundError, ValueError):
@@ -71,7 +71,7 @@ class Supervisor:
         return pid if "supervisord" in (_command_of(pid) or "") else None
 
     def launch(self) -> None:
-        """Start the daemon, without any program."""
+        """Start the daemon without programs."""
         self.folder.mkdir(parents=True, exist_ok=True)
         self._write([])
         subprocess.run(
@@ -80,31 +80,36 @@ class Supervisor:
         self._wait_for_socket()
 
     def add(self, programs: list[Program], present: list[Program]) -> None:
-        """Make ``programs`` known beside those ``present``, and start them."""
+        """Add programs and start them.
+
+        Args:
+            programs: The programs to add.
+            present: The programs that were added before.
+        """
         self._write([*present, *programs])
         self._call("reloadConfig")
         for program in programs:
             with contextlib.suppress(Fault):
                 self._call("addProcessGroup", program.name)
-            with contextlib.suppress(Fault):  # it may have started with its group
+            with contextlib.suppress(Fault):  # already started with its group
                 self._call("startProcess", program.name, False)
 
     def states(self) -> dict[str, str]:
-        """Return each program's state, such as ``RUNNING`` or ``FATAL``."""
+        """Return the state of each program, such as ``RUNNING`` or ``FATAL``."""
         return {item["name"]: item["statename"] for item in self._call("getAllProcessInfo")}
 
     def require_alive(self) -> None:
-        """Check that no program has given up.
+        """Check that no program has exited for good.
 
         Raises:
-            ProcessError: One has; the message ends with its log.
+            ProcessError: A program has; the message contains the end of its log.
         """
         for name, state in self.states().items():
             if state in ("FATAL", "EXITED", "UNKNOWN"):
                 raise ProcessError(
-                    f"{name} is {state}. Its log ends:\n{self.log_tail(name)}\n",
+                    f"{name} is {state}. The end of its log:\n{self.log_tail(name)}\n",
                     where=str(self.log_path(name)),
-                    remedy="Correct what the log says, then start again.",
+                    remedy="Correct the error in the log, then start again.",
                 )
 
     def log_path(self, name: str) -> Path:
@@ -112,58 +117,66 @@ class Supervisor:
         return self.folder / "logs" / f"{name}.log"
 
     def log_tail(self, name: str, lines: int = 20) -> str:
-        """Return the last lines of a program's log."""
+        """Return the end of the log of a program.
+
+        Args:
+            name: The name of the program.
+            lines: The number of lines.
+        """
         try:
             return "\n".join(self.log_path(name).read_text(errors="replace").splitlines()[-lines:])
         except FileNotFoundError:
             return "(no log)"
 
     def shut_down(self, timeout: float = 60.0) -> None:
-        """Stop all programs, the last started first, and the daemon; leave no process.
+        """Stop all programs in reverse order of their start, then the daemon.
+
+        Args:
+            timeout: The seconds until the remaining processes are killed.
 
         Raises:
-            ProcessError: Something would not end.
+            ProcessError: A process survived SIGKILL.
         """
-        family = self._family()
-        if not self._ask_to_shut_down():
-            # The daemon was killed; what it had started goes on without it.
-            for process in family:
+        processes = self._session_processes()
+        if not self._request_shutdown():
+            # The daemon was killed; its programs continue without it.
+            for process in processes:
                 with contextlib.suppress(psutil.NoSuchProcess):
                     process.terminate()
-            timeout = min(timeout, 15.0)  # they wait for each other in vain
-        _, alive = psutil.wait_procs(family, timeout=timeout)
+            timeout = min(timeout, 15.0)  # some wait for each other and never exit
+        _, alive = psutil.wait_procs(processes, timeout=timeout)
         for process in alive:
             with contextlib.suppress(psutil.NoSuchProcess):
                 process.kill()
         _, alive = psutil.wait_procs(alive, timeout=5)
         if alive:
             raise ProcessError(
-                f"Processes {[item.pid for item in alive]} would not end.", where=str(self.folder), remedy="End them."
+                f"Processes {[item.pid for item in alive]} did not exit.", where=str(self.folder), remedy="End them."
             )
         self._socket.unlink(missing_ok=True)
         self._pid_file.unlink(missing_ok=True)
 
-    def _ask_to_shut_down(self) -> bool:
-        """Ask the daemon to end all programs and itself; return whether one heard it."""
+    def _request_shutdown(self) -> bool:
+        """Request the daemon to stop all programs and itself; return whether a daemon received the request."""
         if self.pid() is None:
             return False
         try:
             self._call("shutdown")
-        except Fault:  # it is shutting down already
+        except Fault:  # the shutdown has already begun
             return True
         except (OSError, HTTPException):
             return False
         return True
 
-    def _family(self) -> list[psutil.Process]:
-        """Return the daemon and all processes of its session, which outlives a daemon that was killed."""
+    def _session_processes(self) -> list[psutil.Process]:
+        """Return the daemon and all processes of its session, also after the daemon was killed."""
         try:
             session, written = int(self._pid_file.read_text()), self._pid_file.stat().st_mtime
         except (FileNotFoundError, ValueError):
             return []
         command = _command_of(session)
         if written < psutil.boot_time() or (command and "supervisord" not in command):
-            return []  # the number belongs to someone else by now
+            return []  # the process id belongs to another process by now
         return [process for process in psutil.process_iter() if _session_of(process) == session]
 
     @property
@@ -189,7 +202,7 @@ class Supervisor:
             parser[f"program:{program.name}"] = self._section(program)
         text = io.StringIO()
         parser.write(text)
-        # It holds the environment, and so the keys: for its owner only.
+        # The file contains the environment with the keys: only its owner may read it.
         with os.fdopen(os.open(self._config, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "w") as stream:
             stream.write(text.getvalue())
 
@@ -219,22 +232,31 @@ class Supervisor:
         return getattr(proxy.supervisor, method)(*arguments)
 
     def _wait_for_socket(self, timeout: float = 15.0) -> None:
-        def answers() -> bool:
+        def responds() -> bool:
             with contextlib.suppress(OSError, HTTPException):
                 self._call("getState")
                 return True
             return False
 
-        if not wait_until(answers, timeout):
+        if not wait_until(responds, timeout):
             raise ProcessError(
-                "The process manager does not answer.",
+                "The process manager does not respond.",
                 where=str(self.folder / "supervisord.log"),
                 remedy="Read that log, then start again.",
             )
 
 
 def wait_until(condition: Callable[[], bool], timeout: float, pause: float = 0.2) -> bool:
-    """Poll ``condition`` until it holds or ``timeout`` seconds have passed; return whether it holds."""
+    """Poll a condition until it is true or the time is over.
+
+    Args:
+        condition: The condition.
+        timeout: The time limit in seconds.
+        pause: The seconds between two checks.
+
+    Returns:
+        Whether the condition is true.
+    """
     end = time.monotonic() + timeout
     while time.monotonic() < end:
         if condition():
@@ -251,13 +273,13 @@ def _session_of(process: psutil.Process) -> int | None:
 
 
 def _command_of(pid: int) -> str | None:
-    """Return a process's command line: None when there is no such process, empty while it is ending."""
+    """Return the command line of a process: None when it does not exist, an empty string while it is ending."""
     try:
         return " ".join(psutil.Process(pid).cmdline())
     except psutil.NoSuchProcess as error:
         return "" if isinstance(error, psutil.ZombieProcess) else None
     except psutil.AccessDenied:
-        return "(another user's)"
+        return "(process of another user)"
 
 
 def _escape(text: str) -> str:
