@@ -30,7 +30,7 @@ def test_a_second_up_changes_nothing(stack: RunningStack) -> None:
     before = stack.stack.supervisor.pid()
     done = stack.run(".venv/bin/python", "-m", "local", "up")
     assert done.returncode == 0, done.stderr
-    assert "runs already" in done.stdout
+    assert "already running" in done.stdout
     assert stack.stack.supervisor.pid() == before
 
 

@@ -1,4 +1,4 @@
-"""A small HTTP server that answers as Airflow's REST API does, from what a test puts into it."""
+"""A stub of Airflow's REST API. Tests set the responses."""
 
 from __future__ import annotations
 
@@ -48,11 +48,10 @@ def task_item(
 
 
 class AirflowServer:
-    """Serves; ``frames`` are successive answers about runs and tasks, of which the last one stays."""
+    """Serve the stub. ``frames`` are successive states of (runs, tasks); the last one is repeated."""
 
     def __init__(self) -> None:
         self.tokens = 0
-        self.token_lifetime = 1_000_000  # requests
         self.drop_connections = 0
         self.paused = {"churn_ingest": False}
         self.assets: list[dict[str, Any]] = []
@@ -61,7 +60,6 @@ class AirflowServer:
         self.import_errors: list[dict[str, str]] = []
         self.triggered: list[dict[str, Any]] = []
         self.ended: list[str] = []
-        self._left = 0
         server = self
 
         class Handler(BaseHTTPRequestHandler):
@@ -106,11 +104,9 @@ class AirflowServer:
         query, path = parse_qs(url.query), unquote(url.path)
         if path == "/auth/token":
             self.tokens += 1
-            self._left = self.token_lifetime
             return 201, {"access_token": f"token-{self.tokens}"}
-        if handler.headers.get("Authorization") != f"Bearer token-{self.tokens}" or self._left == 0:
+        if handler.headers.get("Authorization") != f"Bearer token-{self.tokens}":
             return 401, {"detail": "Invalid JWT token"}
-        self._left -= 1
         path = path.removeprefix("/api/v2")
         if path == "/dags/~/dagRuns":
             since = dt.datetime.fromisoformat(query.get("run_after_gte", [at(-1000)])[0])

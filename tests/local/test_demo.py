@@ -22,6 +22,7 @@ from local.client import AirflowClient
 from local.demo import HISTORY, Demo, DemoError, run_demo
 from local.ports import LocalPorts
 from local.stack import Stack
+from local.supervision import wait_until
 from tests.local.airflow_server import AirflowServer, run_item, task_item
 from tests.postgres import postgres_folder
 
@@ -65,9 +66,7 @@ def scored(state: str = "success") -> Frame:
     return [*runs, run_item("churn_score", created=6)], [*tasks, *score]
 
 
-def test_the_chain_is_done_when_what_follows_from_it_is(
-    airflow: AirflowServer, demo: Demo, output: io.StringIO
-) -> None:
+def test_run_waits_for_the_triggered_runs(airflow: AirflowServer, demo: Demo, output: io.StringIO) -> None:
     airflow.frames = [ingesting(), ingested(), ingested(), scored()]
     demo.run(HISTORY, DAGS)
     assert airflow.triggered[0]["conf"] == {"from_day": "2017-01-01", "to_day": "2017-12-17"}
@@ -80,50 +79,48 @@ def test_the_chain_is_done_when_what_follows_from_it_is(
     ]
 
 
-def test_a_failed_task_ends_the_demo_with_its_log(airflow: AirflowServer, demo: Demo, output: io.StringIO) -> None:
+def test_failed_task_ends_the_demo_and_prints_its_log(airflow: AirflowServer, demo: Demo, output: io.StringIO) -> None:
     airflow.frames = [
         ([run_item("churn_ingest", "running")], [task_item("churn_ingest", "build_silver_and_gold", "failed")])
     ]
     airflow.log = [{"event": f"line {number}"} for number in range(40)]
-    with pytest.raises(DemoError, match=r"churn_ingest\.build_silver_and_gold ended as failed"):
+    with pytest.raises(DemoError, match=r"churn_ingest\.build_silver_and_gold ended in state failed"):
         demo.run(HISTORY, DAGS)
     assert "line 10\n" in output.getvalue()
     assert "line 9\n" not in output.getvalue()
     assert output.getvalue().endswith("line 39\n")
 
 
-def test_the_error_at_the_time_limit_says_what_was_awaited(
-    airflow: AirflowServer, client: AirflowClient, demo: Demo
-) -> None:
+def test_time_limit_error_names_the_pending_runs(airflow: AirflowServer, client: AirflowClient, demo: Demo) -> None:
     airflow.frames = [ingested()]
-    with pytest.raises(DemoError, match=r"churn_score of 2017-12-17 \(caused by churn_ingest.build_silver_and_gold\)"):
+    with pytest.raises(
+        DemoError, match=r"churn_score of 2017-12-17 \(triggered by churn_ingest.build_silver_and_gold\)"
+    ):
         Demo(client, Console(file=io.StringIO()), time.monotonic()).run(HISTORY, DAGS)
 
 
-def test_a_chain_that_rests_without_having_scored_is_an_error(airflow: AirflowServer, demo: Demo) -> None:
+def test_missing_scoring_run_is_an_error(airflow: AirflowServer, demo: Demo) -> None:
     airflow.frames = [scored("skipped")]
     with pytest.raises(DemoError, match=r"without a complete run of churn_score. Skipped: churn_score.find_model"):
         demo.run(DayRange.parse("2017-12-17", "2017-12-17"), DAGS)
 
 
-def test_before_it_starts_paused_dags_are_let_run(airflow: AirflowServer, demo: Demo) -> None:
+def test_prepare_unpauses_dags(airflow: AirflowServer, demo: Demo) -> None:
     airflow.paused["churn_train"] = True
     demo.prepare()
     assert not any(airflow.paused.values())
 
 
-def test_a_dag_that_cannot_be_imported_is_named_with_its_error(
-    airflow: AirflowServer, client: AirflowClient, demo: Demo
-) -> None:
+def test_prepare_reports_import_errors(airflow: AirflowServer, client: AirflowClient, demo: Demo) -> None:
     del airflow.paused["churn_monitor"]
     airflow.import_errors = [{"filename": "churn_monitor.py", "stack_trace": "Traceback\nImportError: no drift"}]
-    with pytest.raises(DemoError, match=r"not found churn_monitor\. churn_monitor.py cannot .*ImportError: no drift"):
+    with pytest.raises(DemoError, match=r"not find churn_monitor\. churn_monitor.py cannot .*ImportError: no drift"):
         Demo(client, Console(file=io.StringIO()), time.monotonic()).prepare()
 
 
-def test_runs_of_an_interrupted_demo_are_ended(airflow: AirflowServer, demo: Demo) -> None:
+def test_unfinished_runs_of_an_interrupted_demo_are_failed(airflow: AirflowServer, demo: Demo) -> None:
     airflow.frames = [([run_item("churn_ingest", "running"), run_item("churn_train", "success", created=1)], [])]
-    demo.end_leftovers()
+    demo.fail_unfinished_runs()
     assert airflow.ended == ["run+0"]
 
 
@@ -133,7 +130,7 @@ def free_port() -> int:
         return int(probe.getsockname()[1])
 
 
-def test_a_demo_that_cannot_start_says_why_and_ends_with_its_figures(
+def test_demo_that_cannot_start_prints_the_reason_and_a_result(
     tmp_path: Path, airflow: AirflowServer, capsys: pytest.CaptureFixture[str]
 ) -> None:
     taken = int(airflow.url.rsplit(":", 1)[1])
@@ -141,7 +138,7 @@ def test_a_demo_that_cannot_start_says_why_and_ends_with_its_figures(
     stack = Stack(settings, LocalPorts(airflow_port=taken, mlflow_port=free_port()))
     assert run_demo(stack, keep=True) == 1
     lines = capsys.readouterr().out.splitlines()
-    assert lines[0].startswith(f"Port {taken} is taken by another process.")
+    assert lines[0].startswith(f"Port {taken} is in use by another process.")
     figures = json.loads(lines[-1])
     assert figures.pop("seconds") >= 0
     assert figures == {
@@ -162,7 +159,7 @@ def home() -> Iterator[Path]:
 
 
 @pytest.mark.slow
-def test_an_interrupted_demo_leaves_no_process_even_when_interrupted_twice(home: Path) -> None:
+def test_demo_interrupted_twice_leaves_no_process(home: Path) -> None:
     names = ("LOCAL_AIRFLOW_PORT", "LOCAL_MLFLOW_PORT", "SERVING__PORT")
     ports = {f"CHURN_{name}": str(free_port()) for name in names}
     environment = os.environ | ports | {"CHURN_HOME": str(home), "PYTHONUNBUFFERED": "1"}
@@ -172,7 +169,8 @@ def test_an_interrupted_demo_leaves_no_process_even_when_interrupted_twice(home:
     assert demo.stdout is not None
     assert demo.stdout.readline() == "PostgreSQL is ready.\n"
     demo.send_signal(signal.SIGTERM)
-    time.sleep(0.3)
+    log = home / "stack" / "supervisord.log"
+    assert wait_until(lambda: "waiting for postgres to die" in log.read_text(), 60, pause=0.01)
     demo.send_signal(signal.SIGINT)
     output = demo.stdout.read().splitlines()
     assert demo.wait() == 130

@@ -17,7 +17,7 @@ def settings(tmp_path: Path) -> Settings:
     return Settings(home=tmp_path)
 
 
-def test_airflow_reads_this_repository_and_writes_below_the_home(settings: Settings) -> None:
+def test_code_is_read_from_the_repository_and_data_is_written_below_home(settings: Settings) -> None:
     environment = stack_environment(settings, PORTS, "/run/pg")
     assert environment["AIRFLOW__CORE__DAGS_FOLDER"] == str(ROOT / "dags")
     assert environment["AIRFLOW__CORE__PLUGINS_FOLDER"] == str(ROOT / "plugins")
@@ -26,25 +26,25 @@ def test_airflow_reads_this_repository_and_writes_below_the_home(settings: Setti
     assert all(Path(environment[name]).is_relative_to(settings.home) for name in written)
 
 
-def test_every_address_follows_from_the_ports(settings: Settings) -> None:
+def test_urls_use_the_ports(settings: Settings) -> None:
     environment = stack_environment(settings, PORTS, "/run/pg")
     assert environment["AIRFLOW__API__PORT"] == "18080"
     assert environment["AIRFLOW__CORE__EXECUTION_API_SERVER_URL"] == "http://127.0.0.1:18080/execution/"
     assert environment["CHURN_MLFLOW__TRACKING_URI"] == "http://127.0.0.1:15000"
 
 
-def test_airflow_listens_on_this_machine_only(settings: Settings) -> None:
+def test_airflow_listens_on_localhost(settings: Settings) -> None:
     assert stack_environment(settings, PORTS, "/run/pg")["AIRFLOW__API__HOST"] == "127.0.0.1"
 
 
-def test_both_drivers_reach_the_same_database(settings: Settings) -> None:
+def test_both_drivers_use_the_same_database(settings: Settings) -> None:
     environment = stack_environment(settings, PORTS, "/run/pg")
     sync, asynchronous = (environment[f"AIRFLOW__DATABASE__SQL_ALCHEMY_CONN{suffix}"] for suffix in ("", "_ASYNC"))
     assert sync == "postgresql+psycopg2://postgres@/airflow?host=/run/pg"
     assert asynchronous == sync.replace("psycopg2", "asyncpg")
 
 
-def test_the_callers_own_variables_pass_through(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_variables_of_the_caller_are_kept(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("AIRFLOW_CONN_SLACK_CHURN", "{}")
     monkeypatch.setenv("AIRFLOW__CORE__EXECUTOR", "CeleryExecutor")
     environment = stack_environment(settings, PORTS, "/run/pg")
@@ -52,12 +52,12 @@ def test_the_callers_own_variables_pass_through(settings: Settings, monkeypatch:
     assert environment["AIRFLOW__CORE__EXECUTOR"] == "LocalExecutor"
 
 
-def test_keys_outlive_a_restart(settings: Settings) -> None:
+def test_keys_are_stored(settings: Settings) -> None:
     first, second = (stack_environment(settings, PORTS, "/run/pg") for _ in range(2))
     assert first == second
 
 
-def test_each_home_has_keys_of_its_own(tmp_path: Path) -> None:
+def test_keys_differ_between_homes(tmp_path: Path) -> None:
     keys = [
         stack_environment(Settings(home=tmp_path / name), PORTS, "/run/pg")["AIRFLOW__CORE__FERNET_KEY"]
         for name in ("one", "two")
@@ -65,7 +65,7 @@ def test_each_home_has_keys_of_its_own(tmp_path: Path) -> None:
     assert keys[0] != keys[1]
 
 
-def test_keys_are_readable_by_their_owner_only(settings: Settings) -> None:
+def test_only_the_owner_can_read_the_keys(settings: Settings) -> None:
     stack_environment(settings, PORTS, "/run/pg")
     path = settings.home / "stack" / "secrets.json"
     assert path.stat().st_mode & 0o777 == 0o600

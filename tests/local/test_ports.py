@@ -34,7 +34,7 @@ def check(home: Path, numbers: list[int]) -> None:
     require_free(LocalPorts(airflow_port=numbers[0], mlflow_port=numbers[1]), Settings(home=home, serving=serving))
 
 
-def test_free_ports_pass(tmp_path: Path, free: list[int]) -> None:
+def test_accepts_free_ports(tmp_path: Path, free: list[int]) -> None:
     check(tmp_path, free)
 
 
@@ -46,7 +46,7 @@ def test_free_ports_pass(tmp_path: Path, free: list[int]) -> None:
         (2, "CHURN_SERVING__PORT"),
     ],
 )
-def test_a_taken_port_names_the_variable_that_changes_it(
+def test_port_in_use_is_reported_with_its_variable(
     tmp_path: Path, free: list[int], taken: int, place: int, variable: str
 ) -> None:
     free[place] = taken
@@ -56,7 +56,7 @@ def test_a_taken_port_names_the_variable_that_changes_it(
     assert f"{variable}=" in error.value.remedy
 
 
-def test_ports_come_from_the_environment(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_ports_are_read_from_the_environment(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("CHURN_LOCAL_AIRFLOW_PORT", "18080")
     monkeypatch.setenv("CHURN_LOCAL_MLFLOW_PORT", "15000")
     assert LocalPorts() == LocalPorts(airflow_port=18080, mlflow_port=15000)

@@ -20,7 +20,7 @@ pytestmark = pytest.mark.slow
 
 
 class Server:
-    """The embedded PostgreSQL in a process of its own, as the stack runs it."""
+    """The embedded PostgreSQL as a separate process, as in the stack."""
 
     def __init__(self, data: Path) -> None:
         self.data = data
@@ -51,7 +51,7 @@ class Server:
 
 
 def alive(processes: list[psutil.Process]) -> list[psutil.Process]:
-    """Return those that are still there after a while; one that has ended waits for its parent to notice."""
+    """Return the processes that still exist after 30 seconds."""
     return list(psutil.wait_procs(processes, timeout=30)[1])
 
 
@@ -78,11 +78,11 @@ def read(server: Server) -> int:
     return number
 
 
-def test_its_databases_answer_behind_a_path_too_long_for_a_socket(server: Server) -> None:
+def test_databases_accept_connections_when_the_path_is_too_long_for_a_socket(server: Server) -> None:
     assert databases_exist(server.host)
 
 
-def test_sigterm_stops_the_whole_server_and_keeps_the_data(server: Server) -> None:
+def test_sigterm_stops_all_processes_and_keeps_the_data(server: Server) -> None:
     write(server)
     postmaster = server.postmaster()
     family = [postmaster, *postmaster.children(recursive=True)]
@@ -94,7 +94,7 @@ def test_sigterm_stops_the_whole_server_and_keeps_the_data(server: Server) -> No
     assert read(server) == 7
 
 
-def test_a_server_whose_supervisor_was_killed_is_taken_over(server: Server) -> None:
+def test_server_is_reused_after_its_supervising_process_was_killed(server: Server) -> None:
     write(server)
     postmaster = server.postmaster()
     server.process.kill()
@@ -106,7 +106,7 @@ def test_a_server_whose_supervisor_was_killed_is_taken_over(server: Server) -> N
     assert alive([postmaster]) == []
 
 
-def test_a_server_that_was_killed_itself_recovers(server: Server) -> None:
+def test_killed_server_recovers(server: Server) -> None:
     write(server)
     postmaster = server.postmaster()
     family = [postmaster, *postmaster.children(recursive=True)]

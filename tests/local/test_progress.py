@@ -24,7 +24,7 @@ def advance(progress: Progress, *tasks: Task) -> list[tuple[str, str | None]]:
     return [(item.task_id, item.state) for item in progress.advance(snapshot(*tasks))]
 
 
-def test_each_change_is_told_once() -> None:
+def test_each_change_is_reported_once() -> None:
     progress = Progress()
     assert advance(progress, task("train", None), task("read_result", None)) == []
     assert advance(progress, task("train", "queued"), task("read_result", None)) == []
@@ -36,12 +36,12 @@ def test_each_change_is_told_once() -> None:
     ]
 
 
-def test_what_ended_between_two_snapshots_is_told_in_the_order_of_its_end() -> None:
+def test_ended_tasks_are_reported_in_the_order_of_their_end() -> None:
     tasks = task("decide", "running"), task("read_result", "success", 9), task("train", "success", 3)
     assert advance(Progress(), *tasks) == [("train", "success"), ("read_result", "success"), ("decide", "running")]
 
 
-def test_a_second_try_is_told_again() -> None:
+def test_each_try_is_reported() -> None:
     progress = Progress()
     assert advance(progress, task("train", "running")) == [("train", "running")]
     assert advance(progress, task("train", "up_for_retry", 5)) == [("train", "up_for_retry")]
@@ -49,18 +49,18 @@ def test_a_second_try_is_told_again() -> None:
     assert advance(progress, task("train", "failed", 9, attempt=2)) == [("train", "failed")]
 
 
-def test_each_of_a_mapped_task_is_told_by_its_number() -> None:
+def test_mapped_tasks_are_reported_by_index() -> None:
     first, second = (Task("churn_train", "run", "tune", "running", 1, None, None, number) for number in (0, 1))
     changed = Progress().advance(snapshot(first, second, task("train", None)))
     assert [line(item) for item in changed] == ["churn_train.tune[0] running", "churn_train.tune[1] running"]
 
 
-def test_a_line_names_the_task_its_state_its_try_and_its_time() -> None:
+def test_line_has_task_state_try_and_duration() -> None:
     assert line(task("train", "success", 34.4)) == "churn_train.train success (34 s)"
     assert line(task("train", "running", 34.4, attempt=2)) == "churn_train.train running, try 2"
 
 
-def test_without_a_terminal_changes_are_plain_lines() -> None:
+def test_output_without_a_terminal_is_plain_lines() -> None:
     stream = io.StringIO()
     with display(Console(file=stream, width=20), now=lambda: START) as show:
         show(snapshot(task("train", "running")))
@@ -69,7 +69,7 @@ def test_without_a_terminal_changes_are_plain_lines() -> None:
     assert stream.getvalue() == "12:01:03 churn_train.train running\n12:01:03 churn_train.train success (34 s)\n"
 
 
-def test_on_a_terminal_the_last_table_stays() -> None:
+def test_terminal_keeps_the_last_table() -> None:
     stream = io.StringIO()
     with display(Console(file=stream, width=100, force_terminal=True, color_system=None)) as show:
         show(snapshot(task("train", "success", 34), task("read_result", "failed", 1), task("decide", None)))

@@ -32,11 +32,11 @@ DAY = dt.date(2017, 12, 18)
 
 
 class Servers:
-    """MLflow's registry and the endpoint, as far as the summary asks them, on one port."""
+    """A stub of MLflow's registry and of the endpoint on one port."""
 
     def __init__(self) -> None:
         self.metrics: dict[str, float] = {"auc": 0.85, "pr_auc": 0.41, "f1": 0.4}
-        self.asked: list[dict[str, Any]] = []
+        self.requests: list[dict[str, Any]] = []
         servers = self
 
         class Handler(BaseHTTPRequestHandler):
@@ -52,7 +52,7 @@ class Servers:
 
             def do_POST(self) -> None:
                 body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
-                servers.asked.append(body)
+                servers.requests.append(body)
                 self._answer({"customer_id": body["customer_id"], "churn_probability": 0.9, "prediction": "churn"})
 
             def _answer(self, body: dict[str, Any], status: int = 200) -> None:
@@ -126,7 +126,7 @@ def _deploy(settings: Settings) -> None:
     write_pointer(settings.serving_dir, BentoReference("b1", "3", str(bento)))
 
 
-def test_the_figures_are_those_of_lake_registry_endpoint_and_monitor(stack: Stack) -> None:
+def test_results_come_from_lake_registry_endpoint_and_monitoring(stack: Stack) -> None:
     assert collect(stack, DAY).as_dict() == {
         "auc": 0.85,
         "pr_auc": 0.41,
@@ -138,12 +138,12 @@ def test_the_figures_are_those_of_lake_registry_endpoint_and_monitor(stack: Stac
     }
 
 
-def test_the_first_customer_of_the_list_is_predicted_from_gold(stack: Stack, servers: Servers) -> None:
+def test_prediction_is_for_the_first_customer_of_the_list(stack: Stack, servers: Servers) -> None:
     collect(stack, DAY)
-    assert servers.asked == [{"customer_id": "b", "features": {"spend": None}}]
+    assert servers.requests == [{"customer_id": "b", "features": {"spend": None}}]
 
 
-def test_addresses_lead_to_every_part_and_to_the_days_reports(stack: Stack, servers: Servers) -> None:
+def test_addresses_contain_all_parts_and_the_reports_of_the_day(stack: Stack, servers: Servers) -> None:
     reports = stack.settings.reports_dir
     assert collect(stack, DAY).addresses == {
         "Airflow": "http://127.0.0.1:8080",
@@ -154,7 +154,7 @@ def test_addresses_lead_to_every_part_and_to_the_days_reports(stack: Stack, serv
     }
 
 
-def test_the_summary_for_people_names_all_of_it(stack: Stack) -> None:
+def test_readable_summary_contains_all_results(stack: Stack) -> None:
     stream = io.StringIO()
     render(collect(stack, DAY), Console(file=stream, width=60))
     text = stream.getvalue()
@@ -166,25 +166,25 @@ def test_the_summary_for_people_names_all_of_it(stack: Stack) -> None:
     assert "Airflow      http://127.0.0.1:8080" in text
 
 
-def test_a_champion_without_its_figures_is_an_error(stack: Stack, servers: Servers) -> None:
+def test_champion_without_metrics_is_an_error(stack: Stack, servers: Servers) -> None:
     del servers.metrics["pr_auc"]
     with pytest.raises(SummaryError, match="KeyError: 'pr_auc'"):
         collect(stack, DAY)
 
 
-def test_no_champion_is_an_error(stack: Stack) -> None:
+def test_missing_champion_is_an_error(stack: Stack) -> None:
     other = Stack(stack.settings.model_copy(update={"project": "other"}), stack.ports)
     with pytest.raises(SummaryError, match="404") as caught:
         collect(other, DAY)
     assert caught.value.where == f"churn-other at {stack.mlflow_url}"
 
 
-def test_a_day_without_a_retention_list_is_an_error(stack: Stack) -> None:
+def test_missing_retention_list_is_an_error(stack: Stack) -> None:
     with pytest.raises(SummaryError, match="no retention list"):
         collect(stack, dt.date(2017, 12, 19))
 
 
-def test_a_day_that_was_not_monitored_is_an_error(stack: Stack) -> None:
+def test_missing_monitoring_result_is_an_error(stack: Stack) -> None:
     (stack.settings.reports_dir / "drift" / str(DAY) / "result.json").unlink()
     with pytest.raises(ResultError):
         collect(stack, DAY)

@@ -13,7 +13,7 @@ from local.supervision import ProcessError, Program, Supervisor, wait_until
 
 pytestmark = pytest.mark.slow
 
-# Starts a child of its own, as servers with workers do, and says who they are.
+# Starts a child process, as servers with workers do, and prints both process ids.
 FAMILY = """
 import os, subprocess, sys, time
 child = subprocess.Popen([sys.executable, "-c", "import time; time.sleep(600)"])
@@ -42,7 +42,7 @@ def python(name: str, code: str, environment: dict[str, str] | None = None, *arg
     return Program(name, [sys.executable, "-c", one_line, *arguments], 10, environment or {})
 
 
-def test_a_program_runs_with_its_variables_and_arguments(supervisor: Supervisor) -> None:
+def test_program_receives_variables_and_arguments(supervisor: Supervisor) -> None:
     code = "import os, sys, time; print(os.environ['TEXT'], sys.argv[1:], flush=True); time.sleep(600)"
     supervisor.launch()
     supervisor.add([python("one", code, {"TEXT": "50%, of=it"}, "two words", "100%")], [])
@@ -51,14 +51,14 @@ def test_a_program_runs_with_its_variables_and_arguments(supervisor: Supervisor)
     assert log.read_text() == "50%, of=it ['two words', '100%']\n"
 
 
-def test_a_program_added_later_leaves_the_first_alone(supervisor: Supervisor) -> None:
+def test_adding_a_program_does_not_restart_others(supervisor: Supervisor) -> None:
     first = family(supervisor)
     supervisor.add([python("later", FAMILY)], [python("family", FAMILY)])
     assert wait_until(lambda: supervisor.states() == {"family": "RUNNING", "later": "RUNNING"}, 30)
     assert all(process.is_running() for process in first)
 
 
-def test_a_program_that_cannot_start_is_named_with_its_log(supervisor: Supervisor) -> None:
+def test_program_that_cannot_start_is_reported_with_its_log(supervisor: Supervisor) -> None:
     supervisor.launch()
     supervisor.add([python("broken", "raise SystemExit('no such database')")], [])
     assert wait_until(lambda: supervisor.states()["broken"] == "FATAL", 60)
@@ -66,15 +66,15 @@ def test_a_program_that_cannot_start_is_named_with_its_log(supervisor: Superviso
         supervisor.require_alive()
 
 
-def test_shutting_down_ends_the_children_of_programs_too(supervisor: Supervisor) -> None:
+def test_shutdown_stops_children_of_programs(supervisor: Supervisor) -> None:
     processes = [*family(supervisor), psutil.Process(supervisor.pid() or 0)]
     supervisor.shut_down()
     assert psutil.wait_procs(processes, timeout=30)[1] == []
     assert supervisor.pid() is None
 
 
-@pytest.mark.parametrize("gone", [False, True], ids=["while it is ending", "when it has no command line any more"])
-def test_a_killed_daemon_leaves_nothing_after_shutting_down(supervisor: Supervisor, gone: bool) -> None:
+@pytest.mark.parametrize("gone", [False, True], ids=["ending", "ended"])
+def test_shutdown_stops_programs_of_a_killed_daemon(supervisor: Supervisor, gone: bool) -> None:
     processes = family(supervisor)
     os.kill(supervisor.pid() or 0, signal.SIGKILL)
     if gone:
@@ -83,12 +83,12 @@ def test_a_killed_daemon_leaves_nothing_after_shutting_down(supervisor: Supervis
     assert psutil.wait_procs(processes, timeout=30)[1] == []
 
 
-def test_the_pid_file_of_another_process_is_not_the_daemon(supervisor: Supervisor) -> None:
+def test_pid_file_of_another_process_is_ignored(supervisor: Supervisor) -> None:
     supervisor.folder.mkdir(parents=True)
     (supervisor.folder / "supervisord.pid").write_text(str(os.getpid()))
     assert supervisor.pid() is None
 
 
-def test_its_configuration_is_readable_by_its_owner_only(supervisor: Supervisor) -> None:
+def test_only_the_owner_can_read_the_configuration(supervisor: Supervisor) -> None:
     supervisor.launch()
     assert (supervisor.folder / "supervisord.conf").stat().st_mode & 0o777 == 0o600
