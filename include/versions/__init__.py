@@ -1,1 +1,1 @@
-"""Versions of raw data: which rows a model was trained on, kept with DVC, and its training set rebuilt from them."""
+"""Versions of raw data: store the rows behind each training with DVC, and rebuild training sets from them."""

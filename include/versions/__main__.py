@@ -1,7 +1,7 @@
-"""``python -m include.versions``: versions of raw data, and training sets rebuilt from them.
+"""``python -m include.versions``: create, push, pull and list versions of raw data, and rebuild training sets.
 
-Every command ends with one JSON object on the last line of its standard output. Credentials of an object store come
-from the environment (``AWS_ACCESS_KEY_ID``, ``AWS_ENDPOINT_URL``, ...), never from a setting.
+The last line of standard output of every command is one JSON object. The credentials of an object store are read from
+the environment (``AWS_ACCESS_KEY_ID``, ``AWS_ENDPOINT_URL``, ...), never from a setting.
 """
 
 from __future__ import annotations
@@ -22,22 +22,24 @@ from include.versions.repository import open_repository
 
 app = CommandLine()
 
-Revision = Annotated[str, typer.Option(help="A revision, as `snapshot` and `list` print it.")]
+Revision = Annotated[str, typer.Option(help="A revision that `snapshot` or `list` printed.")]
 
 
 @app.command()
-def snapshot(day: Annotated[str, typer.Option(help="Everything delivered up to this day (YYYY-MM-DD).")]) -> None:
-    """Make a version of the raw data in this deployment's lake."""
-    from include.versions.snapshot import snapshot as make
+def snapshot(day: Annotated[str, typer.Option(help="The last day to include (YYYY-MM-DD).")]) -> None:
+    """Create a version of the raw data in the lake of this deployment."""
+    from include.versions.snapshot import create_version
 
     settings = get_settings()
-    version = make(load_project(settings.project), open_lake(settings), open_repository(settings), parse_day(day))
+    version = create_version(
+        load_project(settings.project), open_lake(settings), open_repository(settings), parse_day(day)
+    )
     _print(version.model_dump())
 
 
 @app.command()
 def record(dataset: Annotated[Path, typer.Option(help="The folder of a data set.", exists=True)]) -> None:
-    """Make and push the version that a data set was made from, and note it in the data set's manifest."""
+    """Create and push the version of the raw data behind a data set, and record it in the manifest of the data set."""
     from include.versions.snapshot import version_dataset
 
     settings = get_settings()
@@ -53,7 +55,7 @@ def push(revision: Revision) -> None:
 
 
 @app.command()
-def pull(revision: Revision, into: Annotated[Path, typer.Option(help="The folder that gets the files.")]) -> None:
+def pull(revision: Revision, into: Annotated[Path, typer.Option(help="The target folder.")]) -> None:
     """Fetch a version from the remote."""
     folder = open_repository(get_settings()).pull(revision, into.absolute())
     _print({"revision": revision, "folder": str(folder)})
@@ -61,7 +63,7 @@ def pull(revision: Revision, into: Annotated[Path, typer.Option(help="The folder
 
 @app.command(name="list")
 def list_() -> None:
-    """Show the versions that were made here, the latest last."""
+    """List the versions created by this deployment, the latest last."""
     versions = open_repository(get_settings()).versions()
     for version in versions:
         typer.echo(f"{version.revision}  {version.files:>7} files  {version.bytes / 1e6:>9.1f} MB  {version.remote}")
@@ -71,12 +73,14 @@ def list_() -> None:
 @app.command()
 def reproduce(
     run: Annotated[str, typer.Option(help="The MLflow run of a training.")],
-    delta: Annotated[bool, typer.Option("--delta", help="Read gold at its recorded Delta versions instead.")] = False,
+    delta: Annotated[
+        bool, typer.Option("--delta", help="Read gold at its recorded Delta versions instead of the raw data.")
+    ] = False,
 ) -> None:
-    """Build the training set of a run again from its raw data, and say whether it is the same; exit 1 if not."""
-    from include.versions.reproduce import reproduce as build_again
+    """Rebuild the training set of a run from its raw data and compare it; the exit status is 1 if they differ."""
+    from include.versions.reproduce import reproduce as rebuild
 
-    outcome = build_again(get_settings(), run, "delta" if delta else "raw", typer.echo)
+    outcome = rebuild(get_settings(), run, "delta" if delta else "raw", typer.echo)
     _print(outcome.as_dict())
     if not outcome.agrees:
         raise typer.Exit(1)

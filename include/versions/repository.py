@@ -1,7 +1,7 @@
-"""The DVC repository of one project: a folder with DVC's cache and the raw data last exported, and a remote.
+"""The DVC repository of one project: a folder with DVC's cache and the latest export of the raw data, and a remote.
 
-It has no Git: the checksum that DVC gives to the whole folder is the revision, and a training run's tag keeps it. So
-there is no second history that could be lost or disagree, and the same raw data is the same revision anywhere.
+The repository has no Git. The revision is DVC's checksum of the exported folder, and a tag of the training run records
+it, so that equal raw data has the same revision everywhere. docs/decisions/0006-dvc-without-git.md gives the reasons.
 """
 
 from __future__ import annotations
@@ -32,14 +32,14 @@ _REMOTE = "store"
 
 
 class VersionError(ChurnflowError):
-    """A version of raw data cannot be made, kept or fetched."""
+    """A version of raw data cannot be created, pushed or pulled."""
 
 
 class Repository:
-    """Versions of one project's raw data.
+    """The versions of the raw data of one project.
 
     Args:
-        folder: The repository; made when it is first written to.
+        folder: The folder of the repository; it is created by the first write.
         remote: A folder, or an object-store address whose credentials are in the environment.
     """
 
@@ -49,23 +49,23 @@ class Repository:
 
     @property
     def raw(self) -> Path:
-        """The folder of the raw data that ``add`` takes."""
+        """The folder of raw data that ``add`` stores."""
         return self.folder / RAW_FOLDER
 
     @contextmanager
     def locked(self) -> Iterator[None]:
-        """Wait until no other process writes to the repository, and hold it; a dead process holds none."""
+        """Hold the lock of the repository, which is released when its process ends for any reason."""
         self.folder.mkdir(parents=True, exist_ok=True)
         with FileLock(self.folder / "lock"):
-            # What DVC keeps there describes running commands only, and a killed one may have left it damaged.
+            # This folder holds only the state of running commands, which a killed command may have damaged.
             shutil.rmtree(self.folder / ".dvc" / "tmp", ignore_errors=True)
             yield
 
     def add(self, tables: dict[str, int]) -> DataVersion:
-        """Make a version of what is in ``raw``, and return it; call it with the lock held.
+        """Store the content of ``raw`` as a version. The caller must hold the lock.
 
         Args:
-            tables: The Delta versions that the raw data was taken from.
+            tables: The Delta versions from which the raw data was exported.
 
         Raises:
             VersionError: DVC cannot read or store a file.
@@ -79,35 +79,35 @@ class Repository:
             bytes=output.meta.size,
             tables=tables,
         )
-        # Written last: a version that is listed is complete.
+        # The record is written last, so that every listed version is complete.
         write_atomically(self._record(version.revision), version.model_dump_json(indent=2) + "\n")
         return version
 
     def versions(self) -> list[DataVersion]:
-        """Return the versions made here, the latest last."""
+        """Return the versions created in this repository, the latest last."""
         files = sorted(self.folder.glob("revisions/*.json"), key=lambda file: file.stat().st_mtime_ns)
         return [DataVersion.model_validate_json(file.read_bytes()) for file in files]
 
     def version(self, revision: str) -> DataVersion:
-        """Return a version made here.
+        """Return a version created in this repository.
 
         Raises:
-            VersionError: It was not made here.
+            VersionError: The version was not created here.
         """
         try:
             return DataVersion.model_validate_json(self._record(revision).read_bytes())
         except (OSError, ValidationError) as error:
             raise VersionError(
-                f"Revision {revision} was not made here.",
+                f"Revision {revision} was not created here.",
                 where=str(self.folder),
-                remedy="Name one that `python -m include.versions list` shows.",
+                remedy="Name a revision that `python -m include.versions list` prints.",
             ) from error
 
     def push(self, revision: str) -> int:
-        """Copy what the remote lacks of ``revision`` to it, and return how many files that were.
+        """Copy the files of a version that the remote lacks, and return their number.
 
         Raises:
-            VersionError: The revision was not made here, or the remote cannot be written to.
+            VersionError: The revision was not created here, or the remote cannot be written to.
         """
         self.version(revision)
         with self.locked(), _dvc_errors(f"Revision {revision} cannot be pushed", self.remote):
@@ -115,18 +115,22 @@ class Repository:
             return int(self._open(self.folder).push(str(self.folder / POINTER_FILE)))
 
     def pull(self, revision: str, into: Path) -> Path:
-        """Fetch ``revision`` from the remote into the new folder ``into``/bronze, and return that.
+        """Fetch a version from the remote into the new folder ``<into>/bronze``, and return this folder.
 
-        Every file is compared with its checksum. Nothing but the remote is used, and nothing stays behind on failure.
+        The checksum of every file is verified. Only the remote is used, and a failure leaves no files behind.
+
+        Args:
+            revision: The revision.
+            into: The parent of the new folder.
 
         Raises:
-            VersionError: The remote does not have it, holds a damaged file, or does not answer.
+            VersionError: The remote does not have the revision, has a damaged file, or does not answer.
         """
         target = into / RAW_FOLDER
         if target.exists():
-            raise VersionError("There is something already.", where=str(target), remedy="Name an empty folder.")
+            raise VersionError("The target folder exists.", where=str(target), remedy="Name an empty folder.")
         into.mkdir(parents=True, exist_ok=True)
-        problem = f"Revision {revision} cannot be pulled: it is not there, or a file of it is damaged"
+        problem = f"Revision {revision} cannot be pulled: it is missing, or a file of it is damaged"
         with tempfile.TemporaryDirectory(prefix=".pull-", dir=into) as scratch, _dvc_errors(problem, self.remote):
             root = Path(scratch)
             (root / POINTER_FILE).write_text(pointer(revision))
@@ -138,15 +142,15 @@ class Repository:
         return self.folder / "revisions" / f"{revision}.json"
 
     def _open(self, root: Path) -> Repo:
-        # DVC takes a second to import, and is needed by few.
+        # DVC takes a second to import, and most commands do not need it.
         from dvc.config import Config
         from dvc.repo import Repo
 
         settings = root / ".dvc"
         (settings / "tmp").mkdir(parents=True, exist_ok=True)
-        settings.chmod(0o700)  # DVC lets every user of the machine write to its state, which it unpickles
+        settings.chmod(0o700)  # by default every user may write to DVC's state, which DVC unpickles
         with Config(str(settings), validate=False).edit("repo") as config:
-            # Everything is said here, so that a person's own DVC configuration changes nothing.
+            # Every option is set, so that the user's own DVC configuration has no effect.
             config["core"] = {
                 "no_scm": True,
                 "analytics": False,
@@ -160,7 +164,7 @@ class Repository:
 
 
 def open_repository(settings: Settings) -> Repository:
-    """Return the repository of the settings' project."""
+    """Return the repository of the configured project."""
     home = settings.home / "versions"
     remote = settings.versions.remote or str(home / "remote")
     return Repository(home / settings.project, f"{remote.rstrip('/')}/{settings.project}")
@@ -173,11 +177,10 @@ def _dvc_errors(what: str, where: object) -> Iterator[None]:
     try:
         yield
     except Exception as error:
-        # Object-store clients have exceptions of their own.
         if not isinstance(error, DvcException) and not is_access_failure(error):
             raise
         raise VersionError(
             f"{what} ({type(error).__name__}).",
             where=str(where),
-            remedy="Check that the address exists, that this process may use it, and DVC's message in the log.",
+            remedy="Check that the address exists and that this process has access; DVC's message is in the log.",
         ) from error

@@ -1,47 +1,79 @@
-"""Building the training set of a run again, and saying whether it is the same.
+"""Rebuild the training set of an MLflow run and compare it with the recorded one.
 
-Two ways lead there. From the raw data: the version that the run names is pulled, and goes through bronze, silver, gold
-and labels in an empty folder; nothing of the lake is used. From Delta: gold is read at the versions that the run names,
-which takes seconds and needs the lake to have them still.
+``raw`` pulls the recorded version of the raw data and builds bronze, silver, gold and labels in an empty folder; it
+does not use the lake. ``delta`` reads gold at the recorded Delta versions, which takes seconds and needs the lake to
+have these versions.
 """
 
 from __future__ import annotations
 
+import hashlib
 import tempfile
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Literal
 
+import mlflow
+from mlflow.exceptions import MlflowException
+from pydantic import ValidationError
+
 from include.days import DayRange
+from include.errors import ChurnflowError
 from include.features.labels import build_labels
 from include.ingest import refine
 from include.lake import Lake, open_lake
-from include.projects import ProjectError, load_project
+from include.projects import Project, ProjectError, load_project
 from include.settings import Settings
-from include.training.data.configuration import configuration_sha256
-from include.training.data.dataset import DatasetManifest, DatasetPart, build_dataset
-from include.versions.export import import_bronze
-from include.versions.recorded import RecordedRun, RecordError, recorded_run
+from include.training.data.configuration import PROJECT_FILE, configuration_sha256, read_configuration
+from include.training.data.dataset import MANIFEST_FILE, DatasetManifest, DatasetPart, build_dataset
+from include.training.release.tracking import DATASET_ARTIFACT
 from include.versions.repository import Repository, open_repository
+from include.versions.snapshot import import_bronze
 
-Way = Literal["raw", "delta"]
-Say = Callable[[str], None]
+Method = Literal["raw", "delta"]
+Report = Callable[[str], None]
+
+
+class RecordError(ChurnflowError):
+    """The data record of a run is missing or was changed."""
+
+
+@dataclass(frozen=True)
+class RecordedRun:
+    """The data record of a training run.
+
+    Attributes:
+        run_id: The MLflow run.
+        fingerprint: The fingerprint of the training set in the tag of the run.
+        manifest: The manifest of the training set.
+        project: The configuration with which it was built.
+    """
+
+    run_id: str
+    fingerprint: str
+    manifest: DatasetManifest
+    project: Project
+
+    @property
+    def revision(self) -> str | None:
+        """The version of the raw data; ``None`` if none was recorded."""
+        return self.manifest.data_version.revision if self.manifest.data_version else None
 
 
 @dataclass(frozen=True)
 class Reproduction:
-    """How a reproduction went.
+    """The outcome of a reproduction.
 
     Attributes:
         run: The MLflow run.
-        revision: The version of the raw data that the run names.
-        agrees: Whether the rebuilt training set is the recorded one.
-        fingerprint_recorded: The run's.
-        fingerprint_rebuilt: That of the set built now.
-        rows: The rows of the set built now.
+        revision: The recorded version of the raw data.
+        agrees: Whether the rebuilt training set equals the recorded one.
+        fingerprint_recorded: The recorded fingerprint.
+        fingerprint_rebuilt: The fingerprint of the rebuilt set.
+        rows: Number of rows of the rebuilt set.
         path: ``raw`` or ``delta``.
-        configuration_changed: Whether the project is configured otherwise today; the recorded configuration was used.
+        configuration_changed: Whether the project's current configuration differs from the recorded one, which is used.
     """
 
     run: str
@@ -50,7 +82,7 @@ class Reproduction:
     fingerprint_recorded: str
     fingerprint_rebuilt: str
     rows: int
-    path: Way
+    path: Method
     configuration_changed: bool
 
     def as_dict(self) -> dict[str, Any]:
@@ -58,34 +90,34 @@ class Reproduction:
         return asdict(self)
 
 
-def reproduce(settings: Settings, run_id: str, way: Way, say: Say) -> Reproduction:
-    """Build the training set of ``run_id`` again and compare it.
+def reproduce(settings: Settings, run_id: str, method: Method, report: Report) -> Reproduction:
+    """Rebuild the training set of a run and compare it with the recorded one.
 
     Args:
-        settings: Name the tracking server, the remote and, for ``delta``, the lake; the project is the run's.
+        settings: The tracking server, the remote and, for ``delta``, the lake; the project is that of the run.
         run_id: The MLflow run of a training.
-        way: From the ``raw`` data, or from ``delta`` versions of gold.
-        say: Is told each step, in words.
+        method: ``raw`` or ``delta``.
+        report: Called with a message before each step.
 
     Raises:
         RecordError: The run did not record what is needed.
-        VersionError: The remote does not have the revision, or holds a damaged file.
+        VersionError: The remote does not have the revision, or a file of it is damaged.
         ChurnflowError: The data cannot be built with the recorded configuration.
     """
-    say(f"Reading what run {run_id} recorded from {settings.mlflow.tracking_uri}.")
-    recorded = recorded_run(settings, run_id)
+    report(f"Reading the data record of run {run_id} from {settings.mlflow.tracking_uri}.")
+    recorded = load_recorded_run(settings, run_id)
     changed = _configuration_changed(recorded)
     if changed:
-        say("The project is configured otherwise today; the recorded configuration is used.")
+        report("The current configuration of the project differs; the recorded configuration is used.")
     own = settings.model_copy(update={"project": recorded.manifest.project})
     with tempfile.TemporaryDirectory(prefix="churn-reproduce-") as scratch:
-        if way == "raw":
-            rebuilt = _from_raw(recorded, open_repository(own), Path(scratch), say)
+        if method == "raw":
+            rebuilt = _from_raw(recorded, open_repository(own), Path(scratch), report)
         else:
-            rebuilt = _from_delta(recorded, open_lake(own), Path(scratch), say)
+            rebuilt = _from_delta(recorded, open_lake(own), Path(scratch), report)
     fingerprints = {recorded.fingerprint, recorded.manifest.fingerprint, rebuilt.fingerprint}
     agrees = len(fingerprints) == 1
-    say(_verdict(recorded, rebuilt, agrees))
+    report(_verdict(recorded, rebuilt, agrees))
     return Reproduction(
         run=run_id,
         revision=recorded.revision,
@@ -93,12 +125,39 @@ def reproduce(settings: Settings, run_id: str, way: Way, say: Say) -> Reproducti
         fingerprint_recorded=recorded.fingerprint,
         fingerprint_rebuilt=rebuilt.fingerprint,
         rows=rebuilt.train.rows + rebuilt.test.rows,
-        path=way,
+        path=method,
         configuration_changed=changed,
     )
 
 
-def _from_raw(recorded: RecordedRun, repository: Repository, folder: Path, say: Say) -> DatasetManifest:
+def load_recorded_run(settings: Settings, run_id: str) -> RecordedRun:
+    """Load the data record of a run from the tracking server.
+
+    Args:
+        settings: The tracking server.
+        run_id: The MLflow run.
+
+    Raises:
+        RecordError: The run does not exist, has no data set, or its records contradict each other.
+        ConfigurationError: This version of the code cannot read its configuration.
+    """
+    client = mlflow.MlflowClient(settings.mlflow.tracking_uri)
+    with tempfile.TemporaryDirectory(prefix="churn-record-") as scratch:
+        try:
+            tags = client.get_run(run_id).data.tags
+            folder = Path(client.download_artifacts(run_id, DATASET_ARTIFACT, scratch))
+            manifest = DatasetManifest.model_validate_json((folder / MANIFEST_FILE).read_bytes())
+        except (MlflowException, OSError, ValidationError) as error:
+            raise _invalid_record(run_id, settings, "It does not exist, or it recorded no data set.") from error
+        configuration = folder / PROJECT_FILE
+        if not configuration.is_file() or _sha256(configuration) != manifest.configuration_sha256:
+            raise _invalid_record(run_id, settings, "Its configuration was removed or changed.")
+        if tags.get("dvc.revision") != (manifest.data_version.revision if manifest.data_version else None):
+            raise _invalid_record(run_id, settings, "Its tag dvc.revision is not the revision in its manifest.")
+        return RecordedRun(run_id, tags.get("fingerprint", ""), manifest, read_configuration(configuration))
+
+
+def _from_raw(recorded: RecordedRun, repository: Repository, folder: Path, report: Report) -> DatasetManifest:
     version, project = recorded.manifest.data_version, recorded.project
     if version is None:
         raise RecordError(
@@ -106,22 +165,22 @@ def _from_raw(recorded: RecordedRun, repository: Repository, folder: Path, say: 
             where="its tag dvc.revision",
             remedy="Reproduce it from Delta versions of gold, if the lake still has them.",
         )
-    say(f"Pulling {version.files} files ({version.bytes / 1e6:.1f} MB) of revision {version.revision}.")
+    report(f"Pulling {version.files} files ({version.bytes / 1e6:.1f} MB) of revision {version.revision}.")
     raw = repository.pull(version.revision, folder / "raw")
     lake = Lake(str(folder / "lake"))
     delivered = import_bronze(project, raw, lake)
-    # A reference table stays in force after its delivery, so its gold may be of a later day.
+    # A reference table stays valid after its delivery, so gold days can be later than the last delivery.
     days = DayRange(delivered.first, max(delivered.last, *recorded.manifest.train.days, *recorded.manifest.test.days))
-    say(f"Bronze has {days}; building silver and gold.")
+    report(f"Bronze has {days}; building silver and gold.")
     refine(project, lake, days, folder / "reports")
-    say("Building labels and the training set.")
+    report("Building labels and the training set.")
     build_labels(project, lake, days)
     return build_dataset(project, lake, recorded.manifest.through, folder / "dataset").manifest
 
 
-def _from_delta(recorded: RecordedRun, lake: Lake, folder: Path, say: Say) -> DatasetManifest:
+def _from_delta(recorded: RecordedRun, lake: Lake, folder: Path, report: Report) -> DatasetManifest:
     tables = recorded.manifest.tables
-    say(f"Reading {', '.join(f'{name} at version {version}' for name, version in tables.items())} from {lake.uri}.")
+    report(f"Reading {', '.join(f'{name} at version {version}' for name, version in tables.items())} from {lake.uri}.")
     return build_dataset(recorded.project, lake.at(tables), recorded.manifest.through, folder).manifest
 
 
@@ -136,10 +195,12 @@ def _verdict(recorded: RecordedRun, rebuilt: DatasetManifest, agrees: bool) -> s
     if agrees:
         return "The rebuilt training set is the recorded one."
     if recorded.manifest.fingerprint == rebuilt.fingerprint:
-        return "The rebuilt training set is the one in the run's manifest, but the run's tag names another fingerprint."
+        return "The rebuilt training set is the one in the run's manifest, but the run's tag has another fingerprint."
     parts = {"train": (recorded.manifest.train, rebuilt.train), "test": (recorded.manifest.test, rebuilt.test)}
-    told = [f"{name} {_difference(old, new)}" for name, (old, new) in parts.items() if old.columns != new.columns]
-    return f"The rebuilt training set differs from the recorded one: {'; '.join(told)}."
+    differences = [
+        f"{name} {_difference(old, new)}" for name, (old, new) in parts.items() if old.columns != new.columns
+    ]
+    return f"The rebuilt training set differs from the recorded one: {'; '.join(differences)}."
 
 
 def _difference(old: DatasetPart, new: DatasetPart) -> str:
@@ -147,3 +208,15 @@ def _difference(old: DatasetPart, new: DatasetPart) -> str:
         return f"has {new.rows} rows of {len(new.days)} days instead of {old.rows} of {len(old.days)}"
     names = sorted(name for name in {*old.columns, *new.columns} if old.columns.get(name) != new.columns.get(name))
     return f"has the same {new.rows} rows with other values in {', '.join(names)}"
+
+
+def _sha256(path: Path) -> str:
+    return hashlib.sha256(path.read_bytes()).hexdigest()
+
+
+def _invalid_record(run_id: str, settings: Settings, reason: str) -> RecordError:
+    return RecordError(
+        f"Run {run_id} cannot be reproduced. {reason}",
+        where=settings.mlflow.tracking_uri,
+        remedy="Name the run of a training; `run_id` is in its result and in the registry.",
+    )

@@ -8,7 +8,7 @@ from include.lake import Lake
 from include.projects import Project
 from include.settings import Settings, SettingsError, get_settings
 from include.versions.repository import Repository, VersionError, open_repository
-from include.versions.snapshot import snapshot
+from include.versions.snapshot import create_version
 from tests.s3 import s3_server
 from tests.versions.conftest import WEEK
 from tests.versions.test_snapshot import content
@@ -21,7 +21,7 @@ def test_the_remote_may_be_an_object_store(
 ) -> None:
     with s3_server("versions") as bucket:
         remote = Repository(repository.folder, f"{bucket}/raw/grocery")
-        version = snapshot(project, lake, remote, WEEK.last)
+        version = create_version(project, lake, remote, WEEK.last)
         assert version.remote == "s3://versions/raw/grocery"
         assert remote.push(version.revision) == version.files + 1  # and the list of them
         assert remote.push(version.revision) == 0
@@ -34,7 +34,7 @@ def test_the_remote_may_be_an_object_store(
 def test_a_damaged_file_in_the_remote_is_not_taken(
     project: Project, lake: Lake, repository: Repository, tmp_path: Path
 ) -> None:
-    version = snapshot(project, lake, repository, WEEK.last)
+    version = create_version(project, lake, repository, WEEK.last)
     repository.push(version.revision)
     stored = sorted(path for path in Path(repository.remote).rglob("*") if path.is_file() and path.suffix != ".dir")
     stored[0].chmod(0o644)
@@ -47,13 +47,13 @@ def test_a_damaged_file_in_the_remote_is_not_taken(
 def test_only_what_the_remote_has_can_be_pulled(
     project: Project, lake: Lake, repository: Repository, tmp_path: Path
 ) -> None:
-    version = snapshot(project, lake, repository, WEEK.last)
+    version = create_version(project, lake, repository, WEEK.last)
     with pytest.raises(VersionError, match="cannot be pulled"):
         repository.pull(version.revision, tmp_path / "pulled")
     repository.push(version.revision)
     assert (repository.folder / ".dvc").stat().st_mode & 0o077 == 0
     repository.pull(version.revision, tmp_path / "pulled")
-    with pytest.raises(VersionError, match="something already"):
+    with pytest.raises(VersionError, match="folder exists"):
         repository.pull(version.revision, tmp_path / "pulled")
 
 

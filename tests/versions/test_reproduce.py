@@ -23,9 +23,8 @@ from include.training.data.configuration import PROJECT_FILE
 from include.training.data.dataset import MANIFEST_FILE, DatasetRef, build_dataset, load_dataset
 from include.training.release.tracking import DATASET_ARTIFACT, log_dataset
 from include.versions.__main__ import app
-from include.versions.recorded import RecordError
 from include.versions.repository import VersionError, open_repository
-from include.versions.reproduce import Reproduction, reproduce
+from include.versions.reproduce import RecordError, Reproduction, reproduce
 from include.versions.snapshot import version_dataset
 from tests.versions.world import DAYS, load, short_project
 from tests.world import transactions, write_transactions, write_world

@@ -17,9 +17,8 @@ from include.lake.table_names import DELIVERIES_TABLE, bronze_table
 from include.projects import Project
 from include.settings import ROOT
 from include.sources.bronze_tables import FILE, ROW
-from include.versions.export import import_bronze
 from include.versions.repository import Repository, VersionError
-from include.versions.snapshot import snapshot
+from include.versions.snapshot import create_version, import_bronze
 from tests.versions.conftest import WEEK
 from tests.versions.world import load
 from tests.world import transactions, write_transactions, write_world
@@ -40,14 +39,14 @@ def bronze(lake: Lake, source: str) -> list[dict]:
 def test_the_same_raw_data_is_the_same_revision_however_it_was_loaded(
     project: Project, lake: Lake, landing: Path, repository: Repository, tmp_path: Path
 ) -> None:
-    version = snapshot(project, lake, repository, WEEK.last)
-    assert snapshot(project, lake, repository, WEEK.last) == version
+    version = create_version(project, lake, repository, WEEK.last)
+    assert create_version(project, lake, repository, WEEK.last) == version
     assert version.files == len(content(repository.raw))
 
     # Every day anew, one by one and backwards: other Delta files, the same rows.
     for day in reversed(list(WEEK)):
         load(project, lake, landing, DayRange.single(day))
-    again = snapshot(project, lake, repository, WEEK.last)
+    again = create_version(project, lake, repository, WEEK.last)
     assert again.revision == version.revision
     assert again.tables["bronze/transactions"] > version.tables["bronze/transactions"]
 
@@ -55,13 +54,13 @@ def test_the_same_raw_data_is_the_same_revision_however_it_was_loaded(
     other = Lake(str(tmp_path / "other"))
     load(project, other, landing, WEEK)
     elsewhere = Repository(tmp_path / "elsewhere", str(tmp_path / "remote"))
-    assert snapshot(project, other, elsewhere, WEEK.last).revision == version.revision
+    assert create_version(project, other, elsewhere, WEEK.last).revision == version.revision
 
 
 def test_changed_raw_data_is_a_new_revision_and_the_old_one_still_pulls(
     project: Project, lake: Lake, landing: Path, repository: Repository, tmp_path: Path
 ) -> None:
-    before = snapshot(project, lake, repository, WEEK.last)
+    before = create_version(project, lake, repository, WEEK.last)
     old = content(repository.raw)
     repository.push(before.revision)
 
@@ -69,7 +68,7 @@ def test_changed_raw_data_is_a_new_revision_and_the_old_one_still_pulls(
     write_world(corrected, WEEK)
     write_transactions(corrected, WEEK.last, transactions(WEEK.last, seed=9))
     load(project, lake, corrected, DayRange.single(WEEK.last))
-    after = snapshot(project, lake, repository, WEEK.last)
+    after = create_version(project, lake, repository, WEEK.last)
     new = content(repository.raw)
     repository.push(after.revision)
 
@@ -87,15 +86,15 @@ def test_later_days_do_not_change_the_version_of_an_earlier_day(
     project: Project, lake: Lake, repository: Repository
 ) -> None:
     middle = WEEK.first + dt.timedelta(days=3)
-    early = snapshot(project, lake, repository, middle)
+    early = create_version(project, lake, repository, middle)
     assert max(pq.read_table(path)["dt"][0].as_py() for path in repository.raw.rglob("*.parquet")) == middle
-    late = snapshot(project, lake, repository, WEEK.last)
+    late = create_version(project, lake, repository, WEEK.last)
     assert (late.revision != early.revision, late.files > early.files) == (True, True)
-    assert snapshot(project, lake, repository, middle).revision == early.revision
+    assert create_version(project, lake, repository, middle).revision == early.revision
 
 
 def test_bronze_comes_back_as_it_was(project: Project, lake: Lake, repository: Repository, tmp_path: Path) -> None:
-    snapshot(project, lake, repository, WEEK.last)
+    create_version(project, lake, repository, WEEK.last)
     copy = Lake(str(tmp_path / "copy"))
     assert import_bronze(project, repository.raw, copy) == WEEK
     for source in project.sources:
@@ -105,8 +104,8 @@ def test_bronze_comes_back_as_it_was(project: Project, lake: Lake, repository: R
 
 def test_nothing_to_version_is_a_named_error(project: Project, repository: Repository, tmp_path: Path) -> None:
     with pytest.raises(VersionError, match="Nothing was loaded"):
-        snapshot(project, Lake(str(tmp_path / "empty")), repository, WEEK.last)
-    with pytest.raises(VersionError, match="was not made here"):
+        create_version(project, Lake(str(tmp_path / "empty")), repository, WEEK.last)
+    with pytest.raises(VersionError, match="was not created here"):
         repository.push("0" * 32)
     assert repository.versions() == []
 
@@ -117,7 +116,7 @@ from pathlib import Path
 from include.lake import Lake
 from include.projects import load_project
 from include.versions.repository import Repository
-from include.versions.snapshot import snapshot
+from include.versions.snapshot import create_version
 
 taken = 0
 
@@ -130,7 +129,7 @@ def die_while_dvc_takes_files(event, arguments):
 
 lake, folder, remote, day = sys.argv[1:]
 sys.addaudithook(die_while_dvc_takes_files)
-snapshot(load_project("grocery"), Lake(lake), Repository(Path(folder), remote), dt.date.fromisoformat(day))
+create_version(load_project("grocery"), Lake(lake), Repository(Path(folder), remote), dt.date.fromisoformat(day))
 """
 
 
@@ -138,7 +137,7 @@ def test_a_snapshot_killed_on_its_way_harms_no_other(
     project: Project, lake: Lake, landing: Path, repository: Repository, tmp_path: Path
 ) -> None:
     middle = WEEK.first + dt.timedelta(days=3)
-    early = snapshot(project, lake, repository, middle)
+    early = create_version(project, lake, repository, middle)
     repository.push(early.revision)
     whole = content(repository.raw)
     arguments = [lake.uri, str(repository.folder), repository.remote, str(WEEK.last)]
@@ -148,9 +147,9 @@ def test_a_snapshot_killed_on_its_way_harms_no_other(
     assert [version.revision for version in repository.versions()] == [early.revision]
     assert content(repository.pull(early.revision, tmp_path / "early")) == whole
 
-    late = snapshot(project, lake, repository, WEEK.last)
+    late = create_version(project, lake, repository, WEEK.last)
     untouched = Repository(tmp_path / "untouched", str(tmp_path / "remote"))
-    assert late.revision == snapshot(project, lake, untouched, WEEK.last).revision
+    assert late.revision == create_version(project, lake, untouched, WEEK.last).revision
     repository.push(late.revision)
     assert content(repository.pull(late.revision, tmp_path / "late")) == content(untouched.raw)
 
@@ -160,7 +159,7 @@ def test_snapshots_at_the_same_time_wait_for_each_other(
 ) -> None:
     days = [WEEK.first + dt.timedelta(days=ahead) for ahead in (6, 2, 4)]
     with ThreadPoolExecutor(len(days)) as threads:
-        made = list(threads.map(lambda day: snapshot(project, lake, repository, day).revision, days))
+        made = list(threads.map(lambda day: create_version(project, lake, repository, day).revision, days))
     alone = Repository(tmp_path / "alone", str(tmp_path / "remote"))
-    assert made == [snapshot(project, lake, alone, day).revision for day in days]
+    assert made == [create_version(project, lake, alone, day).revision for day in days]
     assert {version.revision for version in repository.versions()} == set(made)
