@@ -28,13 +28,13 @@ def measure(out: Path, customers: int, days: int) -> dict[str, float]:
     start = time.perf_counter()
     world = World(customers=customers, first_day=FIRST, seed=SEED, pace_days=days)
 
-    def told(day: dt.date, events: int) -> None:
+    def report(day: dt.date, events: int) -> None:
         passed = (day - FIRST).days + 1
         if passed % TELL_EVERY_DAYS == 0 or passed == days:
             seconds = time.perf_counter() - start
             print(f"day {passed} of {days}: {events:,} events, {seconds:.0f} s", file=sys.stderr, flush=True)
 
-    made = generate(out, world, FIRST + dt.timedelta(days=days - 1), told=told)
+    made = generate(out, world, FIRST + dt.timedelta(days=days - 1), report=report)
     seconds = time.perf_counter() - start
     outcomes = read_outcomes(out / LANDING, out / TRUTH).to_pandas()
     warm = outcomes[outcomes["dt"] >= FIRST + dt.timedelta(days=WARM_UP_DAYS)]

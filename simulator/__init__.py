@@ -1,14 +1,13 @@
-"""A simulated subscription business, seeded and day by day, whose true probabilities of leaving are known.
+"""A seeded simulation of a subscription business, day by day, with known churn probabilities.
 
-Every customer has traits that nobody observes; they act only through behaviour. Leaving takes notice: on each day a
-customer decides to leave with a hazard that is a function of their *observed* recent past, and becomes ``churned``
-exactly 30 days later, while their behaviour stays as it was. Hence the probability of leaving within 30 days, given all
-that can be observed, is exact, and no model can rank customers better than it does.
+Every customer has unobserved traits, which affect only behaviour. On each day a customer decides to leave with a hazard
+that is a function of the *observed* recent past. The status becomes ``churned`` exactly 30 days after the decision, and
+the behaviour does not change in between. The probability of churn within 30 days, given everything observed, is
+therefore exact, and no model can rank customers better than this probability.
 """
 
-from simulator.generate import Generated, generate
+from simulator.generate import Generated, generate, read_outcomes
 from simulator.injections import Injection
-from simulator.truth import read_outcomes
 from simulator.world import World
 
 __all__ = ["Generated", "Injection", "World", "generate", "read_outcomes"]

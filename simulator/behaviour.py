@@ -1,4 +1,4 @@
-"""What customers do on a day: use the product, pay, complain, change their plan."""
+"""The behaviour of customers on a day: sessions, payments, support tickets and plan changes."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ _UNANSWERED = 0
 
 @dataclass(frozen=True)
 class Sessions:
-    """Sessions of a day; ``at`` is the customer's position, ``second`` the second of the day."""
+    """The sessions of a day; ``at`` is the position of the customer, ``second`` the second of the day."""
 
     at: Array
     second: Array
@@ -46,7 +46,7 @@ class Sessions:
 
 @dataclass(frozen=True)
 class Payments:
-    """Transactions of a day; ``cents`` is never negative, also for a refund."""
+    """The transactions of a day; ``cents`` is never negative, including refunds."""
 
     at: Array
     second: Array
@@ -58,7 +58,7 @@ class Payments:
 
 @dataclass(frozen=True)
 class Tickets:
-    """Support tickets of a day; a satisfaction of 0 was not given."""
+    """The support tickets of a day; a satisfaction of 0 means that none was given."""
 
     at: Array
     second: Array
@@ -68,14 +68,20 @@ class Tickets:
 
     @property
     def complaint(self) -> Array:
-        """Whether the ticket is a complaint: of priority high, or left dissatisfied."""
+        """Whether the ticket is a complaint: priority high, or a satisfaction of 1 or 2."""
         dissatisfied = (self.satisfaction != _UNANSWERED) & (self.satisfaction <= 2)
         complaint: Array = (self.priority == PRIORITIES.index("high")) | dissatisfied
         return complaint
 
 
 def drift(customers: Customers, day: dt.date, rng: np.random.Generator) -> None:
-    """Move what nobody observes by one day: moods, slow declines and their ends, pauses."""
+    """Advance the unobserved state by one day: mood, declines of usage, pauses.
+
+    Args:
+        customers: The active customers; changed in place.
+        day: The day.
+        rng: The random numbers of the day.
+    """
     count, today = len(customers), day.toordinal()
     customers.mood *= 0.97
     customers.mood += rng.normal(0, 0.1, count)
@@ -90,13 +96,13 @@ def drift(customers: Customers, day: dt.date, rng: np.random.Generator) -> None:
 
 
 def use(customers: Customers, day: dt.date, rng: np.random.Generator, shift: float = 0.0) -> Sessions:
-    """Draw the day's sessions and remember them in the rings.
+    """Draw the sessions of a day and record them in the ring buffers.
 
     Args:
-        customers: Who is active; changed.
+        customers: The active customers; changed in place.
         day: The day.
-        rng: The day's random numbers.
-        shift: How far behaviour has shifted: sessions become more frequent and shorter.
+        rng: The random numbers of the day.
+        shift: Strength of the covariate shift, 0..1: sessions become more frequent and shorter.
     """
     today = day.toordinal()
     tenure = today - customers.signed_up
@@ -114,15 +120,21 @@ def use(customers: Customers, day: dt.date, rng: np.random.Generator, shift: flo
     duration = np.exp(rng.normal(6.2 + 0.25 * liking[at], 0.8)) / (1 + shift)
     duration = np.where(section == SECTIONS.index("account"), duration / 3, duration).round().clip(5, 21_600)
     pages = 1 + rng.poisson(duration / 150)
-    _remember(customers.sessions, today, counts)
+    _record(customers.sessions, today, counts)
     visits = np.bincount(at[section == SECTIONS.index("account")], minlength=len(customers))
-    _remember(customers.account_visits, today, visits)
+    _record(customers.account_visits, today, visits)
     customers.last_session[counts > 0] = today
     return Sessions(at, _seconds(rng, total), duration.astype(np.int32), device, section, pages.astype(np.int32))
 
 
 def pay(customers: Customers, day: dt.date, rng: np.random.Generator) -> Payments:
-    """Draw the day's charges, the retries of failed ones, and extras bought; remember the failures."""
+    """Draw the charges, retries of failed charges and add-on purchases of a day, and record the failures.
+
+    Args:
+        customers: The active customers; changed in place.
+        day: The day.
+        rng: The random numbers of the day.
+    """
     count, today = len(customers), day.toordinal()
     due = (today - customers.signed_up) % NOTICE_DAYS == 0
     retried = ~due & (customers.retry_on == today)
@@ -136,7 +148,7 @@ def pay(customers: Customers, day: dt.date, rng: np.random.Generator) -> Payment
     extra_price = np.exp(rng.normal(6.3, 0.6, len(extras))).round().clip(99, 9_999).astype(np.int64)
     at = np.concatenate([charged, extras])
     lost = np.bincount(charged[failed], minlength=count)
-    _remember(customers.failed_payments, today, lost)
+    _record(customers.failed_payments, today, lost)
     return Payments(
         at=at,
         second=_seconds(rng, len(at)),
@@ -156,7 +168,13 @@ def _plan_retries(customers: Customers, today: int, charged: Array, failed: Arra
 
 
 def complain(customers: Customers, day: dt.date, rng: np.random.Generator) -> Tickets:
-    """Draw the day's tickets and remember the complaints."""
+    """Draw the support tickets of a day and record the complaints.
+
+    Args:
+        customers: The active customers; changed in place.
+        day: The day.
+        rng: The random numbers of the day.
+    """
     count, today = len(customers), day.toordinal()
     troubled = customers.failed_payments[today % NOTICE_DAYS] > 0
     chance = 0.006 * np.exp(-0.5 * customers.patience) * np.where(troubled, 12, 1)
@@ -174,12 +192,18 @@ def complain(customers: Customers, day: dt.date, rng: np.random.Generator) -> Ti
         priority=priority,
         satisfaction=np.where(given, satisfaction, _UNANSWERED).astype(np.int8),
     )
-    _remember(customers.complaints, today, np.bincount(at[tickets.complaint], minlength=count))
+    _record(customers.complaints, today, np.bincount(at[tickets.complaint], minlength=count))
     return tickets
 
 
 def refund(customers: Customers, tickets: Tickets, rng: np.random.Generator) -> Payments:
-    """Draw the refunds that follow the day's complaints about bills: a month's price, within the same day."""
+    """Draw refunds of a monthly price for billing complaints, on the day of the complaint.
+
+    Args:
+        customers: The active customers.
+        tickets: The tickets of the day.
+        rng: The random numbers of the day.
+    """
     asked = tickets.complaint & (tickets.topic == TOPICS.index("billing"))
     granted = asked & (rng.random(len(asked)) < 0.3)
     at = tickets.at[granted]
@@ -194,7 +218,16 @@ def refund(customers: Customers, tickets: Tickets, rng: np.random.Generator) -> 
 
 
 def change(customers: Customers, day: dt.date, rng: np.random.Generator) -> Array:
-    """Change some customers' plans and ways to pay; return for each customer whether something changed."""
+    """Change the plan and payment method of some customers.
+
+    Args:
+        customers: The active customers; changed in place.
+        day: The day.
+        rng: The random numbers of the day.
+
+    Returns:
+        Whether the plan or payment method changed, per customer.
+    """
     count, today = len(customers), day.toordinal()
     liking = customers.engagement + customers.mood + customers.fading
     down = rng.random(count) < 0.0012 * np.exp(0.6 * customers.price_sensitivity - 0.3 * liking)
@@ -207,7 +240,7 @@ def change(customers: Customers, day: dt.date, rng: np.random.Generator) -> Arra
     return changed
 
 
-def _remember(ring: Array, today: int, values: Array) -> None:
+def _record(ring: Array, today: int, values: Array) -> None:
     ring[today % NOTICE_DAYS] = np.minimum(values, np.iinfo(ring.dtype).max)
 
 

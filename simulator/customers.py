@@ -1,4 +1,4 @@
-"""The customers that are active now: what is known of them, what is not, and their last 30 days."""
+"""The active customers: observed attributes, unobserved traits, and ring buffers of the last 30 days."""
 
 from __future__ import annotations
 
@@ -10,14 +10,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 NOTICE_DAYS = 30
-"""Days between the decision to leave and leaving; also the days of the past that a customer's state holds."""
+"""Days between the decision to leave and the churn; also the length of the ring buffers in days."""
 
 NEVER = 0
-"""Stands for no day, where days are ordinals."""
+"""The ordinal that stands for no day."""
 
 PLANS = ("basic", "standard", "premium")
 PRICES = (799, 1299, 1999)
-"""Cents a month, by plan."""
+"""Cents per month, by plan."""
 COUNTRIES = ("AT", "DE", "FR", "IT", "NL", "PL")
 METHODS = ("card", "paypal", "bank_transfer", "direct_debit")
 CHANNELS = ("search", "social", "referral", "partner")
@@ -28,33 +28,33 @@ Array = NDArray[Any]
 
 @dataclass
 class Customers:
-    """Columns over customers, which are always the last axis; a ring holds day ``d`` in its row ``d % 30``.
+    """Columns over customers, which are the last axis; a ring buffer holds day ``d`` in its row ``d % 30``.
 
     Attributes:
         customer_id: Numbers from 1, ascending.
-        signed_up: Ordinal of the day.
+        signed_up: Ordinal of the sign-up day.
         age: Years, 18..100.
-        plan: Index into ``PLANS``; country, method, channel and device likewise.
+        plan: Index into ``PLANS``.
         country: Index into ``COUNTRIES``.
-        method: Index into ``METHODS``: how they pay.
-        channel: Index into ``CHANNELS``: how they came.
-        device: Index into ``DEVICES``: the one they mostly use.
-        engagement: Unobserved: how much they like the product; standard normal.
-        patience: Unobserved: what it takes to make them complain; standard normal.
+        method: Payment method, index into ``METHODS``.
+        channel: Acquisition channel, index into ``CHANNELS``.
+        device: Preferred device, index into ``DEVICES``.
+        engagement: Unobserved affinity to the product; standard normal.
+        patience: Unobserved; a higher value means fewer complaints; standard normal.
         price_sensitivity: Unobserved; standard normal.
-        mood: Unobserved: drifts around zero from day to day.
-        fading: Unobserved: what a slow decline has taken from the log rate of sessions so far, 0 or below.
-        slope: Unobserved: what it takes each day; 0 when there is no decline.
-        away_until: Unobserved: ordinal of the last day of a pause.
-        retry_on: Ordinal of the day on which a failed payment is tried again.
-        retries_left: How often it will be.
+        mood: Unobserved; autoregressive around zero.
+        fading: Unobserved cumulative decline of the log rate of sessions, 0 or below.
+        slope: Unobserved daily change of ``fading``; 0 without a decline.
+        away_until: Unobserved ordinal of the last day of a pause.
+        retry_on: Ordinal of the day on which a failed payment is retried.
+        retries_left: Number of remaining retries.
         last_session: Ordinal of the day of the last session, or of the sign-up.
-        decided_on: Unobserved: ordinal of the day on which they decided to leave.
-        sessions: Ring of sessions a day.
-        account_visits: Ring of sessions in the section ``account``.
-        failed_payments: Ring of failed payments.
-        complaints: Ring of complaints.
-        log_stay: Ring of the logarithm of the probability of not deciding to leave on that day.
+        decided_on: Unobserved ordinal of the day of the decision to leave.
+        sessions: Ring buffer of sessions per day.
+        account_visits: Ring buffer of sessions in the section ``account``.
+        failed_payments: Ring buffer of failed payments.
+        complaints: Ring buffer of complaints.
+        log_stay: Ring buffer of the logarithm of the probability not to decide to leave on that day.
     """
 
     customer_id: Array
@@ -90,7 +90,7 @@ class Customers:
         return Customers(**{name: column[..., mask] for name, column in self.columns().items()})
 
     def with_new(self, new: Customers) -> Customers:
-        """Return these customers followed by ``new`` ones."""
+        """Return these customers followed by ``new``."""
         mine, theirs = self.columns(), new.columns()
         return Customers(**{name: np.concatenate([mine[name], theirs[name]], axis=-1) for name in mine})
 
@@ -100,14 +100,29 @@ class Customers:
 
 
 def recent(ring: Array, day: int, days: int) -> Array:
-    """Return each customer's sum over the ``days`` that end with the day of ordinal ``day``."""
+    """Sum a ring buffer over the last days.
+
+    Args:
+        ring: The ring buffer, of shape (30, customers).
+        day: Ordinal of the last day.
+        days: Number of days.
+
+    Returns:
+        The sum per customer.
+    """
     rows = [(day - age) % NOTICE_DAYS for age in range(days)]
     total: Array = ring[rows].sum(axis=0, dtype=np.float64)
     return total
 
 
 def draw_customers(rng: np.random.Generator, first_id: int, signed_up: Array) -> Customers:
-    """Draw as many new customers as ``signed_up`` (ordinals of days) has entries."""
+    """Draw new customers.
+
+    Args:
+        rng: The random numbers.
+        first_id: The number of the first customer.
+        signed_up: Ordinal of the sign-up day of each customer.
+    """
     count = len(signed_up)
     engagement, patience, price_sensitivity = rng.standard_normal((3, count))
     plan = np.digitize(rng.normal(-0.45 * price_sensitivity + 0.15 * engagement, 1.0), [-0.1, 0.9])
@@ -149,6 +164,12 @@ def draw_customers(rng: np.random.Generator, first_id: int, signed_up: Array) ->
 
 
 def pick(rng: np.random.Generator, count: int, shares: list[float] | Array) -> Array:
-    """Return ``count`` indexes drawn with the given shares, which sum to 1."""
-    # The last bound is left out, so that rounding never draws an index past the end.
+    """Draw indexes from a categorical distribution.
+
+    Args:
+        rng: The random numbers.
+        count: Number of indexes.
+        shares: The probability of each index; they sum to 1.
+    """
+    # The last bound is omitted, so that rounding cannot give an index past the end.
     return np.searchsorted(np.cumsum(shares)[:-1], rng.random(count), side="right").astype(np.int8)

@@ -1,4 +1,4 @@
-"""From a day's rows to its landing files, with what can go wrong on the way."""
+"""Turn the rows of a day into landing files, with injected delivery faults."""
 
 from __future__ import annotations
 
@@ -17,16 +17,16 @@ import pyarrow.parquet as pq
 from simulator.injections import Injection, strength_of
 
 FORMATS = {"customers": "csv", "transactions": "parquet", "sessions": "parquet", "support_tickets": "jsonl"}
-"""Source -> the format of its files."""
+"""The file format of each source."""
 
-LATE_DAYS, REPEAT_DAYS = 3, 1
+LATE_DAYS, DUPLICATE_DAYS = 3, 1
 
 Held = dict[tuple[str, int], pa.Table]
-"""Rows that are to be delivered on a later day, by source and the ordinal of that day."""
+"""Rows held back for a later day, by source and the ordinal of that day."""
 
-_MISSING = {"customers": "age", "transactions": "method", "sessions": "duration_s"}
-_HELD_BACK = ("transactions", "sessions")
-_DEAD = "support_tickets"
+_MAY_BE_EMPTY = {"customers": "age", "transactions": "method", "sessions": "duration_s"}
+_MAY_BE_LATE = ("transactions", "sessions")
+_MAY_STOP = "support_tickets"
 
 
 def deliver(
@@ -36,40 +36,57 @@ def deliver(
     injections: tuple[Injection, ...],
     rng: np.random.Generator,
 ) -> dict[str, pa.Table]:
-    """Return the rows that arrive on ``day``, by source; a source without a file is left out.
+    """Apply the injected faults to the rows of a day.
 
     Args:
-        tables: What happened on the day.
+        tables: The rows of the day, by source.
         day: The day.
-        held: Rows to be delivered on later days; changed.
-        injections: What goes wrong.
-        rng: Random numbers for it.
+        held: Rows held back for later days; changed in place.
+        injections: The injections.
+        rng: The random numbers of the faults.
+
+    Returns:
+        The delivered rows by source; a source without a file is left out.
     """
     delivered = {}
     for source, rows in tables.items():
         rows = _lose_values(source, rows, strength_of(injections, "missing_values", day), rng)
-        if source in _HELD_BACK:
-            rows = _hold_late(source, rows, day, held, strength_of(injections, "late_events", day), rng)
-            rows = _repeat(source, rows, day, held, strength_of(injections, "duplicate_events", day), rng)
+        if source in _MAY_BE_LATE:
+            rows = _hold_back_late(source, rows, day, held, strength_of(injections, "late_events", day), rng)
+            rows = _duplicate(source, rows, day, held, strength_of(injections, "duplicate_events", day), rng)
         due = held.pop((source, day.toordinal()), None)
         rows = pa.concat_tables([rows, due]) if due is not None else rows
-        if not (source == _DEAD and strength_of(injections, "dead_source", day)):
+        if not (source == _MAY_STOP and strength_of(injections, "dead_source", day)):
             delivered[source] = _change_schema(rows, day, injections) if source == "sessions" else rows
     return delivered
 
 
 def write_files(landing: Path, day: dt.date, tables: dict[str, pa.Table]) -> int:
-    """Write one file for each source below ``landing``, each aside and then renamed; return their bytes."""
+    """Write one file for each source atomically.
+
+    Args:
+        landing: The landing folder.
+        day: The day.
+        tables: The delivered rows by source.
+
+    Returns:
+        The number of bytes written.
+    """
     written = 0
     for source, rows in tables.items():
         path = landing / source / f"{day}.{FORMATS[source]}"
-        write_aside(path, lambda partial, rows=rows, source=source: _WRITERS[FORMATS[source]](rows, partial))  # type: ignore[misc]
+        write_renamed(path, lambda partial, rows=rows, source=source: _WRITERS[FORMATS[source]](rows, partial))  # type: ignore[misc]
         written += path.stat().st_size
     return written
 
 
-def write_aside(path: Path, write: Callable[[Path], None]) -> None:
-    """Let ``write`` make a file beside ``path``, and rename it: a reader never sees half a file."""
+def write_renamed(path: Path, write: Callable[[Path], None]) -> None:
+    """Write a temporary file and rename it to ``path``, so that readers do not see partial files.
+
+    Args:
+        path: The file.
+        write: Writes the content to the path that it is given.
+    """
     path.parent.mkdir(parents=True, exist_ok=True)
     partial = path.with_name(f".{path.name}.{os.getpid()}")
     write(partial)
@@ -77,16 +94,16 @@ def write_aside(path: Path, write: Callable[[Path], None]) -> None:
 
 
 def _lose_values(source: str, rows: pa.Table, share: float, rng: np.random.Generator) -> pa.Table:
-    if not share or source not in _MISSING:
+    if not share or source not in _MAY_BE_EMPTY:
         return rows
-    name = _MISSING[source]
+    name = _MAY_BE_EMPTY[source]
     lost = pa.array(rng.random(rows.num_rows) < share)
     at = rows.column_names.index(name)
     empty = pa.scalar(None, rows.schema.field(name).type)
     return rows.set_column(at, name, pc.if_else(lost, empty, rows[name]))
 
 
-def _hold_late(
+def _hold_back_late(
     source: str, rows: pa.Table, day: dt.date, held: Held, share: float, rng: np.random.Generator
 ) -> pa.Table:
     if not share:
@@ -96,11 +113,13 @@ def _hold_late(
     return rows.filter(pc.invert(late))
 
 
-def _repeat(source: str, rows: pa.Table, day: dt.date, held: Held, share: float, rng: np.random.Generator) -> pa.Table:
+def _duplicate(
+    source: str, rows: pa.Table, day: dt.date, held: Held, share: float, rng: np.random.Generator
+) -> pa.Table:
     if not share:
         return rows
     chance = rng.random(rows.num_rows)
-    _hold(held, source, day.toordinal() + REPEAT_DAYS, rows.filter(pa.array(chance > 1 - share)))
+    _hold(held, source, day.toordinal() + DUPLICATE_DAYS, rows.filter(pa.array(chance > 1 - share)))
     return pa.concat_tables([rows, rows.filter(pa.array(chance < share))])
 
 

@@ -1,4 +1,4 @@
-"""Load a world's landing files into a PostgreSQL schema, as the tables of the company's own systems."""
+"""Load the landing files of a world into a PostgreSQL schema, as the operational tables of a company."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from simulator.rows import SCHEMAS
 log = get_logger(__name__)
 
 WRITTEN = "written_at"
-"""The column that every table has beside those of its files: the last second of the day whose file had the row."""
+"""The column added to every table: the last second of the day whose file contains the row."""
 
 _TYPES = {
     pa.int64(): "bigint",
@@ -35,33 +35,35 @@ _TYPES = {
 
 
 class FillError(ChurnflowError):
-    """The database cannot be filled."""
+    """The landing files cannot be loaded into the database."""
 
 
 def fill(
-    landing: Path, database_url: str, schema: str, *, told: Callable[[str, dt.date, int], None] = lambda *_: None
+    landing: Path, database_url: str, schema: str, *, report: Callable[[str, dt.date, int], None] = lambda *_: None
 ) -> dict[str, int]:
-    """Load every landing file into ``schema``, one table a source, and return the rows loaded by table.
+    """Load every landing file into a schema, with one table per source.
 
-    Tables only grow: a customer who changed has a row for each change. A day is replaced within one transaction, so
-    that filling again changes nothing. A column that a file has and its table lacks is added; one that turns into text
-    becomes text.
+    A table keeps every version of a row. Each day is replaced in one transaction, so that loading again changes
+    nothing. A column that a table lacks is added; a column whose type changes to text is altered.
 
     Args:
-        landing: The world's landing folder.
-        database_url: The database; holds a password, so it is never logged.
-        schema: The schema, made where it does not exist.
-        told: Called after each file with the source, its day and the rows.
+        landing: The landing folder of the world.
+        database_url: The database URL, which is not logged since it contains a password.
+        schema: The schema; it is created if it does not exist.
+        report: Called after each file with its source, its day and its number of rows.
+
+    Returns:
+        The number of loaded rows by table.
 
     Raises:
-        FillError: There are no files, or the database cannot be reached or refuses.
+        FillError: There are no files, or the database cannot be reached or rejects a statement.
     """
     files = {source: sorted((landing / source).glob(f"*.{kind}")) for source, kind in FORMATS.items()}
     if not any(files.values()):
         raise FillError("There are no landing files.", where=str(landing), remedy="Generate a world there first.")
     loaded = dict.fromkeys(files, 0)
     try:
-        # SQLAlchemy's addresses name a driver, which libpq does not know.
+        # libpq does not accept the driver name of a SQLAlchemy URL.
         connection = psycopg2.connect(database_url.replace("postgresql+psycopg2://", "postgresql://", 1))
         try:
             for source, paths in files.items():
@@ -72,15 +74,15 @@ def fill(
                     with connection, connection.cursor() as at:
                         _replace_day(at, schema, source, day, rows)
                     loaded[source] += rows.num_rows
-                    told(source, day, rows.num_rows)
+                    report(source, day, rows.num_rows)
         finally:
             connection.close()
     except psycopg2.Error as error:
         raise FillError(
-            f"The database refused: {type(error).__name__}.",
+            f"The database cannot be filled: {type(error).__name__}.",
             where=f"schema {schema}",
-            remedy="Check the address, the password, and the right to create a schema there.",
-        ) from None  # the driver's own message may quote the address
+            remedy="Check the URL, the password and the privilege to create a schema.",
+        ) from None  # the message of the driver may quote the URL
     log.info("database filled", extra={"schema": schema, "rows": loaded})
     return loaded
 

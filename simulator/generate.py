@@ -1,4 +1,7 @@
-"""Generate a world's days: landing files, and apart from them the true probabilities."""
+"""Generate the days of a world: landing files, and separately the true churn probabilities.
+
+The probabilities are for evaluation only; no training code reads them.
+"""
 
 from __future__ import annotations
 
@@ -7,21 +10,26 @@ from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
+import duckdb
+import pyarrow as pa
+import pyarrow.parquet as pq
+
 from include.days import DayRange
 from include.logs import get_logger
-from simulator.delivery import deliver, write_files
+from simulator.customers import NOTICE_DAYS, Customers
+from simulator.delivery import deliver, write_files, write_renamed
+from simulator.hazard import churn_probability
 from simulator.injections import Injection
 from simulator.rows import tables_of
 from simulator.state import open_state, save_state
-from simulator.truth import write_truth
 from simulator.world import World
 
 log = get_logger(__name__)
 
 LANDING, TRUTH, STATE = "landing/subscription", "simulation/truth", "simulation/state.npz"
-"""What a world's folder holds: landing files, true probabilities (for evaluation only), and the state to go on from.
+"""The layout of the folder of a world: landing files, true probabilities, and the state for appending days.
 
-The landing files lie where a deployment of project ``subscription`` whose home is this folder looks for them.
+A deployment of project ``subscription`` whose home is this folder reads the landing files from there.
 """
 
 _SUNDAY = 6
@@ -31,15 +39,15 @@ _DELIVERY_STREAM = 2
 
 @dataclass(frozen=True)
 class Generated:
-    """What was generated.
+    """The result of ``generate``.
 
     Attributes:
-        days: Days; 0 when all of them were there already.
-        last_day: The last day that the folder now holds.
-        active_customers: Customers active when it closed.
-        events: Rows of sessions, transactions and tickets written.
-        changes: Rows of customers written.
-        bytes: Bytes written to the landing folder.
+        days: Number of generated days; 0 if all of them existed.
+        last_day: The last day in the folder.
+        active_customers: Number of active customers at its close.
+        events: Number of rows of sessions, transactions and tickets written.
+        changes: Number of rows of customers written.
+        bytes: Number of bytes written to the landing folder.
     """
 
     days: int
@@ -66,24 +74,24 @@ def generate(
     injections: tuple[Injection, ...] = (),
     *,
     wants_truth: Callable[[dt.date], bool] = is_sunday,
-    told: Callable[[dt.date, int], None] = lambda day, events: None,
+    report: Callable[[dt.date, int], None] = lambda day, events: None,
 ) -> Generated:
-    """Generate the days of ``world`` up to ``last_day`` that ``out`` does not hold yet.
+    """Generate the days of ``world`` up to ``last_day`` that ``out`` does not contain yet.
 
-    A day is the same whether it is generated in one go or appended later.
+    A day does not depend on whether it is generated in one run or appended later.
 
     Args:
-        out: The world's folder; gets ``landing/subscription/<source>/<day>.<format>``, and below ``simulation/``
-            ``truth/<day>.parquet`` (``customer_id``, ``probability`` of leaving within the 30 days after it, for all
-            active) and ``state.npz``.
-        world: The world.
-        last_day: The last day wanted.
-        injections: What changes or goes wrong.
-        wants_truth: The days whose true probabilities are written, beside the last day.
-        told: Called after each day with the day and the events so far.
+        out: The folder of the world. It gets ``landing/subscription/<source>/<day>.<format>``, and below
+            ``simulation/`` the files ``truth/<day>.parquet`` (``customer_id`` and ``probability`` of churn within the
+            following 30 days, for every active customer) and ``state.npz``.
+        world: The parameters of the world.
+        last_day: The last day to generate.
+        injections: The injections.
+        wants_truth: Selects the days whose true probabilities are written; the last day is always written.
+        report: Called after each day with the day and the number of events so far.
 
     Raises:
-        StateError: ``out`` holds another world.
+        StateError: ``out`` contains another world.
     """
     (out / STATE).parent.mkdir(parents=True, exist_ok=True)
     state = open_state(out / STATE, world, injections)
@@ -97,10 +105,43 @@ def generate(
         events += sum(rows.num_rows for source, rows in arrived.items() if source != "customers")
         changes += arrived["customers"].num_rows
         if wants_truth(day) or day == last_day:
-            write_truth(out / TRUTH / f"{day}.parquet", simulation.customers)
+            _write_truth(out / TRUTH / f"{day}.parquet", simulation.customers)
         if count % _SAVE_EVERY_DAYS == 0 or day == last_day:
             save_state(out / STATE, state)
-        told(day, events)
+        report(day, events)
     generated = Generated(len(missing), simulation.last_day, len(simulation.customers), events, changes, size)
     log.info("world generated", extra=generated.as_dict())
     return generated
+
+
+def read_outcomes(landing: Path, truth: Path) -> pa.Table:
+    """Join true probabilities and observed churn, for the days whose following 30 days were delivered.
+
+    Args:
+        landing: The landing folder of the world.
+        truth: Its folder of true probabilities.
+
+    Returns:
+        ``dt, customer_id, probability, churned``, sorted by day and customer, with a row for each customer who was
+        active at the close of the day.
+    """
+    query = f"""
+        WITH left_on AS (
+            SELECT customer_id, CAST(updated_at AS DATE) AS left_on
+            FROM read_csv(?, header = true) WHERE status = 'churned'
+        ), truth AS (
+            SELECT *, CAST(parse_filename(filename, true) AS DATE) AS dt FROM read_parquet(?, filename = true)
+        )
+        SELECT dt, customer_id, probability, coalesce(left_on <= dt + {NOTICE_DAYS}, false) AS churned
+        FROM truth LEFT JOIN left_on USING (customer_id)
+        WHERE dt + {NOTICE_DAYS} <= (SELECT max(CAST(parse_filename(file, true) AS DATE)) FROM glob(?))
+        ORDER BY dt, customer_id
+    """  # noqa: S608 - a constant of this package
+    files = str(landing / "customers" / "*.csv")
+    found = duckdb.connect().sql(query, params=[files, str(truth / "*.parquet"), files])
+    return found.to_arrow_table()
+
+
+def _write_truth(path: Path, customers: Customers) -> None:
+    rows = pa.table({"customer_id": customers.customer_id, "probability": churn_probability(customers)})
+    write_renamed(path, lambda partial: pq.write_table(rows, partial))

@@ -1,4 +1,4 @@
-"""The hazard of deciding to leave on a day: a function of what can be observed, and of nothing else."""
+"""The hazard of the decision to leave on a day, as a function of observed behaviour only."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ _NEW_YEAR_PEAK = 10
 
 @dataclass(frozen=True)
 class Observed:
-    """What the landing files tell of each customer by the end of a day; one entry each.
+    """The observed behaviour of each customer at the close of a day; arrays over customers.
 
     Attributes:
         sessions_7d: Sessions of the last 7 days.
@@ -48,7 +48,12 @@ class Observed:
 
 
 def observe(customers: Customers, day: dt.date) -> Observed:
-    """Return what is observed of ``customers`` when ``day`` closes."""
+    """Return the observed behaviour of customers at the close of a day.
+
+    Args:
+        customers: The active customers.
+        day: The day.
+    """
     today = day.toordinal()
     return Observed(
         sessions_7d=recent(customers.sessions, today, 7),
@@ -65,15 +70,16 @@ def observe(customers: Customers, day: dt.date) -> Observed:
 
 
 def hazard(seen: Observed, day: dt.date, concept: float = 0.0) -> Array:
-    """Return each customer's probability of deciding on ``day`` to leave.
+    """Return the probability of each customer to decide on ``day`` to leave.
 
     Args:
-        seen: What is observed when the day closes.
+        seen: The observed behaviour at the close of the day.
         day: The day.
-        concept: How far the concept has changed, 0..1: use comes to matter less, price more, and age the other way.
+        concept: Strength of the concept drift, 0..1: usage counts less, price counts more, and the effect of age is
+            reversed.
     """
     basic = seen.plan == PLANS.index("basic")
-    # Per day of the window that the customer has been there for: a new customer is not taken for an idle one.
+    # The rate is per day since sign-up, so that a new customer does not count as idle.
     rate = seen.sessions_30d / np.clip(seen.tenure + 1, 7, 30)
     idle = np.clip(1 - rate / 0.6, 0, 1)
     trend = np.divide(seen.sessions_7d / 7, rate, out=np.ones(len(rate)), where=rate > 0)
@@ -95,9 +101,10 @@ def hazard(seen: Observed, day: dt.date, concept: float = 0.0) -> Array:
 
 
 def churn_probability(customers: Customers) -> Array:
-    """Return the exact probability that each customer leaves within the next 30 days.
+    """Return the exact probability of each active customer to churn within the next 30 days.
 
-    Whoever is active has not decided more than 29 days ago; whoever decided since, or today, leaves within 30 days.
+    An active customer has not decided to leave more than 29 days ago, and every decision of the last 30 days, including
+    today, leads to churn within 30 days.
     """
     assert len(customers.log_stay) == NOTICE_DAYS  # noqa: S101
     probability: Array = -np.expm1(customers.log_stay.sum(axis=0))

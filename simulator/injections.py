@@ -1,4 +1,4 @@
-"""What can be made to go wrong, or to change, from a given day on."""
+"""Injections: faults of deliveries and changes of the world that start on a given day."""
 
 from __future__ import annotations
 
@@ -25,26 +25,26 @@ Kind = Literal[
 
 
 class InjectionError(ChurnflowError):
-    """A text that is not an injection."""
+    """The text is not a valid injection."""
 
 
 class Injection(Config):
-    """One change of the world or of its deliveries, from ``from_day`` on.
+    """A change of the world or of its deliveries from ``from_day`` on.
 
-    ``covariate_shift`` and ``changed_concept`` change the world, and the true probabilities with it; the others only
-    change what is delivered.
+    ``covariate_shift`` and ``changed_concept`` change the world and the true probabilities; the other kinds change only
+    the deliveries.
 
     Attributes:
         kind: ``covariate_shift``: sessions become more frequent by ``strength``, and shorter. ``missing_values``: the
             duration of a session, the method of a transaction and the age of a customer are empty with probability
-            ``strength``. ``column_renamed``: ``duration_s`` of sessions is called ``duration_seconds``.
-            ``column_added``: sessions have ``app_version``. ``column_retyped``: ``duration_s`` comes as a text with
-            its unit. ``late_events``: that share of sessions and transactions comes with the file of three days later.
-            ``duplicate_events``: that share comes twice in its file, and as much again with the next day's file.
-            ``changed_concept``: the hazard is another function; ``strength`` says how far. ``dead_source``: no more
-            files of support tickets.
-        from_day: The first day concerned.
-        strength: How much, 0..1.
+            ``strength``. ``column_renamed``: ``duration_s`` of sessions becomes ``duration_seconds``.
+            ``column_added``: sessions get ``app_version``. ``column_retyped``: ``duration_s`` becomes text with a unit.
+            ``late_events``: this share of sessions and transactions arrives in the file of three days later.
+            ``duplicate_events``: this share occurs twice in its file, and as many rows occur again in the next day's
+            file. ``changed_concept``: the hazard function changes by ``strength``. ``dead_source``: support tickets
+            have no more files.
+        from_day: The first affected day.
+        strength: The strength, 0..1.
     """
 
     kind: Kind
@@ -53,10 +53,10 @@ class Injection(Config):
 
 
 def parse_injection(text: str) -> Injection:
-    """Return the injection that ``text`` (``kind:day`` or ``kind:day:strength``) names.
+    """Parse an injection, written ``kind:day`` or ``kind:day:strength``.
 
     Raises:
-        ChurnflowError: The kind, day or strength cannot be used.
+        ChurnflowError: The kind, day or strength is invalid.
 
     Examples:
         >>> parse_injection("late_events:2024-06-01:0.1").strength
@@ -76,6 +76,12 @@ def parse_injection(text: str) -> Injection:
 
 
 def strength_of(injections: tuple[Injection, ...], kind: Kind, day: dt.date) -> float:
-    """Return the strength of the latest injection of ``kind`` in force on ``day``; 0 when there is none."""
+    """Return the strength of the latest injection of a kind that is active on a day; 0 without one.
+
+    Args:
+        injections: The injections.
+        kind: The kind.
+        day: The day.
+    """
     found = [item for item in injections if item.kind == kind and item.from_day <= day]
     return max(found, key=lambda item: item.from_day).strength if found else 0.0

@@ -1,4 +1,4 @@
-"""A simulated day as tables: the rows that the company's systems deliver."""
+"""Convert a simulated day to the tables of the four sources."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from simulator.customers import Array
 from simulator.simulation import Day
 
 MONEY = pa.decimal128(10, 2)
-MOMENT = pa.timestamp("us")
+TIMESTAMP = pa.timestamp("us")
 
 SCHEMAS = {
     "customers": pa.schema(
@@ -27,7 +27,7 @@ SCHEMAS = {
             "country": pa.string(),
             "payment_method": pa.string(),
             "channel": pa.string(),
-            "updated_at": MOMENT,
+            "updated_at": TIMESTAMP,
         }
     ),
     "transactions": pa.schema(
@@ -38,7 +38,7 @@ SCHEMAS = {
             "kind": pa.string(),
             "status": pa.string(),
             "method": pa.string(),
-            "paid_at": MOMENT,
+            "paid_at": TIMESTAMP,
         }
     ),
     "sessions": pa.schema(
@@ -49,7 +49,7 @@ SCHEMAS = {
             "device": pa.string(),
             "section": pa.string(),
             "pages": pa.int64(),
-            "started_at": MOMENT,
+            "started_at": TIMESTAMP,
         }
     ),
     "support_tickets": pa.schema(
@@ -59,18 +59,18 @@ SCHEMAS = {
             "topic": pa.string(),
             "priority": pa.string(),
             "satisfaction": pa.int64(),
-            "opened_at": MOMENT,
+            "opened_at": TIMESTAMP,
         }
     ),
 }
-"""Source -> its columns."""
+"""The columns of each source."""
 
 _IDS_A_DAY = 10_000_000
-_EPOCH = dt.datetime(1970, 1, 1)  # noqa: DTZ001 - a day has no time zone here; all moments are UTC
+_EPOCH = dt.datetime(1970, 1, 1)  # noqa: DTZ001 - a day has no time zone; all timestamps are UTC
 
 
 def tables_of(day: Day) -> dict[str, pa.Table]:
-    """Return the day's rows by source, in the order in which they happened."""
+    """Return the rows of a day by source, in the order of their timestamps."""
     return {
         "customers": _customers(day),
         "transactions": _transactions(day),
@@ -92,7 +92,7 @@ def _customers(day: Day) -> pa.Table:
         country=_named(customers.COUNTRIES, who.country),
         payment_method=_named(customers.METHODS, who.method),
         channel=_named(customers.CHANNELS, who.channel),
-        updated_at=_moments(day.day, day.changed_second),
+        updated_at=_timestamps(day.day, day.changed_second),
     )
 
 
@@ -107,7 +107,7 @@ def _sessions(day: Day) -> pa.Table:
         device=_named(customers.DEVICES, found.device[order]),
         section=_named(behaviour.SECTIONS, found.section[order]),
         pages=found.pages[order],
-        started_at=_moments(day.day, found.second[order]),
+        started_at=_timestamps(day.day, found.second[order]),
     )
 
 
@@ -122,7 +122,7 @@ def _transactions(day: Day) -> pa.Table:
         kind=_named(behaviour.KINDS, found.kind[order]),
         status=_named(behaviour.STATUSES, found.status[order]),
         method=_named(customers.METHODS, found.method[order]),
-        paid_at=_moments(day.day, found.second[order]),
+        paid_at=_timestamps(day.day, found.second[order]),
     )
 
 
@@ -141,7 +141,7 @@ def _tickets(day: Day) -> pa.Table:
         topic=_named(behaviour.TOPICS, found.topic[order]),
         priority=_named(behaviour.PRIORITIES, found.priority[order]),
         satisfaction=pa.array(satisfaction, mask=satisfaction == 0),
-        opened_at=_moments(day.day, found.second[order]),
+        opened_at=_timestamps(day.day, found.second[order]),
     )
 
 
@@ -157,6 +157,6 @@ def _ids(day: dt.date, count: int) -> Array:
     return np.int64(day.toordinal()) * _IDS_A_DAY + np.arange(1, count + 1)
 
 
-def _moments(day: dt.date, seconds: Array) -> pa.Array:
+def _timestamps(day: dt.date, seconds: Array) -> pa.Array:
     midnight = (dt.datetime.combine(day, dt.time()) - _EPOCH) // dt.timedelta(microseconds=1)
-    return pa.array(midnight + seconds.astype(np.int64) * 1_000_000).cast(MOMENT)
+    return pa.array(midnight + seconds.astype(np.int64) * 1_000_000).cast(TIMESTAMP)

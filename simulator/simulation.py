@@ -1,4 +1,4 @@
-"""A world that advances by one day at a time, all customers at once."""
+"""The simulation: advance all customers of a world by one day at a time."""
 
 from __future__ import annotations
 
@@ -23,17 +23,17 @@ _WORLD_STREAM, _BASE_STREAM = 0, 1
 
 @dataclass(frozen=True)
 class Day:
-    """What happened on a day.
+    """The events of a day.
 
     Attributes:
         day: The day.
-        customers: Who was active; events name them by position.
+        customers: The active customers; events refer to them by position.
         sessions: Their sessions.
         payments: Their payments and refunds.
         tickets: Their tickets.
-        changed: Customers who are new, changed or left.
-        left: For each of them, whether they left.
-        changed_second: For each of them, the second of the day.
+        changed: The customers who signed up, changed or churned.
+        left: Whether each changed customer churned.
+        changed_second: The second of the day of each change.
     """
 
     day: dt.date
@@ -47,13 +47,13 @@ class Day:
 
 
 class Simulation:
-    """The world's customers at the close of ``last_day``.
+    """The customers of a world at the close of ``last_day``.
 
     Attributes:
-        world: The parameters.
-        injections: What changes the world.
-        customers: Who is active.
-        last_day: The last day that was lived.
+        world: The parameters of the world.
+        injections: The injections.
+        customers: The active customers.
+        last_day: The last simulated day.
     """
 
     def __init__(
@@ -66,25 +66,29 @@ class Simulation:
 
     @classmethod
     def start(cls, world: World, injections: tuple[Injection, ...] = ()) -> Simulation:
-        """Return the world on the eve of its first day.
+        """Return the simulation at the close of the day before the first day of the world.
 
-        The installed base has lived for 60 days that nobody delivers, so that the first day has a past. Whoever decided
-        to leave more than 29 days ago would have left, so nobody did.
+        The installed base is simulated for 60 days without deliveries, so that the first day has a history. Decisions
+        to leave are drawn only in the last 29 of these days, since an earlier decision would have led to churn.
+
+        Args:
+            world: The parameters of the world.
+            injections: The injections.
         """
-        eve = world.first_day - dt.timedelta(days=1)
-        days = DayRange.ending(eve, _BURN_IN_DAYS)
+        day_before = world.first_day - dt.timedelta(days=1)
+        days = DayRange.ending(day_before, _BURN_IN_DAYS)
         rng = world.rng(days.first, _BASE_STREAM)
         tenure = 1 + np.minimum(rng.exponential(_MEAN_TENURE_DAYS, world.installed_base), _LONGEST_TENURE_DAYS)
         base = draw_customers(rng, 1, np.sort(world.first_day.toordinal() - tenure.astype(np.int64)))
         simulation = cls(world, base.take(base.signed_up < days.first.toordinal()), days.first, injections)
         for day in days:
             simulation._enter(base.take(base.signed_up == day.toordinal()))
-            simulation._live(day, world.rng(day), may_decide=(eve - day).days < NOTICE_DAYS - 1)
-        simulation.last_day = eve
+            simulation._simulate(day, world.rng(day), may_decide=(day_before - day).days < NOTICE_DAYS - 1)
+        simulation.last_day = day_before
         return simulation
 
     def advance(self) -> Day:
-        """Live the next day and return what happened."""
+        """Simulate the next day and return its events."""
         day = self.last_day + dt.timedelta(days=1)
         rng = self.world.rng(day, _WORLD_STREAM)
         leaving = self.customers.decided_on == day.toordinal() - NOTICE_DAYS
@@ -93,13 +97,13 @@ class Simulation:
         before = len(self.customers)
         signed_up = np.full(self.world.sign_ups(day), day.toordinal())
         self._enter(draw_customers(rng, self.world.known_before(day) + 1, signed_up))
-        sessions, payments, tickets, touched = self._live(day, rng, may_decide=True)
+        sessions, payments, tickets, touched = self._simulate(day, rng, may_decide=True)
         is_first = day == self.world.first_day
         touched[before if not is_first else 0 :] = True
         changed = gone.with_new(self.customers.take(touched))
         order = np.argsort(changed.customer_id, kind="stable")
         left = np.arange(len(changed)) < len(gone)
-        # The first delivery is the whole table, as it was when the day began.
+        # The first delivery contains all customers, with the start of the day as the time of the change.
         second = rng.integers(0, 86_400, len(changed)) * (0 if is_first else 1)
         self.last_day = day
         return Day(day, self.customers, sessions, payments, tickets, changed.take(order), left[order], second)
@@ -107,7 +111,7 @@ class Simulation:
     def _enter(self, new: Customers) -> None:
         self.customers = self.customers.with_new(new)
 
-    def _live(
+    def _simulate(
         self, day: dt.date, rng: np.random.Generator, *, may_decide: bool
     ) -> tuple[Sessions, list[Payments], Tickets, Array]:
         customers = self.customers

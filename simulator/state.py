@@ -1,4 +1,4 @@
-"""The state of a generated world, saved beside its files so that later days can be appended."""
+"""The saved state of a generated world, from which later days are appended."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ import pyarrow as pa
 
 from include.errors import ChurnflowError
 from simulator.customers import Customers
-from simulator.delivery import Held, write_aside
+from simulator.delivery import Held, write_renamed
 from simulator.injections import Injection
 from simulator.simulation import Simulation
 from simulator.world import World
@@ -22,23 +22,27 @@ _CUSTOMERS, _HELD = "customers/", "held/"
 
 
 class StateError(ChurnflowError):
-    """A world that cannot be continued as asked."""
+    """The saved world cannot be continued with the given parameters."""
 
 
 @dataclass
 class State:
-    """A simulation and the rows that it still holds back."""
+    """A simulation and its held back rows."""
 
     simulation: Simulation
     held: Held
 
 
 def open_state(path: Path, world: World, injections: tuple[Injection, ...]) -> State:
-    """Return the state saved at ``path``, or that of the eve of the world's first day.
+    """Load the state at ``path``, or start a new simulation if the file does not exist.
+
+    Args:
+        path: The file.
+        world: The parameters of the world.
+        injections: The injections.
 
     Raises:
-        StateError: Another world was generated there, or an injection asked for differs in days already generated, or
-            the file cannot be read.
+        StateError: The file belongs to another world, its injections differ on generated days, or it cannot be read.
     """
     if not path.exists():
         return State(Simulation.start(world, injections), {})
@@ -54,22 +58,27 @@ def open_state(path: Path, world: World, injections: tuple[Injection, ...]) -> S
     last_day = dt.date.fromisoformat(about["last_day"])
     if World.model_validate(about["world"]) != world:
         raise StateError(
-            f"Another world was generated here: {json.dumps(about['world'])}.",
+            f"The folder contains another world: {json.dumps(about['world'])}.",
             where=str(path),
-            remedy="Give the same customers, first day, seed and pace, or generate into another folder.",
+            remedy="Use the same customers, first day, seed and pace, or generate into another folder.",
         )
     before = {Injection.model_validate(item) for item in about["injections"]}
-    if _begun(before, last_day) != _begun(set(injections), last_day):
+    if _active_by(before, last_day) != _active_by(set(injections), last_day):
         raise StateError(
             f"The days up to {last_day} were generated with other injections.",
             where=str(path),
-            remedy="Repeat those that began by then and add only later ones, or generate into another folder.",
+            remedy="Repeat the injections up to this day and add only later ones, or generate into another folder.",
         )
     return State(Simulation(world, Customers(**columns), last_day, injections), held)
 
 
 def save_state(path: Path, state: State) -> None:
-    """Write the state to ``path``, without pickle, aside and then renamed."""
+    """Write the state atomically, without pickle.
+
+    Args:
+        path: The file.
+        state: The state.
+    """
     simulation = state.simulation
     about = {
         "world": simulation.world.model_dump(mode="json"),
@@ -83,10 +92,10 @@ def save_state(path: Path, state: State) -> None:
         with partial.open("wb") as stream:
             np.savez(stream, about=np.array(json.dumps(about)), **arrays)  # type: ignore[arg-type]
 
-    write_aside(path, write)
+    write_renamed(path, write)
 
 
-def _begun(injections: set[Injection], day: dt.date) -> set[Injection]:
+def _active_by(injections: set[Injection], day: dt.date) -> set[Injection]:
     return {item for item in injections if item.from_day <= day}
 
 

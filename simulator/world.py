@@ -1,4 +1,4 @@
-"""The parameters of a simulated world, and how many customers sign up on which day."""
+"""The parameters of a simulated world, and its number of sign-ups per day."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from pydantic import Field
 from include.projects.base import Config
 
 MEAN_STAY_DAYS = 165
-"""About how long customers stay; with it the installed base neither grows nor shrinks much."""
+"""Approximate mean tenure, with which the size of the installed base stays stable."""
 
 _WEEKDAY_WEIGHTS = (1.15, 1.05, 1.0, 0.95, 0.9, 0.9, 1.05)
 
@@ -20,11 +20,11 @@ class World(Config):
     """One simulated business.
 
     Attributes:
-        customers: How many customers are known by the end of the first ``pace_days``: those that are there on the first
-            day, and all who sign up within these days. Afterwards they go on signing up at the same pace.
+        customers: Number of customers by the end of the first ``pace_days``: the installed base and all sign-ups of
+            these days. Later sign-ups continue at the same pace.
         first_day: The first day with data.
-        seed: Seeds everything.
-        pace_days: The days over which ``customers`` is counted.
+        seed: The random seed.
+        pace_days: The number of days over which ``customers`` is counted.
     """
 
     customers: int = Field(ge=10)
@@ -34,19 +34,24 @@ class World(Config):
 
     @property
     def installed_base(self) -> int:
-        """Customers who signed up before the first day and are active on it."""
+        """Number of customers who signed up before the first day and are active on it."""
         return round(self.customers * MEAN_STAY_DAYS / (MEAN_STAY_DAYS + self.pace_days))
 
     def rng(self, day: dt.date, stream: int = 0) -> np.random.Generator:
-        """Return the random numbers of ``day``: the same whenever the day is generated."""
+        """Return the random generator of a day, so that a day does not depend on when it is generated.
+
+        Args:
+            day: The day.
+            stream: Distinguishes independent generators of the same day.
+        """
         return np.random.default_rng([self.seed, day.toordinal(), stream])
 
     def sign_ups(self, day: dt.date) -> int:
-        """Return how many customers sign up on ``day``, which is not before the first day."""
+        """Return the number of sign-ups on ``day``, which must not precede the first day."""
         return self._signed_up_by(day) - self._signed_up_by(day - dt.timedelta(days=1))
 
     def known_before(self, day: dt.date) -> int:
-        """Return how many customers had signed up before ``day``; their numbers are 1 to that count."""
+        """Return the number of sign-ups before ``day``; customer numbers run from 1 to this count."""
         return self.installed_base + self._signed_up_by(day - dt.timedelta(days=1))
 
     def _signed_up_by(self, day: dt.date) -> int:

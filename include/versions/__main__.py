@@ -39,7 +39,7 @@ def snapshot(day: Annotated[str, typer.Option(help="The last day to include (YYY
 
 @app.command()
 def record(dataset: Annotated[Path, typer.Option(help="The folder of a data set.", exists=True)]) -> None:
-    """Create and push the version of the raw data behind a data set, and record it in the manifest of the data set."""
+    """Create and push the version of the raw data behind a data set, and record it in its manifest."""
     from include.versions.snapshot import version_dataset
 
     settings = get_settings()
@@ -73,11 +73,9 @@ def list_() -> None:
 @app.command()
 def reproduce(
     run: Annotated[str, typer.Option(help="The MLflow run of a training.")],
-    delta: Annotated[
-        bool, typer.Option("--delta", help="Read gold at its recorded Delta versions instead of the raw data.")
-    ] = False,
+    delta: Annotated[bool, typer.Option("--delta", help="Read gold at its recorded Delta versions instead.")] = False,
 ) -> None:
-    """Rebuild the training set of a run from its raw data and compare it; the exit status is 1 if they differ."""
+    """Rebuild the training set of a run from its raw data; exit with 1 if it differs."""
     from include.versions.reproduce import reproduce as rebuild
 
     outcome = rebuild(get_settings(), run, "delta" if delta else "raw", typer.echo)

@@ -48,7 +48,7 @@ def test_an_interrupted_run_is_taken_up_where_its_state_was_saved(tmp_path: Path
             raise InterruptedRunError
 
     with pytest.raises(InterruptedRunError):
-        generate(tmp_path / "broken", TINY, day(40), CHANGES, told=interrupt)
+        generate(tmp_path / "broken", TINY, day(40), CHANGES, report=interrupt)
     assert generate(tmp_path / "broken", TINY, day(40), CHANGES).days == 11
     generate(tmp_path / "whole", TINY, day(40), CHANGES)
     assert content(tmp_path / "broken", LANDING) == content(tmp_path / "whole", LANDING)
@@ -64,7 +64,7 @@ def test_days_that_are_there_already_are_left_alone(tmp_path: Path) -> None:
 def test_another_world_or_another_past_is_refused_and_nothing_is_written(tmp_path: Path) -> None:
     generate(tmp_path, TINY, day(10))
     before = content(tmp_path, ".")
-    with pytest.raises(StateError, match="Another world"):
+    with pytest.raises(StateError, match="another world"):
         generate(tmp_path, TINY.model_copy(update={"seed": 99}), day(12))
     with pytest.raises(StateError, match="other injections"):
         generate(tmp_path, TINY, day(12), (Injection(kind="late_events", from_day=day(3)),))
