@@ -1,7 +1,7 @@
-"""Is anything lost or doubled when the ingest is killed? ``make faults``.
+"""Proof that a killed ingest loses and duplicates no rows: ``make faults``.
 
-Each day's ingest runs in a process that is killed (SIGKILL) at a random moment, several times, and is then run once to
-its end. Every table must hold the same rows as in a lake whose ingest nobody disturbed.
+The ingest of each day is killed (SIGKILL) several times at a random moment, and is then run once to its end. Every
+table must contain the same rows as after an ingest without kills.
 """
 
 from __future__ import annotations
@@ -14,33 +14,33 @@ import tempfile
 import time
 from pathlib import Path
 
-from benchmarks.ingest_runs import HISTORY, SEED, Business, Difference, compare_lakes, finish, start, tell
+from benchmarks.ingest_runs import HISTORY, SEED, Business, Difference, compare_lakes, finish, report, start
 from include.days import DayRange
 from include.settings import Settings
 
 KILLS = 36
 KILLS_A_DAY = 6
 CUSTOMERS = 4_000
-TRIES_PER_KILL = 5
+ATTEMPTS_PER_KILL = 5
 
 
 class KillError(Exception):
-    """The ingest was never caught at work."""
+    """The ingest finished before the kill in every attempt."""
 
 
 def kill_at_random(settings: Settings, day: DayRange, seconds: float, rng: random.Random) -> None:
-    """Start an ingest and kill it while it works.
+    """Start an ingest and kill it at a random moment.
 
     Args:
         settings: The deployment.
-        day: What is ingested.
-        seconds: How long an undisturbed ingest takes.
+        day: The day to ingest.
+        seconds: The duration of an ingest without kills.
         rng: Draws the moment.
 
     Raises:
-        KillError: It was done before the kill, several times.
+        KillError: The ingest finished before the kill in every attempt.
     """
-    for _ in range(TRIES_PER_KILL):
+    for _ in range(ATTEMPTS_PER_KILL):
         process = start(settings, day)
         process.join(rng.uniform(0, seconds))
         if process.is_alive() and process.pid:
@@ -48,34 +48,44 @@ def kill_at_random(settings: Settings, day: DayRange, seconds: float, rng: rando
         process.join()
         if process.exitcode == -signal.SIGKILL:
             return
-    raise KillError(f"the ingest of {day} was never caught at work")
+    raise KillError(f"the ingest of {day} finished before the kill {ATTEMPTS_PER_KILL} times")
 
 
-def compare_disturbed_with_undisturbed(folder: Path, kills: int, kills_a_day: int, customers: int) -> list[Difference]:
-    """Kill so many ingests, run each day to its end, and return what differs from undisturbed ones by table."""
+def compare_killed_with_complete(folder: Path, kills: int, kills_a_day: int, customers: int) -> list[Difference]:
+    """Compare ingests that are killed and repeated with ingests without kills.
+
+    Args:
+        folder: A scratch folder.
+        kills: Total number of kills.
+        kills_a_day: Number of kills per day.
+        customers: Number of customers.
+
+    Returns:
+        The differences, table by table.
+    """
     days = -(-kills // kills_a_day)
-    tell(["simulating and ingesting", len(HISTORY), "days of history"])
+    report("simulating and ingesting", len(HISTORY), "days of history")
     business = Business.simulate(folder, days, customers)
-    calm, disturbed = business.deploy("calm"), business.deploy("disturbed")
+    complete, killed = business.deploy("complete"), business.deploy("killed")
     rng = random.Random(SEED)  # noqa: S311 - moments, not secrets
     for day in map(DayRange.single, business.days):
         started = time.perf_counter()
-        finish(calm, day)
+        finish(complete, day)
         seconds = time.perf_counter() - started
         for number in range(kills_a_day):
-            kill_at_random(disturbed, day, seconds, rng)
-            tell([day, "killed", number + 1, "times"])
-        finish(disturbed, day)
-    return compare_lakes(calm, disturbed, DayRange(HISTORY.first, business.days.last))
+            kill_at_random(killed, day, seconds, rng)
+            report(day, "killed", number + 1, "times")
+        finish(killed, day)
+    return compare_lakes(complete, killed, DayRange(HISTORY.first, business.days.last))
 
 
 def main() -> None:
-    """Print the figures as one JSON object."""
+    """Print the figures as one JSON object on the last line."""
     started = time.perf_counter()
     with tempfile.TemporaryDirectory(prefix="churnflow-") as folder:
-        found = compare_disturbed_with_undisturbed(Path(folder), KILLS, KILLS_A_DAY, CUSTOMERS)
+        found = compare_killed_with_complete(Path(folder), KILLS, KILLS_A_DAY, CUSTOMERS)
     for item in found:
-        tell([item])
+        report(item)
     figures = {
         "kills": KILLS,
         "lost": sum(item.lost for item in found),

@@ -1,42 +1,45 @@
-"""Features against pandas and hand-written SQL, and a day against a year: ``python -m benchmarks.features``.
+"""Feature computation against pandas and hand-written SQL, and one day against a year: ``python -m
+benchmarks.features``.
 
-A lake of 100,000 customers, 10 million transactions and 10 million sessions over 365 days is drawn into silver, then 90
-features of one snapshot day are computed by three contenders, each in processes of its own, in turns: the product, a
-query as one would write it for DuckDB, and pandas. All read the same files and must agree on every value. The same
-figures are then asked of the ingest: one more day, from landing to gold, against the whole year (some minutes;
-``--ingest-share 0.1`` makes that year smaller).
+The benchmark draws a lake of 100,000 customers, 10 million transactions and 10 million sessions over 365 days. Three
+contenders compute the same 90 features of one snapshot day from the same files, in turns, each in a process of its own:
+the product, one hand-written DuckDB query, and pandas. All values must agree. Afterwards the ingest of one more day,
+from landing to gold, is compared with the ingest of the whole year (some minutes; ``--ingest-share 0.1`` reduces the
+year).
 """
 
 from __future__ import annotations
 
-import datetime as dt
 import json
 import resource
 import statistics
-import subprocess
-import sys
 import tempfile
 import time
+from collections.abc import Callable
+from concurrent.futures import ProcessPoolExecutor
+from datetime import timedelta
+from multiprocessing import get_context
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, TypeVar
 
 import duckdb
-import numpy as np
 import pandas as pd
 import pyarrow as pa
-import pyarrow.compute as pc
 import pyarrow.parquet as pq
 import typer
 
+from benchmarks.features_world import DAY, YEAR, write_lake, write_landing
+from benchmarks.ingest_runs import report
 from include.days import DayRange
 from include.features.compile import compute_features
+from include.ingest import ingest_days
 from include.lake import Lake
 from include.lake.table_names import silver_table
 from include.projects import Project, load_project
+from include.settings import Settings
 
-SEED = 20230101
-DAY = dt.date(2024, 1, 1)
-YEAR = DayRange.ending(DAY, 365)
+Result = TypeVar("Result")
+
 WINDOWS = (7, 30, 90, 180, 365)
 # source: its time, number, text, and a condition
 SOURCES = {
@@ -44,12 +47,11 @@ SOURCES = {
     "sessions": ("started_at", "duration_s", "device", "section = 'account'"),
 }
 FUNCTIONS = ("count", "active_days", "days_since_last", "sum", "mean", "max", "std")
-CONTENDERS = ("product", "sql", "pandas")
 
 
 def project() -> Project:
-    """Return the subscription project with features whose every calculation is easy to write in SQL and pandas."""
-    families = []
+    """Return the subscription project with features that are easy to express in SQL and pandas."""
+    families: list[tuple[str, str, dict[str, str]]] = []
     for source, (_, number, text, where) in SOURCES.items():
         for function in FUNCTIONS:
             column = {"column": number} if function in ("sum", "mean", "max", "std") else {}
@@ -71,70 +73,18 @@ def project() -> Project:
     return Project.model_validate(content)
 
 
-def draw(source: str, days: DayRange, rows: int, customers: int) -> pa.Table:
-    """Return ``rows`` events of ``source`` spread over ``days``, sorted by day, with ``dt``."""
-    seed = SEED + len(source)
-    first = np.datetime64(days.first, "us")
-    engine = duckdb.connect()
-    engine.execute(f"SELECT setseed({seed % 1000 / 1000})")
-    number = "CAST(round(random() * 60, 2) AS DECIMAL(18, 4)) AS amount" if source == "transactions" else ""
-    columns = {
-        "transactions": f"""'t' || i AS transaction_id, {number},
-            CASE WHEN random() < 0.05 THEN 'refund' WHEN random() < 0.3 THEN 'addon' ELSE 'subscription' END AS kind,
-            CASE WHEN random() < 0.07 THEN 'failed' ELSE 'paid' END AS status,
-            ['card', 'paypal', 'bank_transfer', 'direct_debit'][1 + CAST(floor(random() * 4) AS INT)] AS method,
-            moment AS paid_at""",
-        "sessions": """'s' || i AS session_id, CAST(floor(exp(4 + 3 * random())) AS BIGINT) AS duration_s,
-            ['phone', 'desktop', 'tablet', 'tv'][1 + CAST(floor(random() * 4) AS INT)] AS device,
-            ['home', 'catalogue', 'live', 'library', 'account'][1 + CAST(floor(random() * 5) AS INT)] AS section,
-            1 + CAST(floor(random() * 20) AS BIGINT) AS pages, moment AS started_at""",
-    }[source]
-    return engine.execute(
-        f"""WITH drawn AS (
-            SELECT i, 'c' || CAST(floor(power(random(), 1.5) * {customers}) AS INT) AS customer_id,
-                CAST('{first}' AS TIMESTAMP) + to_seconds(random() * {len(days) * 86_400 - 1}) AS moment
-            FROM range({rows}) t(i)
-        ) SELECT customer_id, {columns}, CAST(moment AS DATE) AS dt FROM drawn ORDER BY dt"""  # noqa: S608 - numbers of ours
-    ).to_arrow_table()
-
-
-def draw_customers(day: dt.date, customers: int) -> pa.Table:
-    """Return the first delivery of the customers table, with ``dt``."""
-    rng = np.random.default_rng(SEED)
-    ids = [f"c{number}" for number in range(customers)]
-
-    def pick(*texts: str) -> np.ndarray:
-        return rng.choice(texts, customers)
-
-    signup = np.datetime64(day, "D") - rng.integers(0, 900, customers)
-    return pa.table(
-        {
-            "customer_id": ids,
-            "signup_date": pa.array(signup, pa.date32()),
-            "status": ["active"] * customers,
-            "age": rng.integers(18, 80, customers),
-            "plan": pick("basic", "standard", "premium"),
-            "country": pick("AT", "DE", "FR", "IT", "NL", "PL"),
-            "payment_method": pick("card", "paypal", "bank_transfer", "direct_debit"),
-            "channel": pick("search", "social", "referral", "partner"),
-            "updated_at": pa.array([dt.datetime.combine(day, dt.time(1))] * customers, pa.timestamp("us")),
-            "dt": pa.array([day] * customers, pa.date32()),
-        }
-    )
-
-
-def files_of(lake: str, source: str) -> list[str]:
-    """Return the files of one source's year, which every contender reads."""
+def _files_of(lake: str, source: str) -> list[str]:
+    # Return the files of a source, which all contenders read.
     return sorted(Lake(lake).table(silver_table(source)).files(YEAR))
 
 
 def by_product(lake: str) -> pa.Table:
-    """Compute the features as the product does."""
+    """Compute the features with the product."""
     return compute_features(project(), Lake(lake), [DAY])
 
 
 def by_sql(lake: str) -> pa.Table:
-    """Compute the features by one query for each source: every aggregate once for each window."""
+    """Compute the features with one query: every aggregate of every window is computed from the rows."""
     parts = []
     for source, (time_, number, text, where) in SOURCES.items():
         terms = []
@@ -152,16 +102,15 @@ def by_sql(lake: str) -> pa.Table:
                 f"count(DISTINCT {text}) FILTER ({within})::DOUBLE AS {source}_distinct_{window}d",
                 f"count(*) FILTER ({within} AND {where})::DOUBLE AS {source}_where_{window}d",
             ]
-        files = ", ".join(f"'{file}'" for file in files_of(lake, source))
         parts.append(
             f"""(SELECT customer_id, {", ".join(terms)} FROM (
                 SELECT *, CAST({time_} AS DATE) AS day, DATE '{DAY}' - CAST({time_} AS DATE) AS age
-                FROM read_parquet([{files}])
+                FROM read_parquet({_files_of(lake, source)})
                 WHERE CAST({time_} AS DATE) BETWEEN DATE '{DAY}' - {max(WINDOWS) - 1} AND DATE '{DAY}'
-            ) GROUP BY customer_id)"""  # noqa: S608 - names of ours
+            ) GROUP BY customer_id)"""  # noqa: S608 - constants
         )
-    people = ", ".join(f"'{file}'" for file in sorted(Lake(lake).table("silver/customers").files(YEAR)))
-    query = f"""SELECT * FROM (SELECT DISTINCT customer_id FROM read_parquet([{people}]) WHERE status = 'active')
+    people = f"read_parquet({_files_of(lake, 'customers')})"
+    query = f"""SELECT * FROM (SELECT DISTINCT customer_id FROM {people} WHERE status = 'active')
         LEFT JOIN {parts[0]} USING (customer_id) LEFT JOIN {parts[1]} USING (customer_id) ORDER BY customer_id"""  # noqa: S608
     engine = duckdb.connect()
     engine.execute("SET preserve_insertion_order = false")
@@ -169,13 +118,13 @@ def by_sql(lake: str) -> pa.Table:
 
 
 def by_pandas(lake: str) -> pa.Table:
-    """Compute the features by pandas: one group-by for each source and window, texts as categories."""
-    people = pd.read_parquet(files_of(lake, "customers"), columns=["customer_id"], partitioning=None)  # type: ignore[arg-type]
+    """Compute the features with pandas: one group-by per source and window, text columns as categories."""
+    people = pd.read_parquet(_files_of(lake, "customers"), columns=["customer_id"], partitioning=None)  # type: ignore[arg-type]
     result = people.drop_duplicates().set_index("customer_id").sort_index()
     for source, (time_, number, text, where) in SOURCES.items():
         flag, value = where.replace("'", "").split(" = ")
         columns = ["customer_id", time_, number, text, flag]
-        events = pd.read_parquet(files_of(lake, source), columns=columns, partitioning=None)  # type: ignore[arg-type]
+        events = pd.read_parquet(_files_of(lake, source), columns=columns, partitioning=None)  # type: ignore[arg-type]
         events = events.astype(dict.fromkeys(("customer_id", text, flag), "category"))
         events[number] = events[number].astype("float64")
         events["day"] = events.pop(time_).dt.normalize()
@@ -193,72 +142,21 @@ def by_pandas(lake: str) -> pa.Table:
     return pa.Table.from_pandas(result.reset_index(), preserve_index=False)
 
 
-def write_lake(lake: Lake, customers: int, events: int) -> None:
-    """Draw silver."""
-    for source in SOURCES:
-        lake.table(silver_table(source)).replace(YEAR, draw(source, YEAR, events, customers))
-    lake.table("silver/customers").replace([YEAR.first], draw_customers(YEAR.first, customers))
+CONTENDERS: dict[str, Callable[[str], pa.Table]] = {"product": by_product, "sql": by_sql, "pandas": by_pandas}
 
 
-def write_landing(folder: Path, customers: int, events: int, days: DayRange) -> None:
-    """Draw the files that the subscription project's sources deliver for ``days``."""
-    for source in SOURCES:
-        rows = draw(source, days, events, customers)
-        for day in days:
-            part = rows.filter(pc.equal(rows["dt"], pa.scalar(day))).drop_columns("dt")
-            _write(folder / source / f"{day}.parquet", lambda path, part=part: pq.write_table(part, path))
-    for day in days:
-        people = draw_customers(day, customers if day == days.first else 1).drop_columns("dt").to_pandas()
-        _write(folder / "customers" / f"{day}.csv", lambda path, people=people: people.to_csv(path, index=False))
-        ticket = {"ticket_id": f"k{day}", "customer_id": "c1", "topic": "billing", "priority": "low", "satisfaction": 3}
-        line = json.dumps({**ticket, "opened_at": f"{day} 12:00:00"}) + "\n"
-        _write(folder / "support_tickets" / f"{day}.jsonl", lambda path, line=line: path.write_text(line))
-
-
-def agree(one: pa.Table, other: pa.Table) -> None:
-    """Raise unless both tables hold the same features of the same customers."""
-    left, right = (table.to_pandas().set_index("customer_id").sort_index() for table in (one, other))
-    names = [spec.name for spec in project().features]
-    nothing = [spec.name for spec in project().features if not spec.nullable]
-    for frame in (left, right):
-        frame[nothing] = frame[nothing].fillna(0.0)
-    pd.testing.assert_frame_equal(left[names], right[names], check_dtype=False, rtol=1e-9, atol=1e-6)
-
-
-app = typer.Typer(add_completion=False)
-
-
-@app.command()
-def prepare(root: Path, customers: int, events: int) -> None:
-    """Draw the lake, in a process of its own: a child's peak of memory begins with its parent's."""
-    write_lake(Lake(str(root / "lake")), customers, events)
-    print(json.dumps({}))
-
-
-@app.command()
-def prepare_landing(root: Path, customers: int, events: int, first: str, last: str) -> None:
-    """Draw the files of the subscription project's sources."""
-    write_landing(root / "landing" / "subscription", customers, events, DayRange.parse(first, last))
-    print(json.dumps({}))
-
-
-@app.command()
-def contend(contender: str, lake: str, out: Path) -> None:
-    """Let one contender compute, and print its seconds, those of its processors, and its peak of memory in GiB."""
-    start = time.perf_counter()
-    rows = {"product": by_product, "sql": by_sql, "pandas": by_pandas}[contender](lake)
-    seconds, cpu = time.perf_counter() - start, time.process_time()
+def _compute(contender: str, lake: str, out: Path) -> dict[str, float]:
+    # Let a contender compute the features, and return its seconds, CPU seconds and peak memory in GiB.
+    start, cpu = time.perf_counter(), time.process_time()
+    rows = CONTENDERS[contender](lake)
+    seconds, cpu = time.perf_counter() - start, time.process_time() - cpu
     pq.write_table(rows, out)
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20
-    print(json.dumps({"seconds": seconds, "cpu_seconds": cpu, "peak_gb": peak}))
+    return {"seconds": seconds, "cpu_seconds": cpu, "peak_gb": peak}
 
 
-@app.command()
-def ingest(root: Path, first: str, last: str) -> None:
-    """Take the subscription project's days from landing to gold, and print the seconds of each step."""
-    from include.ingest import ingest_days
-    from include.settings import Settings
-
+def _ingest_seconds(root: Path, days: DayRange) -> float:
+    # Ingest days of the subscription project from landing to gold, and return the seconds.
     settings = Settings(
         project="subscription",
         landing_uri=str(root / "landing"),
@@ -266,91 +164,86 @@ def ingest(root: Path, first: str, last: str) -> None:
         reports_dir=root / "reports",
     )
     start = time.perf_counter()
-    results = ingest_days(settings, DayRange.parse(first, last))
-    steps = {result.table: result.seconds for result in results}
-    print(json.dumps({"seconds": time.perf_counter() - start, "steps": steps}))
+    ingest_days(settings, days)
+    return time.perf_counter() - start
 
 
-@app.command()
-def run(
-    customers: Annotated[int, typer.Option(help="Customers.")] = 100_000,
-    events: Annotated[int, typer.Option(help="Events of each of the two sources.")] = 10_000_000,
-    rounds: Annotated[int, typer.Option(help="How often each contender computes.")] = 3,
-    ingest_share: Annotated[float, typer.Option(help="Size of the ingested year, as a share of the other.")] = 1.0,
-) -> None:
-    """Print all figures; the last line is one JSON object."""
-    with tempfile.TemporaryDirectory() as folder:
-        root = Path(folder)
-        figures = compare(root, customers, events, rounds)
-        figures |= compare_days(root / "ingest", round(customers * ingest_share), round(events * ingest_share))
-    print(json.dumps({"benchmark": "features", **figures}))
+def _require_agreement(one: pa.Table, other: pa.Table) -> None:
+    # Raise an AssertionError unless two tables hold the same features of the same customers.
+    left, right = (table.to_pandas().set_index("customer_id").sort_index() for table in (one, other))
+    names = [spec.name for spec in project().features]
+    zero_without_events = [spec.name for spec in project().features if not spec.nullable]
+    for frame in (left, right):
+        frame[zero_without_events] = frame[zero_without_events].fillna(0.0)
+    pd.testing.assert_frame_equal(left[names], right[names], check_dtype=False, rtol=1e-9, atol=1e-6)
 
 
-def compare(root: Path, customers: int, events: int, rounds: int) -> dict[str, Any]:
-    """Return the contenders' figures on one snapshot day."""
+def _compare_contenders(root: Path, customers: int, events: int, rounds: int) -> dict[str, Any]:
+    # Return the figures of all contenders on one snapshot day.
     lake = str(root / "lake")
-    start = time.perf_counter()
-    _own_process("prepare", str(root), str(customers), str(events))
-    _tell(f"lake drawn in {time.perf_counter() - start:.0f} s")
-    found: dict[str, list[dict[str, float]]] = {name: [] for name in CONTENDERS}
+    in_own_process(write_lake, lake, customers, events)
+    runs: dict[str, list[dict[str, float]]] = {name: [] for name in CONTENDERS}
     for _ in range(rounds):
         for name in CONTENDERS:
-            found[name].append(_own_process("contend", name, lake, str(root / f"{name}.parquet")))
-            _tell(f"{name}: {found[name][-1]}")
-    for other in CONTENDERS[1:]:
-        agree(pq.read_table(root / "product.parquet"), pq.read_table(root / f"{other}.parquet"))
-    seconds = {name: _median(runs, "seconds") for name, runs in found.items()}
+            runs[name].append(in_own_process(_compute, name, lake, root / f"{name}.parquet"))
+            report(name, runs[name][-1])
+    product = pq.read_table(root / "product.parquet")
+    for name in CONTENDERS:
+        _require_agreement(product, pq.read_table(root / f"{name}.parquet"))
+
+    def median(name: str, figure: str) -> float:
+        return round(statistics.median(run[figure] for run in runs[name]), 2)
+
+    def peak(name: str) -> float:
+        return round(max(run["peak_gb"] for run in runs[name]), 2)
+
+    seconds = {name: median(name, "seconds") for name in CONTENDERS}
     return {
         "speedup_vs_pandas": round(seconds["pandas"] / seconds["product"], 2),
         "ratio_to_handwritten_sql": round(seconds["product"] / seconds["sql"], 2),
-        "peak_gb": round(max(item["peak_gb"] for item in found["product"]), 2),
+        "peak_gb": peak("product"),
         "rows": 2 * events,
         "customers": customers,
         "features": len(project().features),
         **{f"{name}_seconds": value for name, value in seconds.items()},
-        **{f"{name}_cpu_seconds": _median(found[name], "cpu_seconds") for name in CONTENDERS},
-        **{f"{name}_peak_gb": round(max(item["peak_gb"] for item in found[name]), 2) for name in CONTENDERS[1:]},
+        **{f"{name}_cpu_seconds": median(name, "cpu_seconds") for name in CONTENDERS},
+        **{f"{name}_peak_gb": peak(name) for name in CONTENDERS if name != "product"},
     }
 
 
-def compare_days(root: Path, customers: int, events: int) -> dict[str, Any]:
-    """Return the seconds of a year and of one more day, from landing to gold, of the subscription project."""
-    days = DayRange(YEAR.first, DAY + dt.timedelta(days=1))
-    _own_process("prepare-landing", str(root), str(customers), str(events), str(days.first), str(days.last))
-    year = _own_process("ingest", str(root), str(YEAR.first), str(YEAR.last))
-    _tell(f"year: {year}")
-    day = _own_process("ingest", str(root), str(days.last), str(days.last))
-    _tell(f"day: {day}")
+def _compare_days(root: Path, customers: int, events: int) -> dict[str, Any]:
+    # Return the seconds to ingest a year, and one more day, from landing to gold.
+    days = DayRange(YEAR.first, DAY + timedelta(days=1))
+    in_own_process(write_landing, root / "landing" / "subscription", customers, events, days)
+    year = in_own_process(_ingest_seconds, root, YEAR)
+    day = in_own_process(_ingest_seconds, root, DayRange.single(days.last))
     return {
-        "incremental_share": round(day["seconds"] / year["seconds"], 4),
+        "incremental_share": round(day / year, 4),
         "ingest_rows": 2 * events,
-        "year_seconds": round(year["seconds"], 1),
-        "day_seconds": round(day["seconds"], 1),
+        "year_seconds": round(year, 1),
+        "day_seconds": round(day, 1),
     }
 
 
-def _median(runs: list[dict[str, float]], figure: str) -> float:
-    return round(statistics.median(run[figure] for run in runs), 2)
+def in_own_process(function: Callable[..., Result], *arguments: Any) -> Result:
+    """Call a function in a new process, so that it starts with cold caches and its peak memory is its own."""
+    with ProcessPoolExecutor(1, mp_context=get_context("spawn")) as pool:
+        return pool.submit(function, *arguments).result()
 
 
-def _own_process(*arguments: str) -> dict[str, float]:
-    command = [sys.executable, "-W", "ignore", "-m", "benchmarks.features", *arguments]
-    done = subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True)
-    found: dict[str, float] = json.loads(done.stdout.splitlines()[-1])
-    return found
-
-
-def _write(path: Path, write: object) -> None:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    write(path)  # type: ignore[operator]
-
-
-def _tell(text: str) -> None:
-    print(text, file=sys.stderr, flush=True)
+def main(
+    customers: Annotated[int, typer.Option(help="Number of customers.")] = 100_000,
+    events: Annotated[int, typer.Option(help="Number of events of each of the two sources.")] = 10_000_000,
+    rounds: Annotated[int, typer.Option(help="Number of times that each contender computes.")] = 3,
+    ingest_share: Annotated[float, typer.Option(help="Size of the ingested year as a share of the above.")] = 1.0,
+) -> None:
+    """Print all figures as one JSON object on the last line."""
+    with tempfile.TemporaryDirectory() as folder:
+        root = Path(folder)
+        figures = _compare_contenders(root, customers, events, rounds)
+        figures |= _compare_days(root / "ingest", round(customers * ingest_share), round(events * ingest_share))
+    print(json.dumps({"benchmark": "features", **figures}))
 
 
 if __name__ == "__main__":
-    if len(sys.argv) > 1 and not sys.argv[1].startswith("-"):
-        app()
-    else:
-        typer.run(run)
+    typer.run(main)

@@ -1,4 +1,4 @@
-"""Ingest runs of a simulated business as processes of their own, and the comparison of two lakes, row for row."""
+"""Ingest runs of a simulated business in processes of their own, and the row by row comparison of two lakes."""
 
 from __future__ import annotations
 
@@ -7,7 +7,6 @@ import logging
 import os
 import shutil
 import sys
-from collections.abc import Iterable
 from dataclasses import dataclass
 from multiprocessing import get_context
 from multiprocessing.context import ForkServerProcess
@@ -25,7 +24,7 @@ PROJECT = "subscription"
 FIRST = dt.date(2023, 1, 1)
 HISTORY = DayRange.ending(FIRST + dt.timedelta(days=44), 45)
 EARLIER = DayRange.ending(FIRST + dt.timedelta(days=17), 18)
-"""Ingested first by itself, since labels of its last day mature among the days after the history."""
+"""Ingested separately, since the labels of its last day mature on the days after the history."""
 SEED = 20230101
 FAULTS = (
     Injection(kind="late_events", from_day=FIRST, strength=0.05),
@@ -34,15 +33,15 @@ FAULTS = (
 
 
 class IngestError(Exception):
-    """An ingest that should have succeeded did not."""
+    """An ingest failed unexpectedly."""
 
 
 @dataclass(frozen=True)
 class Business:
-    """A simulated business on disk, with a history that is ingested and days that are not yet.
+    """A simulated business on disk, with an ingested history and further days to ingest.
 
     Attributes:
-        folder: Everything lies below it.
+        folder: The folder of its landing files and deployments.
         days: The days after the history.
     """
 
@@ -51,7 +50,13 @@ class Business:
 
     @classmethod
     def simulate(cls, folder: Path, days: int, customers: int) -> Business:
-        """Simulate ``days`` after the history, with late and duplicate events in them, and ingest the history."""
+        """Simulate the history and further days, with late and duplicate events, and ingest the history.
+
+        Args:
+            folder: A scratch folder.
+            days: Number of days after the history.
+            customers: Number of customers.
+        """
         span = DayRange(HISTORY.last + dt.timedelta(days=1), HISTORY.last + dt.timedelta(days=days))
         world = World(customers=customers, first_day=FIRST, seed=SEED, pace_days=len(HISTORY) + days)
         generate(folder, world, span.last, FAULTS)
@@ -61,31 +66,40 @@ class Business:
         return business
 
     def settings(self, name: str) -> Settings:
-        """Return the settings of the deployment ``name``, which has a lake of its own and the same sources."""
+        """Return the settings of a deployment, which has its own lake and shares the sources."""
         return Settings(home=self.folder / name, project=PROJECT, landing_uri=str(self.folder / "landing"))
 
     def deploy(self, name: str) -> Settings:
-        """Return the settings of a new deployment ``name`` that has ingested the history."""
+        """Create a deployment that has ingested the history, and return its settings."""
         settings = self.settings(name)
         shutil.copytree(self.settings("history").home, settings.home)
         return settings
 
 
 def start(settings: Settings, days: DayRange) -> ForkServerProcess:
-    """Start an ingest in a process of its own; it exits with 0 when it did its work."""
+    """Start an ingest in a process of its own, which exits with 0 on success.
+
+    Args:
+        settings: The deployment.
+        days: The days to ingest.
+    """
     os.environ["GX_ANALYTICS_ENABLED"] = "false"
     context = get_context("forkserver")
-    context.set_forkserver_preload([__name__, "great_expectations"])  # seconds, and the same in every process
+    context.set_forkserver_preload([__name__, "great_expectations"])  # importing it takes seconds
     process = context.Process(target=_ingest, args=(settings, days))
     process.start()
     return process
 
 
 def finish(settings: Settings, days: DayRange) -> None:
-    """Ingest ``days`` in a process of its own, and wait for it.
+    """Ingest days in a process of their own, and wait for its end.
+
+    Args:
+        settings: The deployment.
+        days: The days to ingest.
 
     Raises:
-        IngestError: It failed.
+        IngestError: The ingest failed.
     """
     process = start(settings, days)
     process.join()
@@ -100,7 +114,7 @@ def _ingest(settings: Settings, days: DayRange) -> None:
 
 @dataclass(frozen=True)
 class Difference:
-    """What one table lacks of another, and what it has too much, in rows."""
+    """The number of rows that a table lacks, and that it has in excess, compared with another."""
 
     table: str
     lost: int
@@ -108,7 +122,13 @@ class Difference:
 
 
 def compare_lakes(expected: Settings, found: Settings, days: DayRange) -> list[Difference]:
-    """Return one comparison for each table that either lake has, over the rows of ``days``, as multisets."""
+    """Compare every table of two lakes as a multiset of rows.
+
+    Args:
+        expected: The deployment with the expected rows.
+        found: The deployment to compare.
+        days: The days to compare.
+    """
     left, right = open_lake(expected), open_lake(found)
     names = sorted({*left.table_names(), *right.table_names()})
     return [_compare(name, left, right, days) for name in names]
@@ -131,6 +151,6 @@ def _compare(name: str, expected: Lake, found: Lake, days: DayRange) -> Differen
     return Difference(name, beyond("wanted", "got"), beyond("got", "wanted"))
 
 
-def tell(parts: Iterable[object]) -> None:
-    """Write progress to standard error, so that standard output ends with the figures."""
+def report(*parts: object) -> None:
+    """Print progress to standard error; the last line of standard output is for the figures."""
     print(*parts, file=sys.stderr, flush=True)

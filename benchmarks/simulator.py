@@ -1,4 +1,4 @@
-"""Speed of the simulator, and how good a model of its customers could be: ``python -m benchmarks.simulator``."""
+"""Speed of the simulator, and the highest AUC that a model can reach on it: ``python -m benchmarks.simulator``."""
 
 from __future__ import annotations
 
@@ -20,17 +20,23 @@ from simulator.generate import LANDING, TRUTH
 SEED = 20230101
 FIRST = dt.date(2023, 1, 1)
 WARM_UP_DAYS = 180
-TELL_EVERY_DAYS = 60
+REPORT_DAYS = 60
 
 
 def measure(out: Path, customers: int, days: int) -> dict[str, float]:
-    """Return the figures of a world of ``customers`` and ``days`` generated into ``out``."""
+    """Generate a world and return its figures.
+
+    Args:
+        out: The folder of the world.
+        customers: Number of customers.
+        days: Number of days.
+    """
     start = time.perf_counter()
     world = World(customers=customers, first_day=FIRST, seed=SEED, pace_days=days)
 
     def report(day: dt.date, events: int) -> None:
         passed = (day - FIRST).days + 1
-        if passed % TELL_EVERY_DAYS == 0 or passed == days:
+        if passed % REPORT_DAYS == 0 or passed == days:
             seconds = time.perf_counter() - start
             print(f"day {passed} of {days}: {events:,} events, {seconds:.0f} s", file=sys.stderr, flush=True)
 
@@ -54,10 +60,10 @@ def measure(out: Path, customers: int, days: int) -> dict[str, float]:
 
 
 def main(
-    customers: Annotated[int, typer.Option(help="Customers over the whole time.")] = 100_000,
-    days: Annotated[int, typer.Option(help="Days; at least 217, so that a snapshot matures.")] = 730,
+    customers: Annotated[int, typer.Option(help="Number of customers over the whole period.")] = 100_000,
+    days: Annotated[int, typer.Option(help="Number of days; at least 217, so that a snapshot matures.")] = 730,
 ) -> None:
-    """Generate a world into a folder that is removed, and print its figures as one JSON object on the last line."""
+    """Generate a world in a temporary folder, and print its figures as one JSON object on the last line."""
     with tempfile.TemporaryDirectory(prefix="churnflow-simulator-") as folder:
         figures = measure(Path(folder), customers, days)
     print(json.dumps({"benchmark": "simulator"} | figures))

@@ -1,4 +1,4 @@
-"""The proofs that `make equivalence` and `make faults` run, with fewer days and kills."""
+"""The proofs of `make equivalence` and `make faults`, with fewer days and kills."""
 
 from pathlib import Path
 
@@ -6,7 +6,7 @@ import pyarrow as pa
 import pytest
 
 from benchmarks.equivalence import compare_daily_with_backfill
-from benchmarks.faults import compare_disturbed_with_undisturbed
+from benchmarks.faults import compare_killed_with_complete
 from benchmarks.ingest_runs import Difference, compare_lakes
 from include.days import DayRange
 from include.lake import open_lake
@@ -24,15 +24,15 @@ def assert_same(found: list[Difference]) -> None:
     assert [item for item in found if item.lost or item.doubled] == []
 
 
-def test_a_backfill_in_random_order_and_at_once_equals_daily_runs(tmp_path: Path) -> None:
-    assert_same(compare_daily_with_backfill(tmp_path, days=3, at_once=3, customers=CUSTOMERS))
+def test_parallel_backfill_in_random_order_equals_daily_runs(tmp_path: Path) -> None:
+    assert_same(compare_daily_with_backfill(tmp_path, days=3, parallel=3, customers=CUSTOMERS))
 
 
-def test_killed_ingests_lose_and_double_nothing(tmp_path: Path) -> None:
-    assert_same(compare_disturbed_with_undisturbed(tmp_path, kills=3, kills_a_day=3, customers=CUSTOMERS))
+def test_killed_ingests_lose_and_duplicate_no_rows(tmp_path: Path) -> None:
+    assert_same(compare_killed_with_complete(tmp_path, kills=3, kills_a_day=3, customers=CUSTOMERS))
 
 
-def test_lost_and_doubled_rows_are_counted(tmp_path: Path) -> None:
+def test_counts_lost_and_duplicate_rows(tmp_path: Path) -> None:
     one, other = (Settings(home=tmp_path / name, project="subscription") for name in ("one", "other"))
     days = DayRange.parse("2024-01-01", "2024-01-02")
 
