@@ -14,30 +14,28 @@ OptionalFile = Annotated[Path | None, BeforeValidator(lambda path: Path(path).ab
 
 
 class PredictionLogSettings(Group):
-    """The log of every answer that the endpoint gave.
+    """The log of every prediction that the endpoint answers.
 
     Attributes:
-        enabled: Whether answers are logged.
-        uri: Where finished parts are put: a folder, by default ``<home>/prediction_log/<project>``, or
+        enabled: Whether predictions are logged.
+        uri: The destination of segments: a folder, by default ``<home>/prediction_log/<project>``, or
             ``s3://bucket/prefix``. Credentials come from the environment.
-        spool: The folder of parts that are not delivered yet; ``<home>/prediction_log_spool/<project>`` by default.
-            It is on this machine.
-        features: Whether the features that an answer was computed from are logged with it.
-        flush_seconds: How long an answer stays in memory: what ``kill -9`` may lose.
-        rotate_seconds: How old a part becomes before it is delivered.
-        rotate_bytes: And how large.
-        max_waiting_rows: Answers kept in memory while the disk is busy; more are counted as lost.
-        max_spool_bytes: What the spool may hold while parts cannot be delivered; answers beyond are counted as lost.
-        keep_days: Days, back from the newest, whose delivered parts stay after they were collected into the lake.
+        spool: The folder of segments that are not yet delivered, on a disk of this machine;
+            ``<home>/prediction_log_spool/<project>`` by default.
+        features: Whether the features of a prediction are logged too.
+        flush_seconds: The interval at which predictions are written from memory to a segment, and therefore the most
+            that ``kill -9`` may lose.
+        max_waiting_rows: The largest number of predictions in memory; further ones are counted as lost.
+        max_spool_bytes: The largest size of the spool while segments cannot be delivered; further predictions are
+            counted as lost.
+        keep_days: The number of days, back from the newest, whose segments are kept after they were collected.
     """
 
     enabled: bool = True
     uri: str = Field(default="", pattern=r"^(/.+|s3://[^/@:]+(/.*)?)?$")
     spool: str = Field(default="", pattern=r"^(/.+)?$")
     features: bool = True
-    flush_seconds: float = Field(default=1.0, gt=0, le=60)
-    rotate_seconds: float = Field(default=60.0, gt=0)
-    rotate_bytes: int = Field(default=64 * 2**20, gt=0)
+    flush_seconds: float = Field(default=5.0, gt=0, le=60)
     max_waiting_rows: int = Field(default=200_000, gt=0)
     max_spool_bytes: int = Field(default=2**30, gt=0)
     keep_days: int = Field(default=7, ge=0)

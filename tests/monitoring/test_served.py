@@ -14,8 +14,8 @@ from include.days import DayRange
 from include.lake.table_names import FEATURES_TABLE, LABELS_TABLE, PREDICTIONS_TABLE
 from include.monitoring.served import Served, served_on
 from include.monitoring.windows import monitored_features, reference_window
-from include.serving.prediction_log.answers import Answers
 from include.serving.prediction_log.collect import collect_predictions
+from include.serving.prediction_log.predictions import Predictions
 from include.training.model.bundle import Bundle
 from tests.monitoring.conftest import CUSTOMERS, Production, shift
 from tests.serving.prediction_log.logs import log_all
@@ -33,17 +33,17 @@ def answers(
     by_id: bool = False,
     hour: int = 12,
     bundle: Bundle | None = None,
-) -> Answers:
+) -> Predictions:
     """The deployed model's answers about the first customers of gold, with the features of ``day``."""
     rows = production.lake.table(FEATURES_TABLE).read([day]).sort_by("customer_id").slice(0, customers)
     bundle = bundle or production.bundle
     matrix = bundle.contract.encode(rows.select(bundle.contract.feature_names))
     given = dt.datetime.combine(day + dt.timedelta(days=by_id), dt.time(hour), dt.UTC)
     days = [day] * rows.num_rows if by_id else None
-    return Answers(rows["customer_id"].to_pylist(), matrix, bundle.predict_matrix(matrix), given, days)
+    return Predictions(rows["customer_id"].to_pylist(), matrix, bundle.predict_matrix(matrix), given, days)
 
 
-def serve(production: Production, groups: Sequence[Answers], version: str = "1", shadow: str = "") -> None:
+def serve(production: Production, groups: Sequence[Predictions], version: str = "1", shadow: str = "") -> None:
     settings = production.settings.model_copy(update={"shadow_bundle": shadow, "shadow_version": "2"})
     log_all(production.bundle, settings, *groups, version=version)
     collect_predictions(settings)
@@ -114,7 +114,7 @@ def test_an_answer_by_id_is_about_the_day_of_its_features(production: Production
 def test_each_customer_counts_by_the_latest_answer(production: Production) -> None:
     scored = production.days[SCORED]
     first, last = answers(production, scored, hour=9), answers(production, scored, hour=17)
-    wrong = Answers(first.customer_ids, first.matrix, 1 - first.probabilities, first.answered_at)
+    wrong = Predictions(first.customer_ids, first.matrix, 1 - first.probabilities, first.answered_at)
     serve(production, [last])
     serve(production, [wrong])
     matured = scored + dt.timedelta(days=production.project.label.horizon_days)

@@ -13,8 +13,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from include.serving.endpoint.scorer import RangeCounter
-from include.serving.prediction_log.answers import Answers
 from include.serving.prediction_log.log import PredictionLog
+from include.serving.prediction_log.predictions import Predictions
 from include.training.model.bundle import Bundle
 
 _SLICE_ROWS = 1000
@@ -58,7 +58,7 @@ class BatchScorer:
         starts = range(0, len(batch.matrix), _SLICE_ROWS)
         slices = [await self.beside(lambda start=start: self._slice(batch, start)) for start in starts]  # type: ignore[misc]
         probabilities = np.concatenate(slices)
-        self._log.append(Answers(batch.customer_ids, batch.matrix, probabilities, dt.datetime.now(dt.UTC)))
+        self._log.append(Predictions(batch.customer_ids, batch.matrix, probabilities, dt.datetime.now(dt.UTC)))
         return probabilities
 
     def _slice(self, batch: Batch, start: int) -> NDArray[np.float32]:

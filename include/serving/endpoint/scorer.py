@@ -11,8 +11,8 @@ from numpy.typing import NDArray
 
 from include.serving.endpoint.metrics import OUT_OF_RANGE
 from include.serving.endpoint.requests import Row
-from include.serving.prediction_log.answers import Answers
 from include.serving.prediction_log.log import PredictionLog
+from include.serving.prediction_log.predictions import Predictions
 from include.training.model.bundle import Bundle
 from include.training.model.contract import ModelContract
 
@@ -81,7 +81,7 @@ class Scorer:
             questions, matrix, probabilities = [questions[i] for i in logged], matrix[logged], probabilities[logged]
         if questions:
             self._log.append(
-                Answers(
+                Predictions(
                     customer_ids=[question.customer_id for question in questions],
                     matrix=matrix,
                     probabilities=probabilities,

@@ -1,1 +1,1 @@
-"""Every answer of the endpoint, from the server that gave it to the lake."""
+"""The prediction log: every prediction of the endpoint, from the server process to ``gold/predictions``."""

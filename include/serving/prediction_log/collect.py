@@ -1,14 +1,15 @@
-"""Delivered parts into ``gold/predictions``: one row for each answer, one partition for each UTC day.
+"""Collect delivered segments into ``gold/predictions``: one row per prediction, one partition per UTC day.
 
-Every row names its part, so that the table itself says which parts it holds: collecting again changes nothing, and a
-part that comes late is added to its day. Projects may deliver to one place: each takes its own parts alone.
+The column ``part`` contains the name of the segment of each row. A segment whose name is in the table is not collected
+again, and a segment that arrives late is added to its day.
 """
 
 from __future__ import annotations
 
 import datetime as dt
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass, field
 from itertools import chain
 from typing import Any
@@ -18,34 +19,41 @@ import pyarrow as pa
 from include.lake import Table, connect, open_lake
 from include.lake.table_names import PREDICTIONS_TABLE
 from include.logs import get_logger
-from include.serving.prediction_log.parts import PartStore, deliver_spool, part_store, spool_folder
-from include.serving.prediction_log.reading import ROW_SCHEMA, OtherProjectError, Part, PartError
+from include.serving.prediction_log.segments import (
+    SegmentError,
+    SegmentStore,
+    deliver_spool,
+    parse_segment_name,
+    segment_store,
+    spool_folder,
+)
 from include.settings import Settings
 
 log = get_logger(__name__)
 
+_READERS = 8
+"""Segments that are read at the same time, since an object store takes tens of milliseconds for each."""
+
 
 @dataclass
 class Collected:
-    """What one collection did.
+    """The result of a collection.
 
     Attributes:
         days: The days that were written.
-        parts: Parts that were added.
-        rows: Their rows.
-        cut_off: Parts among them that end in the middle of a batch, since their writer was killed.
-        of_others: Parts of other projects, which stay where they are.
-        put_aside: Files that are no parts, or damaged: where they lie now, and why.
-        removed: Parts removed, since they are in the lake and old.
+        segments: The number of segments that were added.
+        rows: The number of their rows.
+        other_projects: The number of segments of other projects, which stay untouched.
+        damaged: The new address of each damaged file that was set aside, and the reason.
+        removed: The number of segments that were removed, since they are in the lake and old.
         seconds: Wall time.
     """
 
     days: list[str] = field(default_factory=list)
-    parts: int = 0
+    segments: int = 0
     rows: int = 0
-    cut_off: int = 0
-    of_others: int = 0
-    put_aside: list[dict[str, str]] = field(default_factory=list)
+    other_projects: int = 0
+    damaged: list[dict[str, str]] = field(default_factory=list)
     removed: int = 0
     seconds: float = 0.0
 
@@ -55,79 +63,102 @@ class Collected:
 
 
 def collect_predictions(settings: Settings) -> Collected:
-    """Bring every part that the lake lacks into ``gold/predictions``, a commit for each day.
+    """Add every new segment of the settings' project to ``gold/predictions``, one commit per day.
 
-    Parts that servers on this machine have left in the spool are delivered first.
+    Segments in the spool of this machine are delivered first. Segments that are in the lake and older than
+    ``keep_days`` are removed.
 
     Raises:
-        OSError: The store of the parts does not answer.
-        DiskFullError: There is no space left; the day is as it was.
+        OSError: The store of the segments does not answer.
+        DiskFullError: There is no space left; the day is unchanged.
     """
     start = time.perf_counter()
-    store, table, result = part_store(settings), open_lake(settings).table(PREDICTIONS_TABLE), Collected()
+    store, table, result = segment_store(settings), open_lake(settings).table(PREDICTIONS_TABLE), Collected()
     deliver_spool(spool_folder(settings), store)
     collected: dict[dt.date, list[str]] = {}
-    for day, names in store.days().items():
-        known = _collected_parts(table, day)
-        known |= _collect_day(store, table, day, [name for name in names if name not in known], settings, result)
-        if mine := [name for name in names if name in known]:
-            collected[day] = mine
+    for day, names in store.segments().items():
+        own = [name for name in names if (parts := parse_segment_name(name)) and parts.project == settings.project]
+        result.other_projects += len(names) - len(own)
+        known = _collected_names(table, day)
+        known |= _collect_day(store, table, day, [name for name in own if name not in known], result)
+        if in_lake := [name for name in own if name in known]:
+            collected[day] = in_lake
     for day, names in collected.items():
         if day < max(collected) - dt.timedelta(days=settings.serving.log.keep_days):
-            result.removed += _remove(store, day, names)
+            for name in names:
+                store.remove(name)
+            result.removed += len(names)
     result.seconds = round(time.perf_counter() - start, 3)
-    log.info("predictions collected", extra={**result.as_dict(), "put_aside": len(result.put_aside)})
+    log.info("predictions collected", extra={**result.as_dict(), "damaged": len(result.damaged)})
     return result
 
 
-def _collected_parts(table: Table, day: dt.date) -> set[str]:
+def _collected_names(table: Table, day: dt.date) -> set[str]:
     if not table.exists():
         return set()
-    parts: pa.Table = table.scan(connect(), [day]).select("part").distinct().to_pyarrow()
-    return set(parts["part"].to_pylist())
+    names: pa.Table = table.scan(connect(), [day]).select("part").distinct().to_pyarrow()
+    return set(names["part"].to_pylist())
 
 
-def _collect_day(
-    store: PartStore, table: Table, day: dt.date, names: Sequence[str], settings: Settings, result: Collected
-) -> set[str]:
-    """Add parts to a day, and return the names of those that have rows there now and were not put aside."""
-    parts = []
-    for name in names:
-        try:
-            parts.append(Part.open(store, day, name, settings.project))
-        except OtherProjectError:
-            result.of_others += 1
-        except FileNotFoundError:
-            # Another project has collected and removed it meanwhile.
-            continue
-        except PartError as error:
-            _put_aside(store, day, name, error.what, result)
-    if parts:
-        table.replace([day], _old_and_new(table, day, parts))
-    for part in parts:
-        result.cut_off += part.cut_off
-        if part.problem or not part.rows:
-            _put_aside(store, day, part.name, part.problem or "It holds no whole batch.", result)
-    added = [part for part in parts if part.rows]
-    if added:
+def _collect_day(store: SegmentStore, table: Table, day: dt.date, names: Sequence[str], result: Collected) -> set[str]:
+    """Add segments to a day, set damaged ones aside, and return the names of those that were added."""
+    schemas: dict[str, pa.Schema] = {}
+    for name, found in _read_all(store, names):
+        if isinstance(found, SegmentError):
+            address = store.set_aside(name)
+            result.damaged.append({"file": address, "reason": found.what})
+            log.error("damaged segment set aside", extra={"file": address, "reason": found.what})
+        elif found is not None:
+            schemas[name] = found.schema
+            result.rows += found.num_rows
+    if schemas:
+        table.replace([day], _old_and_new(store, table, day, schemas))
         result.days.append(str(day))
-        result.parts += len(added)
-        result.rows += sum(part.rows for part in added)
-    return {part.name for part in added if not part.problem}
+        result.segments += len(schemas)
+    return set(schemas)
 
 
-def _old_and_new(table: Table, day: dt.date, parts: Sequence[Part]) -> pa.RecordBatchReader:
-    """Return a stream of the rows that the lake has and those of the parts: a day need not fit into memory."""
-    # Delta pulls the stream from a thread of its own, where its log cannot be read.
-    is_new = not table.exists()
-    present = [] if is_new else list(table.schema())
-    old = () if is_new else table.stream([day])
-    fields = {field.name: field for field in present or ROW_SCHEMA}
-    for part in parts:
-        fields |= {field.name: field for field in part.feature_fields if field.name not in fields}
-    schema = pa.schema(list(fields.values()))
-    batches = chain(old, *(part.batches() for part in parts))
-    return pa.RecordBatchReader.from_batches(schema, (_widened(batch, schema) for batch in batches))
+def _read_all(store: SegmentStore, names: Sequence[str]) -> Iterator[tuple[str, pa.Table | SegmentError | None]]:
+    """Yield each segment's name and rows, the error of a damaged one, or None if it no longer exists."""
+
+    def read(name: str) -> pa.Table | SegmentError | None:
+        try:
+            return store.read(name)
+        except SegmentError as error:
+            return error
+        except FileNotFoundError:
+            return None  # removed by another collection
+
+    with ThreadPoolExecutor(_READERS) as pool:
+        for first in range(0, len(names), _READERS):
+            some = names[first : first + _READERS]
+            yield from zip(some, pool.map(read, some), strict=True)
+
+
+def _old_and_new(
+    store: SegmentStore, table: Table, day: dt.date, schemas: dict[str, pa.Schema]
+) -> pa.RecordBatchReader:
+    """Return a stream of the day's rows and those of new segments, since a day may exceed the memory.
+
+    Each segment is read a second time, after all of them were checked.
+    """
+    # The table is opened here: the thread in which Delta Lake reads the stream cannot open it.
+    old = table.stream([day]) if table.exists() else ()
+    fields = {field.name: field for field in table.schema()} if table.exists() else {}
+    for schema in schemas.values():
+        fields |= {field.name: field for field in schema if field.name not in fields}
+    merged = pa.schema(list(fields.values()))
+    return pa.RecordBatchReader.from_batches(
+        merged, (_widened(batch, merged) for batch in chain(old, _batches(store, list(schemas))))
+    )
+
+
+def _batches(store: SegmentStore, names: Sequence[str]) -> Iterator[pa.RecordBatch]:
+    for _, rows in _read_all(store, names):
+        if isinstance(rows, SegmentError):
+            raise rows
+        if rows is not None:
+            yield from rows.to_batches()
 
 
 def _widened(batch: pa.RecordBatch, schema: pa.Schema) -> pa.RecordBatch:
@@ -137,15 +168,3 @@ def _widened(batch: pa.RecordBatch, schema: pa.Schema) -> pa.RecordBatch:
         for field in schema
     ]
     return pa.record_batch(columns, schema=schema)
-
-
-def _put_aside(store: PartStore, day: dt.date, name: str, reason: str, result: Collected) -> None:
-    where = store.put_aside(day, name)
-    result.put_aside.append({"file": where, "reason": reason})
-    log.error("part put aside", extra={"file": where, "reason": reason})
-
-
-def _remove(store: PartStore, day: dt.date, names: Sequence[str]) -> int:
-    for name in names:
-        store.remove(day, name)
-    return len(names)

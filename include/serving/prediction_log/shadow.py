@@ -1,4 +1,4 @@
-"""A challenger that scores what the champion answers, without answering."""
+"""The shadow: a challenger that scores the champion's requests without answering them."""
 
 from __future__ import annotations
 
@@ -15,15 +15,15 @@ from include.training.model.contract import FeatureContract, ModelContract
 
 log = get_logger(__name__)
 
-REFUSED = Counter("ml_shadow_refused_total", "Times that a server started without the shadow that it was given.")
+REFUSED = Counter("ml_shadow_refused_total", "Server starts whose shadow could not be loaded.")
 
 
 class ShadowError(ChurnflowError):
-    """A model cannot score what another one was asked."""
+    """A shadow cannot score the champion's requests."""
 
 
 class Shadow:
-    """A model that scores the champion's input matrices, its features matched by name.
+    """A model that scores the champion's input matrices, with features matched by name.
 
     Args:
         bundle: The challenger.
@@ -31,7 +31,7 @@ class Shadow:
         champion: The contract of the model that answers.
 
     Raises:
-        ShadowError: It needs a feature, or a kind of feature, that the champion has not.
+        ShadowError: The champion lacks a feature of the challenger, or has it with another type.
     """
 
     def __init__(self, bundle: Bundle, version: str, champion: ModelContract) -> None:
@@ -46,9 +46,9 @@ class Shadow:
         ]
         if unmet:
             raise ShadowError(
-                f"The model in service has no features {', '.join(unmet)}, which the shadow needs.",
+                f"The model in service does not read the features {', '.join(unmet)}, which the shadow needs.",
                 where=f"shadow, model version {version}",
-                remedy="Compare the two on gold, as churn_train does before a promotion.",
+                remedy="Compare the two models on gold, as churn_train does before a promotion.",
             )
         self._columns = [position[feature.name] for feature in self.contract.features]
         self._codes = {
@@ -58,7 +58,7 @@ class Shadow:
         }
 
     def score(self, matrix: NDArray[np.float32]) -> NDArray[np.float32]:
-        """Return its churn probability of each row of the champion's matrix (n, k), shape (n,)."""
+        """Return the churn probability of each row of the champion's matrix (n, k), shape (n,)."""
         own = np.ascontiguousarray(matrix[:, self._columns])
         for index, codes in self._codes.items():
             known = ~np.isnan(own[:, index])
@@ -67,12 +67,12 @@ class Shadow:
 
 
 def load_shadow(folder: Path, version: str, champion: ModelContract) -> Shadow | None:
-    """Return the shadow whose bundle is in ``folder``; None, with a line in the log, when it cannot be used.
+    """Return the shadow of a bundle; if it cannot be used, log the reason and return None.
 
     Args:
-        folder: The folder of the shadow's bundle.
+        folder: The bundle.
         version: The version of the shadow.
-        champion: The contract of the model in service.
+        champion: The contract of the model that answers.
     """
     try:
         shadow = Shadow(Bundle.load(folder), version, champion)
@@ -84,7 +84,7 @@ def load_shadow(folder: Path, version: str, champion: ModelContract) -> Shadow |
     return shadow
 
 
-def _translation(theirs: FeatureContract, own: FeatureContract) -> NDArray[np.float32]:
-    """Return the shadow's code of each of the champion's categories; NaN for one that it has not learned."""
+def _translation(champion: FeatureContract, own: FeatureContract) -> NDArray[np.float32]:
+    """Return the shadow's code of each of the champion's categories; NaN for a category unknown to the shadow."""
     codes = {category: float(code) for code, category in enumerate(own.categories or ())}
-    return np.array([codes.get(category, np.nan) for category in theirs.categories or ()], dtype=np.float32)
+    return np.array([codes.get(category, np.nan) for category in champion.categories or ()], dtype=np.float32)

@@ -1,16 +1,17 @@
-"""Logs that tests write: groups of answers, and what became of them."""
+"""Helpers that write a prediction log and read the lake's copy of it."""
 
 from __future__ import annotations
 
 import asyncio
 import datetime as dt
-from collections.abc import Sequence
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
 from pathlib import Path
 
 from include.lake import open_lake
 from include.lake.table_names import PREDICTIONS_TABLE
-from include.serving.prediction_log.answers import Answers
-from include.serving.prediction_log.log import open_prediction_log
+from include.serving.prediction_log.log import PredictionLog, open_prediction_log
+from include.serving.prediction_log.predictions import Predictions
 from include.settings import ServingSettings, Settings
 from include.training.model.bundle import Bundle
 from tests.serving.conftest import synthetic_columns
@@ -31,23 +32,30 @@ def group(
     at: dt.datetime = NOON,
     seed: int = 5,
     features_day: dt.date | None = None,
-) -> Answers:
+) -> Predictions:
     matrix = bundle.contract.encode(synthetic_columns(len(customers), seed))
     days = [features_day] * len(customers) if features_day else None
-    return Answers(customers, matrix, bundle.predict_matrix(matrix), at, days)
+    return Predictions(customers, matrix, bundle.predict_matrix(matrix), at, days)
 
 
-def log_all(bundle: Bundle, settings: Settings, *groups: Answers, version: str = "7") -> None:
-    """Log as a server does that starts, answers, and ends in good order."""
+@asynccontextmanager
+async def running_log(bundle: Bundle, settings: Settings, version: str = "7") -> AsyncIterator[PredictionLog]:
+    """Run the log of a server process, and close it as a server does that ends."""
+    log = open_prediction_log(bundle.contract, version, f"{version}-abc", settings)
+    await log.start()
+    yield log
+    await log.close()
 
-    async def server() -> None:
-        log = open_prediction_log(bundle.contract, version, f"{version}-abc", settings)
-        await log.start()
-        for answers in groups:
-            log.append(answers)
-        await log.close()
 
-    asyncio.run(server())
+def log_all(bundle: Bundle, settings: Settings, *groups: Predictions, version: str = "7") -> None:
+    """Log ``groups`` as one server process."""
+
+    async def serve() -> None:
+        async with running_log(bundle, settings, version) as log:
+            for predictions in groups:
+                log.append(predictions)
+
+    asyncio.run(serve())
 
 
 def rows_of(settings: Settings, *days: dt.date) -> list[dict[str, object]]:
@@ -59,5 +67,5 @@ def customers_of(settings: Settings, *days: dt.date) -> list[str]:
     return [str(row["customer_id"]) for row in rows_of(settings, *days)]
 
 
-def parts_of(settings: Settings) -> list[Path]:
+def delivered(settings: Settings) -> list[Path]:
     return sorted((settings.home / "prediction_log").glob("*/dt=*/*"))

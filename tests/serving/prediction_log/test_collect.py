@@ -1,13 +1,14 @@
-"""Parts into the lake: each answer once, whatever happened to the parts on the way."""
+"""Segments are collected into the lake exactly once, in any order and state."""
 
 from __future__ import annotations
 
 import datetime as dt
-from itertools import pairwise
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 from hypothesis import given
 from hypothesis import settings as hypothesis_settings
@@ -16,12 +17,22 @@ from hypothesis import strategies as st
 from include.lake import open_lake
 from include.lake.table_names import PREDICTIONS_TABLE
 from include.serving.prediction_log.collect import collect_predictions
-from include.serving.prediction_log.parts import PartStore
+from include.serving.prediction_log.predictions import Predictions
+from include.serving.prediction_log.segments import SegmentError, SegmentStore
 from include.settings import Settings
 from include.training.model.bundle import Bundle
 from include.training.model.contract import FeatureContract
 from tests.serving.conftest import synthetic_columns, train_bundle
-from tests.serving.prediction_log.logs import NOON, TODAY, customers_of, group, log_all, parts_of, rows_of, settings_in
+from tests.serving.prediction_log.logs import (
+    NOON,
+    TODAY,
+    customers_of,
+    delivered,
+    group,
+    log_all,
+    rows_of,
+    settings_in,
+)
 from tests.training.contracts import contract_of
 
 DAY = dt.timedelta(days=1)
@@ -33,20 +44,20 @@ def others_bundle(bundle: Bundle) -> Bundle:
     return Bundle(bundle.contract.model_copy(update={"project": "other"}), bundle.booster)
 
 
-def test_an_answer_is_in_the_lake_as_it_was_given(bundle: Bundle, tmp_path: Path) -> None:
+def test_lake_contains_each_prediction_as_answered(bundle: Bundle, tmp_path: Path) -> None:
     settings, columns = settings_in(tmp_path), synthetic_columns(4, seed=5)
     yesterday = TODAY - DAY
-    answers = group(bundle, ["a", "b", "c", "d"], features_day=yesterday)
-    log_all(bundle, settings, answers)
+    predictions = group(bundle, ["a", "b", "c", "d"], features_day=yesterday)
+    log_all(bundle, settings, predictions)
     result = collect_predictions(settings)
-    assert (result.days, result.parts, result.rows) == ([str(TODAY)], 1, 4)
-    (part,) = parts_of(settings)
+    assert (result.days, result.segments, result.rows) == ([str(TODAY)], 1, 4)
+    (segment,) = delivered(settings)
     for row, found in enumerate(rows_of(settings)):
-        probability = float(answers.probabilities[row])
+        probability = float(predictions.probabilities[row])
         assert found == {
             "dt": TODAY,
             "answered_at": NOON,
-            "customer_id": answers.customer_ids[row],
+            "customer_id": predictions.customer_ids[row],
             "model_version": "7",
             "churn_probability": probability,
             "prediction": bundle.contract.decide(probability),
@@ -54,7 +65,7 @@ def test_an_answer_is_in_the_lake_as_it_was_given(bundle: Bundle, tmp_path: Path
             "shadow_version": None,
             "shadow_probability": None,
             "shadow_prediction": None,
-            "part": part.name,
+            "part": segment.name,
             "number_recency_days": columns["recency_days"][row],
             "number_spend_30d": np.float32(columns["spend_30d"][row]),
             "number_copy": columns["copy"][row],
@@ -71,13 +82,13 @@ def test_collecting_again_changes_nothing(bundle: Bundle, tmp_path: Path) -> Non
     assert open_lake(settings).table(PREDICTIONS_TABLE).version() == version
 
 
-def test_without_answers_there_is_nothing_to_collect(tmp_path: Path) -> None:
+def test_without_predictions_no_table_is_created(tmp_path: Path) -> None:
     settings = settings_in(tmp_path)
     assert collect_predictions(settings).days == []
     assert not open_lake(settings).table(PREDICTIONS_TABLE).exists()
 
 
-def test_a_part_that_comes_late_joins_its_day(bundle: Bundle, tmp_path: Path) -> None:
+def test_late_segment_is_added_to_its_day(bundle: Bundle, tmp_path: Path) -> None:
     settings = settings_in(tmp_path)
     log_all(bundle, settings, group(bundle, ["b"]))
     collect_predictions(settings)
@@ -87,8 +98,8 @@ def test_a_part_that_comes_late_joins_its_day(bundle: Bundle, tmp_path: Path) ->
     assert customers_of(settings, TODAY + DAY) == ["c"]
 
 
-def test_midnight_parts_the_parts(bundle: Bundle, tmp_path: Path) -> None:
-    settings = settings_in(tmp_path, flush_seconds=5)
+def test_utc_midnight_separates_segments(bundle: Bundle, tmp_path: Path) -> None:
+    settings = settings_in(tmp_path, flush_seconds=60)
     east = dt.timezone(dt.timedelta(hours=9))
     late = dt.datetime(2026, 11, 25, 8, 59, 59, tzinfo=east)  # still the 24th in UTC
     log_all(bundle, settings, group(bundle, ["a"], late), group(bundle, ["b"], late + dt.timedelta(seconds=1)))
@@ -97,7 +108,7 @@ def test_midnight_parts_the_parts(bundle: Bundle, tmp_path: Path) -> None:
     assert customers_of(settings, TODAY + DAY) == ["b"]
 
 
-def test_models_of_different_features_share_the_table(bundle: Bundle, tmp_path: Path) -> None:
+def test_models_with_different_features_share_the_table(bundle: Bundle, tmp_path: Path) -> None:
     settings = settings_in(tmp_path)
     other = contract_of(
         FeatureContract(name="segment", dtype="number", nullable=True),
@@ -105,13 +116,12 @@ def test_models_of_different_features_share_the_table(bundle: Bundle, tmp_path: 
     )
     log_all(bundle, settings, group(bundle, ["a"]))
     collect_predictions(settings)
-    new = group(bundle, ["b"])
     matrix = np.array([[1.5, np.nan]], dtype=np.float32)
-    log_all(Bundle(other, bundle.booster), settings, type(new)(["b"], matrix, new.probabilities, NOON), version="8")
+    log_all(Bundle(other, bundle.booster), settings, Predictions(["b"], matrix, np.array([0.5]), NOON), version="8")
     collect_predictions(settings)
-    old, new_row = rows_of(settings)
+    old, new = rows_of(settings)
     assert (old["category_segment"], old["number_segment"], old["model_version"]) == ("family", None, "7")
-    assert (new_row["category_segment"], new_row["number_segment"], new_row["number_new"]) == (None, 1.5, None)
+    assert (new["category_segment"], new["number_segment"], new["number_new"]) == (None, 1.5, None)
 
 
 def test_features_can_be_left_out(bundle: Bundle, tmp_path: Path) -> None:
@@ -122,171 +132,155 @@ def test_features_can_be_left_out(bundle: Bundle, tmp_path: Path) -> None:
     assert not [name for name in row if name.startswith(("number_", "category_"))]
 
 
-def test_old_parts_go_and_their_rows_stay(bundle: Bundle, tmp_path: Path) -> None:
+def test_old_segments_are_removed_and_their_rows_stay(bundle: Bundle, tmp_path: Path) -> None:
     settings = settings_in(tmp_path, keep_days=1)
     log_all(
         bundle, settings, group(bundle, ["a"]), group(bundle, ["b"], NOON + DAY), group(bundle, ["c"], NOON + 2 * DAY)
     )
     assert collect_predictions(settings).removed == 1
-    assert [part.parent.name for part in parts_of(settings)] == [f"dt={TODAY + DAY}", f"dt={TODAY + 2 * DAY}"]
+    assert [path.parent.name for path in delivered(settings)] == [f"dt={TODAY + DAY}", f"dt={TODAY + 2 * DAY}"]
     log_all(bundle, settings, group(bundle, ["d"]))
     collect_predictions(settings)
     assert customers_of(settings) == ["a", "d"]
 
 
-def _foreign(part: Path, folder: Path) -> tuple[bytes, str]:
-    return b"not a part", "not a part of format 1"
+def _foreign(segment: Path) -> bytes:
+    return b"not a segment"
 
 
-def _empty(part: Path, folder: Path) -> tuple[bytes, str]:
-    return b"", "not a part of format 1"
+def _empty(segment: Path) -> bytes:
+    return b""
 
 
-def _header_alone(part: Path, folder: Path) -> tuple[bytes, str]:
-    return part.read_bytes()[:-200], "no whole batch"
+def _no_footer(segment: Path) -> bytes:
+    return segment.read_bytes()[:-200]
 
 
-def _other_columns(part: Path, folder: Path) -> tuple[bytes, str]:
-    table = pa.ipc.open_stream(part.read_bytes()).read_all()
+def _bit_rot(segment: Path) -> bytes:
+    content = bytearray(segment.read_bytes())
+    content[60] ^= 1
+    return bytes(content)
+
+
+def _other_columns(segment: Path) -> bytes:
+    return _parquet(pq.read_table(segment).drop_columns(["answered_at"]))
+
+
+def _other_day(segment: Path) -> bytes:
+    table = pq.read_table(segment)
+    times = pa.array([NOON + DAY], table.schema.field("answered_at").type)
+    return _parquet(table.set_column(0, "answered_at", times))
+
+
+def _parquet(table: pa.Table) -> bytes:
     sink = pa.BufferOutputStream()
-    with pa.ipc.new_stream(sink, table.schema.remove(0)) as stream:
-        stream.write_table(table.drop_columns(["answered_at"]))
-    return sink.getvalue().to_pybytes(), "columns"
+    pq.write_table(table, sink)
+    return sink.getvalue().to_pybytes()
 
 
-def _other_day(part: Path, folder: Path) -> tuple[bytes, str]:
-    table = pa.ipc.open_stream(part.read_bytes()).read_all()
-    moments = pa.array([NOON + DAY], table.schema.field("answered_at").type)
-    sink = pa.BufferOutputStream()
-    with pa.ipc.new_stream(sink, table.schema) as stream:
-        stream.write_table(table.set_column(0, table.schema.field(0), moments).cast(table.schema))
-    return sink.getvalue().to_pybytes(), "other days"
-
-
-def _bit_rot(part: Path, folder: Path) -> tuple[bytes, str]:
-    content = bytearray(part.read_bytes())
-    content[-300:-200] = b"\xff" * 100
-    return bytes(content), "damaged"
-
-
-@pytest.mark.parametrize("spoil", [_foreign, _empty, _header_alone, _other_columns, _other_day, _bit_rot])
-def test_what_is_no_part_goes_aside_with_its_reason(bundle: Bundle, tmp_path: Path, spoil) -> None:  # type: ignore[no-untyped-def]
+@pytest.mark.parametrize(
+    ("damage", "reason"),
+    [
+        (_foreign, "not a Parquet file"),
+        (_empty, "not a Parquet file"),
+        (_no_footer, "not a Parquet file"),
+        (_bit_rot, "damaged"),
+        (_other_columns, "columns"),
+        (_other_day, "other days"),
+    ],
+)
+def test_damaged_segment_is_set_aside_with_the_reason(
+    bundle: Bundle, tmp_path: Path, damage: Callable[[Path], bytes], reason: str
+) -> None:
     settings = settings_in(tmp_path)
     log_all(bundle, settings, group(bundle, ["a"]))
-    (good,) = parts_of(settings)
-    content, reason = spoil(good, tmp_path)
-    bad = good.with_name(f"{TODAY}_bad.arrows")
-    bad.write_bytes(content)
-    result = collect_predictions(settings)
-    assert [reason in aside["reason"] for aside in result.put_aside] == [True]
-    assert Path(result.put_aside[0]["file"]).read_bytes() == content
+    (good,) = delivered(settings)
+    content = damage(good)
+    good.with_name(f"{TODAY}.{settings.project}.7-abc.bad.parquet").write_bytes(content)
+    (damaged,) = collect_predictions(settings).damaged
+    assert reason in damaged["reason"]
+    assert Path(damaged["file"]).read_bytes() == content
     assert customers_of(settings) == ["a"]
-    assert collect_predictions(settings).put_aside == []
-
-
-def _sharing(tmp_path: Path, keep_days: int = 7) -> tuple[Settings, Settings]:
-    """Return the settings of two projects that deliver to one place."""
-    mine = settings_in(tmp_path, uri=str(tmp_path / "prediction_log" / "shared"), keep_days=keep_days)
-    return mine, mine.model_copy(update={"project": "other"})
-
-
-def test_projects_that_deliver_to_one_place_collect_their_own_answers(
-    bundle: Bundle, others_bundle: Bundle, tmp_path: Path
-) -> None:
-    mine, others = _sharing(tmp_path)
-    log_all(bundle, mine, group(bundle, ["a"]))
-    log_all(others_bundle, others, group(bundle, ["b"]), group(bundle, ["c"]))
-    for settings, customers, of_others in ((mine, ["a"], 1), (others, ["b", "c"], 1), (mine, ["a"], 1)):
-        result = collect_predictions(settings)
-        assert (result.of_others, result.put_aside) == (of_others, [])
-        assert customers_of(settings) == customers
-    assert len(parts_of(mine)) == 2
-
-
-def test_another_projects_parts_are_neither_removed_nor_a_reason_to_remove(
-    bundle: Bundle, others_bundle: Bundle, tmp_path: Path
-) -> None:
-    mine, others = _sharing(tmp_path, keep_days=1)
-    log_all(bundle, mine, group(bundle, ["a"], NOON + 2 * DAY))
-    log_all(others_bundle, others, group(bundle, ["b"]))
-    log_all(others_bundle, others, group(bundle, ["c"], NOON + DAY))
-    for settings in (mine, others):
-        assert collect_predictions(settings).removed == 0
-    log_all(bundle, mine, group(bundle, ["d"]))
-    assert collect_predictions(mine).removed == 1
-    assert len(parts_of(mine)) == 3
-    assert customers_of(mine, TODAY) == ["d"]
-
-
-def test_a_part_that_another_project_removes_meanwhile_is_no_error(
-    bundle: Bundle, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    settings = settings_in(tmp_path)
-    log_all(bundle, settings, group(bundle, ["a"]))
-    there = PartStore.days
-
-    def with_one_that_is_gone(store: PartStore) -> dict[dt.date, list[str]]:
-        return {day: [f"{day}_gone.arrows", *names] for day, names in there(store).items()}
-
-    monkeypatch.setattr(PartStore, "days", with_one_that_is_gone)
-    assert collect_predictions(settings).put_aside == []
-    assert customers_of(settings) == ["a"]
-
-
-def test_a_file_of_another_name_is_left_alone(bundle: Bundle, tmp_path: Path) -> None:
-    settings = settings_in(tmp_path)
-    log_all(bundle, settings, group(bundle, ["a"]))
-    (part,) = parts_of(settings)
-    stranger = part.with_name("notes.txt")
-    stranger.write_text("mine")
-    assert collect_predictions(settings).put_aside == []
-    assert stranger.exists()
+    assert collect_predictions(settings).damaged == []
 
 
 @pytest.fixture(scope="module")
-def three_batches(tmp_path_factory: pytest.TempPathFactory) -> tuple[bytes, list[int]]:
-    """A part of three batches, and where each of them ends."""
-    from include.serving.prediction_log.answers import part_batch, part_schema
-    from include.serving.prediction_log.spool import SpoolFile
-
-    bundle, folder = train_bundle(), tmp_path_factory.mktemp("parts")
-    schema = part_schema(bundle.contract, "7", None, True)
-    part = SpoolFile(folder, TODAY, "7-abc", schema)
-    ends = []
-    for number in range(3):
-        part.write(part_batch(schema, bundle.contract, [group(bundle, [f"c{number}"])], None, None))
-        ends.append(part.size)
-    part.close()
-    return part.path.read_bytes(), ends
-
-
-def test_an_old_part_that_was_put_aside_is_not_looked_for(
-    bundle: Bundle, three_batches: tuple[bytes, list[int]], tmp_path: Path
-) -> None:
-    content, ends = three_batches
-    settings = settings_in(tmp_path, keep_days=1)
-    part = settings.home / "prediction_log" / settings.project / f"dt={TODAY}" / f"{TODAY}_x.arrows"
-    part.parent.mkdir(parents=True)
-    part.write_bytes(content[: ends[1] - 200] + b"\xff" * 100 + content[ends[1] - 100 :])
-    log_all(bundle, settings, group(bundle, ["new"], NOON + 2 * DAY))
-    result = collect_predictions(settings)
-    assert ([aside["reason"] for aside in result.put_aside], result.removed) == (["A batch is damaged."], 0)
-    assert customers_of(settings) == ["c0"]
+def segment(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A delivered segment."""
+    settings, bundle = settings_in(tmp_path_factory.mktemp("segment")), train_bundle()
+    log_all(bundle, settings, group(bundle, ["a", "b", "c"]))
+    (path,) = delivered(settings)
+    return path
 
 
 @hypothesis_settings(max_examples=25, deadline=None)
 @given(data=st.data())
-def test_a_part_that_is_cut_anywhere_counts_up_to_its_last_whole_batch(
-    three_batches: tuple[bytes, list[int]], tmp_path_factory: pytest.TempPathFactory, data: st.DataObject
+def test_truncated_segment_is_refused(
+    segment: Path, tmp_path_factory: pytest.TempPathFactory, data: st.DataObject
 ) -> None:
-    content, ends = three_batches
-    cut = data.draw(st.integers(ends[0], len(content)))
-    settings = settings_in(tmp_path_factory.mktemp("cut"))
-    part = settings.home / "prediction_log" / settings.project / f"dt={TODAY}" / f"{TODAY}_x.arrows"
-    part.parent.mkdir(parents=True)
-    part.write_bytes(content[:cut])
-    result = collect_predictions(settings)
-    assert customers_of(settings) == [f"c{number}" for number, end in enumerate(ends) if end <= cut]
-    assert result.put_aside == []
-    # Half of the mark at the very end is neither.
-    assert cut > ends[-1] or result.cut_off == any(begin < cut < end for begin, end in pairwise(ends))
+    content = segment.read_bytes()
+    copy = tmp_path_factory.mktemp("copy") / segment.parent.name / segment.name
+    copy.parent.mkdir()
+    copy.write_bytes(content[: data.draw(st.integers(0, len(content) - 1))])
+    with pytest.raises(SegmentError):
+        SegmentStore(str(copy.parent.parent)).read(segment.name)
+
+
+def _sharing(tmp_path: Path, keep_days: int = 7) -> tuple[Settings, Settings]:
+    """Return the settings of two projects with one destination."""
+    own = settings_in(tmp_path, uri=str(tmp_path / "prediction_log" / "shared"), keep_days=keep_days)
+    return own, own.model_copy(update={"project": "other"})
+
+
+def test_projects_with_one_destination_collect_only_their_own_segments(
+    bundle: Bundle, others_bundle: Bundle, tmp_path: Path
+) -> None:
+    own, others = _sharing(tmp_path)
+    log_all(bundle, own, group(bundle, ["a"]))
+    log_all(others_bundle, others, group(bundle, ["b"]), group(bundle, ["c"]))
+    for settings, customers in ((own, ["a"]), (others, ["b", "c"]), (own, ["a"])):
+        result = collect_predictions(settings)
+        assert (result.other_projects, result.damaged) == (1, [])
+        assert customers_of(settings) == customers
+    assert len(delivered(own)) == 2
+
+
+def test_projects_with_one_destination_remove_only_their_own_segments(
+    bundle: Bundle, others_bundle: Bundle, tmp_path: Path
+) -> None:
+    own, others = _sharing(tmp_path, keep_days=1)
+    log_all(bundle, own, group(bundle, ["a"], NOON + 2 * DAY))
+    log_all(others_bundle, others, group(bundle, ["b"]))
+    log_all(others_bundle, others, group(bundle, ["c"], NOON + DAY))
+    for settings in (own, others):
+        assert collect_predictions(settings).removed == 0
+    log_all(bundle, own, group(bundle, ["d"]))
+    assert collect_predictions(own).removed == 1
+    assert len(delivered(own)) == 3
+    assert customers_of(own, TODAY) == ["d"]
+
+
+def test_segment_that_disappears_during_a_collection_is_skipped(
+    bundle: Bundle, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    settings = settings_in(tmp_path)
+    log_all(bundle, settings, group(bundle, ["a"]))
+    listed = SegmentStore.segments
+
+    def with_a_removed_segment(store: SegmentStore) -> dict[dt.date, list[str]]:
+        return {day: [f"{day}.synthetic.7-abc.gone.parquet", *names] for day, names in listed(store).items()}
+
+    monkeypatch.setattr(SegmentStore, "segments", with_a_removed_segment)
+    assert collect_predictions(settings).damaged == []
+    assert customers_of(settings) == ["a"]
+
+
+def test_file_with_another_name_is_ignored(bundle: Bundle, tmp_path: Path) -> None:
+    settings = settings_in(tmp_path)
+    log_all(bundle, settings, group(bundle, ["a"]))
+    (segment,) = delivered(settings)
+    foreign = [segment.with_name(name) for name in ("notes.txt", "2026-13-01.synthetic.7-abc.0.parquet")]
+    for path in foreign:
+        path.touch()
+    assert collect_predictions(settings).damaged == []
+    assert all(path.exists() for path in foreign)

@@ -1,195 +1,169 @@
-"""The log inside a process: what is appended is in the parts, and nothing of it stops the one who appends."""
+"""The log inside a process: appended predictions reach segments, and no failure reaches the requests."""
 
 from __future__ import annotations
 
 import asyncio
 import logging
-import resource
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
-from functools import partial
 from pathlib import Path
 
-import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 from prometheus_client import REGISTRY
 
-from include.serving.prediction_log.answers import part_schema
+from include.serving.prediction_log import log as log_module
 from include.serving.prediction_log.collect import collect_predictions
-from include.serving.prediction_log.log import open_prediction_log
-from include.serving.prediction_log.parts import PartStore, deliver_spool, part_store, spool_folder
-from include.serving.prediction_log.spool import SpoolFile
-from include.settings import Settings
+from include.serving.prediction_log.segments import deliver_spool, segment_store, spool_folder, spooled_bytes
 from include.training.model.bundle import Bundle
 from tests.s3 import s3_server
-from tests.serving.prediction_log.logs import TODAY, customers_of, group, log_all, parts_of, settings_in
+from tests.serving.prediction_log.logs import TODAY, customers_of, delivered, group, log_all, running_log, settings_in
 
 
-def logged(settings: Settings) -> list[str]:
-    """The customers in the delivered parts, in their order."""
-    return [
-        customer
-        for part in parts_of(settings)
-        for customer in pa.ipc.open_stream(part.read_bytes()).read_all()["customer_id"].to_pylist()
-    ]
+def customers_in(segments: list[Path]) -> list[str]:
+    return [customer for path in segments for customer in pq.read_table(path)["customer_id"].to_pylist()]
 
 
 def lost() -> float:
     return REGISTRY.get_sample_value("ml_prediction_log_lost_total") or 0.0
 
 
-@contextmanager
-def files_no_larger_than(size: int) -> Iterator[None]:
-    """What a full disk does: a write takes what still fits, and the next one fails."""
-    before = resource.getrlimit(resource.RLIMIT_FSIZE)
-    resource.setrlimit(resource.RLIMIT_FSIZE, (size, before[1]))
-    try:
-        yield
-    finally:
-        resource.setrlimit(resource.RLIMIT_FSIZE, before)
-
-
-def test_what_is_appended_is_delivered_at_the_end(bundle: Bundle, tmp_path: Path) -> None:
-    settings = settings_in(tmp_path, flush_seconds=60)
-    log_all(bundle, settings, group(bundle, ["a", "b"]), group(bundle, ["c"]))
-    assert logged(settings) == ["a", "b", "c"]
-    assert not list(spool_folder(settings).iterdir())
-
-
-def test_files_are_for_their_owner_alone(bundle: Bundle, tmp_path: Path) -> None:
-    settings = settings_in(tmp_path)
-    log_all(bundle, settings, group(bundle, ["a"]))
-    (part,) = parts_of(settings)
-    assert part.stat().st_mode & 0o777 == 0o600
-    for folder in (part.parent, part.parent.parent, spool_folder(settings)):
-        assert folder.stat().st_mode & 0o777 == 0o700
-
-
-def test_threads_that_append_at_once_lose_nothing(bundle: Bundle, tmp_path: Path) -> None:
-    settings = settings_in(tmp_path, flush_seconds=0.001)
-    groups = [group(bundle, [f"{number}-{row}" for row in range(3)]) for number in range(300)]
-
-    async def server() -> None:
-        log = open_prediction_log(bundle.contract, "7", "7-abc", settings)
-        await log.start()
-        with ThreadPoolExecutor(4) as threads:
-            list(threads.map(log.append, groups))
-        await log.close()
-
-    asyncio.run(server())
-    assert sorted(logged(settings)) == sorted(customer for answers in groups for customer in answers.customer_ids)
-
-
-def test_a_full_disk_costs_what_it_has_no_room_for_and_nothing_else(bundle: Bundle, tmp_path: Path) -> None:
-    settings, before = settings_in(tmp_path), lost()
-    schema = part_schema(bundle.contract, "7", None, True)
-
-    async def server() -> None:
-        log = open_prediction_log(bundle.contract, "7", "7-abc", settings)
-        await log.start()
-        log.append(group(bundle, ["first"]))
-        await _until(lambda: _spool_size(settings) > len(schema.serialize()))
-        with files_no_larger_than(_spool_size(settings) + 100):
-            log.append(group(bundle, ["lost"]))
-            await _until(lambda: lost() == before + 1)
-        log.append(group(bundle, ["last"]))
-        await log.close()
-
-    asyncio.run(server())
-    assert logged(settings) == ["first", "last"]
-
-
-def test_a_store_that_does_not_answer_fills_the_spool_to_its_bound_and_no_further(
-    bundle: Bundle, tmp_path: Path
-) -> None:
-    nowhere = tmp_path / "a file, not a folder"
-    nowhere.touch()
-    bound = len(part_schema(bundle.contract, "7", None, True).serialize()) + 5_000
-    settings, before = settings_in(tmp_path, uri=str(nowhere), rotate_bytes=1, max_spool_bytes=bound), lost()
-
-    async def server() -> None:
-        log = open_prediction_log(bundle.contract, "7", "7-abc", settings)
-        await log.start()
-        for number in range(200):
-            log.append(group(bundle, [str(number)]))
-            await asyncio.sleep(0.005)
-        await _until(lambda: lost() > before)
-        await log.close()
-
-    asyncio.run(server())
-    assert bound <= _spool_size(settings) < bound + 20_000, "what was being written may go beyond"
-    nowhere.unlink()
-    assert deliver_spool(spool_folder(settings), part_store(settings)) > 0
-    parts = [pa.ipc.open_stream(part.read_bytes()).read_all() for part in nowhere.glob("dt=*/*")]
-    kept = sorted(int(customer) for part in parts for customer in part["customer_id"].to_pylist())
-    assert kept == list(range(len(kept))), "what was there first stays"
-    assert len(kept) + lost() - before == 200
-
-
-@pytest.mark.parametrize("limit", [{"rotate_seconds": 0.01}, {"rotate_bytes": 1}])
-def test_a_part_that_is_old_or_large_is_delivered_while_the_server_runs(
-    bundle: Bundle, tmp_path: Path, limit: dict[str, float]
-) -> None:
-    settings = settings_in(tmp_path, **limit)
-
-    async def server() -> None:
-        log = open_prediction_log(bundle.contract, "7", "7-abc", settings)
-        await log.start()
-        log.append(group(bundle, ["a"]))
-        await _until(lambda: logged(settings) == ["a"])
-        log.append(group(bundle, ["b"]))
-        await log.close()
-
-    asyncio.run(server())
-    assert sorted(logged(settings)) == ["a", "b"]
-    assert len(parts_of(settings)) == 2
-
-
-def _lost_is(total: float) -> bool:
-    return lost() == total
-
-
-async def _until(condition) -> None:  # type: ignore[no-untyped-def]
-    async with asyncio.timeout(20):
+async def until(condition: Callable[[], bool]) -> None:
+    async with asyncio.timeout(120):
         while not condition():
             await asyncio.sleep(0.005)
 
 
-def _spool_size(settings: Settings) -> int:
-    return sum(path.stat().st_size for path in spool_folder(settings).glob("*"))
+def test_closing_writes_and_delivers_everything(bundle: Bundle, tmp_path: Path) -> None:
+    settings = settings_in(tmp_path, flush_seconds=60)
+    log_all(bundle, settings, group(bundle, ["a", "b"]), group(bundle, ["c"]))
+    (segment,) = delivered(settings)
+    assert customers_in([segment]) == ["a", "b", "c"]
+    assert not list(spool_folder(settings).iterdir())
 
 
-def test_a_spool_that_cannot_be_made_is_said_once(
-    bundle: Bundle, tmp_path: Path, caplog: pytest.LogCaptureFixture
+def test_files_are_readable_by_their_owner_only(bundle: Bundle, tmp_path: Path) -> None:
+    settings = settings_in(tmp_path)
+    log_all(bundle, settings, group(bundle, ["a"]))
+    (segment,) = delivered(settings)
+    assert segment.stat().st_mode & 0o777 == 0o600
+    for folder in (segment.parent, segment.parent.parent, spool_folder(settings)):
+        assert folder.stat().st_mode & 0o777 == 0o700
+
+
+def test_concurrent_appends_lose_nothing(bundle: Bundle, tmp_path: Path) -> None:
+    settings = settings_in(tmp_path, flush_seconds=0.001)
+    groups = [group(bundle, [f"{number}-{row}" for row in range(3)]) for number in range(300)]
+
+    async def serve() -> None:
+        async with running_log(bundle, settings) as log:
+            with ThreadPoolExecutor(4) as threads:
+                list(threads.map(log.append, groups))
+
+    asyncio.run(serve())
+    expected = sorted(customer for predictions in groups for customer in predictions.customer_ids)
+    assert sorted(customers_in(delivered(settings))) == expected
+
+
+def test_segments_are_delivered_while_the_server_runs(bundle: Bundle, tmp_path: Path) -> None:
+    settings = settings_in(tmp_path)
+
+    async def serve() -> None:
+        async with running_log(bundle, settings) as log:
+            for number in (1, 2):
+                log.append(group(bundle, [str(number)]))
+                await until(lambda: len(delivered(settings)) == number)  # noqa: B023
+
+    asyncio.run(serve())
+    assert sorted(customers_in(delivered(settings))) == ["1", "2"]
+
+
+def test_large_buffer_is_written_before_the_interval_ends(
+    bundle: Bundle, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setattr(log_module, "_MAX_SEGMENT_ROWS", 2)
+    settings = settings_in(tmp_path, flush_seconds=60)
+
+    async def serve() -> None:
+        async with running_log(bundle, settings) as log:
+            log.append(group(bundle, ["a", "b"]))
+            await until(lambda: bool(delivered(settings)))
+
+    asyncio.run(serve())
+    assert customers_in(delivered(settings)) == ["a", "b"]
+
+
+def test_full_disk_loses_only_the_predictions_without_room(
+    bundle: Bundle, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    settings, before = settings_in(tmp_path), lost()
+    write = log_module.write_segment
+
+    def disk_full(*_: object) -> None:
+        raise OSError(28, "No space left on device")
+
+    async def serve() -> None:
+        async with running_log(bundle, settings) as log:
+            log.append(group(bundle, ["first"]))
+            await until(lambda: bool(delivered(settings)))
+            monkeypatch.setattr(log_module, "write_segment", disk_full)
+            log.append(group(bundle, ["lost"]))
+            await until(lambda: lost() == before + 1)
+            monkeypatch.setattr(log_module, "write_segment", write)
+            log.append(group(bundle, ["last"]))
+
+    asyncio.run(serve())
+    assert sorted(customers_in(delivered(settings))) == ["first", "last"]
+
+
+def test_spool_is_bounded_while_the_store_does_not_answer(bundle: Bundle, tmp_path: Path) -> None:
+    unusable = tmp_path / "a file, not a folder"
+    unusable.touch()
+    settings, before = settings_in(tmp_path, uri=str(unusable), max_spool_bytes=20_000), lost()
+    spool, appended = spool_folder(settings), []
+
+    async def serve() -> None:
+        async with running_log(bundle, settings) as log:
+            while lost() == before:
+                appended.append(str(len(appended)))
+                log.append(group(bundle, appended[-1:]))
+                await until(lambda: len(list(spool.glob("*.parquet"))) + lost() - before == len(appended))
+
+    asyncio.run(serve())
+    kept = customers_in(sorted(spool.iterdir()))
+    assert 20_000 <= spooled_bytes(spool) < 20_000 * (1 + 1 / (len(kept) - 1)), "one segment may exceed the bound"
+    unusable.unlink()
+    assert deliver_spool(spool, segment_store(settings)) == len(kept)
+    assert sorted(kept, key=int) == appended[:-1], "earlier predictions stay"
+    assert not list(spool.iterdir())
+
+
+def test_unusable_spool_is_logged_once(bundle: Bundle, tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     (tmp_path / "file").touch()
     settings, before = settings_in(tmp_path, spool=str(tmp_path / "file" / "spool"), flush_seconds=0.001), lost()
 
-    async def server() -> None:
-        log = open_prediction_log(bundle.contract, "7", "7-abc", settings)
-        await log.start()
-        for total in (before + 1, before + 2, before + 3):
-            log.append(group(bundle, ["a"]))
-            await _until(partial(_lost_is, total))
-        await log.close()
+    async def serve() -> None:
+        async with running_log(bundle, settings) as log:
+            for number in (1, 2, 3):
+                log.append(group(bundle, ["a"]))
+                await until(lambda: lost() == before + number)  # noqa: B023
 
     with caplog.at_level(logging.ERROR):
-        asyncio.run(server())
+        asyncio.run(serve())
     assert [record.getMessage() for record in caplog.records if record.levelno == logging.ERROR] == [
-        "answers not logged"
+        "predictions not logged"
     ]
 
 
 def test_memory_is_bounded(bundle: Bundle, tmp_path: Path) -> None:
     settings, before = settings_in(tmp_path, max_waiting_rows=4, flush_seconds=60), lost()
     log_all(bundle, settings, *(group(bundle, [f"{name}1", f"{name}2"]) for name in "abc"))
-    assert logged(settings) == ["a1", "a2", "b1", "b2"]
+    assert customers_in(delivered(settings)) == ["a1", "a2", "b1", "b2"]
     assert lost() == before + 2
 
 
-def test_a_store_that_refuses_gets_the_parts_from_the_next_start(bundle: Bundle, tmp_path: Path) -> None:
+def test_next_start_delivers_segments_that_the_store_refused(bundle: Bundle, tmp_path: Path) -> None:
     (tmp_path / "log").touch()
     settings = settings_in(tmp_path, uri=str(tmp_path / "log"))
     log_all(bundle, settings, group(bundle, ["a"]))
@@ -199,39 +173,38 @@ def test_a_store_that_refuses_gets_the_parts_from_the_next_start(bundle: Bundle,
     assert customers_of(settings) == ["a", "b"]
 
 
-def test_what_a_process_still_writes_is_not_taken_away(bundle: Bundle, tmp_path: Path) -> None:
-    store = PartStore(str(tmp_path / "log"))
-    part = SpoolFile(tmp_path / "spool", TODAY, "7-abc", part_schema(bundle.contract, "7", None, True))
-    assert deliver_spool(tmp_path / "spool", store) == 0
-    part.close()
-    assert deliver_spool(tmp_path / "spool", store) == 1
-    assert deliver_spool(tmp_path / "spool", store) == 0
+def test_incomplete_file_in_the_spool_is_not_delivered(bundle: Bundle, tmp_path: Path) -> None:
+    settings = settings_in(tmp_path)
+    spool = spool_folder(settings)
+    spool.mkdir(parents=True)
+    # The name under which write_atomically writes until a file is complete.
+    (spool / f".{TODAY}.synthetic.7-abc.0.parquet.x7f").write_bytes(b"PAR1")
+    (spool / "notes.parquet").touch()
+    assert deliver_spool(spool, segment_store(settings)) == 0
+    assert len(list(spool.iterdir())) == 2
 
 
-def test_spool_and_log_may_lie_on_different_disks(bundle: Bundle, tmp_path: Path) -> None:
+def test_spool_and_destination_may_be_on_different_disks(bundle: Bundle, tmp_path: Path) -> None:
     with tempfile.TemporaryDirectory(dir="/dev/shm") as memory:
         assert Path(memory).stat().st_dev != tmp_path.stat().st_dev
         settings = settings_in(tmp_path, spool=f"{memory}/spool")
         log_all(bundle, settings, group(bundle, ["a"]))
-        (part,) = parts_of(settings)
-        assert part.stat().st_mode & 0o777 == 0o600
         assert not list(spool_folder(settings).iterdir())
-    assert logged(settings) == ["a"]
+    assert customers_in(delivered(settings)) == ["a"]
 
 
-def test_a_log_that_is_off_writes_nothing(bundle: Bundle, tmp_path: Path) -> None:
+def test_disabled_log_writes_nothing(bundle: Bundle, tmp_path: Path) -> None:
     log_all(bundle, settings_in(tmp_path, enabled=False), group(bundle, ["a"]))
     assert not list(tmp_path.iterdir())
 
 
 @pytest.mark.slow
-def test_the_log_may_lie_in_an_object_store(bundle: Bundle, tmp_path: Path) -> None:
+def test_destination_may_be_an_object_store(bundle: Bundle, tmp_path: Path) -> None:
     with s3_server("answers") as address:
         settings = settings_in(tmp_path, uri=f"{address}/log")
         log_all(bundle, settings, group(bundle, ["a"]), group(bundle, ["b"]))
-        (name,) = part_store(settings).days()[TODAY]
-        settings = settings_in(tmp_path, uri=f"{address}/log", keep_days=0)
-        assert collect_predictions(settings).parts == 1
+        (name,) = segment_store(settings).segments()[TODAY]
+        assert collect_predictions(settings).segments == 1
         assert customers_of(settings) == ["a", "b"]
-        assert part_store(settings).put_aside(TODAY, name) == f"{address}/log/aside/{name}"
-        assert part_store(settings).days() == {}
+        assert segment_store(settings).set_aside(name) == f"{address}/log/damaged/{name}"
+        assert segment_store(settings).segments() == {}

@@ -1,4 +1,4 @@
-"""What clients of a real server were answered, against what the lake holds after its end, gentle or not."""
+"""The answers of a real server equal the rows in the lake, after SIGTERM and after SIGKILL."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from include.lake import open_lake
 from include.lake.table_names import PREDICTIONS_TABLE
 from include.serving.deployment.pointer import BentoReference
 from include.serving.prediction_log.collect import collect_predictions
-from include.serving.prediction_log.parts import part_store, spool_folder
+from include.serving.prediction_log.segments import spool_folder
 from include.settings import Settings
 from include.training.model.bundle import Bundle
 from tests.serving.conftest import synthetic_columns, train_bundle
@@ -31,8 +31,8 @@ pytestmark = pytest.mark.slow
 COLUMNS = synthetic_columns(300, seed=17)
 
 
-def ask(http: httpx.Client, numbers: Iterable[int]) -> dict[str, dict[str, Any]]:
-    """Ask about customers, eight at a time, and return the answers by customer."""
+def predict(http: httpx.Client, numbers: Iterable[int]) -> dict[str, dict[str, Any]]:
+    """Send requests for customers, eight at a time, and return the answers by customer."""
 
     def one(number: int) -> dict[str, Any]:
         features = {name: values[number] for name, values in COLUMNS.items()}
@@ -60,7 +60,7 @@ def with_log(settings: Settings, **log: object) -> Settings:
 
 
 def kill_servers(home: Path) -> None:
-    """Send SIGKILL to every process of the servers below ``home``, parents first, so that none is replaced."""
+    """Send SIGKILL to every server process below ``home``, parents first, so that none is restarted."""
     found = []
     for process in psutil.process_iter():
         with suppress(psutil.Error):
@@ -72,7 +72,7 @@ def kill_servers(home: Path) -> None:
     psutil.wait_procs(found, timeout=10)
 
 
-def test_sigterm_writes_every_answer_and_what_the_shadow_made_of_it(
+def test_sigterm_writes_every_answer_and_its_shadow_score(
     bento: BentoReference,
     bundle: Bundle,
     make_settings: Callable[[], Settings],
@@ -81,11 +81,11 @@ def test_sigterm_writes_every_answer_and_what_the_shadow_made_of_it(
     shadow = train_bundle(seed=11)
     beside = BentoReference("8-abc", "8", str(tmp_path / "shadow"))
     shadow.save(beside.bundle)
-    # Nothing is written before the end.
+    # The interval is longer than the test: only closing writes.
     settings = with_log(make_settings(), flush_seconds=60)
     with running(bento, settings, beside) as server:
-        answers = ask(server.http, range(300))
-    expected, aside = bundle.predict(COLUMNS), shadow.predict(COLUMNS)
+        answers = predict(server.http, range(300))
+    expected, shadowed = bundle.predict(COLUMNS), shadow.predict(COLUMNS)
     rows = in_the_lake(settings)
     assert not list(spool_folder(settings).iterdir())
     assert len(rows) == 300
@@ -95,7 +95,7 @@ def test_sigterm_writes_every_answer_and_what_the_shadow_made_of_it(
     for row in rows:
         number = int(row["customer_id"][1:])
         assert row["churn_probability"] == pytest.approx(float(expected[number]), abs=1e-6)
-        assert row["shadow_probability"] == pytest.approx(float(aside[number]), abs=1e-6)
+        assert row["shadow_probability"] == pytest.approx(float(shadowed[number]), abs=1e-6)
         assert (row["shadow_version"], row["shadow_prediction"]) == (
             "8",
             shadow.contract.decide(row["shadow_probability"]),
@@ -106,17 +106,17 @@ def test_sigterm_writes_every_answer_and_what_the_shadow_made_of_it(
     assert '"c1' not in log
 
 
-def test_a_server_that_hangs_on_to_everything_ends_by_itself_and_keeps_its_answers(
+def test_server_ends_in_time_and_keeps_its_answers_while_delivery_and_a_request_hang(
     bento: BentoReference, make_settings: Callable[..., Settings], caplog: pytest.LogCaptureFixture
 ) -> None:
     settings = with_log(make_settings(limits={"receive_seconds": 60}), flush_seconds=60)
     spool = spool_folder(settings)
     spool.mkdir(parents=True)
-    # Who opens it to deliver it waits for ever.
-    hanging = spool / "2026-01-01_hangs.arrows"
+    # Opening a pipe without a writer blocks the uploader.
+    hanging = spool / "2026-01-01.synthetic.7-abc.0.parquet"
     os.mkfifo(hanging)
     with running(bento, settings) as server:
-        answers = ask(server.http, range(20))
+        answers = predict(server.http, range(20))
         endless = socket.create_connection((settings.serving.host, settings.serving.port))
         endless.sendall(b"POST /predict HTTP/1.1\r\nHost: x\r\nContent-Length: 9\r\n\r\n{")
         assert server.http.get("/health").status_code == 200
@@ -127,14 +127,13 @@ def test_a_server_that_hangs_on_to_everything_ends_by_itself_and_keeps_its_answe
     assert as_answered(in_the_lake(settings)).keys() == answers.keys()
 
 
-def test_kill_loses_at_most_what_was_not_flushed(bento: BentoReference, make_settings: Callable[[], Settings]) -> None:
-    settings = with_log(make_settings(), flush_seconds=0.2)
+def test_sigkill_loses_at_most_one_interval(bento: BentoReference, make_settings: Callable[[], Settings]) -> None:
+    settings = with_log(make_settings(), flush_seconds=0.5)
     with running(bento, settings) as server:
-        flushed = ask(server.http, range(100))
+        flushed = predict(server.http, range(100))
         wait_until_logged(server.http, len(flushed))
-        late = ask(server.http, range(100, 200))
+        late = predict(server.http, range(100, 200))
         kill_servers(settings.home)
-    assert not part_store(settings).days(), "nothing was delivered: the part lies where the process died"
     found = as_answered(in_the_lake(settings))
     given = {
         customer: (answer["churn_probability"], answer["prediction"], "7")

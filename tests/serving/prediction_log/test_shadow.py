@@ -1,4 +1,4 @@
-"""The challenger that scores aside: it sees what the champion saw, and cannot hinder it."""
+"""The shadow scores the champion's input, and its failures do not affect the champion."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ SEGMENTS = ("family", "senior", "young")
 
 
 def challenger(names: list[str], categories: tuple[str, ...]) -> Bundle:
-    """A model of some of the champion's features, in an order and with categories of its own."""
+    """Train a model on some of the champion's features, in another order and with other categories."""
     features = [
         FeatureContract(name=name, dtype="category", nullable=True, categories=categories)
         if name == "segment"
@@ -46,7 +46,7 @@ def challenger(names: list[str], categories: tuple[str, ...]) -> Bundle:
     categories=st.lists(st.sampled_from([*SEGMENTS, "new"]), min_size=1, unique=True),
     seed=st.integers(0, 1000),
 )
-def test_it_gives_what_it_would_give_if_it_were_asked_itself(
+def test_shadow_scores_equal_those_of_a_direct_request(
     names: list[str], kept: int, categories: list[str], seed: int
 ) -> None:
     champion, own = train_bundle(), challenger(names[:kept], tuple(categories))
@@ -56,7 +56,7 @@ def test_it_gives_what_it_would_give_if_it_were_asked_itself(
     np.testing.assert_array_equal(found, own.predict(asked))
 
 
-def test_it_is_logged_beside_the_answer(bundle: Bundle, tmp_path: Path) -> None:
+def test_shadow_scores_are_logged_beside_the_answer(bundle: Bundle, tmp_path: Path) -> None:
     own = challenger(["segment", "spend_30d"], SEGMENTS)
     own.save(tmp_path / "shadow")
     settings = settings_in(tmp_path, shadow_bundle=str(tmp_path / "shadow"))
@@ -72,15 +72,15 @@ def test_it_is_logged_beside_the_answer(bundle: Bundle, tmp_path: Path) -> None:
     assert {(row["model_version"], row["shadow_version"]) for row in rows} == {("7", "8")}
 
 
-@pytest.mark.parametrize("dtype", ["absent", "of another kind"])
-def test_one_that_needs_what_the_champion_lacks_is_refused(bundle: Bundle, dtype: str) -> None:
-    name = "segment" if dtype == "of another kind" else "shoe_size"
+@pytest.mark.parametrize("dtype", ["absent", "of another type"])
+def test_shadow_with_a_feature_that_the_champion_lacks_is_refused(bundle: Bundle, dtype: str) -> None:
+    name = "segment" if dtype == "of another type" else "shoe_size"
     own = Bundle(contract_of(FeatureContract(name=name, dtype="number", nullable=True)), bundle.booster)
     with pytest.raises(ShadowError, match=name):
         Shadow(own, "8", bundle.contract)
 
 
-def test_a_refused_one_costs_a_line_and_no_answer(
+def test_damaged_shadow_is_logged_and_answers_are_kept(
     bundle: Bundle, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     bundle.save(tmp_path / "shadow")
@@ -96,7 +96,7 @@ def test_a_refused_one_costs_a_line_and_no_answer(
     assert "shadow refused" in [record.getMessage() for record in caplog.records]
 
 
-def test_it_is_left_out_where_it_could_not_follow(bundle: Bundle, tmp_path: Path) -> None:
+def test_shadow_is_skipped_when_it_falls_behind(bundle: Bundle, tmp_path: Path) -> None:
     bundle.save(tmp_path / "shadow")
     settings = settings_in(tmp_path, shadow_bundle=str(tmp_path / "shadow"), max_waiting_rows=4, flush_seconds=60)
     log_all(bundle, settings, group(bundle, ["a", "b", "c"]))

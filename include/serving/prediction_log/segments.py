@@ -1,0 +1,247 @@
+"""Segments: Parquet files with the predictions of a few seconds, in the spool and at their destination.
+
+A server process writes segments into the spool, a local folder; an uploader delivers them to the destination, a folder
+or an object store. A file has the name of a segment only when it is complete, so that any process may deliver it.
+"""
+
+from __future__ import annotations
+
+import datetime as dt
+import re
+import uuid
+from pathlib import Path
+from typing import NamedTuple
+
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+from pyarrow import fs
+
+from include.errors import ChurnflowError
+from include.local_files import PRIVATE, write_atomically
+from include.serving.prediction_log.predictions import SEGMENT_COLUMNS
+from include.settings import Settings
+
+_NAME = re.compile(r"(\d{4}-\d{2}-\d{2})\.([a-z][a-z0-9_]*)\..+\.parquet")
+_DAMAGED = "damaged"
+
+
+class SegmentError(ChurnflowError):
+    """A file is not a segment, or is damaged."""
+
+
+class SegmentName(NamedTuple):
+    """The parts of a segment's file name that are read.
+
+    Attributes:
+        day: The UTC day of all its rows.
+        project: The project of the model that answered.
+    """
+
+    day: dt.date
+    project: str
+
+
+def new_segment_name(day: dt.date, project: str, source: str) -> str:
+    """Return a unique file name.
+
+    Args:
+        day: The UTC day of all rows.
+        project: The project of the model that answered.
+        source: The Bento's version, for people who look at the files.
+    """
+    return f"{day}.{project}.{source}.{uuid.uuid4().hex}.parquet"
+
+
+def parse_segment_name(name: str) -> SegmentName | None:
+    """Return the parts of a segment's file name; None for the name of another file."""
+    found = _NAME.fullmatch(name)
+    try:
+        return SegmentName(dt.date.fromisoformat(found[1]), found[2]) if found else None
+    except ValueError:
+        return None
+
+
+def write_segment(spool: Path, name: str, rows: pa.RecordBatch) -> None:
+    """Write a segment into the spool, readable by its owner only.
+
+    Args:
+        spool: The folder, created if it is missing.
+        name: The file's name; see ``new_segment_name``.
+        rows: The rows; see ``segment_rows``.
+
+    Raises:
+        OSError: The file cannot be written; there is no partial segment.
+    """
+    texts = [field.name for field in rows.schema if pa.types.is_dictionary(field.type)]
+    sink = pa.BufferOutputStream()
+    # Compression and statistics would triple the time: 32-bit floats hardly compress.
+    with pq.ParquetWriter(
+        sink,
+        rows.schema,
+        compression="none",
+        use_dictionary=texts,
+        write_statistics=False,
+        write_page_checksum=True,
+        store_schema=False,
+    ) as writer:
+        writer.write_batch(rows)
+    _make_private(spool)
+    write_atomically(spool / name, sink.getvalue().to_pybytes(), PRIVATE)
+
+
+def spooled_bytes(spool: Path) -> int:
+    """Return the total size of the segments in the spool."""
+    total = 0
+    for path in spool.glob("*.parquet"):
+        try:
+            total += path.stat().st_size
+        except FileNotFoundError:
+            continue  # delivered in the meantime
+    return total
+
+
+class SegmentStore:
+    """The destination of segments, with one folder for each UTC day.
+
+    Args:
+        uri: A folder, or ``s3://bucket/prefix``.
+    """
+
+    def __init__(self, uri: str) -> None:
+        self.uri = uri.rstrip("/")
+        self._resolved: tuple[fs.FileSystem, str] | None = None
+
+    def put(self, name: str, content: bytes) -> None:
+        """Store a segment; readers see all of it or none.
+
+        Args:
+            name: The segment's name.
+            content: The content of the file.
+
+        Raises:
+            OSError: The store refuses the segment or does not answer.
+        """
+        files, root = self._files()
+        folder = f"{root}/dt={name[:10]}"
+        if self.uri.startswith("/"):
+            _make_private(Path(folder))
+            write_atomically(Path(folder) / name, content, PRIVATE)
+            return
+        # The object appears when the stream is closed.
+        with files.open_output_stream(f"{folder}/{name}") as target:
+            target.write(content)
+
+    def segments(self) -> dict[dt.date, list[str]]:
+        """Return the sorted names of the segments of each day. Other files are ignored."""
+        files, root = self._files()
+        found: dict[dt.date, list[str]] = {}
+        for info in files.get_file_info(fs.FileSelector(root, allow_not_found=True, recursive=True)):
+            name = parse_segment_name(info.base_name)
+            if name and info.type == fs.FileType.File and info.path == f"{root}/dt={name.day}/{info.base_name}":
+                found.setdefault(name.day, []).append(info.base_name)
+        return {day: sorted(found[day]) for day in sorted(found)}
+
+    def read(self, name: str) -> pa.Table:
+        """Return the rows of a segment as ``gold/predictions`` stores them.
+
+        Raises:
+            SegmentError: The file is not a segment, or is damaged.
+            OSError: The segment does not exist, or the store does not answer.
+        """
+        files, root = self._files()
+        with files.open_input_stream(f"{root}/dt={name[:10]}/{name}") as source:
+            content = source.read_buffer()
+        # Errors from here on are errors of the file and not of the store.
+        try:
+            table = pq.ParquetFile(pa.BufferReader(content), page_checksum_verification=True).read()
+            table.validate(full=True)
+        except (pa.ArrowException, OSError) as error:
+            raise _error(name, "The file is damaged, or is not a Parquet file.") from error
+        return _lake_rows(name, table)
+
+    def set_aside(self, name: str) -> str:
+        """Move a damaged segment to the folder ``damaged``, and return its new address."""
+        files, root = self._files()
+        if self.uri.startswith("/"):
+            _make_private(Path(root) / _DAMAGED)
+        files.move(f"{root}/dt={name[:10]}/{name}", f"{root}/{_DAMAGED}/{name}")
+        return f"{self.uri}/{_DAMAGED}/{name}"
+
+    def remove(self, name: str) -> None:
+        """Delete a segment."""
+        files, root = self._files()
+        files.delete_file(f"{root}/dt={name[:10]}/{name}")
+
+    def _files(self) -> tuple[fs.FileSystem, str]:
+        # Resolving an object store requests the bucket's region: not before the first use.
+        if self._resolved is None:
+            files, root = fs.FileSystem.from_uri(self.uri)
+            self._resolved = files, root.rstrip("/")
+        return self._resolved
+
+
+def segment_store(settings: Settings) -> SegmentStore:
+    """Return the destination of the segments of the settings' project."""
+    return SegmentStore(settings.serving.log.uri or str(settings.home / "prediction_log" / settings.project))
+
+
+def spool_folder(settings: Settings) -> Path:
+    """Return the spool of the settings' project."""
+    return Path(settings.serving.log.spool or settings.home / "prediction_log_spool" / settings.project)
+
+
+def deliver_spool(spool: Path, store: SegmentStore) -> int:
+    """Move every segment from the spool to the store, and return their number.
+
+    Several processes may deliver the same spool, since storing a segment twice changes nothing.
+
+    Args:
+        spool: The folder of the segments; those of ended processes are delivered too.
+        store: The destination.
+
+    Raises:
+        OSError: The store refuses a segment or does not answer; the remaining segments stay in the spool.
+    """
+    delivered = 0
+    for path in sorted(spool.glob("*.parquet")):
+        if parse_segment_name(path.name) is None:
+            continue
+        try:
+            content = path.read_bytes()
+        except FileNotFoundError:
+            continue  # another process has delivered it
+        store.put(path.name, content)
+        path.unlink(missing_ok=True)
+        delivered += 1
+    return delivered
+
+
+def _lake_rows(name: str, table: pa.Table) -> pa.Table:
+    """Check the columns and the day of a segment's rows, and add the columns that only the lake has."""
+    day = dt.date.fromisoformat(name[:10])
+    columns = dict(zip(table.schema.names, table.columns, strict=True))
+    fixed = {column: columns.pop(column).type for column in SEGMENT_COLUMNS if column in columns}
+    features = {pa.float32(): "number_", pa.string(): "category_"}
+    if fixed != SEGMENT_COLUMNS or not all(
+        column.startswith(features.get(values.type, "-")) for column, values in columns.items()
+    ):
+        raise _error(name, "The columns are not those of a segment.")
+    days = pc.cast(pc.cast(table["answered_at"], pa.timestamp("us")), pa.date32(), safe=False)
+    if pc.unique(days).to_pylist() != [day]:
+        raise _error(name, f"The file has no rows, or rows of other days than {day}.")
+    for column, values in columns.items():
+        if values.type == pa.float32():
+            columns[column] = pc.if_else(pc.is_nan(values), pa.scalar(None, pa.float32()), values)
+    head = {column: table[column] for column in SEGMENT_COLUMNS}
+    return pa.table({"dt": days, **head, "part": pa.repeat(name, table.num_rows), **columns})
+
+
+def _error(name: str, what: str) -> SegmentError:
+    return SegmentError(what, where=f"prediction log, {name}", remedy="Find out which process wrote the file.")
+
+
+def _make_private(folder: Path) -> None:
+    # mkdir applies the mode to the last folder only.
+    folder.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+    folder.mkdir(mode=0o700, exist_ok=True)
