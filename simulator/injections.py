@@ -9,7 +9,7 @@ from pydantic import Field, ValidationError
 
 from include.days import parse_day
 from include.errors import ChurnflowError
-from include.projects.base import Config
+from include.projects.yaml_files import Config
 
 Kind = Literal[
     "covariate_shift",

@@ -8,7 +8,7 @@ import math
 import numpy as np
 from pydantic import Field
 
-from include.projects.base import Config
+from include.projects.yaml_files import Config
 
 MEAN_STAY_DAYS = 165
 """Approximate mean tenure, with which the size of the installed base stays stable."""

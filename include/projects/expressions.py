@@ -1,9 +1,11 @@
-"""SQL expressions in configuration: one value from one row, and nothing else."""
+"""SQL expressions in configuration: each computes one value from one row."""
 
 from __future__ import annotations
 
 import sqlglot
 from sqlglot import exp
+
+DIALECT = "duckdb"
 
 _FORBIDDEN: dict[type, str] = {
     exp.Subquery: "a subquery",
@@ -22,16 +24,15 @@ _FORBIDDEN: dict[type, str] = {
     exp.UDTF: "a table function",
     exp.Anonymous: "an unknown function",
 }
-DIALECT = "duckdb"
 
 
 def check_expression(sql: str) -> None:
-    """Refuse what is not a SQL expression of one row.
+    """Check that ``sql`` is a SQL expression over one row.
 
     Raises:
-        ValueError: It cannot be parsed, or looks at more than its row: other rows, the clock, chance.
+        ValueError: The text is not a SQL expression, or it depends on other rows, the clock or random numbers.
 
-    Examples:
+    Example:
         >>> check_expression("amount * (1 - discount)")
         >>> check_expression("sum(amount)")
         Traceback (most recent call last):
@@ -45,9 +46,9 @@ def check_expression(sql: str) -> None:
 
 
 def columns_in(sql: str) -> set[str]:
-    """Return the columns that the expression names.
+    """Return the columns that the expression uses.
 
-    Examples:
+    Example:
         >>> sorted(columns_in("CASE WHEN status = 'failed' THEN amount END"))
         ['amount', 'status']
     """

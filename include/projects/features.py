@@ -1,4 +1,4 @@
-"""The configuration of features: what each one is, how it is calculated, over which window, and what it may be."""
+"""``features.yaml``: calculation, window and validation of each feature."""
 
 from __future__ import annotations
 
@@ -6,22 +6,22 @@ from typing import Annotated, Literal
 
 from pydantic import Field, field_validator, model_validator
 
-from include.projects.base import Config
 from include.projects.expressions import check_expression
 from include.projects.sources import ColumnType
+from include.projects.yaml_files import Config
 
 _NEVER_NULL = {"count", "count_distinct", "sum", "active_days"}
 _OF_COLUMN = ("count_distinct", "sum", "mean", "min", "max", "std")
 
 
 class DerivedColumn(Config):
-    """A column that a source's rows get from their other columns, before anything is aggregated.
+    """A column computed from other columns of the same row, before any aggregation.
 
     Attributes:
-        name: The new column.
-        description: What it means.
-        type: Its type.
-        sql: A SQL expression over the source's columns and the derived columns before it: arithmetic, comparisons,
+        name: The column's name.
+        description: The meaning of the column.
+        type: The column's type.
+        sql: A SQL expression over the source's columns and earlier derived columns: arithmetic, comparisons,
             ``CASE``, ``COALESCE`` and other functions of one row.
     """
 
@@ -32,21 +32,21 @@ class DerivedColumn(Config):
 
     @field_validator("sql")
     @classmethod
-    def _is_an_expression(cls, sql: str) -> str:
+    def _check_sql(cls, sql: str) -> str:
         check_expression(sql)
         return sql
 
 
 class Aggregate(Config):
-    """A number made of a customer's events within a window.
+    """A number computed from a customer's events within a window.
 
     Attributes:
-        function: ``count`` events, ``active_days`` (days with an event), ``count_distinct``/``sum``/``mean``/``min``/
-            ``max``/``std`` of a column, ``days_since_last``/``days_since_first`` event, ``mean_gap_days`` between
-            active days, ``max_gap_days`` between neighbouring active days.
-        source: The event source.
-        column: The column, where the function takes one.
-        where: A SQL condition over the source's columns; only events that satisfy it count.
+        function: ``count`` of events, ``active_days`` (days with an event), ``count_distinct``/``sum``/``mean``/
+            ``min``/``max``/``std`` of a column, ``days_since_last``/``days_since_first`` event, ``mean_gap_days`` and
+            ``max_gap_days`` between consecutive active days.
+        source: The source of events.
+        column: The column, for functions of a column.
+        where: A SQL condition over the source's columns that selects events.
     """
 
     function: Literal[
@@ -69,13 +69,13 @@ class Aggregate(Config):
 
     @field_validator("where")
     @classmethod
-    def _is_a_condition(cls, where: str | None) -> str | None:
+    def _check_where(cls, where: str | None) -> str | None:
         if where is not None:
             check_expression(where)
         return where
 
     @model_validator(mode="after")
-    def _column_fits(self) -> Aggregate:
+    def _check_column(self) -> Aggregate:
         takes_column = self.function in _OF_COLUMN
         if takes_column != (self.column is not None):
             raise ValueError(f"function {self.function!r} takes {'a' if takes_column else 'no'} column")
@@ -83,9 +83,9 @@ class Aggregate(Config):
 
 
 class Share(Config):
-    """The share of a sum that falls on events where ``column`` equals ``value``; null when the sum is zero.
+    """The share of events whose ``column`` equals ``value``, by the sum of ``of`` or by count.
 
-    Without ``of`` it is the share of the events themselves.
+    The share is null if the total is zero.
     """
 
     function: Literal["share"]
@@ -96,7 +96,7 @@ class Share(Config):
 
 
 class Ratio(Config):
-    """One feature divided by another; null when the denominator is zero or null."""
+    """One feature divided by another; null if the denominator is zero or null."""
 
     function: Literal["ratio"]
     numerator: str
@@ -104,9 +104,9 @@ class Ratio(Config):
 
 
 class Trend(Config):
-    """One feature per day of its window over another per day of its own; null when the far one is zero or null.
+    """The ratio of two features per day of their windows: ``(near / near window) / (far / far window)``.
 
-    1 means unchanged, below 1 falling: ``(near / near window) / (far / far window)``.
+    A ratio below 1 means a falling trend. The ratio is null if ``far`` is zero or null.
     """
 
     function: Literal["trend"]
@@ -115,7 +115,7 @@ class Trend(Config):
 
 
 class Attribute(Config):
-    """A column of the customer's row in a reference source, as last delivered by the day."""
+    """A column of the customer's row in a reference source, as of the day."""
 
     function: Literal["attribute"]
     source: str
@@ -123,7 +123,7 @@ class Attribute(Config):
 
 
 class DaysSince(Config):
-    """Days between a date of the customer's row in a reference source and the day, such as the tenure since sign-up."""
+    """The days from a date in the customer's row of a reference source to the day, such as the tenure since sign-up."""
 
     function: Literal["days_since"]
     source: str
@@ -135,12 +135,12 @@ Calculation = Annotated[Aggregate | Share | Derivation, Field(discriminator="fun
 
 
 class Validation(Config):
-    """What a feature's values must satisfy; it becomes an expectation on gold.
+    """The allowed values of a feature, which are checked in gold.
 
     Attributes:
-        min: Smallest value allowed.
-        max: Largest value allowed.
-        categories: The values allowed; makes the feature a category.
+        min: The smallest allowed value.
+        max: The largest allowed value.
+        categories: The allowed texts; a feature with categories is categorical.
     """
 
     min: float | None = None
@@ -148,7 +148,7 @@ class Validation(Config):
     categories: list[str] | None = Field(default=None, min_length=1)
 
     @model_validator(mode="after")
-    def _can_be_satisfied(self) -> Validation:
+    def _check_satisfiable(self) -> Validation:
         if self.min is not None and self.max is not None and self.min > self.max:
             raise ValueError(f"min ({self.min:g}) is above max ({self.max:g})")
         if self.categories and len(set(self.categories)) < len(self.categories):
@@ -157,17 +157,17 @@ class Validation(Config):
 
 
 class FeatureSpec(Config):
-    """One feature, after its windows were expanded.
+    """One feature with one window.
 
     Attributes:
-        name: The gold column.
-        description: What it means, for people.
-        type: ``aggregation`` over events, or ``derived`` from other features or attributes.
-        calculation: How it is calculated.
-        window: The window in days, where the calculation has one.
-        validation: What its values must satisfy.
-        drifts_by_construction: Whether it moves with time or a calendar by itself, so that drift checks leave it out.
-        topic: What it is about; see ``FeatureFamily``.
+        name: The column in gold.
+        description: The meaning of the feature.
+        type: ``aggregation`` of events, or ``derived`` from other features or attributes.
+        calculation: The calculation.
+        window: The window in days, for calculations with a window.
+        validation: The allowed values.
+        drifts_by_construction: Whether the feature changes with time or the calendar, so drift checks exclude it.
+        topic: The topic; see ``FeatureFamily``.
     """
 
     name: str = Field(pattern=r"^[a-z][a-z0-9_]*$")
@@ -181,36 +181,43 @@ class FeatureSpec(Config):
 
     @property
     def dtype(self) -> Literal["number", "category"]:
-        """Whether the gold column holds numbers or texts."""
+        """The kind of the column in gold."""
         return "category" if self.validation.categories else "number"
 
     @property
     def categories(self) -> list[str]:
-        """The texts allowed; empty for a number."""
+        """The allowed texts; empty for a number."""
         return list(self.validation.categories or [])
 
     @property
     def nullable(self) -> bool:
-        """Whether a customer can lack the value, such as a mean over no events."""
+        """Whether the value can be null, such as a mean of no events."""
         return self.calculation.function not in _NEVER_NULL
 
     @property
     def minimum(self) -> float | None:
-        """Smallest value allowed."""
+        """The smallest allowed value."""
         return self.validation.min
 
     @property
     def maximum(self) -> float | None:
-        """Largest value allowed."""
+        """The largest allowed value."""
         return self.validation.max
 
 
 class FeatureFamily(Config):
-    """One entry of ``features.yaml``: a feature, or one for each window, with ``{window}`` in its texts.
+    """One entry of ``features.yaml``: one feature per window, with ``{window}`` in its texts.
 
     Attributes:
-        topic: What the feature is about. Features of one topic say much the same of a customer, so that the reasons for
-            a risk name the strongest of them and not the others; an entry without a topic is one of its own.
+        name: The name of the features.
+        description: The meaning of the features.
+        topic: The topic. Features of one topic are strongly related, so the reasons for a churn risk contain only the
+            strongest feature of each topic. By default an entry is a topic of its own.
+        type: ``aggregation`` or ``derived``.
+        calculation: The calculation.
+        windows: The windows in days, for calculations with a window.
+        validation: The allowed values.
+        drifts_by_construction: Whether the features change with time or the calendar.
     """
 
     name: str
@@ -223,17 +230,17 @@ class FeatureFamily(Config):
     drifts_by_construction: bool = False
 
     @model_validator(mode="after")
-    def _windows_fit(self) -> FeatureFamily:
+    def _check_windows(self) -> FeatureFamily:
         if (self.windows is not None) != ("{window}" in self.name) and len(self.windows or []) != 1:
-            raise ValueError("a feature with several windows needs {window} in its name, and one without has none")
+            raise ValueError("{window} in the name is required with several windows, and not allowed without windows")
         if isinstance(self.calculation, Aggregate | Share) and self.windows is None:
-            raise ValueError("an aggregation needs windows (a list of days)")
+            raise ValueError("an aggregation requires windows (a list of days)")
         if any(window < 1 for window in self.windows or []):
             raise ValueError("a window is at least one day")
         return self
 
     def expand(self) -> list[FeatureSpec]:
-        """Return one specification for each window."""
+        """Return one feature per window."""
         if self.windows is None:
             return [self._for_window(None)]
         return [self._for_window(window) for window in self.windows]

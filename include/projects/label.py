@@ -1,4 +1,4 @@
-"""The label: what counts as churn, and within how many days."""
+"""``label.yaml``: the definition of churn."""
 
 from __future__ import annotations
 
@@ -6,11 +6,11 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
-from include.projects.base import Config
+from include.projects.yaml_files import Config
 
 
 class NoEventLabel(Config):
-    """Churn without a contract: no event of ``source`` in ``(D, D + horizon_days]``."""
+    """Churn without a contract: the customer has no event of ``source`` in ``(D, D + horizon_days]``."""
 
     name: str = "churned"
     description: str
@@ -20,7 +20,7 @@ class NoEventLabel(Config):
 
 
 class BecomesLabel(Config):
-    """Churn by contract: in ``(D, D + horizon_days]`` the customer's ``column`` in ``source`` becomes ``value``."""
+    """Churn by contract: the customer's ``column`` in ``source`` becomes ``value`` in ``(D, D + horizon_days]``."""
 
     name: str = "churned"
     description: str
@@ -32,10 +32,9 @@ class BecomesLabel(Config):
 
 
 class ColumnLabel(Config):
-    """A table without time: ``column`` of the customer's row in ``source`` says who churned, by being ``value``.
+    """A table without time: the customer has churned if ``column`` of its row in ``source`` is ``value``.
 
-    Nothing is known of before and after, so such a project is judged by stratified cross-validation, and its rows are
-    all those of one delivery.
+    The rows have no order in time, so the project is evaluated by stratified cross-validation over one delivery.
     """
 
     name: str = "churned"
@@ -47,7 +46,7 @@ class ColumnLabel(Config):
 
     @property
     def horizon_days(self) -> int:
-        """Zero: the label is known with the row."""
+        """Zero, since the label is part of the row."""
         return 0
 
 

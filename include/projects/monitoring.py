@@ -1,22 +1,24 @@
-"""``monitoring.yaml``: how production data and the model's performance are watched."""
+"""``monitoring.yaml``: the drift rules and the limits of the model's performance in production."""
 
 from __future__ import annotations
 
 from pydantic import Field, model_validator
 
-from include.projects.base import Config
+from include.projects.yaml_files import Config
 
 
 class DriftRules(Config):
-    """When a feature counts as drifted; the defaults kept false alarms at 0-1 % of days in simulation.
+    """The limits above which a feature counts as drifted.
+
+    With the default values, 0-1 % of the days of a simulation without drift raised a false alarm.
 
     Attributes:
-        wasserstein: Numbers: Wasserstein distance over the reference's standard deviation.
-        ks_distance: Numbers: Kolmogorov-Smirnov distance, needed beside significance.
-        category_share: Categories: change of a share, needed beside significance.
-        missing_share: Change of the missing rate, needed beside ``missing_z``.
-        missing_z: z of the missing rate's change.
-        significance: Level, divided by the number of features (Bonferroni).
+        wasserstein: Numbers: the Wasserstein distance divided by the reference's standard deviation.
+        ks_distance: Numbers: the Kolmogorov-Smirnov distance; the test must also be significant.
+        category_share: Categories: the change of a category's share; the test must also be significant.
+        missing_share: The change of the missing rate; ``missing_z`` must be exceeded, too.
+        missing_z: The z-score of the missing rate's change.
+        significance: The significance level, which is divided by the number of features (Bonferroni).
     """
 
     wasserstein: float = 0.1
@@ -28,14 +30,15 @@ class DriftRules(Config):
 
 
 class Monitoring(Config):
-    """``monitoring.yaml``: how production is watched.
+    """The contents of ``monitoring.yaml``.
 
     Attributes:
-        window_days: Days of production data compared, one row per customer.
-        min_drifted_features: How many features must drift for the verdict to be drift.
-        retrain_on_drift: Whether drift asks for a training.
-        max_auc_drop: Realised AUC may be this much below the test's.
-        sample_rows: Rows in the HTML report's sample, at most.
+        window_days: The days of production data that are compared with the training data, with one row per customer.
+        min_drifted_features: The number of drifted features from which the verdict is drift.
+        retrain_on_drift: Whether drift requests a training.
+        max_auc_drop: The largest allowed difference between the test's AUC and the realised AUC.
+        sample_rows: The largest number of rows in the sample of the HTML report.
+        rules: The limits of a single feature.
     """
 
     window_days: int = Field(ge=1)
@@ -46,7 +49,7 @@ class Monitoring(Config):
     rules: DriftRules = DriftRules()
 
     @model_validator(mode="after")
-    def _thresholds_are_positive(self) -> Monitoring:
+    def _check_limits(self) -> Monitoring:
         for name, value in self.rules:
             if value <= 0:
                 raise ValueError(f"rules.{name} must be above zero")

@@ -1,4 +1,4 @@
-"""A whole project: one business, described by the YAML files of one folder under ``include/projects/``."""
+"""``project.yaml``, and the project as a whole: one business, described by one folder of YAML files."""
 
 from __future__ import annotations
 
@@ -9,30 +9,29 @@ from typing import Literal
 from pydantic import Field, model_validator
 
 from include.days import DayRange
-from include.projects.base import Config
 from include.projects.features import DerivedColumn, FeatureFamily, FeatureSpec
 from include.projects.label import ColumnLabel, Label
 from include.projects.monitoring import Monitoring
-from include.projects.references import reference_problems
 from include.projects.requirements import Requirements
 from include.projects.sources import Checks, ColumnType, Source
 from include.projects.training import Training
+from include.projects.yaml_files import Config
 
 Weekday = Literal["monday", "tuesday", "wednesday", "thursday", "friday", "saturday", "sunday"]
 _WEEKDAYS = ("monday", "tuesday", "wednesday", "thursday", "friday", "saturday", "sunday")
 
 
 class Population(Config):
-    """Who gets a gold row on a day.
+    """The customers that get a row in gold on a day.
 
-    With a source of events: customers with an event in the last ``active_within_days``. With a reference source: the
-    customers whose row in force has one of ``values`` in ``column``, or all of them.
+    With a source of events: the customers with an event in the last ``active_within_days``. With a reference source:
+    the customers whose current row has one of ``values`` in ``column``, or all customers.
 
     Attributes:
         source: The source.
-        active_within_days: For a source of events.
-        column: For a reference source: the column looked at.
-        values: The values that make a customer active.
+        active_within_days: The days, for a source of events.
+        column: The column, for a reference source.
+        values: The values of active customers.
     """
 
     source: str
@@ -41,18 +40,18 @@ class Population(Config):
     values: list[str] | None = Field(default=None, min_length=1)
 
     @model_validator(mode="after")
-    def _column_has_values(self) -> Population:
+    def _check_column(self) -> Population:
         if (self.column is None) != (self.values is None):
             raise ValueError("column and values belong together")
         return self
 
 
 class Snapshots(Config):
-    """Which days make the training set.
+    """The days of the training set.
 
     Attributes:
-        weekday: Snapshots are taken on this day of each week.
-        warm_up_days: History needed before the first snapshot, so that its windows are filled.
+        weekday: The day of the week on which snapshots are taken.
+        warm_up_days: The days of history before the first snapshot, which fill its windows.
     """
 
     weekday: Weekday
@@ -64,23 +63,23 @@ class Project(Config):
 
     Attributes:
         name: The folder's name.
-        title: What people call it.
+        title: The name for people.
         description: One paragraph about the business and its data.
-        owner: The team that answers for it.
+        owner: The team responsible for the project.
         first_day: The first day with data.
-        lateness_days: How long after a day its data may still be delivered anew: the snapshots of so many days after it
-            are computed again; later ones stay as they were.
-        population: Who gets a gold row.
-        snapshots: Which days make the training set.
-        sources: What arrives.
-        checks: Suites for silver tables, by source.
-        derived_columns: Columns that sources get from their others, by source.
-        feature_families: The feature specifications as written.
-        gold_checks: The gate of the gold table.
-        label: What churn means.
-        requirements: What a model must satisfy.
-        training: How it is trained.
-        monitoring: How it is watched.
+        lateness_days: The number of days within which a day's data may be delivered again. A later delivery recomputes
+            the snapshots of so many days after it; older snapshots are not recomputed.
+        population: The customers that get a row in gold.
+        snapshots: The days of the training set.
+        sources: The sources, by name.
+        checks: The checks of silver tables, by source.
+        derived_columns: The columns computed from other columns of a source, by source.
+        feature_families: The entries of ``features.yaml``.
+        gold_checks: The checks of the gold table.
+        label: The definition of churn.
+        requirements: The requirements on data, model and endpoint.
+        training: Tuning, split, leakage limits and promotion.
+        monitoring: The drift rules and the performance limits.
     """
 
     name: str = Field(pattern=r"^[a-z][a-z0-9_]*$")
@@ -103,26 +102,26 @@ class Project(Config):
 
     @cached_property
     def features(self) -> list[FeatureSpec]:
-        """Every feature, in the order of ``features.yaml``, windows expanded."""
+        """All features, one per window, in the order of ``features.yaml``."""
         return [spec for family in self.feature_families for spec in family.expand()]
 
     @property
     def has_time(self) -> bool:
-        """Whether rows have a before and an after; without, there is one delivery and no split by time."""
+        """Whether rows are ordered in time; otherwise there is one delivery and no split by time."""
         return not isinstance(self.label, ColumnLabel)
 
     @property
     def first_snapshot(self) -> dt.date:
-        """The first day that may be a snapshot: by then the windows are filled."""
+        """The first possible snapshot, whose windows are filled."""
         return self.first_day + dt.timedelta(days=self.snapshots.warm_up_days if self.snapshots else 0)
 
     def columns_of(self, source: str) -> set[str]:
-        """Return every column that a feature of ``source`` may use: its own, looked up, and derived."""
+        """Return the columns that a feature of ``source`` may use: declared, looked-up and derived columns."""
         derived = {column.name for column in self.derived_columns.get(source, [])}
         return self.sources[source].column_names() | derived
 
     def column_types(self, source: str) -> dict[str, ColumnType]:
-        """Return the types of those columns; those of a source that does not exist are left out."""
+        """Return the types of ``columns_of``; columns of an unknown source are left out."""
         if source not in self.sources:
             return {}
         looked_up = {
@@ -136,18 +135,11 @@ class Project(Config):
         return own | looked_up | {column.name: column.type for column in self.derived_columns.get(source, [])}
 
     def is_snapshot_day(self, day: dt.date) -> bool:
-        """Return whether ``day`` belongs to the training set's cadence; without one, every day does."""
+        """Return whether ``day`` is a snapshot of the training set; without ``snapshots``, every day is."""
         in_cadence = self.snapshots is None or day.weekday() == _WEEKDAYS.index(self.snapshots.weekday)
         return day >= self.first_snapshot and in_cadence
 
     def is_training_due(self, days: DayRange) -> bool:
-        """Return whether a training falls into ``days``: every ``training.every_days`` after the first snapshot."""
+        """Return whether a training is due in ``days``, counted by ``every_days`` from the first snapshot."""
         first = self.first_snapshot
         return any(day >= first and (day - first).days % self.training.every_days == 0 for day in days)
-
-    @model_validator(mode="after")
-    def _references_exist(self) -> Project:
-        found = [f"{'.'.join(where)} {what}" for where, what in reference_problems(self)]
-        if found:
-            raise ValueError("; ".join(found))
-        return self

@@ -1,16 +1,13 @@
-"""Checks across the files of a project: whatever one of them names, another one has, and of a kind that fits."""
+"""Checks across the files of a project: references to sources, columns and features."""
 
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Iterator
-from typing import TYPE_CHECKING
 
 from include.projects.expressions import columns_in
 from include.projects.features import Aggregate, Attribute, DaysSince, FeatureSpec, Ratio, Share, Trend
 from include.projects.label import ColumnLabel, NoEventLabel
-
-if TYPE_CHECKING:
-    from include.projects.project import Project
+from include.projects.project import Project
 
 EVENTS, REFERENCES = ("events",), ("snapshot", "changes")
 _NUMBERS = ("integer", "number", "decimal", "boolean")
@@ -18,27 +15,27 @@ _ADDED = ("sum", "mean", "std", "share")
 _DATES = ("date", "timestamp")
 
 Finding = tuple[tuple[str, ...], str]
-"""Where, as a path of keys below ``Project``, and what is wrong there."""
+"""The location of a problem, as a path of keys below ``Project``, and its description."""
 
 
-def reference_problems(
-    project: Project, wrong_sources: Collection[str] = (), features_are_wrong: bool = False
+def check_references(
+    project: Project, invalid_sources: Collection[str] = (), features_are_invalid: bool = False
 ) -> Iterator[Finding]:
-    """Find what a project names and does not have: sources, columns and features.
+    """Return the references of a project to sources, columns and features that do not exist or do not fit.
 
     Args:
-        project: The project; parts that are wrong by themselves may be missing from it.
-        wrong_sources: Sources that are missing from it for that reason: what names them is not judged.
-        features_are_wrong: Whether features are missing from it for that reason.
+        project: The project; it may lack parts that are invalid by themselves.
+        invalid_sources: The sources that it lacks for this reason; references to them are not checked.
+        features_are_invalid: Whether it lacks features for this reason; references to features are not checked then.
     """
-    return _References(project, wrong_sources, features_are_wrong).problems()
+    return _References(project, invalid_sources, features_are_invalid).problems()
 
 
 class _References:
-    def __init__(self, project: Project, wrong_sources: Collection[str], features_are_wrong: bool) -> None:
+    def __init__(self, project: Project, invalid_sources: Collection[str], features_are_invalid: bool) -> None:
         self.project = project
-        self.wrong_sources = wrong_sources
-        self.features_are_wrong = features_are_wrong
+        self.invalid_sources = invalid_sources
+        self.features_are_invalid = features_are_invalid
 
     def problems(self) -> Iterator[Finding]:
         project = self.project
@@ -63,7 +60,7 @@ class _References:
         if source is None:
             return
         if (source.kind == "events") != (population.active_within_days is not None):
-            yield ("population", "active_within_days"), "is needed with a source of events, and only with one"
+            yield ("population", "active_within_days"), "is required with a source of events, and only allowed with one"
         if population.column is not None:
             yield from self._columns([population.column], population.source, ("population", "column"))
 
@@ -82,14 +79,14 @@ class _References:
     def _time(self) -> Iterator[Finding]:
         project, training = self.project, self.project.training
         if project.has_time != (project.snapshots is not None):
-            yield ("snapshots",), "is needed, except with a label of kind column, where it means nothing"
+            yield ("snapshots",), "is required, except with a label of kind column, where it is not allowed"
         if training and project.has_time != bool(training.test_snapshots):
             yield (
                 ("training", "test_snapshots"),
-                "is needed, except with a label of kind column, where it means nothing",
+                "is required, except with a label of kind column, where it is not allowed",
             )
         if training and project.has_time == bool(training.test_share):
-            yield ("training", "test_share"), "is needed with a label of kind column, and only with one"
+            yield ("training", "test_share"), "is required with a label of kind column, and only allowed with one"
 
     def _checks(self, name: str) -> Iterator[Finding]:
         where = ("checks", name)
@@ -116,7 +113,7 @@ class _References:
         known = self.project.sources[name].column_names()
         for column in self.project.derived_columns[name]:
             if column.name in known:
-                yield (*where, column.name), "is a column that the source has already"
+                yield (*where, column.name), "is already a column of the source"
             yield from self._missing(columns_in(column.sql), known, name, (*where, column.name))
             known = known | {column.name}
 
@@ -125,7 +122,7 @@ class _References:
         for spec in self.project.features:
             where = ("feature_families", spec.name)
             if spec.name in seen:
-                yield where, "is a name that is used twice"
+                yield where, "is used twice as a name"
             calculation = spec.calculation
             if isinstance(calculation, Ratio | Trend):
                 yield from self._parts(where, calculation, seen)
@@ -136,7 +133,7 @@ class _References:
                 yield from self._columns(_used_columns(calculation), calculation.source, where)
                 yield from self._types(where, spec, calculation)
             if isinstance(calculation, Aggregate) and spec.dtype == "category":
-                yield where, "is an aggregation, which is a number and takes no categories"
+                yield where, "is an aggregation, so it is a number and cannot have categories"
             seen[spec.name] = spec
 
     def _segments(self) -> Iterator[Finding]:
@@ -145,8 +142,8 @@ class _References:
         for name in sorted(set(names)):
             if names.count(name) > 1:
                 yield where, f"names feature {name!r} twice"
-            if name not in known and not self.features_are_wrong:
-                yield where, f"names the unknown feature {name!r}; features.yaml has none of that name"
+            if name not in known and not self.features_are_invalid:
+                yield where, f"names the unknown feature {name!r}"
 
     def _parts(
         self, where: tuple[str, ...], calculation: Ratio | Trend, seen: dict[str, FeatureSpec]
@@ -155,10 +152,10 @@ class _References:
         parts = (calculation.numerator, calculation.denominator) if ratio else (calculation.near, calculation.far)  # type: ignore[union-attr]
         for part in parts:
             if part not in seen:
-                if not self.features_are_wrong:
-                    yield where, f"needs feature {part!r}, and none of that name is defined before it"
+                if not self.features_are_invalid:
+                    yield where, f"uses feature {part!r}, which is not defined before it"
             elif not ratio and seen[part].window is None:
-                yield where, f"needs a rate per day of feature {part!r}, which has no window"
+                yield where, f"uses the rate per day of feature {part!r}, which has no window"
 
     def _types(
         self, where: tuple[str, ...], spec: FeatureSpec, calculation: Aggregate | Share | Attribute | DaysSince
@@ -168,24 +165,24 @@ class _References:
         kind = types.get(measured or "")
         if kind is None:
             return
-        said = f"uses column {measured!r}, which is of type {kind}"
+        use = f"uses column {measured!r}, which is of type {kind}"
         if isinstance(calculation, Attribute):
             if kind in _DATES:
-                yield where, f"{said}: use the function days_since"
+                yield where, f"{use}: use the function days_since"
             elif kind == "string" and not spec.categories:
-                yield where, f"{said}: list its texts under validation.categories"
+                yield where, f"{use}: list its texts under validation.categories"
             label = self.project.label
             if isinstance(label, ColumnLabel) and (label.source, label.column) == (calculation.source, measured):
-                yield where, "is the label's own column, which would tell the model the answer"
+                yield where, "uses the label's own column, which reveals the label to the model"
         elif isinstance(calculation, DaysSince):
             if kind not in _DATES:
-                yield where, f"{said}, not a date"
+                yield where, f"{use}, not a date"
         elif calculation.function != "count_distinct" and kind not in _NUMBERS:
-            yield where, f"{said}, not a number"
+            yield where, f"{use}, not a number"
         elif calculation.function in _ADDED and kind == "number":
             yield (
                 where,
-                f"{said}: sums of those depend on the order of rows; declare it (or a derived column) as decimal",
+                f"{use}: such sums depend on the order of rows; declare the column (or a derived column) as decimal",
             )
 
     def _columns(self, wanted: Iterable[str], source: str, where: tuple[str, ...]) -> Iterator[Finding]:
@@ -202,7 +199,7 @@ class _References:
         self, name: str, where: tuple[str, ...], *, kinds: tuple[str, ...] = (), customer: bool = False
     ) -> Iterator[Finding]:
         sources = self.project.sources
-        if name in self.wrong_sources:
+        if name in self.invalid_sources:
             return
         if name not in sources:
             yield where, f"names the unknown source {name!r}; sources.yaml has {sorted(sources)}"
@@ -210,7 +207,7 @@ class _References:
         if kinds and sources[name].kind not in kinds:
             yield where, f"names source {name!r}, which must be of kind {' or '.join(kinds)}"
         if customer and sources[name].customer is None:
-            yield where, f"names source {name!r}, which names no customer column"
+            yield where, f"names source {name!r}, which has no customer column"
 
 
 def _used_columns(calculation: Aggregate | Share | Attribute | DaysSince) -> set[str]:

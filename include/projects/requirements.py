@@ -1,4 +1,4 @@
-"""``requirements.yaml``: what the training data, the model and the endpoint must satisfy, and what errors cost."""
+"""``requirements.yaml``: the requirements on training data, model and endpoint, and the costs of wrong decisions."""
 
 from __future__ import annotations
 
@@ -6,14 +6,14 @@ from typing import Literal
 
 from pydantic import Field, model_validator
 
-from include.projects.base import Config
+from include.projects.yaml_files import Config
 
 Mode = Literal["disabled", "dry_run", "enabled"]
-"""What a missed requirement does: ``enabled`` stops, ``dry_run`` reports, and ``disabled`` does not even look."""
+"""The effect of a missed requirement: ``enabled`` stops, ``dry_run`` reports, ``disabled`` skips the check."""
 
 
 class RequiredMetrics(Config):
-    """Metrics that a model should reach on the test, with decisions at a probability of 0.5."""
+    """The smallest metrics allowed on the test, with decisions at a probability of 0.5."""
 
     mode: Mode = "enabled"
     accuracy: float = Field(ge=0, le=1)
@@ -22,22 +22,23 @@ class RequiredMetrics(Config):
     f1: float = Field(ge=0, le=1)
 
     def limits(self) -> dict[str, float]:
-        """Return the smallest value of each metric."""
+        """Return the smallest allowed value of each metric."""
         return self.model_dump(exclude={"mode"})
 
 
 class Costs(Config):
-    """What the two kinds of error cost, in US dollars."""
+    """The costs of the two kinds of error, in US dollars."""
 
     missed_churner_usd: float = Field(gt=0)
     needless_offer_usd: float = Field(gt=0)
 
     @property
     def threshold(self) -> float:
-        """The probability from which an offer pays: the cost of a needless one over both costs.
+        """The probability from which an offer pays.
 
-        At p an offer is expected to save ``p * missed`` and to cost ``(1 - p) * needless``; both are equal here. Elkan,
-        The Foundations of Cost-Sensitive Learning (2001), with right decisions that cost nothing.
+        At probability p an offer saves ``p * missed`` and costs ``(1 - p) * needless`` on average. Both are equal at
+        ``needless / (missed + needless)``. Source: Elkan, The Foundations of Cost-Sensitive Learning (2001), where
+        right decisions have no cost.
 
         Examples:
             >>> round(Costs(missed_churner_usd=500, needless_offer_usd=50).threshold, 4)
@@ -47,7 +48,7 @@ class Costs(Config):
 
 
 class DataRequirements(Config):
-    """What the training data must be before training starts."""
+    """The requirements on the training data, checked before a training."""
 
     mode: Mode = "enabled"
     min_training_samples: int = Field(ge=1)
@@ -56,14 +57,14 @@ class DataRequirements(Config):
     max_features: int = Field(ge=1)
 
     @model_validator(mode="after")
-    def _features_are_a_range(self) -> DataRequirements:
+    def _check_range(self) -> DataRequirements:
         if self.min_features > self.max_features:
             raise ValueError(f"min_features ({self.min_features}) is above max_features ({self.max_features})")
         return self
 
 
 class Performance(Config):
-    """Limits on time and throughput: of the training when it has ended, of the endpoint under load."""
+    """The limits on the duration of a training, and on latency and throughput of the endpoint under load."""
 
     mode: Mode = "enabled"
     max_training_hours: float = Field(gt=0)
@@ -72,19 +73,17 @@ class Performance(Config):
 
 
 class Requirements(Config):
-    """``requirements.yaml``: what a model of this business must satisfy.
+    """The contents of ``requirements.yaml``.
 
     Attributes:
-        problem_type: What is predicted; a label is one of two answers.
         target: The label's name.
-        notes: What a reader of the model card should know about the requirements.
-        costs: They decide who gets an offer, and which of two models is better.
-        data: Checked before training.
-        metrics: Checked after training.
-        performance: The training's time is checked after it.
+        notes: Remarks on the requirements for the model card.
+        costs: The costs that decide on offers and on the better of two models.
+        data: The requirements checked before a training.
+        metrics: The requirements checked after a training.
+        performance: The training's duration is checked after a training, the rest in a load test.
     """
 
-    problem_type: Literal["binary_classification"]
     target: str
     notes: str = ""
     costs: Costs

@@ -1,4 +1,4 @@
-"""A first project folder from a table: one row per customer, and a column that says who left."""
+"""Create a project folder from a table with one row per customer and a label column."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from include.projects.loader import PROJECTS_DIR, ProjectError
 from include.projects.yaml_files import FILES
 
 MAX_CATEGORIES = 20
-"""A text with more values than this is left out of the features."""
+"""A text column with more distinct values does not become a feature."""
 
 _IS_OF_TYPE = {
     "integer": r"regexp_full_match(text, '[+-]?[0-9]+(\.0+)?')",
@@ -32,12 +32,12 @@ class TableColumn:
     """One column of the table.
 
     Attributes:
-        name: Its name there.
-        type: Its type, as all of its values allow; a text when they allow no other.
-        distinct: How many values it has.
-        values: The values of a text, sorted, where there are at most ``MAX_CATEGORIES``.
-        low: The smallest number; None for what is no number.
-        high: The largest number; likewise.
+        name: The column's name.
+        type: The first type that fits all values; ``string`` if no other type does.
+        distinct: The number of distinct values.
+        values: The sorted values of a text column with at most ``MAX_CATEGORIES`` values.
+        low: The smallest number; None for other types.
+        high: The largest number; None for other types.
     """
 
     name: str
@@ -49,24 +49,24 @@ class TableColumn:
 
     @property
     def title(self) -> str:
-        """The name as a person would write it."""
+        """The name as words."""
         words = re.sub(r"[^A-Za-z0-9]+", " ", self.name).strip()
         return words[:1].upper() + words[1:]
 
     @property
     def is_date(self) -> bool:
-        """Whether it holds days or moments."""
+        """Whether the values are dates or timestamps."""
         return self.type in ("date", "timestamp")
 
     @property
     def feature(self) -> str:
-        """The name of the feature made of it."""
+        """The name of the column's feature."""
         slug = re.sub(r"[^a-z0-9]+", "_", self.name.lower()).strip("_")
         return slug if slug[:1].isalpha() else f"column_{slug}"
 
     @property
     def validation(self) -> dict[str, Any]:
-        """What the feature's values must satisfy: the texts found, or a range wider than the one found."""
+        """The allowed values of the feature: the texts of the table, or a range wider than the table's."""
         if self.type == "string":
             return {"categories": list(self.values)}
         if self.low is None or self.high is None:
@@ -79,25 +79,25 @@ class TableColumn:
 def new_project(
     name: str, table: Path, *, customer: str, label: tuple[str, str], first_day: dt.date, root: Path = PROJECTS_DIR
 ) -> Path:
-    """Write the folder of project ``name`` for a table without time, and return it.
+    """Create the folder of a project for a table without time, and return its path.
 
     Args:
-        name: The folder's name.
+        name: The project's name.
         table: A CSV file with a header, or a Parquet file, with one row per customer.
-        customer: The column that names the customer.
-        label: The column that says who left, and its value for them.
-        first_day: The day under which the table is delivered first.
-        root: Where projects are.
+        customer: The column with the customer's id.
+        label: The label's column, and its value for churned customers.
+        first_day: The day of the table's first delivery.
+        root: The folder that contains the projects.
 
     Raises:
-        ProjectError: The name is taken or is none, or the table is not of this kind; nothing was written.
+        ProjectError: The name is in use or invalid, or the table does not have this form; nothing is written.
     """
     folder = root / name
     if not re.fullmatch(r"[a-z][a-z0-9_]*", name) or folder.exists():
         raise ProjectError(
-            "The folder exists already." if folder.exists() else f"{name!r} is not a name for a project.",
+            "The folder exists already." if folder.exists() else f"{name!r} is not a valid project name.",
             where=f"include/projects/{name}",
-            remedy="Choose another name: small letters, digits and underscores.",
+            remedy="Choose another name, of lowercase letters, digits and underscores.",
         )
     columns, rows, churners = _read(table, customer, *label)
     used = [column for column in columns if column.name not in (customer, label[0])]
@@ -108,7 +108,7 @@ def new_project(
         trim_blocks=True,
         lstrip_blocks=True,
         keep_trailing_newline=True,
-        autoescape=False,  # noqa: S701 - YAML; every text of the table goes through the filter
+        autoescape=False,  # noqa: S701 - YAML; each text of the table is quoted by the filter
     )
     environment.filters["yaml"] = _inline
     found = next(column for column in columns if column.name == label[0])
@@ -133,11 +133,11 @@ def new_project(
 
 
 def _read(table: Path, customer: str, label: str, value: str) -> tuple[list[TableColumn], int, int]:
-    def refuse(what: str, remedy: str) -> ProjectError:
+    def invalid(what: str, remedy: str) -> ProjectError:
         return ProjectError(what, where=str(table), remedy=remedy)
 
     engine = duckdb.connect()
-    # All as text, as bronze keeps it: a category is what is written in the file.
+    # All values are text, as in bronze, so that categories are the texts of the file.
     scan = (
         "read_parquet($file)"
         if _format(table) == "parquet"
@@ -146,29 +146,29 @@ def _read(table: Path, customer: str, label: str, value: str) -> tuple[list[Tabl
     try:
         engine.execute(f"CREATE TABLE dump AS SELECT * FROM {scan}", {"file": str(table)})  # noqa: S608 - one of two texts
     except duckdb.Error as error:
-        raise refuse(
+        raise invalid(
             f"The table cannot be read: {str(error).splitlines()[0]}", "Give a CSV or a Parquet file."
         ) from error
     names = [str(row[0]) for row in engine.execute("DESCRIBE dump").fetchall()]
     for name in (customer, label):
         if name not in names:
-            raise refuse(f"The table has no column {name!r}.", f"Choose one of {names}.")
+            raise invalid(f"The table has no column {name!r}.", f"Choose one of {names}.")
     columns = [_column(engine, name) for name in names]
     count = engine.execute("SELECT count(*) FROM dump").fetchone()
     rows = int(count[0]) if count else 0
     by_name = {column.name: column for column in columns}
     if not rows or by_name[customer].distinct != rows:
-        raise refuse(
+        raise invalid(
             f"{rows} rows have {by_name[customer].distinct} different values of {customer!r}.",
-            "Give the column that names each customer once; a table of events is another kind of project.",
+            "Use a column whose values are unique; a table of events requires another kind of project.",
         )
     texts = engine.execute(f"SELECT trim(CAST({_quote(label)} AS VARCHAR)), count(*) FROM dump GROUP BY 1").fetchall()  # noqa: S608 - quoted
     counts = {str(text): int(number) for text, number in texts if text}
     if value not in counts or len(counts) > MAX_CATEGORIES:
-        raise refuse(
-            f"{label!r} has {len(counts)} values, such as {sorted(counts)[:3]}, and the label {value!r} "
-            f"{'is one of them' if value in counts else 'is none of them'}.",
-            "Name the column that says who left, with its value for them: --label churn=yes.",
+        raise invalid(
+            f"{label!r} has {len(counts)} values, such as {sorted(counts)[:3]}; the label {value!r} "
+            f"{'is one of them' if value in counts else 'is not one of them'}.",
+            "Name the label's column and its value for churned customers: --label churn=yes.",
         )
     at = names.index(label)
     columns[at] = TableColumn(label, "string", len(counts), tuple(sorted(counts)))
@@ -177,7 +177,7 @@ def _read(table: Path, customer: str, label: str, value: str) -> tuple[list[Tabl
 
 
 def _column(engine: duckdb.DuckDBPyConnection, name: str) -> TableColumn:
-    # Empty is missing, as in silver.
+    # An empty text is a missing value, as in silver.
     texts = f"(SELECT trim(CAST({_quote(name)} AS VARCHAR)) AS text FROM dump) WHERE text != ''"  # noqa: S608 - quoted
     tests = ", ".join(f"bool_and(coalesce({test}, false))" for test in _IS_OF_TYPE.values())
     number = "TRY_CAST(text AS DOUBLE)"
@@ -209,7 +209,7 @@ def _quote(name: str) -> str:
 
 
 def _rounded(number: float, direction: Any) -> float:
-    """Return ``number`` with two significant digits, rounded in ``direction``, so that people can read it."""
+    """Return ``number`` with two significant digits, rounded in ``direction`` (``math.floor`` or ``math.ceil``)."""
     if number == 0:
         return 0
     step = 10.0 ** (math.floor(math.log10(abs(number))) - 1)

@@ -1,4 +1,4 @@
-"""The configuration of sources: what arrives, from where, in which columns, and the contract that it must keep."""
+"""``sources.yaml`` and ``checks.yaml``: location, columns and contract of each source."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from typing import Any, Literal
 
 from pydantic import Field, model_validator
 
-from include.projects.base import Config
+from include.projects.yaml_files import Config
 
 ColumnType = Literal["string", "integer", "number", "decimal", "timestamp", "date", "boolean"]
 Severity = Literal["refuse", "stop", "warn"]
@@ -16,9 +16,9 @@ class Column(Config):
     """One column of a source.
 
     Attributes:
-        type: Its type in silver; ``decimal`` keeps money exact, so that sums do not depend on their order.
-        required: Whether an empty value refuses the row.
-        description: What it means.
+        type: The type in silver. ``decimal`` is exact, so a sum does not depend on the order of its rows.
+        required: Whether a row with an empty value is refused.
+        description: The meaning of the column.
     """
 
     type: ColumnType
@@ -27,12 +27,12 @@ class Column(Config):
 
 
 class Lookup(Config):
-    """Columns that an event takes from a reference source, by a shared key.
+    """Columns joined to events from a reference source.
 
     Attributes:
         source: The reference source, of kind ``snapshot``.
-        by: The column that both sides have.
-        columns: The columns taken.
+        by: The join column, which both sources have.
+        columns: The joined columns.
     """
 
     source: str
@@ -44,8 +44,8 @@ class Files(Config):
     """Files in a folder or below an object-store prefix.
 
     Attributes:
-        format: ``csv`` with a header, ``jsonl`` (one JSON object a line) or ``parquet``.
-        path: The file of a day, with ``{day}`` in it: below the landing address, or an address of its own
+        format: ``csv`` with a header, ``jsonl`` (one JSON object per line) or ``parquet``.
+        path: The path of a day's file, which contains ``{day}``: relative to the landing address, or a complete address
             (``s3://bucket/exports/{day}.csv``).
     """
 
@@ -53,21 +53,21 @@ class Files(Config):
     path: str
 
     @model_validator(mode="after")
-    def _names_a_day(self) -> Files:
+    def _check_path(self) -> Files:
         if "{day}" not in self.path:
             raise ValueError("path must contain {day}")
         return self
 
 
 class Database(Config):
-    """One table of a SQL database, read a day at a time.
+    """One table of a SQL database, read day by day.
 
     Attributes:
-        connection: The name of the connection; its address and password come from an Airflow connection or the
+        connection: The name of the connection. Its address and password come from an Airflow connection or from the
             environment, never from YAML.
-        table: The table, with its schema: ``shop.payments``.
-        watermark: The column that says when a row was written or changed. A day's rows are those whose watermark lies
-            within that day (UTC).
+        table: The table with its schema, such as ``shop.payments``.
+        watermark: The column with the time at which a row was written or changed. The rows of a day are the rows whose
+            watermark is within that day (UTC).
     """
 
     connection: str = Field(pattern=r"^[a-z][a-z0-9_]*$")
@@ -76,13 +76,13 @@ class Database(Config):
 
 
 class Expectation(Config):
-    """One Great Expectations expectation, by its name there, with its arguments.
+    """An expectation of Great Expectations.
 
     Attributes:
-        type: For instance ``expect_column_values_to_be_between``.
-        severity: ``refuse`` sends the failing rows to quarantine; ``stop`` stops the run when it fails; ``warn`` only
-            reports it.
-        arguments: The expectation's keyword arguments.
+        type: Its name, such as ``expect_column_values_to_be_between``.
+        severity: The effect of a violation: ``refuse`` sends the failing rows to quarantine, ``stop`` stops the run,
+            and ``warn`` only reports it.
+        arguments: Its keyword arguments.
     """
 
     type: str = Field(pattern=r"^expect_[a-z_]+$")
@@ -90,21 +90,21 @@ class Expectation(Config):
     arguments: dict[str, Any] = Field(default_factory=dict)
 
     @model_validator(mode="after")
-    def _rows_need_a_column(self) -> Expectation:
+    def _check_severity(self) -> Expectation:
         if self.severity == "refuse" and "column" not in self.arguments:
-            raise ValueError("an expectation that refuses rows needs arguments.column; use severity: stop for a table")
+            raise ValueError("severity refuse requires arguments.column; use severity stop for a table")
         return self
 
 
 class RowCount(Config):
-    """How a day's row count may compare with the median of the days before it.
+    """The allowed ratio of a day's row count to the median of earlier days.
 
     Attributes:
-        history_days: How many of the days before it are compared with; at least ``minimum_days`` of them must exist.
-        minimum_days: Below so many earlier days, nothing is judged.
-        min_ratio: Smallest count allowed, over the median.
-        max_ratio: Largest count allowed, over the median.
-        severity: What a violation does.
+        history_days: The number of earlier days in the median.
+        minimum_days: The number of earlier days below which the check is skipped.
+        min_ratio: The smallest allowed ratio.
+        max_ratio: The largest allowed ratio.
+        severity: The effect of a violation.
     """
 
     history_days: int = Field(default=28, ge=1)
@@ -115,11 +115,11 @@ class RowCount(Config):
 
 
 class Freshness(Config):
-    """How old the newest row may be when a day closes (events and changes), or the newest delivery (snapshots).
+    """The allowed age of the newest row (events and changes) or the newest delivery (snapshots) at the end of a day.
 
     Attributes:
-        max_age_days: Days without anything new that are still normal.
-        severity: What a violation does.
+        max_age_days: The largest allowed age in days.
+        severity: The effect of a violation.
     """
 
     max_age_days: int = Field(ge=0)
@@ -127,14 +127,14 @@ class Freshness(Config):
 
 
 class ForeignKey(Config):
-    """A column whose values must exist in another source, as delivered by the same day.
+    """A column whose values must exist in another source on the same day.
 
     Attributes:
-        column: The column here.
-        source: The other source, of kind ``snapshot`` or ``changes``.
-        references: Its column there.
-        min_share: The share of rows that must find theirs.
-        severity: What a smaller share does.
+        column: The column.
+        source: The referenced source, of kind ``snapshot`` or ``changes``.
+        references: The referenced column.
+        min_share: The smallest allowed share of rows with a match.
+        severity: The effect of a violation.
     """
 
     column: str
@@ -145,14 +145,14 @@ class ForeignKey(Config):
 
 
 class Checks(Config):
-    """The contract of one table beyond its columns, types and keys.
+    """The contract of one table, in addition to its columns, types and keys.
 
     Attributes:
-        minimum_pass_share: The gate: the share of rows that must pass, in 0..1.
-        expectations: Great Expectations on rows and on the table.
-        row_count: The day's rows against history.
-        freshness: How old the newest data may be.
-        foreign_keys: Columns whose values must exist in another source.
+        minimum_pass_share: The share of rows that must pass, from 0 to 1; the gate is shut below it.
+        expectations: The expectations on rows and on the table.
+        row_count: The allowed row count relative to earlier days.
+        freshness: The allowed age of the newest data.
+        foreign_keys: The columns whose values must exist in another source.
     """
 
     minimum_pass_share: float = Field(default=0.99, ge=0, le=1)
@@ -163,23 +163,23 @@ class Checks(Config):
 
 
 class Source(Config):
-    """One table of the outside world.
+    """An external table.
 
     Attributes:
-        description: What one row is.
-        owner: Who answers for it.
-        kind: ``events`` happen, and arrive as one delivery for each day; ``changes`` are the rows of a table that were
-            new or changed on a day, of which the latest by key is in force; ``snapshot`` is a whole table, delivered
-            now and then.
-        files: Where its files are; or
-        database: which table of a database it is.
-        key: The columns that identify a row: within one delivery, and for ``changes`` over time.
-        deduplicate_days: A row whose key was delivered already within so many days before is a duplicate (events).
-        customer: The column that names the customer, if it has one.
-        event_time: The column that says when an event happened or a row changed (events and changes).
-        allow_no_rows: Whether a day's delivery may have columns but no row.
-        columns: Its columns by name. Undeclared ones are kept in bronze and reported.
-        lookups: Columns taken from reference sources.
+        description: The meaning of one row.
+        owner: The team responsible for the data.
+        kind: ``events``: one delivery per day with the events of that day. ``changes``: one delivery per day with the
+            new and changed rows of a table; the latest row of a key is in force. ``snapshot``: a whole table, delivered
+            from time to time.
+        files: The files that contain the table; exclusive with ``database``.
+        database: The database table; exclusive with ``files``.
+        key: The columns that identify a row within one delivery, and for ``changes`` also over time.
+        deduplicate_days: The number of earlier days in which a row with the same key makes a row a duplicate (events).
+        customer: The column with the customer's id, if the table has one.
+        event_time: The column with the time of the event or change (events and changes).
+        allow_no_rows: Whether the delivery of a day may have no rows.
+        columns: The columns by name. Undeclared columns are kept in bronze and reported.
+        lookups: The columns joined from reference sources.
     """
 
     description: str
@@ -197,19 +197,19 @@ class Source(Config):
 
     @property
     def is_daily(self) -> bool:
-        """Whether every day has a delivery, so that a missing one is an error."""
+        """Whether every day has a delivery, so that a missing delivery is an error."""
         return self.kind != "snapshot"
 
     @model_validator(mode="after")
-    def _names_fit(self) -> Source:
+    def _check_source(self) -> Source:
         if (self.files is None) == (self.database is None):
             raise ValueError("give either files or database")
         if self.database and self.kind == "snapshot":
-            raise ValueError("a database table is read by day: use kind events or changes")
+            raise ValueError("a database table is read day by day: use kind events or changes")
         if self.is_daily != (self.event_time is not None):
-            raise ValueError("event_time is needed by a source of kind events or changes, and only by them")
+            raise ValueError("event_time is required for kind events or changes, and not allowed for snapshot")
         if self.deduplicate_days and self.kind != "events":
-            raise ValueError("deduplicate_days is for events")
+            raise ValueError("deduplicate_days requires kind events")
         named = [*self.key, *filter(None, [self.customer, self.event_time]), *(look.by for look in self.lookups)]
         for name in named:
             if name not in self.columns:
@@ -219,5 +219,5 @@ class Source(Config):
         return self
 
     def column_names(self) -> set[str]:
-        """Return every column that a feature may use: its own, and those that it looks up."""
+        """Return the declared and the looked-up columns."""
         return set(self.columns) | {name for look in self.lookups for name in look.columns}

@@ -1,4 +1,4 @@
-"""``training.yaml``: how a model is tuned, fitted, tested and promoted."""
+"""``training.yaml``: tuning, split, leakage limits and promotion."""
 
 from __future__ import annotations
 
@@ -6,31 +6,31 @@ from typing import Literal
 
 from pydantic import Field, field_validator, model_validator
 
-from include.projects.base import Config
+from include.projects.yaml_files import Config
 
 
 class IntRange(Config):
-    """Whole numbers from ``low`` to ``high``, both at least 1."""
+    """The integers from ``low`` to ``high``; both are at least 1."""
 
     low: int = Field(ge=1)
     high: int = Field(ge=1)
 
     @model_validator(mode="after")
-    def _is_a_range(self) -> IntRange:
+    def _check_order(self) -> IntRange:
         if self.low > self.high:
             raise ValueError(f"low ({self.low}) is above high ({self.high})")
         return self
 
 
 class FloatRange(Config):
-    """Numbers from ``low`` to ``high``, none below 0, searched on a logarithmic scale where ``log``."""
+    """The numbers from ``low`` to ``high``; ``log`` selects a logarithmic scale."""
 
     low: float = Field(ge=0, allow_inf_nan=False)
     high: float = Field(ge=0, allow_inf_nan=False)
     log: bool = False
 
     @model_validator(mode="after")
-    def _is_a_range(self) -> FloatRange:
+    def _check_order(self) -> FloatRange:
         if self.low > self.high:
             raise ValueError(f"low ({self.low}) is above high ({self.high})")
         if self.log and self.low <= 0:
@@ -39,7 +39,7 @@ class FloatRange(Config):
 
 
 class SearchSpace(Config):
-    """What the tuner searches, within what XGBoost takes."""
+    """The hyperparameters of XGBoost that the tuner searches."""
 
     n_estimators: IntRange
     max_depth: IntRange
@@ -50,18 +50,18 @@ class SearchSpace(Config):
 
     @field_validator("learning_rate", "subsample", "colsample_bytree")
     @classmethod
-    def _is_a_share(cls, value: FloatRange) -> FloatRange:
+    def _check_share(cls, value: FloatRange) -> FloatRange:
         if value.low <= 0 or value.high > 1:
             raise ValueError(f"low ({value.low:g}) must be above 0, and high ({value.high:g}) at most 1")
         return value
 
 
 class Promotion(Config):
-    """When a challenger replaces the champion.
+    """The condition on which a challenger replaces the champion.
 
     Attributes:
-        margin_usd_per_1000: What it must save more on 1,000 customers, in US dollars: what changing models is worth.
-        confidence: How sure that must be: it is the lower confidence bound that must clear the margin.
+        margin_usd_per_1000: The additional saving per 1,000 customers, in US dollars, that justifies a new model.
+        confidence: The confidence level; the lower bound of the additional saving must exceed the margin.
     """
 
     margin_usd_per_1000: float = Field(ge=0)
@@ -69,11 +69,11 @@ class Promotion(Config):
 
 
 class LeakageLimits(Config):
-    """What a model may look like before a leak is suspected; a model with a suspicion is never promoted.
+    """The limits above which a leak is suspected; a suspected model is never promoted.
 
     Attributes:
-        max_single_feature_auc: The AUC that one feature alone may have on the test.
-        max_auc_drop: How much AUC a stricter split may cost, beyond chance.
+        max_single_feature_auc: The largest AUC of a single feature on the test.
+        max_auc_drop: The largest loss of AUC under a stricter split, beyond chance.
     """
 
     max_single_feature_auc: float = Field(default=0.95, gt=0.5, le=1)
@@ -81,24 +81,28 @@ class LeakageLimits(Config):
 
 
 class Training(Config):
-    """``training.yaml``: how a model is trained.
+    """The contents of ``training.yaml``.
 
     Attributes:
-        every_days: How often the daily ingest asks for a training, counted from the first snapshot.
-        n_trials: Trials of the tuner.
-        seed: Seeds sampler, booster and every draw.
-        cv_folds: Folds: by time, each one snapshot period after the other; without time, each with its own customers.
-        test_snapshots: With time: how many of the latest matured snapshots are the test.
-        test_share: Without time: the share of the customers that are the test.
-        max_bin: Histogram bins of the model.
-        tuning_bins: Histogram bins of the trials. Fewer are faster, and tell good hyperparameters from bad as well.
-        metric: The score of a trial, as a mean over the folds: average precision, which judges the ranking, or F1,
-            which judges the threshold 0.5.
-        tuning_rows: With more training rows than this, trials use those of a sample of the customers, of about this
-            size. The model itself always learns from all rows.
-        segments: Features by whose values the model card judges the model: categories, and numbers by quarters.
-        resamples: Draws of customers behind every confidence interval.
-        leakage: What a model may look like before a leak is suspected.
+        every_days: The days between two trainings that the daily ingest requests, counted from the first snapshot.
+        n_trials: The number of trials of the tuner.
+        seed: The seed of sampler, booster and every random draw.
+        cv_folds: The number of folds. With time, the folds are consecutive snapshot periods; without time, each fold
+            has its own customers.
+        test_snapshots: With time: the number of latest matured snapshots in the test.
+        test_share: Without time: the share of customers in the test.
+        max_bin: The number of histogram bins of the model.
+        tuning_bins: The number of histogram bins of the trials. With fewer bins, trials are faster and rank
+            hyperparameters equally well.
+        metric: The score of a trial, as a mean over the folds: average precision rates the ranking, F1 rates decisions
+            at the threshold 0.5.
+        tuning_rows: If there are more training rows than this, the trials use the rows of a sample of customers of
+            about this size. The model itself always uses all rows.
+        segments: The features by which the model card splits the evaluation: by category, or by quartiles of a number.
+        resamples: The number of bootstrap samples of customers behind every confidence interval.
+        leakage: The limits above which a leak is suspected.
+        search_space: The hyperparameters searched.
+        promotion: The condition on which a challenger replaces the champion.
     """
 
     every_days: int = Field(ge=1)

@@ -1,4 +1,4 @@
-"""The YAML files of a project's folder: which one holds what, and on which line a key stands."""
+"""The YAML files of a project's folder: their keys, their base model, and the line of each key."""
 
 from __future__ import annotations
 
@@ -9,8 +9,9 @@ from pathlib import Path
 from typing import Any
 
 import yaml
+from pydantic import BaseModel, ConfigDict
 
-# file -> the keys of Project that it fills, each with its key there; a key of None takes the whole file
+# file -> the keys of Project that it contains, each with its key in the file; None means the whole file
 FILES: dict[str, dict[str, str | None]] = {
     "project.yaml": {
         key: key for key in ("title", "description", "owner", "first_day", "lateness_days", "population", "snapshots")
@@ -25,16 +26,22 @@ FILES: dict[str, dict[str, str | None]] = {
 }
 
 
+class Config(BaseModel):
+    """The base of all configuration models: unknown keys are errors, and instances are immutable."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, str_strip_whitespace=True)
+
+
 @dataclass(frozen=True)
 class Problem:
-    """One thing that is wrong with a project's folder.
+    """A problem in a project's folder.
 
     Attributes:
         file: The file within the folder.
-        line: The line concerned, from 1; None when there is no such place.
-        key: The key, with dots; empty when the whole file is concerned.
-        what: What is wrong with it, as the end of a sentence.
-        remedy: What to do about it.
+        line: The line, from 1; None if the problem has no line.
+        key: The key, with dots; empty for a problem of the whole file.
+        what: The problem, as the end of a sentence that begins with the key or file.
+        remedy: The action that solves the problem.
     """
 
     file: str
@@ -45,7 +52,7 @@ class Problem:
 
     @property
     def place(self) -> str:
-        """The file and, where known, the line."""
+        """The file and, if known, the line."""
         return f"{self.file}, line {self.line}" if self.line else self.file
 
     def __str__(self) -> str:
@@ -54,12 +61,12 @@ class Problem:
 
 @dataclass(frozen=True)
 class ProjectFiles:
-    """What a folder holds.
+    """The contents of a folder.
 
     Attributes:
-        content: What was read, by the keys of ``Project``.
-        nodes: The parsed document of each file that could be read, which knows its lines.
-        problems: What is wrong with the files themselves.
+        content: The values, by the keys of ``Project``.
+        nodes: The YAML document of each readable file, with line numbers.
+        problems: The problems of the files themselves.
     """
 
     content: dict[str, Any]
@@ -67,14 +74,20 @@ class ProjectFiles:
     problems: tuple[Problem, ...]
 
     def problem(self, location: Sequence[str | int], what: str, remedy: str) -> Problem:
-        """Return a problem at ``location``, a path of keys and list positions below ``Project``."""
+        """Return a problem with its file, line and key.
+
+        Args:
+            location: The path of keys and list positions below ``Project``.
+            what: The problem, as the end of a sentence.
+            remedy: The action that solves the problem.
+        """
         file, path = _in_file(location)
         key, line = _follow(self.nodes.get(file), path)
         return Problem(file, line, key, what, remedy)
 
 
 def read_files(folder: Path) -> ProjectFiles:
-    """Read every file of a project's folder, and go on after one that cannot be read."""
+    """Read all files of a project's folder; an unreadable file becomes a problem."""
     content: dict[str, Any] = {}
     nodes: dict[str, yaml.Node] = {}
     problems: list[Problem] = []
@@ -106,7 +119,7 @@ class _UnreadableError(Exception):
 
 
 def _parse(path: Path, file: str) -> tuple[yaml.Node, dict[Any, Any]]:
-    def refuse(what: str, remedy: str, line: int | None = None) -> _UnreadableError:
+    def unreadable(what: str, remedy: str, line: int | None = None) -> _UnreadableError:
         return _UnreadableError(Problem(file, line, "", what, remedy))
 
     try:
@@ -114,20 +127,21 @@ def _parse(path: Path, file: str) -> tuple[yaml.Node, dict[Any, Any]]:
         node = loader.get_single_node()
         content = loader.construct_document(node) if node is not None else None
     except FileNotFoundError as error:
-        raise refuse("is missing", "Copy it from include/projects/grocery/ and adapt it.") from error
+        raise unreadable("is missing", "Copy it from include/projects/grocery/ and adapt it.") from error
     except UnicodeDecodeError as error:
-        raise refuse("is not UTF-8 text", "Save it as UTF-8.") from error
+        raise unreadable("is not UTF-8 text", "Save it as UTF-8.") from error
     except yaml.YAMLError as error:
         mark = getattr(error, "problem_mark", None)
         what = getattr(error, "problem", None) or "its syntax is wrong"
-        raise refuse(f"is not valid YAML: {what}", "Correct its syntax.", mark.line + 1 if mark else None) from error
+        line = mark.line + 1 if mark else None
+        raise unreadable(f"is not valid YAML: {what}", "Correct its syntax.", line) from error
     if node is None or not isinstance(content, dict):
-        raise refuse("holds no keys", "Write it as a mapping of keys.")
+        raise unreadable("has no keys", "Write it as a mapping of keys.")
     return node, content
 
 
 def _repeated_keys(file: str, node: yaml.Node, path: tuple[str, ...] = ()) -> Iterator[Problem]:
-    """Find keys that stand twice in one mapping; YAML would silently take the later one."""
+    """Return the repeated keys of each mapping, where YAML silently uses the last value."""
     if isinstance(node, yaml.SequenceNode):
         for item in node.value:
             yield from _repeated_keys(file, item, path)
@@ -152,36 +166,36 @@ def _in_file(location: Sequence[str | int]) -> tuple[str, list[str | int]]:
 
 
 def _follow(node: yaml.Node | None, path: Sequence[str | int]) -> tuple[str, int | None]:
-    """Return the path as a reader would write it, and the line of the last of its keys that is there."""
-    written: list[str] = []
+    """Return the path in dotted form, and the line of its last existing key."""
+    dotted: list[str] = []
     line: int | None = None
     for part in path:
         if node is None:
-            written.append(str(part))
+            dotted.append(str(part))
         elif isinstance(node, yaml.MappingNode):
-            # A choice between kinds, such as a label's, is no key of the file: its last word is where it was made.
+            # Pydantic's path contains the chosen kind of a union, such as a label's; it is not a key of the file.
             pairs = {str(key.value): (key, value) for key, value in node.value}
             chosen = {pairs[key][1].value for key in ("kind", "function") if key in pairs}
             if part in chosen and part not in pairs:
                 continue
-            written.append(str(part))
+            dotted.append(str(part))
             found = pairs.get(str(part))
             line = found[0].start_mark.line + 1 if found else line or node.start_mark.line + 1
             node = found[1] if found else None
         elif isinstance(node, yaml.SequenceNode):
             node = _item(node, part)
-            written.append((_name_of(node) if isinstance(part, int) else None) or str(part))
+            dotted.append((_name_of(node) if isinstance(part, int) else None) or str(part))
             line = node.start_mark.line + 1 if node is not None else line
         else:
-            written.append(str(part))
+            dotted.append(str(part))
             node = None
-    return ".".join(written), line
+    return ".".join(dotted), line
 
 
 def _item(node: yaml.SequenceNode, part: str | int) -> yaml.Node | None:
     if isinstance(part, int):
         return node.value[part] if part < len(node.value) else None
-    # A feature goes by its name; one with windows by any of the names that it stands for.
+    # A feature is identified by its name; an entry with windows has one name per window.
     for item in node.value:
         pattern = re.escape(_name_of(item) or "").replace(re.escape("{window}"), r"\d+")
         if re.fullmatch(pattern, part):

@@ -6,11 +6,9 @@ so the failing rows of every expectation are collected by their id.
 
 from __future__ import annotations
 
-import logging
-import os
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
-from functools import lru_cache
 from typing import Any
 
 import numpy as np
@@ -19,7 +17,12 @@ import pandas as pd
 
 from include.errors import ChurnflowError
 from include.projects import Expectation
-from include.projects.conditions import parse_condition
+from include.projects.expectations import (
+    batch_definition,
+    build_expectation,
+    expectation_class,
+    start_great_expectations,
+)
 from include.projects.expressions import columns_in
 
 ROW_ID = "_id"
@@ -83,10 +86,11 @@ def run_suite(table: str, frame: pd.DataFrame, expectations: Sequence[Expectatio
     """
     if not expectations:
         return []
-    batches = _batches()  # a suite can only be made once there is a context
-    suite = _great_expectations().ExpectationSuite(name=table)
+    batches = batch_definition()  # a suite requires a context
+    suite = start_great_expectations().ExpectationSuite(name=table)
     for number, expectation in enumerate(expectations):
-        suite.add_expectation(_build(table, expectation, number))
+        with _invalid_expectation(table, expectation):
+            suite.add_expectation(build_expectation(expectation, {"number": number}))
     result = batches.get_batch(batch_parameters={"dataframe": frame}).validate(suite, result_format=_RESULT_FORMAT)
     # The results come back grouped by column; the number given to each expectation finds it again.
     by_number = {item.expectation_config.meta["number"]: item for item in result.results}
@@ -99,11 +103,12 @@ def is_row_rule(table: str, expectation: Expectation) -> bool:
     Raises:
         SuiteError: The expectation is unknown.
     """
-    _great_expectations()
+    with _invalid_expectation(table, expectation):
+        kind = expectation_class(expectation.type)
     from great_expectations.expectations import expectation as kinds
 
     rows = (kinds.ColumnMapExpectation, kinds.ColumnPairMapExpectation, kinds.MulticolumnMapExpectation)
-    return expectation.type not in _OF_SEVERAL_ROWS and issubclass(_class_of(table, expectation), rows)
+    return expectation.type not in _OF_SEVERAL_ROWS and issubclass(kind, rows)
 
 
 def describe(expectation: Expectation) -> str:
@@ -119,60 +124,22 @@ def columns_read(expectation: Expectation) -> set[str]:
     return {*_columns_judged(expectation), *(columns_in(condition) if condition else ())}
 
 
-@lru_cache(maxsize=1)
-def _great_expectations() -> Any:
-    # Both must be set before the import: it phones home, and logs some 200 lines about expectations it skips.
-    os.environ["GX_ANALYTICS_ENABLED"] = "false"
-    logging.getLogger("great_expectations").setLevel(logging.WARNING)
-    import great_expectations
-
-    return great_expectations
-
-
-@lru_cache(maxsize=1)
-def _batches() -> Any:
-    # One context for the whole process: every frame of every table is a batch of the same definition.
-    context = _great_expectations().get_context(mode="ephemeral")
-    context.variables.progress_bars = {"globally": False}
-    asset = context.data_sources.add_pandas("rows").add_dataframe_asset("rows")
-    return asset.add_batch_definition_whole_dataframe("all")
-
-
 def _columns_judged(expectation: Expectation) -> list[str]:
     arguments = expectation.arguments
     single = [arguments[key] for key in ("column", "column_A", "column_B") if key in arguments]
     return [*single, *arguments.get("column_list", [])]
 
 
-def _class_of(table: str, expectation: Expectation) -> Any:
-    from great_expectations.exceptions.exceptions import ExpectationNotFoundError
-    from great_expectations.expectations.registry import get_expectation_impl
-
+@contextmanager
+def _invalid_expectation(table: str, expectation: Expectation) -> Iterator[None]:
     try:
-        return get_expectation_impl(expectation.type)
-    except ExpectationNotFoundError as error:
-        raise _wrong(table, expectation, str(error)) from error
-
-
-def _build(table: str, expectation: Expectation, number: int) -> Any:
-    from pydantic.v1 import ValidationError
-
-    kind = _class_of(table, expectation)
-    arguments = dict(expectation.arguments)
-    try:
-        if "row_condition" in arguments:
-            arguments["row_condition"] = parse_condition(arguments["row_condition"])
-        return kind(**arguments, meta={"number": number})
-    except (ValidationError, TypeError, ValueError) as error:
-        raise _wrong(table, expectation, str(error)) from error
-
-
-def _wrong(table: str, expectation: Expectation, message: str) -> SuiteError:
-    return SuiteError(
-        f"{describe(expectation)} cannot be built: {message.splitlines()[-1].strip()}.",
-        where=f"checks.yaml, suite of {table}",
-        remedy="Use an expectation of Great Expectations with its own arguments.",
-    )
+        yield
+    except ValueError as error:
+        raise SuiteError(
+            f"{describe(expectation)} cannot be built: {error}.",
+            where=f"checks.yaml, suite of {table}",
+            remedy="Use an expectation of Great Expectations with its own arguments.",
+        ) from error
 
 
 def _finding(table: str, expectation: Expectation, item: Any) -> Finding:

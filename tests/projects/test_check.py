@@ -1,4 +1,4 @@
-"""``python -m include.projects``: everything that is wrong at once, and what is odd about a valid project."""
+"""``python -m include.projects``: all problems of a project, and the warnings of a valid project."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from include.projects.loader import PROJECTS_DIR, examine_project, load_project
 
 @pytest.fixture
 def shop(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A copy of the grocery project that the command finds."""
+    """A copy of the grocery project, as the only project of the command."""
     folder = tmp_path / "shop"
     shutil.copytree(PROJECTS_DIR / "grocery", folder)
     monkeypatch.setattr(command, "project_names", lambda: ["shop"])
@@ -40,7 +40,7 @@ def check(*options: str) -> tuple[int, str]:
     return done.exit_code, done.output
 
 
-def test_all_problems_are_told_at_once_each_with_its_line(shop: Path) -> None:
+def test_check_prints_all_problems_with_their_lines(shop: Path) -> None:
     replace(shop / "project.yaml", "owner: growth-data\n", "ownr: growth-data\n")
     replace(shop / "sources.yaml", "    description: One coupon redeemed by a household.\n", "")
     replace(shop / "features.yaml", "column: basket_id", "column: basket")
@@ -57,7 +57,7 @@ def test_all_problems_are_told_at_once_each_with_its_line(shop: Path) -> None:
     inverted = line_of(shop / "features.yaml", "max: 1}")
     undescribed = line_of(shop / "sources.yaml", "  coupon_redemptions:")
     repeated = line_of(shop / "training.yaml", "n_trials: 20")
-    for place, told in {
+    for place, expected in {
         "project.yaml": "'ownr' is not a known key",
         "project.yaml, line 1": "'owner' is wrong: Field required",
         f"sources.yaml, line {undescribed}": "'sources.coupon_redemptions.description' is wrong",
@@ -67,13 +67,13 @@ def test_all_problems_are_told_at_once_each_with_its_line(shop: Path) -> None:
         "monitoring.yaml, line 2": "is not valid YAML",
         "checks.yaml": "is missing",
     }.items():
-        assert re.search(rf"{re.escape(place)}.*\n  .*{re.escape(told)}", output), (place, told, output)
+        assert re.search(rf"{re.escape(place)}.*\n  .*{re.escape(expected)}", output), (place, expected, output)
     assert "'features.baskets_7d' names column 'basket', which source 'transactions' does not have" in output
-    # what a wrong feature would have offered is not held against those that need it
+    # a reference to an invalid feature is no further problem
     assert "gap_days_85d" not in output
 
 
-def test_a_segment_that_is_no_feature_is_told_with_its_place(shop: Path) -> None:
+def test_check_reports_an_unknown_segment(shop: Path) -> None:
     replace(shop / "training.yaml", "segments: [age, ", "segments: [shoe_size, ")
     status, output = check()
     assert (status, "1 problem\n" in output) == (1, True)
@@ -81,13 +81,13 @@ def test_a_segment_that_is_no_feature_is_told_with_its_place(shop: Path) -> None
     assert re.search(rf"training.yaml, line {line}.*\n  .*'segments' names the unknown feature 'shoe_size'", output)
 
 
-def test_what_names_a_source_that_is_wrong_itself_is_not_blamed(shop: Path) -> None:
+def test_check_ignores_references_to_an_invalid_source(shop: Path) -> None:
     replace(shop / "sources.yaml", "    description: One product line of one shopping basket.\n", "")
     _, output = check()
     assert "1 problem\n" in output
 
 
-def test_a_column_of_the_wrong_type_is_a_problem(shop: Path) -> None:
+def test_check_reports_columns_of_the_wrong_type(shop: Path) -> None:
     replace(shop / "features.yaml", "column: sales_value}", "column: store_id}")
     replace(shop / "features.yaml", '      categories: ["Married", "Unmarried"]\n', "      min: 0\n")
     _, output = check()
@@ -95,46 +95,47 @@ def test_a_column_of_the_wrong_type_is_a_problem(shop: Path) -> None:
     assert "'features.marital_status' uses column 'marital_status', which is of type string: list its texts" in output
 
 
-def test_a_valid_project_is_summarised(shop: Path) -> None:
+def test_check_summarises_a_valid_project(shop: Path) -> None:
     status, output = check()
     assert status == 0
-    for told in (
+    for expected in (
         "products (snapshot, csv, 4 columns)",
         "77: 70 numbers, 7 categories",
         "within 28 days",
-        "10,000 training rows or more, 5.0% of them churners or more, 60 to 120 features (enabled)",
-        "recall 0.65, f1 0.67 or more (dry_run)",
-        "trained within 2 h, answers within 100 ms (p99), 1,000 predictions/s or more (enabled)",
+        "at least 10,000 training rows, at least 5.0% churners, 60 to 120 features (enabled)",
+        "recall 0.65, f1 0.67 (dry_run)",
+        "training within 2 h, responses within 100 ms (p99), at least 1,000 predictions/s (enabled)",
     ):
-        assert told in output
+        assert expected in output
 
 
-def test_odd_things_are_told_and_are_no_error(shop: Path) -> None:
+def test_check_prints_warnings_without_failing(shop: Path) -> None:
     replace(shop / "requirements.yaml", "min_features: 60", "min_features: 100")
     left_out = (shop / "checks.yaml").read_text().partition("  coupon_redemptions:\n")[2].partition("  campaign_")[0]
     replace(shop / "checks.yaml", f"  coupon_redemptions:\n{left_out}", "")
     replace(shop / "monitoring.yaml", "min_drifted_features: 5", "min_drifted_features: 90")
     status, output = check()
     assert status == 0, output
-    assert "ask for 100 to 120 features, features.yaml has 77: no training will start" in output
-    assert "source 'coupon_redemptions' has no checks of its own" in output
+    assert "require 100 to 120 features, features.yaml has 77: no training will start" in output
+    assert "source 'coupon_redemptions' has no checks" in output
     assert "days_since_coupon, " in output
-    assert "no drift will ever be reported" in output
+    assert "drift will never be reported" in output
 
 
 @pytest.mark.parametrize(
-    ("mode", "told"), [("dry_run", "features.yaml has 77: every training will report it as missed"), ("disabled", None)]
+    ("mode", "expected"),
+    [("dry_run", "features.yaml has 77: every training will report it as missed"), ("disabled", None)],
 )
-def test_what_stops_no_training_is_not_said_to(shop: Path, mode: str, told: str | None) -> None:
+def test_feature_count_warning_depends_on_the_mode(shop: Path, mode: str, expected: str | None) -> None:
     replace(shop / "requirements.yaml", "mode: enabled\n  min_training", f"mode: {mode}\n  min_training")
     replace(shop / "requirements.yaml", "min_features: 60", "min_features: 100")
     _, output = check()
-    assert told in output if told else "features.yaml has" not in output
+    assert expected in output if expected else "features.yaml has" not in output
     assert "no training will start" not in output
 
 
 @pytest.mark.slow
-def test_an_expectation_that_great_expectations_lacks_is_found_when_asked_for(shop: Path) -> None:
+def test_deep_check_finds_unknown_expectations(shop: Path) -> None:
     replace(shop / "checks.yaml", "expect_column_values_to_be_in_set", "expect_column_values_to_be_nice")
     assert check()[0] == 0
     status, output = check("--deep")
@@ -143,7 +144,7 @@ def test_an_expectation_that_great_expectations_lacks_is_found_when_asked_for(sh
     assert output.count("cannot build") == 1
 
 
-def test_projects_are_listed_with_their_titles(shop: Path) -> None:
+def test_list_prints_titles(shop: Path) -> None:
     listed = CliRunner().invoke(command.app, ["list"]).output
     assert "shop" in listed
     assert "Grocery households" in listed
@@ -151,20 +152,20 @@ def test_projects_are_listed_with_their_titles(shop: Path) -> None:
     assert "1 problems; see: check shop" in CliRunner().invoke(command.app, ["list"]).output
 
 
-def test_an_unknown_project_is_an_error_that_names_the_others() -> None:
+def test_check_of_an_unknown_project_fails() -> None:
     done = CliRunner().invoke(command.app, ["check", "nowhere"])
     assert "There is no project 'nowhere'" in str(done.exception)
 
 
-def test_the_first_error_of_loading_leads_to_the_command(shop: Path) -> None:
+def test_load_error_names_the_check_command(shop: Path) -> None:
     replace(shop / "label.yaml", "horizon_days: 28", "horizon_days: 0")
     with pytest.raises(Exception, match=r"label\.yaml, line 5\. .*include\.projects check shop"):
         load_project("shop", shop.parent)
 
 
-def test_sums_of_floats_are_refused_since_they_depend_on_the_order_of_rows(shop: Path) -> None:
+def test_check_refuses_sums_of_floats(shop: Path) -> None:
     replace(shop / "sources.yaml", "sales_value: {type: decimal", "sales_value: {type: number")
     code, output = check()
     assert code == 1
-    assert "'features.spend_7d' uses column 'sales_value', which is of type number: sums of those depend" in output
+    assert "'features.spend_7d' uses column 'sales_value', which is of type number: such sums depend" in output
     assert "line_value_max" not in output

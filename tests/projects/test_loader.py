@@ -29,28 +29,28 @@ def error_of(projects: Path) -> str:
     return str(caught.value)
 
 
-def test_grocery_has_at_least_60_features_with_windows_and_validations():
+def test_grocery_has_60_features_with_windows_and_validations():
     project = load_project("grocery")
     assert len(project.features) >= 60
     assert len({spec.name for spec in project.features}) == len(project.features)
     spend = next(spec for spec in project.features if spec.name == "spend_28d")
-    assert (spec_window := spend.window) == 28, spec_window
+    assert spend.window == 28
     assert spend.minimum == 0
     assert not spend.nullable
     assert "28 days" in spend.description
 
 
-def test_every_project_of_the_repository_loads():
+def test_all_projects_load():
     assert [load_project(name).name for name in project_names()] == project_names()
 
 
-def test_an_unknown_project_names_those_that_exist():
+def test_unknown_project_lists_existing_projects():
     with pytest.raises(ProjectError, match=r"no project 'nowhere'.*CHURN_PROJECT.*grocery"):
         load_project("nowhere")
 
 
 @pytest.mark.parametrize(
-    ("file", "change", "told"),
+    ("file", "change", "expected"),
     [
         ("sources.yaml", lambda c: c["sources"]["products"].pop("owner"), "sources.products.owner"),
         ("sources.yaml", lambda c: c["sources"]["products"].update(colour="red"), "sources.products.colour"),
@@ -75,7 +75,11 @@ def test_an_unknown_project_names_those_that_exist():
         ("training.yaml", lambda c: c["search_space"]["max_depth"].update(low=-3), "search_space.max_depth.low"),
         ("training.yaml", lambda c: c["search_space"]["n_estimators"].update(low=0), "search_space.n_estimators.low"),
         ("requirements.yaml", lambda c: c.update(target="left"), "'target' is not the label's name, 'churned'"),
-        ("requirements.yaml", lambda c: c.update(problem_type="regression"), "problem_type"),
+        (
+            "requirements.yaml",
+            lambda c: c.update(problem_type="binary_classification"),
+            "every project is a binary classification",
+        ),
         ("requirements.yaml", lambda c: c["performance"].update(mode="sometimes"), "performance.mode"),
         ("requirements.yaml", lambda c: c["data"].update(max_features=59), "min_features (60) is above max_features"),
         ("requirements.yaml", lambda c: c.update(metrics_mode="dry_run"), "Write it as mode within metrics"),
@@ -86,22 +90,22 @@ def test_an_unknown_project_names_those_that_exist():
         ("project.yaml", lambda c: c["snapshots"].update(weekday="someday"), "snapshots.weekday"),
     ],
 )
-def test_a_wrong_key_is_an_error_that_names_file_key_and_remedy(projects, file, change, told):
+def test_invalid_key_names_file_key_and_remedy(projects, file, change, expected):
     edit(projects, file, change)
     message = error_of(projects)
     assert file in message
-    assert told in message
+    assert expected in message
     assert "Remedy: " in message
 
 
-def test_a_missing_file_and_broken_yaml_are_named(projects):
+def test_missing_file_and_invalid_yaml_are_reported(projects):
     (projects / "shop" / "label.yaml").write_text("name: [unclosed\n")
     assert "label.yaml, line" in error_of(projects)
     (projects / "shop" / "label.yaml").unlink()
     assert "label.yaml" in error_of(projects)
 
 
-def test_trainings_are_due_every_28_days_after_the_first_snapshot():
+def test_training_is_due_every_28_days_after_the_first_snapshot():
     project = load_project("grocery")
     assert project.is_training_due(DayRange.parse("2017-03-26", "2017-03-26"))
     assert not project.is_training_due(DayRange.parse("2017-03-27", "2017-04-22"))
@@ -114,7 +118,7 @@ def test_snapshots_are_sundays_after_the_warm_up():
     assert [str(day) for day in days] == ["2017-03-26", "2017-04-02", "2017-04-09"]
 
 
-def test_an_offer_pays_from_the_probability_at_which_both_errors_cost_the_same():
+def test_threshold_is_the_probability_with_equal_expected_costs():
     for missed, needless in ((500, 50), (50, 500), (1, 1)):
         costs = Costs(missed_churner_usd=missed, needless_offer_usd=needless)
         assert costs.threshold * missed == pytest.approx((1 - costs.threshold) * needless)

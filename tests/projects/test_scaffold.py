@@ -1,4 +1,4 @@
-"""A project made from a table: what is inferred, and that the result is valid as it stands."""
+"""A project created from a table: inferred types and values, and a valid result."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ def make(root: Path, path: Path, label: tuple[str, str] = ("left", "yes"), custo
     return load_project("shop", root)
 
 
-def test_types_ranges_and_categories_are_inferred(tmp_path: Path) -> None:
+def test_infers_types_ranges_and_categories(tmp_path: Path) -> None:
     project = make(tmp_path, table(tmp_path))
     types = {name: column.type for name, column in project.sources["customers"].columns.items()}
     assert types == {
@@ -61,13 +61,13 @@ def test_types_ranges_and_categories_are_inferred(tmp_path: Path) -> None:
     assert (project.label.value, project.first_day) == ("yes", DAY)
 
 
-def test_texts_with_many_values_are_left_out_and_named(tmp_path: Path) -> None:
+def test_texts_with_many_values_are_no_features(tmp_path: Path) -> None:
     make(tmp_path, table(tmp_path, notes=9 + MAX_CATEGORIES))
     text = (tmp_path / "shop" / "features.yaml").read_text()
-    assert f"# left out: note, a text with {MAX_CATEGORIES + 3} values" in text
+    assert f"# not a feature: note, a text with {MAX_CATEGORIES + 3} values" in text
 
 
-def test_parquet_gives_the_same_project_as_csv(tmp_path: Path) -> None:
+def test_parquet_and_csv_give_the_same_project(tmp_path: Path) -> None:
     (tmp_path / "a").mkdir()
     (tmp_path / "b").mkdir()
     ids = [str(number) for number in range(40)]
@@ -89,21 +89,21 @@ def test_parquet_gives_the_same_project_as_csv(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("change", "told"),
+    ("change", "expected"),
     [
         ({"customer": "customer"}, r"no column 'customer'.*'id', 'left'"),
         ({"customer": "plan"}, "different values of 'plan'"),
-        ({"label": ("left", "gone")}, r"'left' has 2 values.*'gone' is none of them"),
+        ({"label": ("left", "gone")}, r"'left' has 2 values.*'gone' is not one of them"),
         ({"label": ("note", "a")}, "has 24 values"),
     ],
 )
-def test_a_table_of_another_kind_is_refused_and_nothing_is_written(tmp_path: Path, change, told: str) -> None:
-    with pytest.raises(ProjectError, match=told):
+def test_invalid_table_writes_nothing(tmp_path: Path, change, expected: str) -> None:
+    with pytest.raises(ProjectError, match=expected):
         make(tmp_path, table(tmp_path), **change)
     assert not (tmp_path / "shop").exists()
 
 
-def test_an_existing_folder_is_never_overwritten(tmp_path: Path) -> None:
+def test_existing_folder_is_not_overwritten(tmp_path: Path) -> None:
     make(tmp_path, table(tmp_path))
     before = (tmp_path / "shop" / "label.yaml").read_text()
     with pytest.raises(ProjectError, match="exists already"):
