@@ -55,6 +55,7 @@ lint: $(ENV_STAMP)  ## Check style, types, the import contract, configuration fi
 	$(BIN)/lint-imports
 	$(BIN)/yamllint --strict .
 	$(BIN)/check-jsonschema --builtin-schema vendor.github-workflows $(wildcard .github/workflows/*.yml)
+	$(BIN)/check-jsonschema --builtin-schema custom.github-workflows-require-timeout $(wildcard .github/workflows/*.yml)
 	$(BIN)/check-jsonschema --builtin-schema vendor.compose-spec docker-compose.yaml
 	$(BIN)/hadolint Dockerfile
 	$(BIN)/python -m local.lock

@@ -1,14 +1,11 @@
-"""The repository's root, and the helm binary."""
-
 from __future__ import annotations
 
-import shutil
-import subprocess
 from pathlib import Path
 
 import pytest
 
-ROOT = Path(__file__).resolve().parents[2]
+from include.settings import ROOT
+from tests.infra.helm_binary import find_helm
 
 
 @pytest.fixture(scope="session")
@@ -18,9 +15,7 @@ def root() -> Path:
 
 @pytest.fixture(scope="session")
 def helm() -> str:
-    """The pinned helm, else the one on PATH; without either the tests that need it skip and say why."""
-    got = subprocess.run([ROOT / "bin/get-helm"], capture_output=True, text=True, check=False)
-    found = got.stdout.strip() if got.returncode == 0 else shutil.which("helm")
-    if not found:
-        pytest.skip(got.stderr.strip())
+    found = find_helm()
+    if found is None:
+        pytest.skip("helm could not be installed, and there is none on PATH")
     return found

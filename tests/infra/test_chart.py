@@ -60,7 +60,7 @@ def run_helm(helm: str, chart: Path, tmp_path: Path) -> Callable[..., subprocess
 
 @pytest.fixture
 def render(run_helm: Callable[..., subprocess.CompletedProcess[str]]) -> Render:
-    """Render the chart with some values, validate each document strictly, and return them by kind."""
+    """Render the chart, validate each document strictly, and return the documents by kind."""
 
     def rendered(values: dict[str, Any] | None = None) -> dict[str, dict[str, Any]]:
         done = run_helm("template", "churn-serving", values=values or {})
@@ -75,15 +75,13 @@ def render(run_helm: Callable[..., subprocess.CompletedProcess[str]]) -> Render:
 
 
 @pytest.mark.parametrize("values", [{}, OVERRIDDEN], ids=["default", "overridden"])
-def test_the_chart_passes_lint(
-    run_helm: Callable[..., subprocess.CompletedProcess[str]], values: dict[str, Any]
-) -> None:
+def test_chart_passes_lint(run_helm: Callable[..., subprocess.CompletedProcess[str]], values: dict[str, Any]) -> None:
     done = run_helm("lint", "--strict", values=values)
 
     assert done.returncode == 0, done.stdout
 
 
-def test_the_defaults_are_the_sizes_that_were_asked_for(render: Render) -> None:
+def test_default_sizes(render: Render) -> None:
     documents = render()
     assert set(documents) == {
         "Deployment",
@@ -117,7 +115,7 @@ def test_the_defaults_are_the_sizes_that_were_asked_for(render: Render) -> None:
     assert targets == {"cpu": 70, "memory": 80}
 
 
-def test_a_pod_can_do_no_more_than_it_needs(render: Render) -> None:
+def test_pod_has_minimal_privileges(render: Render) -> None:
     documents = render()
     pod = documents["Deployment"]["spec"]["template"]["spec"]
     (container,) = pod["containers"]
@@ -135,7 +133,7 @@ def test_a_pod_can_do_no_more_than_it_needs(render: Render) -> None:
     }
 
 
-def test_what_the_server_writes_lands_in_scratch_space(render: Render) -> None:
+def test_server_writes_to_the_scratch_volume_only(render: Render) -> None:
     pod = render()["Deployment"]["spec"]["template"]["spec"]
     (container,) = pod["containers"]
     environment = {item["name"]: item["value"] for item in container["env"]}
@@ -148,7 +146,7 @@ def test_what_the_server_writes_lands_in_scratch_space(render: Render) -> None:
     assert all(environment[name].startswith("/tmp") for name in ("HOME", "BENTOML_HOME"))  # noqa: S108
 
 
-def test_a_pod_has_the_time_that_its_server_takes_to_end(render: Render) -> None:
+def test_grace_period_covers_the_shutdown_of_the_server(render: Render) -> None:
     pod = render()["Deployment"]["spec"]["template"]["spec"]
     (container,) = pod["containers"]
     before = container["lifecycle"]["preStop"]["sleep"]["seconds"]
@@ -156,7 +154,7 @@ def test_a_pod_has_the_time_that_its_server_takes_to_end(render: Render) -> None
 
 
 def settings_of(render: Render, values: dict[str, Any], monkeypatch: pytest.MonkeyPatch, **secret: str) -> Settings:
-    """Return the settings that the container's variables make, with the values of its secrets."""
+    """Return the settings from the container's variables and secrets."""
     for name in [name for name in os.environ if name.startswith("CHURN_")]:
         monkeypatch.delenv(name)
     (container,) = render(values)["Deployment"]["spec"]["template"]["spec"]["containers"]
@@ -166,7 +164,7 @@ def settings_of(render: Render, values: dict[str, Any], monkeypatch: pytest.Monk
     return Settings()
 
 
-def test_a_pod_logs_to_an_object_store_or_not_at_all(render: Render, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_prediction_log_requires_an_object_store(render: Render, monkeypatch: pytest.MonkeyPatch) -> None:
     assert not settings_of(render, {}, monkeypatch).serving.log.enabled
     values = {"predictionLog": {"uri": "s3://churn/log"}}
     log = settings_of(render, values, monkeypatch).serving.log
@@ -178,7 +176,7 @@ def test_a_pod_logs_to_an_object_store_or_not_at_all(render: Render, monkeypatch
     assert largest < 256 * 2**20, "the spool and one segment fit into the scratch volume"
 
 
-def test_a_pod_answers_by_id_from_redis_or_not_at_all(render: Render, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_lookup_by_id_requires_redis(render: Render, monkeypatch: pytest.MonkeyPatch) -> None:
     assert settings_of(render, {}, monkeypatch).serving.store.backend == "none"
     url = "redis://u:secret@redis:6379/0"
     values = {"onlineStore": {"existingSecret": "churn-redis"}}
@@ -189,7 +187,7 @@ def test_a_pod_answers_by_id_from_redis_or_not_at_all(render: Render, monkeypatc
     assert source == {"secretKeyRef": {"name": "churn-redis", "key": "url"}}
 
 
-def test_keys_come_from_a_secret_and_then_metrics_need_one_too(
+def test_api_keys_come_from_a_secret_and_protect_metrics(
     render: Render, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     assert settings_of(render, {}, monkeypatch).serving.api_keys_file is None
@@ -211,7 +209,7 @@ def test_keys_come_from_a_secret_and_then_metrics_need_one_too(
     assert volume["secret"]["secretName"] == "churn-keys"
 
 
-def test_service_budget_and_scaler_point_at_the_deployment(render: Render) -> None:
+def test_service_budget_and_autoscaler_select_the_deployment(render: Render) -> None:
     documents = render(OVERRIDDEN | {"autoscaling": {"enabled": True}})
     deployment = documents["Deployment"]
     pod_labels = deployment["spec"]["template"]["metadata"]["labels"].items()
@@ -226,14 +224,14 @@ def test_service_budget_and_scaler_point_at_the_deployment(render: Render) -> No
     }
 
 
-def test_a_new_image_changes_no_selector(render: Render) -> None:
+def test_new_image_keeps_the_selector(render: Render) -> None:
     before = render()["Deployment"]["spec"]["selector"]
     after = render({"image": {"tag": "model-v2"}})["Deployment"]["spec"]["selector"]
 
     assert before == after
 
 
-def test_overridden_values_reach_the_objects(render: Render) -> None:
+def test_overridden_values_are_rendered(render: Render) -> None:
     documents = render(OVERRIDDEN)
     pod = documents["Deployment"]["spec"]["template"]["spec"]
     (container,) = pod["containers"]
@@ -272,7 +270,7 @@ def test_overridden_values_reach_the_objects(render: Render) -> None:
         ({"env": {"NUMBER": 1}}, "NUMBER"),
     ],
 )
-def test_a_wrong_value_is_refused_by_name(
+def test_invalid_value_is_rejected_by_name(
     run_helm: Callable[..., subprocess.CompletedProcess[str]], values: dict[str, Any], named: str
 ) -> None:
     done = run_helm("template", "churn-serving", values=values)

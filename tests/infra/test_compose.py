@@ -2,7 +2,6 @@ from __future__ import annotations
 
 import os
 import re
-import subprocess
 from pathlib import Path
 from typing import Any
 
@@ -38,15 +37,7 @@ def _mounts(service: dict[str, Any]) -> dict[str, str]:
     return {target: source for source, target in pairs}
 
 
-def test_it_follows_the_compose_specification(root: Path) -> None:
-    command = [root / ".venv/bin/check-jsonschema", "--builtin-schema", "vendor.compose-spec", "docker-compose.yaml"]
-
-    done = subprocess.run(command, cwd=root, capture_output=True, text=True, check=False)
-
-    assert done.returncode == 0, done.stdout
-
-
-def test_every_published_port_is_on_this_machine_only(services: dict[str, dict[str, Any]]) -> None:
+def test_published_ports_are_bound_to_localhost(services: dict[str, dict[str, Any]]) -> None:
     ports = [port for service in services.values() for port in service.get("ports", [])]
 
     assert ports
@@ -54,7 +45,7 @@ def test_every_published_port_is_on_this_machine_only(services: dict[str, dict[s
     assert not any(service.get("network_mode") == "host" for service in services.values())
 
 
-def test_no_secret_is_written_down_or_has_a_default(services: dict[str, dict[str, Any]]) -> None:
+def test_secrets_have_neither_value_nor_default(services: dict[str, dict[str, Any]]) -> None:
     secrets = {
         (service, name): str(value)
         for service, definition in services.items()
@@ -66,7 +57,7 @@ def test_no_secret_is_written_down_or_has_a_default(services: dict[str, dict[str
     assert [where for where, value in secrets.items() if not REQUIRED.search(value)] == []
 
 
-def test_the_example_environment_names_every_variable_and_no_secret(root: Path, text: str) -> None:
+def test_example_environment_has_every_variable_and_no_secret(root: Path, text: str) -> None:
     lines = [line for line in (root / ".env.example").read_text().splitlines() if line and not line.startswith("#")]
     example = dict(line.split("=", 1) for line in lines)
 
@@ -75,34 +66,34 @@ def test_the_example_environment_names_every_variable_and_no_secret(root: Path, 
     assert {name for name in required if example[name]} == set()
 
 
-def test_all_of_airflow_runs_one_image_with_one_configuration(airflow: dict[str, dict[str, Any]]) -> None:
+def test_airflow_services_share_image_and_configuration(airflow: dict[str, dict[str, Any]]) -> None:
     assert {"airflow-api-server", "airflow-dag-processor", "airflow-scheduler", "airflow-triggerer"} < set(airflow)
     assert len({service["image"] for service in airflow.values()}) == 1
     settings = [dict(service["environment"]) for service in airflow.values()]
     for environment in settings:
         environment.pop("AIRFLOW_ADMIN_PASSWORD", None)
     assert all(environment == settings[0] for environment in settings)
-    # DAGs come with the image: no service has others mounted over them.
+    # The image contains the DAGs: no mount covers them.
     assert not any(target.startswith("/opt/churnflow") for service in airflow.values() for target in _mounts(service))
 
 
-def test_what_airflow_deploys_serving_sees(services: dict[str, dict[str, Any]]) -> None:
+def test_airflow_and_serving_share_the_data_volume(services: dict[str, dict[str, Any]]) -> None:
     scheduler, serving = services["airflow-scheduler"], services["serving"]
     home = scheduler["environment"]["CHURN_HOME"]
 
     assert serving["environment"]["CHURN_HOME"] == home
     assert _mounts(scheduler)[home] == _mounts(serving)[home]
     assert scheduler["image"] == serving["image"]
-    # Airflow calls the endpoint by the service's name, on the port that it listens on.
+    # Airflow reaches the endpoint by its service name and port.
     assert scheduler["environment"]["CHURN_SERVING__HOST"] in services
     assert scheduler["environment"]["CHURN_SERVING__PORT"] == serving["environment"]["CHURN_SERVING__PORT"]
 
 
-def test_serving_has_the_time_that_two_generations_take_to_end(services: dict[str, dict[str, Any]]) -> None:
+def test_stop_grace_period_covers_two_worker_pools(services: dict[str, dict[str, Any]]) -> None:
     assert int(services["serving"]["stop_grace_period"].removesuffix("s")) > 2 * STOP_SECONDS
 
 
-def test_every_long_running_service_is_watched_and_restarted(services: dict[str, dict[str, Any]]) -> None:
+def test_long_running_services_have_health_checks_and_restart(services: dict[str, dict[str, Any]]) -> None:
     long_running = {name: service for name, service in services.items() if name != "airflow-init"}
 
     assert all("healthcheck" in service for service in long_running.values())
@@ -110,20 +101,20 @@ def test_every_long_running_service_is_watched_and_restarted(services: dict[str,
     assert services["airflow-init"]["restart"] == "no"
 
 
-def test_nothing_waits_for_what_does_not_exist_or_cannot_be_ready(services: dict[str, dict[str, Any]]) -> None:
+def test_dependencies_exist_and_can_become_ready(services: dict[str, dict[str, Any]]) -> None:
     for service in services.values():
         for needed, how in service.get("depends_on", {}).items():
             ready = "service_healthy" if "healthcheck" in services[needed] else "service_completed_successfully"
             assert how == {"condition": ready}
 
 
-def test_every_named_volume_is_declared_and_used(text: str, services: dict[str, dict[str, Any]]) -> None:
+def test_named_volumes_are_declared_and_used(text: str, services: dict[str, dict[str, Any]]) -> None:
     sources = {source for service in services.values() for source in _mounts(service).values()}
 
     assert {source for source in sources if not source.startswith((".", "$"))} == set(yaml.safe_load(text)["volumes"])
 
 
-def test_our_own_containers_have_no_capabilities(services: dict[str, dict[str, Any]]) -> None:
+def test_own_containers_have_no_capabilities(services: dict[str, dict[str, Any]]) -> None:
     own = [service for service in services.values() if service["image"].startswith("churnflow-")]
 
     assert len(own) == len(services) - 1
@@ -136,7 +127,7 @@ def test_postgres_is_17_or_later(services: dict[str, dict[str, Any]]) -> None:
 
 
 @pytest.mark.slow
-def test_mlflow_answers_to_the_name_by_which_airflow_calls_it(services: dict[str, dict[str, Any]]) -> None:
+def test_mlflow_accepts_its_service_name(services: dict[str, dict[str, Any]]) -> None:
     from mlflow.server.security_utils import is_allowed_host_header
 
     allowed = services["mlflow"]["environment"]["MLFLOW_SERVER_ALLOWED_HOSTS"].split(",")
@@ -147,7 +138,7 @@ def test_mlflow_answers_to_the_name_by_which_airflow_calls_it(services: dict[str
     assert not is_allowed_host_header(allowed, "attacker.example:5000")
 
 
-def test_what_is_left_empty_is_not_set(services: dict[str, dict[str, Any]], monkeypatch: pytest.MonkeyPatch) -> None:
+def test_empty_variables_mean_unset(services: dict[str, dict[str, Any]], monkeypatch: pytest.MonkeyPatch) -> None:
     for name in [name for name in os.environ if name.startswith("CHURN_")]:
         monkeypatch.delenv(name)
     for name, value in services["serving"]["environment"].items():

@@ -1,4 +1,4 @@
-"""The chart for training: what it makes is valid, has the names of the settings, and gives the rights that are used."""
+"""The training chart: valid manifests, names that match the settings, and only the permissions that are used."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ def run_helm(helm: str, root: Path, tmp_path: Path) -> Helm:
 
 @pytest.fixture
 def render(run_helm: Helm) -> Callable[..., dict[str, dict[str, Any]]]:
-    """Render the chart with some values, validate each document strictly, and return them by kind."""
+    """Render the chart, validate each document strictly, and return the documents by kind."""
 
     def rendered(**values: Any) -> dict[str, dict[str, Any]]:
         done = run_helm("template", "churn-training", "--namespace", "churn", **values)
@@ -43,12 +43,12 @@ def render(run_helm: Helm) -> Callable[..., dict[str, dict[str, Any]]]:
     return rendered
 
 
-def test_the_chart_passes_lint(run_helm: Helm) -> None:
+def test_chart_passes_lint(run_helm: Helm) -> None:
     done = run_helm("lint", "--strict")
     assert done.returncode == 0, done.stdout
 
 
-def test_names_are_those_of_the_settings(render: Callable[..., dict[str, dict[str, Any]]]) -> None:
+def test_names_match_the_settings(render: Callable[..., dict[str, dict[str, Any]]]) -> None:
     documents, pod = render(), PodSettings()
     assert documents["ServiceAccount"]["metadata"]["name"] == pod.service_account
     assert documents["ServiceAccount"]["automountServiceAccountToken"] is False
@@ -57,7 +57,7 @@ def test_names_are_those_of_the_settings(render: Callable[..., dict[str, dict[st
     assert {document["metadata"]["namespace"] for document in documents.values()} == {pod.namespace}
 
 
-def test_airflow_gets_the_rights_with_which_pods_were_tried_and_no_other(
+def test_airflow_gets_exactly_the_permissions_of_the_pod_tests(
     render: Callable[..., dict[str, dict[str, Any]]],
 ) -> None:
     documents = render(airflow={"namespace": "orchestration", "serviceAccounts": ["worker", "triggerer"]})
@@ -72,7 +72,7 @@ def test_airflow_gets_the_rights_with_which_pods_were_tried_and_no_other(
     ]
 
 
-def test_a_claim_that_exists_is_not_made(render: Callable[..., dict[str, dict[str, Any]]]) -> None:
+def test_existing_claim_is_not_created(render: Callable[..., dict[str, dict[str, Any]]]) -> None:
     assert "PersistentVolumeClaim" not in render(data={"create": False})
 
 
@@ -85,7 +85,7 @@ def test_a_claim_that_exists_is_not_made(render: Callable[..., dict[str, dict[st
         ({"gpu": 1}, "gpu"),
     ],
 )
-def test_a_wrong_value_is_refused_by_name(run_helm: Helm, values: dict[str, Any], named: str) -> None:
+def test_invalid_value_is_rejected_by_name(run_helm: Helm, values: dict[str, Any], named: str) -> None:
     done = run_helm("template", "churn-training", **values)
     assert done.returncode != 0
     assert named in done.stderr
