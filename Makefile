@@ -11,6 +11,8 @@ UV := .uv/bin/uv
 BIN := .venv/bin
 # KEEP=0 stops the stack after a successful demo.
 KEEP ?= 1
+# Processes that run tests.
+WORKERS ?= 2
 
 UV_STAMP := .uv/.version-$(UV_VERSION)
 ENV_STAMP := .venv/.synced
@@ -41,12 +43,10 @@ status: $(ENV_STAMP)  ## Show the processes of the local stack
 airflow: $(ENV_STAMP)  ## Run Airflow's command line on the local stack: make airflow ARGS="dags list"
 	@bin/airflow $(ARGS)
 
-# Three runs, so that the fast tests fail within seconds; one module stays in one process, with what its tests share.
-# Slow modules go out in the order of their folders: by number of tests, those of few and long ones would come last.
-test: $(ENV_STAMP)  ## Run all tests: the fast ones, then the slow ones, then end to end
-	$(BIN)/pytest -q -n 2 --dist loadfile -m "not slow and not airflow and not e2e"
-	$(BIN)/pytest -q -n 2 --dist loadfile --no-loadscope-reorder -m "(slow or airflow) and not e2e"
-	$(BIN)/pytest -q -m e2e
+# One collection for all tests, ordered by tests/scheduling.py: fast files, slow files, then the tests that need a quiet machine.
+# make test ARGS=--store-durations records the seconds by which the files are ordered.
+test: $(ENV_STAMP)  ## Run all tests: the fast ones, the slow ones, then alone those on the clock and end to end
+	$(BIN)/pytest -q -n $(WORKERS) --dist loadfile --durations 15 --durations-min 1 $(ARGS)
 
 lint: $(ENV_STAMP)  ## Check style, types, the import contract, configuration files and the lock; needs no network
 	$(BIN)/ruff check

@@ -11,6 +11,8 @@ import pytest
 from include.logs import show_details_in_messages
 from include.settings import ROOT
 
+pytest_plugins = ["tests.failures", "tests.scheduling"]
+
 _home = tempfile.TemporaryDirectory(prefix="churnflow-airflow-")  # removed when this process ends
 os.environ |= {
     "AIRFLOW_HOME": _home.name,
