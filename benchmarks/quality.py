@@ -35,11 +35,12 @@ from include.logs import configure_json_logs
 from include.projects import Project, load_project
 from include.settings import Settings
 from include.training.candidate import make_candidate
-from include.training.data.dataset import build_dataset, dataset_dir
+from include.training.data.build import build_dataset
+from include.training.data.dataset import dataset_dir
 from include.training.data.rows import Rows, load_rows
 from include.training.evaluation.decisions import decide
+from include.training.evaluation.requirements import check_data, check_model
 from include.training.model.contract import reaches_threshold
-from include.training.requirements import check_data, check_model
 from local.grocery_export import LAST_DAY, export
 from simulator import World, generate, read_outcomes
 from simulator.generate import LANDING, TRUTH

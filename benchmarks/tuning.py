@@ -34,12 +34,10 @@ from xgboost import DMatrix, XGBClassifier
 from benchmarks.figures import print_figures
 from include.logs import configure_json_logs
 from include.projects.training import FloatRange, IntRange, Promotion, SearchSpace, Training
-from include.training.data.row_splits import RowSplit
-from include.training.data.rows import Rows
-from include.training.data.stratified import stratified_folds
-from include.training.model.fit import Hyperparameters, fit
-from include.training.tuning.folds import bin_folds
-from include.training.tuning.trials import Search
+from include.training.data.rows import Rows, RowSplit
+from include.training.data.splits import stratified_folds
+from include.training.fitting.booster import Hyperparameters, fit
+from include.training.tuning.trials import Search, bin_folds
 from include.training.tuning.tune import tune
 
 SEED = 20230101

@@ -43,8 +43,8 @@ def churn_train() -> None:
         """Write train and test rows, split by time or by customer, and check what the project requires of them."""
         from include.lake import open_lake
         from include.projects import load_project
+        from include.training.data.build import prepare_dataset
         from include.training.data.dataset import dataset_dir
-        from include.training.data.prepare import prepare_dataset
 
         settings, day = get_settings(), resolve_day(get_current_context())
         project = load_project(settings.project)
@@ -69,7 +69,7 @@ def churn_train() -> None:
         """Read what the training handed over through storage; a missing result is a failure."""
         from pathlib import Path
 
-        from include.training.handover import read_result
+        from include.training.commands import read_result
 
         return read_result(Path(folder) / RESULT)
 
@@ -78,7 +78,7 @@ def churn_train() -> None:
         """Judge challenger and champion anew on the same rows, and move the aliases."""
         from pathlib import Path
 
-        from include.training.release.promote import promote
+        from include.training.release.promotion import promote
 
         return promote(get_settings(), Path(folder), trained["model_version"]).as_dict()
 

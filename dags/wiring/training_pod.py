@@ -13,7 +13,7 @@ from kubernetes.client import models as k8s
 from kubernetes.client.exceptions import ApiException
 
 from include.settings import PodSettings, Settings
-from include.training.pod import SCRATCH, pod_environment
+from include.training.commands import SCRATCH, pod_environment
 
 USER = 10001
 """The user of the image ``training``; a number, because Kubernetes cannot tell from a name that it is not root."""

@@ -25,9 +25,9 @@ def tuning_task(settings: Settings, dataset: str) -> MappedOperator:
         settings: Choose the backend and describe the pods.
         dataset: The data set's name; a template of it is rendered when the task runs.
     """
-    from include.training.pod import dataset_as_seen, tuning_command
+    from include.training.commands import dataset_path, tuning_command
 
-    folder = dataset_as_seen(settings, dataset)
+    folder = dataset_path(settings, dataset)
     python = "python" if settings.training.backend == "kubernetes" else sys.executable
     commands = [tuning_command(folder, worker, python) for worker in range(settings.training.workers)]
     named = {"task_id": TUNE, "map_index_template": "worker {{ ti.map_index }}"}
@@ -53,9 +53,9 @@ def training_task(settings: Settings, dataset: str, trigger_rule: str = "all_suc
         dataset: The data set's name; a template of it is rendered when the task runs.
         trigger_rule: Which of the tasks before it must have succeeded.
     """
-    from include.training.pod import dataset_as_seen, training_command
+    from include.training.commands import dataset_path, training_command
 
-    folder = dataset_as_seen(settings, dataset)
+    folder = dataset_path(settings, dataset)
     result = f"{folder}/{RESULT}"
     named = {"task_id": TRAIN, "trigger_rule": trigger_rule}
     if settings.training.backend == "kubernetes":
@@ -71,7 +71,7 @@ def training_task(settings: Settings, dataset: str, trigger_rule: str = "all_suc
 
 
 def _process(settings: Settings) -> dict[str, Any]:
-    from include.training.pod import training_environment
+    from include.training.commands import training_environment
 
     return {"env": training_environment(settings), "append_env": True, "cwd": str(ROOT)}
 

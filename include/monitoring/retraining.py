@@ -8,7 +8,7 @@ from typing import Any
 
 from include.days import DayRange
 from include.projects import Project
-from include.training.data.split import TooFewSnapshotsError, split_by_time
+from include.training.data.splits import TooFewSnapshotsError, split_by_time
 
 
 def retrain_request(

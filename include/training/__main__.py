@@ -1,8 +1,8 @@
 """``python -m include.training``: build a data set, train on it, promote a model.
 
-Every command ends with one JSON object on the last line of its standard output. Trainings run this same command,
-whether as a process or in a pod. What needs MLflow is imported by the commands that log to it: it takes seconds, and
-each worker of a search is a process of its own.
+Every command prints one JSON object on the last line of its standard output. Training processes and pods run these
+commands. MLflow takes seconds to import, so only the commands that log to it import it: each tuning worker is a process
+of its own.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ from __future__ import annotations
 import json
 import os
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -20,19 +20,37 @@ from include.lake import open_lake
 from include.logs import configure_json_logs
 from include.projects import load_project
 from include.settings import get_settings
-from include.training.data.dataset import dataset_dir
-from include.training.data.prepare import prepare_dataset
-from include.training.handover import clear_result, write_result
+from include.training.commands import clear_result, write_result
+from include.training.data.build import prepare_dataset
+from include.training.data.dataset import DatasetManifest, DatasetPart, dataset_dir
 from include.training.tuning.tune import tune_as_worker
+
+if TYPE_CHECKING:
+    from include.training.train import TrainingResult
 
 app = CommandLine()
 
 DatasetFolder = Annotated[Path, typer.Option(help="The folder of a data set.", exists=True, file_okay=False)]
+_METRICS = {
+    "auc": "AUC",
+    "pr_auc": "PR-AUC",
+    "brier": "Brier score",
+    "ece": "calibration error",
+    "precision": "precision at 0.5",
+    "recall": "recall at 0.5",
+    "f1": "F1 at 0.5",
+    "accuracy": "accuracy at 0.5",
+    "precision_at_threshold": "precision of offers",
+    "recall_at_threshold": "recall of offers",
+    "offers_per_1000_at_threshold": "offers per 1,000",
+    "saving_usd_per_1000_at_threshold": "saved, $ per 1,000",
+    "saving_usd_per_1000_everybody": "if all get an offer",
+}
 
 
 @app.command()
-def dataset(day: Annotated[str, typer.Option(help="Labels known when this day (YYYY-MM-DD) closes are used.")]) -> None:
-    """Build the training data set for a day, and check what the project requires of it."""
+def dataset(day: Annotated[str, typer.Option(help="Use the labels known when this day (YYYY-MM-DD) closes.")]) -> None:
+    """Build the training data set for a day, and check the project's data requirements."""
     settings, through = get_settings(), parse_day(day)
     project = load_project(settings.project)
     _print(prepare_dataset(project, open_lake(settings), through, dataset_dir(settings, through)).as_dict())
@@ -41,9 +59,9 @@ def dataset(day: Annotated[str, typer.Option(help="Labels known when this day (Y
 @app.command()
 def tune(
     dataset: DatasetFolder,
-    worker: Annotated[int, typer.Option(help="Which of the CHURN_TRAINING__WORKERS workers this is, from 0.")],
+    worker: Annotated[int, typer.Option(help="The number of this worker, from 0 to CHURN_TRAINING__WORKERS - 1.")],
 ) -> None:
-    """Run trials of the search of hyperparameters as one of several workers, until all are finished."""
+    """Run trials of the hyperparameter search as one of several workers, until all trials are finished."""
     settings = get_settings()
     _print(tune_as_worker(settings, dataset, worker).as_dict())
 
@@ -51,9 +69,9 @@ def tune(
 @app.command()
 def run(
     dataset: DatasetFolder,
-    result: Annotated[Path, typer.Option(help="The file that the result is written to, too.")],
+    result: Annotated[Path, typer.Option(help="A file to write the result to, as well.")],
 ) -> None:
-    """Run the trials that no worker has run, fit, judge, log and register a challenger."""
+    """Run the missing trials, fit, evaluate, log and register a challenger."""
     from include.training.train import train_challenger
 
     settings = get_settings()
@@ -68,22 +86,21 @@ def promote(
     dataset: DatasetFolder, version: Annotated[str, typer.Option(help="The challenger's version in the registry.")]
 ) -> None:
     """Compare a challenger with the champion on the data set's test rows, and promote it if it is better."""
-    from include.training.release.promote import promote as promote_version
+    from include.training.release.promotion import promote as promote_version
 
     settings = get_settings()
     _print(promote_version(settings, dataset, version).as_dict())
 
 
 @app.command(name="all")
-def train_and_decide(
-    day: Annotated[str, typer.Option(help="Labels known when this day (YYYY-MM-DD) closes are used.")],
+def train_and_promote(
+    day: Annotated[str, typer.Option(help="Use the labels known when this day (YYYY-MM-DD) closes.")],
 ) -> None:
-    """Build the data set, train on it and decide on the promotion, one after the other, for a first model.
+    """Build the data set, train on it and decide on the promotion, for a first model.
 
-    The DAG keeps a version of the raw data as well; this does not.
+    Unlike the DAG, this stores no version of the raw data.
     """
-    from include.training.release.promote import promote as promote_version
-    from include.training.summary import render_decision, render_training
+    from include.training.release.promotion import promote as promote_version
     from include.training.train import train_challenger
 
     settings, through = get_settings(), parse_day(day)
@@ -91,13 +108,56 @@ def train_and_decide(
     dataset = prepare_dataset(project, open_lake(settings), through, dataset_dir(settings, through)).dataset
     trained = train_challenger(settings, dataset.folder)
     typer.echo(render_training(dataset.manifest, trained))
-    decided = promote_version(settings, dataset.folder, trained.model_version)
-    typer.echo(render_decision(decided))
-    _print(decided.as_dict())
+    promotion = promote_version(settings, dataset.folder, trained.model_version)
+    typer.echo(_line("champion" if promotion.promoted else "not promoted", promotion.reason))
+    _print(promotion.as_dict())
 
 
-def _print(answer: dict[str, Any]) -> None:
-    typer.echo(json.dumps(answer))
+def render_training(manifest: DatasetManifest, trained: TrainingResult) -> str:
+    """Return a summary of a training, for a terminal.
+
+    Args:
+        manifest: The data set.
+        trained: The metrics on the test, the missed requirements, and the leakage findings.
+    """
+    by = "by time" if manifest.split == "time" else "by customer: this data has no time"
+    seconds = f"{trained.seconds['total']:.0f} s"
+    lines = [
+        ("training", _rows(manifest.train)),
+        ("test", f"{_rows(manifest.test)}; split {by}"),
+        ("model", f"{trained.model_name} version {trained.model_version}, {trained.trials} trials, {seconds}"),
+        *((title, _with_interval(trained.metrics, name)) for name, title in _METRICS.items()),
+        *(
+            ("missed", f"{verdict['name']}: {verdict['found']:.4g}, {verdict['bound']} {verdict['required']:g}")
+            for verdict in trained.verdicts
+            if not verdict["ok"]
+        ),
+        *(("leak?", finding) for finding in trained.leakage),
+    ]
+    return "\n".join(_line(title, text) for title, text in lines)
+
+
+def _line(title: str, text: str) -> str:
+    return f"{title:20} {text}"
+
+
+def _rows(part: DatasetPart) -> str:
+    return f"{part.rows:,} rows, {part.positive_ratio:.1%} churned"
+
+
+def _with_interval(metrics: dict[str, float], name: str) -> str:
+    value = _number(metrics[name])
+    if f"{name}_low" not in metrics:
+        return value
+    return f"{value:9} 95 %: {_number(metrics[f'{name}_low'])} to {_number(metrics[f'{name}_high'])}"
+
+
+def _number(value: float) -> str:
+    return f"{value:.3f}" if abs(value) <= 1 else f"{value:,.0f}"
+
+
+def _print(result: dict[str, Any]) -> None:
+    typer.echo(json.dumps(result))
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""From a data set to a candidate: tune, fit on all training rows, calibrate, judge on the test, look for leaks."""
+"""Make a candidate model: tune, fit on all training rows, calibrate, evaluate on the test, check for leakage."""
 
 from __future__ import annotations
 
@@ -12,40 +12,35 @@ from numpy.typing import NDArray
 from include.projects import Project
 from include.settings import Settings
 from include.training.data.dataset import DatasetRef
-from include.training.data.row_splits import row_splits
-from include.training.data.rows import Rows, load_rows, model_contract
-from include.training.data.sampling import spread_evenly
-from include.training.evaluation.evaluation import Evaluation, evaluate, require_both_labels
+from include.training.data.rows import Rows, evenly_spaced, load_rows, model_contract, row_splits
+from include.training.evaluation.evaluate import Evaluation, evaluate, require_both_labels
 from include.training.evaluation.leakage import LeakageReport, check_leakage
-from include.training.model.bundle import Bundle, Sample
-from include.training.model.calibration import Calibrator
+from include.training.fitting.booster import fit, part_fitter
+from include.training.fitting.calibration import calibrate
+from include.training.model.bundle import Bundle, Calibrator, Sample
 from include.training.model.contract import ModelContract
-from include.training.model.fit import fit
-from include.training.out_of_fold import calibrate
-from include.training.refit import refitter
-from include.training.tuning.tune import JOURNAL_FILE, make_search, tune
-from include.training.tuning.tuned import Tuned
+from include.training.tuning.tune import JOURNAL_FILE, TuningResult, make_search, tune
 
 _SAMPLES = 20
 
 
 @dataclass(frozen=True)
 class Candidate:
-    """A fitted model before the registry has given it a version.
+    """A fitted and evaluated model that is not registered yet.
 
     Attributes:
-        project: The business.
-        dataset: What it was trained and judged on.
-        device: Where it was really trained, as XGBoost names it.
+        project: The project.
+        dataset: The data set it was trained and evaluated on.
+        device: The device that fitted it, as XGBoost names it.
         contract: Its contract, without the run.
-        booster: The model.
-        calibrator: What makes its log-odds into probabilities.
-        tuned: How its hyperparameters were found.
-        evaluation: Its figures on the test.
-        test: The test rows.
-        probabilities: Its answers for them, shape (n,).
-        leakage: Whether it is good for a reason that production will not have.
-        seconds: Wall time of the tuning (``tune``), by whichever workers, and of the final fit (``fit``).
+        booster: The XGBoost model.
+        calibrator: Turns the booster's log-odds into probabilities.
+        tuned: The hyperparameter search.
+        evaluation: Its metrics on the test.
+        test: The n test rows.
+        probabilities: Its churn probabilities for the test rows, shape (n,).
+        leakage: The result of the leakage checks.
+        seconds: Wall time of the tuning (``tune``), by all workers, and of the final fit (``fit``).
     """
 
     project: Project
@@ -54,7 +49,7 @@ class Candidate:
     contract: ModelContract
     booster: xgb.Booster
     calibrator: Calibrator
-    tuned: Tuned
+    tuned: TuningResult
     evaluation: Evaluation
     test: Rows
     probabilities: NDArray[np.float32]
@@ -62,8 +57,8 @@ class Candidate:
     seconds: dict[str, float]
 
     def bundle(self, run_id: str) -> Bundle:
-        """Return the model's bundle, with samples spread evenly over the test, without who they are."""
-        chosen = spread_evenly(len(self.test), _SAMPLES)
+        """Return the model's bundle, with sample predictions evenly spaced over the test, without customer ids."""
+        chosen = evenly_spaced(len(self.test), _SAMPLES)
         rows = self.test.features.take(chosen).to_pylist()
         samples = tuple(
             Sample(features=row, churn_probability=float(self.probabilities[index]))
@@ -74,20 +69,25 @@ class Candidate:
 
 
 def make_candidate(project: Project, settings: Settings, dataset: DatasetRef) -> Candidate:
-    """Tune, fit, calibrate and judge a model on ``dataset``.
+    """Tune, fit, calibrate and evaluate a model.
 
-    Trials are kept in the data set's folder, so that a run that was cut off goes on with them.
+    The trials are stored in the data set's folder, so that an interrupted run continues with them.
+
+    Args:
+        project: The project, as recorded with the data set.
+        settings: Device, workers and storage of the trials.
+        dataset: The data set.
 
     Raises:
-        DeviceError: The device asked for was not used.
+        DeviceError: XGBoost trained on another device than the configured one.
         FoldError: A fold cannot be scored.
-        EvaluationError: The test rows cannot judge a model.
+        EvaluationError: The test rows have one label only.
     """
     training, manifest = project.training, dataset.manifest
     device = settings.training.device
     contract = model_contract(project, manifest)
     train, test = (load_rows(dataset, part, contract) for part in (manifest.train, manifest.test))
-    require_both_labels(test)  # the search may take hours
+    require_both_labels(test)  # before the search, which may take hours
 
     started = time.perf_counter()
     tuned = tune(
@@ -107,13 +107,13 @@ def make_candidate(project: Project, settings: Settings, dataset: DatasetRef) ->
         device=device,
     )
     fit_ended = time.perf_counter()
-    refit = refitter(
+    fit_parts = part_fitter(
         train, contract.feature_names, tuned.chosen, training, device=device, workers=settings.training.workers
     )
-    calibrator = calibrate(train, row_splits(train, manifest, training), training, refit)
+    calibrator = calibrate(train, row_splits(train, manifest, training), training, fit_parts)
     bundle = Bundle(contract, fitted.booster, calibrator=calibrator)
     probabilities = bundle.predict_matrix(test.matrix)
-    leakage = check_leakage(train, test, bundle, probabilities, training, manifest.horizon_days, refit)
+    leakage = check_leakage(train, test, bundle, probabilities, training, manifest.horizon_days, fit_parts)
     return Candidate(
         project=project,
         dataset=dataset,

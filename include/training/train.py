@@ -1,4 +1,4 @@
-"""Train a challenger: check, tune, fit, judge, log to MLflow, register."""
+"""Train a challenger: check the data, make a candidate, check it, log it to MLflow, register it."""
 
 from __future__ import annotations
 
@@ -12,34 +12,33 @@ import mlflow
 from include.logs import get_logger
 from include.settings import Settings
 from include.training.candidate import Candidate, make_candidate
-from include.training.data.configuration import recorded_project
-from include.training.data.dataset import load_dataset
-from include.training.model.fit import probe_device
+from include.training.data.dataset import load_dataset, recorded_project
+from include.training.evaluation.requirements import check_model, require_data, require_model, write_verdicts
+from include.training.fitting.booster import probe_device
 from include.training.release.registry import Registry
 from include.training.release.tracking import log_run, open_experiment, register
-from include.training.requirements import check_model, keep_verdicts, require_data, require_model
 
 log = get_logger(__name__)
 
 
 @dataclass(frozen=True)
 class TrainingResult:
-    """What a training made.
+    """The result of a training.
 
     Attributes:
         model_name: The registered model.
         model_version: The challenger's version.
         run_id: The MLflow run.
-        trained_through: The last snapshot day learned from.
-        device: Where the model was trained.
-        trials: Trials of the tuner.
-        resumed_trials: How many of them an earlier, interrupted run had finished.
-        parameters: The hyperparameters chosen.
-        metrics: Figures on the test.
-        verdicts: Requirements of the data and the model against what was found.
-        leakage: What looks like a leak, in words; a model with any is never promoted.
-        seconds: Wall time of the tuning (``tune``), the final fit (``fit``) and everything (``total``). Trials that
-            workers had finished before count, with those side by side once; pauses and a worker's start do not.
+        trained_through: The last snapshot day of the training rows.
+        device: The device that fitted the model.
+        trials: Number of trials.
+        resumed_trials: Number of trials that tuning workers or an interrupted run had finished before.
+        parameters: The chosen hyperparameters.
+        metrics: The metrics on the test.
+        verdicts: The requirements of data and model, with required and found values.
+        leakage: The leakage findings, as text; a model with findings is never promoted.
+        seconds: Wall time of the tuning (``tune``), the final fit (``fit``) and the whole training (``total``). It
+            includes trials that workers had finished before; parallel trials count once, pauses do not count.
         dataset: The data set's folder.
     """
 
@@ -58,27 +57,31 @@ class TrainingResult:
     dataset: str
 
     def as_dict(self) -> dict[str, Any]:
-        """Return the result as plain JSON types, fit for XCom."""
+        """Return the result as plain JSON types, for XCom."""
         return asdict(self)
 
 
 def train_challenger(settings: Settings, dataset_folder: Path) -> TrainingResult:
-    """Train on the data set in ``dataset_folder`` and register the model with the alias ``challenger``.
+    """Train on a data set and register the model with the alias ``challenger``.
+
+    Args:
+        settings: The project, the tracking server, the device and the workers.
+        dataset_folder: The data set's folder.
 
     Raises:
         DatasetError: The data set is damaged.
-        ProjectMismatchError: It is of another project than the settings name.
-        ConfigurationError: The configuration beside it cannot be read, or is another.
-        RequirementsError: The data or the model misses a requirement whose mode is ``enabled``. The verdicts are kept
-            in the data set's folder, and a refused model's run in MLflow; nothing is registered.
-        DeviceError: The device asked for was not used.
+        ProjectMismatchError: The data set belongs to another project.
+        ConfigurationError: The recorded configuration cannot be read, or was changed.
+        RequirementsError: The data or the model misses a requirement whose mode is ``enabled``. The verdicts are
+            written to the data set's folder, and the run of a rejected model is in MLflow; no version is registered.
+        DeviceError: XGBoost trained on another device than the configured one.
     """
     started = time.perf_counter()
     dataset = load_dataset(dataset_folder)
     project = recorded_project(dataset, settings)
     data_verdicts = require_data(project, dataset)
     probe_device(settings.training.device)
-    # Before the work starts, so that an unreachable server costs no training.
+    # Before the work starts, so that an unreachable server is detected first.
     open_experiment(settings, f"churn-{project.name}")
 
     with mlflow.start_run(run_name=f"{project.name} {dataset.manifest.through}") as run:
@@ -86,7 +89,7 @@ def train_challenger(settings: Settings, dataset_folder: Path) -> TrainingResult
         seconds = _seconds(candidate, started)
         metrics = candidate.evaluation.metrics()
         verdicts = [*data_verdicts, *check_model(project, metrics, seconds["total"])]
-        keep_verdicts(dataset.folder, verdicts)
+        write_verdicts(dataset.folder, verdicts)
         source = log_run(candidate, verdicts, run.info.run_id)
         require_model(project, verdicts)
         version = register(candidate, verdicts, Registry(settings), source, run.info.run_id)

@@ -21,7 +21,7 @@ from include.local_files import write_atomically
 from include.logs import get_logger
 from include.settings import Settings
 from include.sources.storage import is_access_failure
-from include.training.data.data_version import POINTER_FILE, RAW_FOLDER, DataVersion, pointer
+from include.training.data.dataset import POINTER_FILE, RAW_FOLDER, DataVersion, pointer
 
 if TYPE_CHECKING:
     from dvc.repo import Repo

@@ -25,8 +25,15 @@ from include.ingest import refine
 from include.lake import Lake, open_lake
 from include.projects import Project, ProjectError, load_project
 from include.settings import Settings
-from include.training.data.configuration import PROJECT_FILE, configuration_sha256, read_configuration
-from include.training.data.dataset import MANIFEST_FILE, DatasetManifest, DatasetPart, build_dataset
+from include.training.data.build import build_dataset
+from include.training.data.dataset import (
+    MANIFEST_FILE,
+    PROJECT_FILE,
+    DatasetManifest,
+    DatasetPart,
+    configuration_sha256,
+    read_configuration,
+)
 from include.training.release.tracking import DATASET_ARTIFACT
 from include.versions.repository import Repository, open_repository
 from include.versions.snapshot import import_bronze

@@ -24,8 +24,7 @@ from include.local_files import write_atomically
 from include.logs import get_logger
 from include.projects import Project
 from include.sources.bronze_tables import FILE, ROW, bronze_schema
-from include.training.data.data_version import DataVersion
-from include.training.data.dataset import load_dataset, note_data_version
+from include.training.data.dataset import DataVersion, load_dataset, record_data_version
 from include.versions.repository import Repository, VersionError
 
 log = get_logger(__name__)
@@ -82,7 +81,7 @@ def version_dataset(project: Project, lake: Lake, repository: Repository, folder
     version = create_version(project, lake, repository, load_dataset(folder).manifest.through)
     pushed = repository.push(version.revision)
     log.info("data version pushed", extra={"revision": version.revision, "files": pushed})
-    note_data_version(folder, version)
+    record_data_version(folder, version)
     return version
 
 

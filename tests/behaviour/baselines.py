@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from include.training.data.rows import Rows
 from include.training.evaluation.bootstrap import CustomerBootstrap, Interval, interval
-from include.training.evaluation.ranking import WeightedRanking
+from include.training.evaluation.metrics import WeightedRanking
 
 RESAMPLES = 200
 

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from include.settings import ROOT
-from include.training.data.dataset import build_dataset
+from include.training.data.build import build_dataset
 from tests.behaviour.worlds import Trained, project_of
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(900)]  # a world is made on the way

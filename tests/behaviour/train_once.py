@@ -7,8 +7,7 @@ from pathlib import Path
 
 from include.settings import Settings
 from include.training.candidate import make_candidate
-from include.training.data.configuration import PROJECT_FILE, read_configuration
-from include.training.data.dataset import load_dataset
+from include.training.data.dataset import PROJECT_FILE, load_dataset, read_configuration
 
 
 def main(folder: Path, bundle: Path, workers: int) -> None:

@@ -19,7 +19,8 @@ from include.lake import Lake, open_lake
 from include.projects import Project, load_project
 from include.settings import Settings
 from include.training.candidate import Candidate, make_candidate
-from include.training.data.dataset import MANIFEST_FILE, DatasetRef, build_dataset, dataset_dir, load_dataset
+from include.training.data.build import build_dataset
+from include.training.data.dataset import MANIFEST_FILE, DatasetRef, dataset_dir, load_dataset
 from include.training.data.rows import Rows, load_rows
 from include.training.model.bundle import Bundle
 from local.grocery_export import LAST_DAY, export

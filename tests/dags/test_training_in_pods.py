@@ -12,7 +12,8 @@ import yaml
 from include.lake import Lake
 from include.projects import load_project
 from include.settings import ROOT, Settings
-from include.training.data.dataset import build_dataset, dataset_dir
+from include.training.data.build import build_dataset
+from include.training.data.dataset import dataset_dir
 from include.training.release.registry import Registry
 from tests.dags.bundle.pods import pods
 from tests.kubernetes.api import KubernetesApi

@@ -6,7 +6,8 @@ import pytest
 
 from include.lake import Lake
 from include.projects import Project
-from include.training.data.dataset import DatasetRef, build_dataset
+from include.training.data.build import build_dataset
+from include.training.data.dataset import DatasetRef
 from tests.training.gold import LAST_DAY, small_project, snapshot_days, write_gold
 
 

@@ -9,12 +9,10 @@ import numpy as np
 import pyarrow as pa
 from pydantic import SecretStr
 
-from include.training.data.row_splits import RowSplit
-from include.training.data.rows import Rows
-from include.training.tuning.folds import bin_folds
+from include.training.data.rows import Rows, RowSplit
 from include.training.tuning.study import SharedStudy
-from include.training.tuning.trials import Search
-from include.training.tuning.tuned import Tuned
+from include.training.tuning.trials import Search, bin_folds
+from include.training.tuning.tune import TuningResult
 from include.training.tuning.workers import work
 from tests.training.gold import small_project
 
@@ -51,9 +49,9 @@ def drawn_search(n_trials: int, trees: int = 40) -> Search:
 def work_in_process(n_trials: int, journal: Path, database: str, worker: int, workers: int) -> None:
     """Be one worker of ``drawn_search``; what a process of its own runs."""
     search = drawn_search(n_trials, trees=60)
-    work(search, SharedStudy(search.name, journal, SecretStr(database)), worker, workers, least_patience=1.0)
+    work(search, SharedStudy(search.name, journal, SecretStr(database)), worker, workers, min_patience=1.0)
 
 
-def what_was_tried(tuned: Tuned) -> list[object]:
+def what_was_tried(tuned: TuningResult) -> list[object]:
     """Return everything about the trials that does not depend on who ran them."""
     return [dataclasses.replace(record, seconds=0, cpu_seconds=0, worker=0) for record in tuned.history]

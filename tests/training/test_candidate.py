@@ -13,7 +13,7 @@ from include.projects import Project
 from include.settings import Settings
 from include.training.candidate import make_candidate
 from include.training.data.dataset import DatasetRef
-from include.training.evaluation.evaluation import EvaluationError
+from include.training.evaluation.evaluate import EvaluationError
 from include.training.tuning.tune import JOURNAL_FILE
 
 

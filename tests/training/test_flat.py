@@ -15,10 +15,10 @@ from include.monitoring.performance import realised_performance
 from include.monitoring.retraining import retrain_request
 from include.monitoring.windows import current_window, reference_window
 from include.settings import Settings
-from include.training.data.dataset import DatasetError, build_dataset
-from include.training.data.row_splits import row_splits
-from include.training.data.rows import load_rows, model_contract
-from include.training.release.promote import promote
+from include.training.data.build import build_dataset
+from include.training.data.dataset import DatasetError
+from include.training.data.rows import load_rows, model_contract, row_splits
+from include.training.release.promotion import promote
 from include.training.release.registry import Registry
 from include.training.train import train_challenger
 from tests.training.flat import DAY, flat_project, write_flat_gold

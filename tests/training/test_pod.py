@@ -7,9 +7,9 @@ from pathlib import Path
 import pytest
 
 from include.settings import Settings, SettingsError, get_settings
+from include.training.commands import dataset_path, pod_environment, training_command, training_environment
 from include.training.data.dataset import dataset_dir, dataset_name
-from include.training.pod import dataset_as_seen, pod_environment, training_command, training_environment
-from include.training.tuning.trials import GENERATION
+from include.training.tuning.trials import BATCH_SIZE
 
 
 def test_process_and_pod_run_the_same_command_on_the_same_data_set(tmp_path: Path) -> None:
@@ -19,15 +19,15 @@ def test_process_and_pod_run_the_same_command_on_the_same_data_set(tmp_path: Pat
         Settings(home=tmp_path),
         Settings(home=tmp_path, training={"backend": "kubernetes", "device": "cuda"}),
     )
-    assert dataset_as_seen(process, name) == str(dataset_dir(process, day))
-    assert dataset_as_seen(pod, name) == "/data/grocery/2017-12-31"
-    commands = [training_command(dataset_as_seen(where, name), "r.json") for where in (process, pod)]
+    assert dataset_path(process, name) == str(dataset_dir(process, day))
+    assert dataset_path(pod, name) == "/data/grocery/2017-12-31"
+    commands = [training_command(dataset_path(where, name), "r.json") for where in (process, pod)]
     assert commands[0][:5] == commands[1][:5] == ["python", "-m", "include.training", "run", "--dataset"]
 
 
 def test_a_template_of_the_name_passes_unchanged(tmp_path: Path) -> None:
     name = "{{ ti.xcom_pull(task_ids='build_dataset')['name'] }}"
-    assert dataset_as_seen(Settings(home=tmp_path), name) == f"{tmp_path}/training/{name}"
+    assert dataset_path(Settings(home=tmp_path), name) == f"{tmp_path}/training/{name}"
 
 
 def test_the_environment_reproduces_the_settings(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -89,6 +89,6 @@ def test_other_addresses_are_taken_as_they_are(uri: str) -> None:
 
 
 def test_there_are_no_more_workers_than_trials_that_run_side_by_side() -> None:
-    assert Settings(training={"workers": GENERATION}).training.workers == GENERATION
+    assert Settings(training={"workers": BATCH_SIZE}).training.workers == BATCH_SIZE
     with pytest.raises(ValueError, match="workers"):
-        Settings(training={"workers": GENERATION + 1})
+        Settings(training={"workers": BATCH_SIZE + 1})

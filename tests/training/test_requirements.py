@@ -8,7 +8,7 @@ import pytest
 
 from include.projects import Project
 from include.training.data.dataset import DatasetRef, load_dataset
-from include.training.requirements import (
+from include.training.evaluation.requirements import (
     REQUIREMENTS_FILE,
     RequirementsError,
     Verdict,

@@ -20,15 +20,14 @@ from include.lake import Lake
 from include.lake.table_names import FEATURES_TABLE, LABELS_TABLE
 from include.projects import Project, load_project
 from include.settings import ROOT, Settings
-from include.training.data.data_version import DataVersion
-from include.training.data.dataset import build_dataset, dataset_dir, note_data_version
+from include.training.commands import training_command, training_environment, tuning_command
+from include.training.data.build import build_dataset
+from include.training.data.dataset import DataVersion, dataset_dir, record_data_version
 from include.training.evaluation.leakage import LEAKAGE_FILE, LeakageError, LeakageReport
+from include.training.evaluation.requirements import REQUIREMENTS_FILE, RequirementsError
 from include.training.model.bundle import Bundle
-from include.training.pod import training_command, training_environment, tuning_command
-from include.training.release.promote import promote
-from include.training.release.promotion import PromotionError
+from include.training.release.promotion import PromotionError, promote
 from include.training.release.registry import Registry, RegistryError
-from include.training.requirements import REQUIREMENTS_FILE, RequirementsError
 from include.training.train import train_challenger
 from include.training.tuning.tune import JOURNAL_FILE
 from tests.training.gold import LAST_DAY, small_project, snapshot_days, without_family, write_gold
@@ -136,7 +135,7 @@ def test_from_the_command_line_to_a_champion(tmp_path: Path, monkeypatch: pytest
 
     folder = str(build_dataset(project, lake_of(settings), LAST_DAY, dataset_dir(settings, LAST_DAY)).folder)
     version = DataVersion(revision="0" * 32, remote="s3://raw", files=2, bytes=9, tables={"bronze/transactions": 4})
-    note_data_version(Path(folder), version)
+    record_data_version(Path(folder), version)
     result = tmp_path / "result.json"
     tuned = answer(tune_command(settings, folder, worker=1))
     assert (tuned["worker"], tuned["workers"], tuned["ran"]) == (1, 2, project.training.n_trials)

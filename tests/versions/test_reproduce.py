@@ -19,8 +19,8 @@ from include.ingest import refine
 from include.lake import open_lake
 from include.lake.table_names import FEATURES_TABLE, LABELS_TABLE
 from include.settings import Settings, get_settings
-from include.training.data.configuration import PROJECT_FILE
-from include.training.data.dataset import MANIFEST_FILE, DatasetRef, build_dataset, load_dataset
+from include.training.data.build import build_dataset
+from include.training.data.dataset import MANIFEST_FILE, PROJECT_FILE, DatasetRef, load_dataset
 from include.training.release.tracking import DATASET_ARTIFACT, log_dataset
 from include.versions.__main__ import app
 from include.versions.repository import VersionError, open_repository

@@ -13,7 +13,7 @@ from include.reporting import Page, Plot, Section, Table
 from include.reporting.plots import BLUE, VERMILLION, drawing
 from include.serving.load_test.measurement import Measurement
 from include.serving.load_test.run import LoadTest, machine
-from include.training.requirements import Verdict
+from include.training.evaluation.requirements import Verdict
 
 FILE = "load_test.json"
 PAGE = "index.html"

@@ -15,7 +15,7 @@ from include.serving.load_test.generator import generate_load
 from include.serving.load_test.measurement import Measurement
 from include.serving.load_test.questions import PREDICT, Questions
 from include.serving.load_test.target import Target
-from include.training.requirements import Verdict
+from include.training.evaluation.requirements import Verdict
 
 _LONGEST_WARM_UP = 2.0
 _MOST_CONNECTIONS = 1024

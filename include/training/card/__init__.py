@@ -1,1 +1,1 @@
-"""The model card: Markdown, and a page with plots."""
+"""The model card, as Markdown and as an HTML page with plots."""

@@ -1,27 +1,35 @@
-"""The model card: what a model is, how it was made, how good it is, and what it is not fit for."""
+"""The model card: purpose, results, limits, data and training of a model."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from include.reporting import Page
+from include.reporting import Page, Section, Table
 from include.training.candidate import Candidate
-from include.training.card import limits, origin, results
+from include.training.card import results
 from include.training.evaluation.importance import importances
-from include.training.evaluation.segments import judge_segments
+from include.training.evaluation.requirements import Verdict
+from include.training.evaluation.segments import evaluate_segments
 from include.training.model.bundle import Bundle
-from include.training.requirements import Verdict
+from include.training.model.contract import ModelContract
+
+_UNCALIBRATED = (
+    "The probabilities are those of the booster, not calibrated; the threshold assumes that they are calibrated."
+)
+_CALIBRATED = (
+    "The probabilities are calibrated on training days only: in a season with more or fewer churners, they are biased."
+)
 
 
 @dataclass(frozen=True)
 class ModelCard:
-    """A card in its forms.
+    """The formats of a card.
 
     Attributes:
-        markdown: All of it, with the plots by their paths.
-        html: All of it, as one file.
-        plots: The drawings as SVG, by their paths from the card.
+        markdown: The card as Markdown, with links to the plots' files.
+        html: The card as one HTML file.
+        plots: The plots as SVG, by path relative to the card.
         summary: A few lines of Markdown.
     """
 
@@ -32,34 +40,40 @@ class ModelCard:
 
 
 def make_model_card(candidate: Candidate, bundle: Bundle, version: str, verdicts: Sequence[Verdict]) -> ModelCard:
-    """Return the card of ``bundle``, which was made of ``candidate``.
+    """Return the card of a model.
 
     Args:
-        candidate: Gives the data, the search and the figures.
-        bundle: The model with its run.
+        candidate: The data, the search and the evaluation.
+        bundle: The candidate's bundle, with its run.
         version: Its version in the registry.
-        verdicts: What the project's requirements say.
+        verdicts: The verdicts on the project's requirements.
     """
     project, contract, evaluation = candidate.project, bundle.contract, candidate.evaluation
-    judged = judge_segments(project, candidate.test, candidate.probabilities, contract.threshold)
+    segments = evaluate_segments(project, candidate.test, candidate.probabilities, contract.threshold)
     page = Page(
         title=f"Model card: churn-{contract.project}, version {version}",
         lead=" ".join(project.description.split()),
         sections=[
-            origin.question(candidate, contract, version),
-            results.figures(evaluation),
-            results.money(evaluation, project.requirements.costs),
+            _purpose(candidate, contract, version),
+            results.metrics(evaluation),
+            results.savings(evaluation, project.requirements.costs),
             results.thresholds(evaluation),
             results.calibration(evaluation),
             results.ranking(evaluation),
-            results.segments(judged, {spec.name: spec.description for spec in project.features}),
-            results.features(importances(bundle, candidate.test.matrix)),
-            limits.requirements(verdicts),
-            limits.leakage(candidate.leakage),
-            limits.limits(candidate),
-            origin.data(candidate),
-            origin.training(candidate, contract),
-            limits.rollback(),
+            results.segments(segments, {spec.name: spec.description for spec in project.features}),
+            results.importance(importances(bundle, candidate.test.matrix)),
+            results.requirements(verdicts),
+            results.leakage(candidate.leakage),
+            _limits(candidate),
+            _data(candidate),
+            _training(candidate, contract),
+            Section(
+                "Rollback",
+                paragraphs=[
+                    "Run the DAG churn_rollback: the version with the alias previous becomes the champion, and the "
+                    "endpoint serves it again."
+                ],
+            ),
         ],
     )
     return ModelCard(
@@ -76,13 +90,123 @@ def _summary(candidate: Candidate, bundle: Bundle, verdicts: Sequence[Verdict]) 
     missed = [verdict.name for verdict in verdicts if not verdict.ok]
     test = candidate.dataset.manifest.test
     return (
-        f"Learned from snapshots through {contract.trained_through}; judged on {evaluation.rows:,} rows of "
+        f"Trained on snapshots through {contract.trained_through}; evaluated on {evaluation.rows:,} rows of "
         f"{test.days[0]} to {test.days[-1]}.\n\n"
         f"- AUC {evaluation.auc:.3f} ({auc.low:.3f} to {auc.high:.3f})\n"
         f"- saves ${evaluation.at_threshold.saving_usd_per_1000:,.0f} per 1,000 customers "
-        f"({saving.low:,.0f} to {saving.high:,.0f}) with offers from a probability of {contract.threshold:.3g}\n"
-        f"- the best rule without a model ({evaluation.best_rule.name}) saves "
-        f"${evaluation.best_rule.decisions.saving_usd_per_1000:,.0f}\n"
+        f"({saving.low:,.0f} to {saving.high:,.0f}) with offers at a threshold of {contract.threshold:.3g}\n"
+        f"- the best baseline ({evaluation.best_baseline.name}) saves "
+        f"${evaluation.best_baseline.decisions.saving_usd_per_1000:,.0f}\n"
         f"- requirements missed: {', '.join(missed) or 'none'}\n\n"
         f"The whole model card is the run's artifact `model_card.html`.\n"
     )
+
+
+def _purpose(candidate: Candidate, contract: ModelContract, version: str) -> Section:
+    project = candidate.project
+    costs = project.requirements.costs
+    return Section(
+        "Prediction",
+        paragraphs=[
+            f"{_sentence(project.label.description)} The model predicts the probability of this.",
+            f"A probability of at least {contract.threshold:.3g} is predicted as churn, and the customer gets an "
+            f"offer. At this threshold, an offer saves on average as much as it costs: a missed churner costs "
+            f"${costs.missed_churner_usd:g}, a needless offer ${costs.needless_offer_usd:g}.",
+        ],
+        tables=[
+            Table(
+                ("fact", "value"),
+                [
+                    ("registered as", f"churn-{contract.project}, version {version}"),
+                    ("MLflow run", contract.run_id),
+                    ("owner", project.owner),
+                    ("trained on snapshots through", str(contract.trained_through)),
+                    ("label horizon", f"{contract.horizon_days} days" if contract.horizon_days else "none"),
+                ],
+                texts=2,
+            )
+        ],
+    )
+
+
+def _limits(candidate: Candidate) -> Section:
+    items = [
+        _UNCALIBRATED if candidate.calibrator.method == "none" else _CALIBRATED,
+        "The training data covers the customers of the training days only; it contains no season, price change or "
+        "product line of other days.",
+        "The model predicts who is likely to leave, not which customers an offer would keep.",
+    ]
+    if candidate.dataset.manifest.split == "time":
+        items.append("The test is one period; the intervals do not cover differences between periods.")
+    else:
+        items.append(
+            "The performance on later deliveries is unknown: a column that was filled in after a customer had left "
+            "would improve the metrics here and be useless in production."
+        )
+    if candidate.project.requirements.notes:
+        items.append(candidate.project.requirements.notes)
+    return Section("Limits", items=items)
+
+
+def _data(candidate: Candidate) -> Section:
+    manifest = candidate.dataset.manifest
+    if manifest.split == "time":
+        split = (
+            f"The split is by time, with a gap of one horizon ({manifest.horizon_days} days): every training label was "
+            "known before the first test day."
+        )
+    else:
+        split = (
+            "The data has no time: the test is other customers of the same delivery, drawn by a hash of their id with "
+            "the same share of churners. The metrics assume that future customers are similar."
+        )
+    parts = [
+        (
+            title,
+            str(part.days[0]),
+            str(part.days[-1]),
+            f"{len(part.days)}",
+            f"{part.rows:,}",
+            f"{part.positive_ratio:.1%}",
+        )
+        for title, part in (("training", manifest.train), ("test", manifest.test))
+    ]
+    versions = [(f"table {table}", f"Delta version {version}") for table, version in manifest.all_tables.items()]
+    if manifest.data_version:
+        raw = manifest.data_version
+        versions.append(("raw data", f"DVC revision {raw.revision}, stored at {raw.remote}"))
+    versions.append(("rows of both parts", f"fingerprint {manifest.fingerprint}"))
+    versions.append(("configuration", f"checksum {manifest.configuration_sha256}"))
+    return Section(
+        "Data",
+        paragraphs=[split],
+        tables=[
+            Table(("part", "first snapshot", "last snapshot", "snapshots", "rows", "churned"), parts, texts=3),
+            Table(("item", "version"), versions, texts=2),
+        ],
+    )
+
+
+def _training(candidate: Candidate, contract: ModelContract) -> Section:
+    tuned, manifest = candidate.tuned, candidate.dataset.manifest
+    metric = tuned.metric.replace("_", " ")
+    folds = ", ".join(f"{score:.3f}" for score in tuned.fold_scores)
+    kind = "time folds" if manifest.split == "time" else "stratified folds"
+    return Section(
+        "Training",
+        paragraphs=[
+            f"XGBoost with {len(contract.features)} features on {candidate.device}, with the seed "
+            f"{candidate.project.training.seed}. The best of {tuned.trials} trials by mean {metric} was chosen: "
+            f"{tuned.score:.3f} over {len(tuned.fold_scores)} {kind} ({folds})."
+        ],
+        tables=[
+            Table(
+                ("hyperparameter", "value"),
+                [(name.replace("_", " "), f"{value:.4g}") for name, value in tuned.chosen],
+            )
+        ],
+    )
+
+
+def _sentence(text: str) -> str:
+    return text.strip().rstrip(".") + "."

@@ -1,4 +1,4 @@
-"""The model card's chapters about what a model does: its figures on the test, and what they are worth."""
+"""The sections of the model card with results: metrics, savings, segments, importance, requirements, leakage."""
 
 from __future__ import annotations
 
@@ -8,21 +8,31 @@ from itertools import groupby
 from include.projects.requirements import Costs
 from include.reporting import Section, Table
 from include.training.card.plots import calibration_plot, importance_plot, lift_plot, saving_plot
+from include.training.evaluation.baselines import NO_OFFERS
 from include.training.evaluation.decisions import Decisions
-from include.training.evaluation.evaluation import Evaluation
+from include.training.evaluation.evaluate import Evaluation
 from include.training.evaluation.importance import Importance
+from include.training.evaluation.leakage import LeakageReport
+from include.training.evaluation.requirements import Verdict
 from include.training.evaluation.segments import ENOUGH_CUSTOMERS, Segment
+from include.training.model.explain import number_text
 
 _TOP_FEATURES = 15
+_FEATURES_ALONE = 5
 _NONE = "-"
-_FIGURES = {
+_IF_MISSED = {"enabled": "stops the training", "dry_run": "is reported", "disabled": "is not checked"}
+_SPLITS = {
+    "unseen_customers": "unseen customers",
+    "earlier_training": "training that ends one horizon earlier",
+}
+_METRICS = {
     "auc": "area under the ROC curve (AUC)",
     "pr_auc": "average precision",
     "brier": "Brier score",
     "ece": "expected calibration error",
     "observed_over_expected": "observed over expected churn",
 }
-_DECIDED = ("precision", "recall", "f1", "accuracy", "offers_per_1000", "saving_usd_per_1000")
+_DECISIONS = ("precision", "recall", "f1", "accuracy", "offers_per_1000", "saving_usd_per_1000")
 _NAMES = {"f1": "F1", "offers_per_1000": "offers per 1,000", "saving_usd_per_1000": "saved, $ per 1,000"}
 _HIGH_VALUES = {
     "raise": "raise the risk",
@@ -32,35 +42,40 @@ _HIGH_VALUES = {
 }
 
 
-def figures(evaluation: Evaluation) -> Section:
-    """Return the figures on the test, with their intervals, at both thresholds."""
-    metrics = evaluation.metrics()
+def metrics(evaluation: Evaluation) -> Section:
+    """Return the metrics on the test with their intervals, at both thresholds."""
+    values = evaluation.metrics()
 
     def cells(name: str) -> tuple[str, str]:
         ends = evaluation.intervals.get(name)
-        return _figure(metrics[name]), f"{_figure(ends.low)} to {_figure(ends.high)}" if ends else _NONE
+        return _figure(values[name]), f"{_figure(ends.low)} to {_figure(ends.high)}" if ends else _NONE
 
-    decided = [(_NAMES.get(name, name), *cells(name), *cells(f"{name}_at_threshold")) for name in _DECIDED]
+    decisions = [(_NAMES.get(name, name), *cells(name), *cells(f"{name}_at_threshold")) for name in _DECISIONS]
     return Section(
         "On the test",
         paragraphs=[
             f"{evaluation.rows:,} rows of {evaluation.customers:,} customers, of which {evaluation.positive_ratio:.1%} "
-            "churned. The intervals come of drawing these customers anew, each with all of their rows; they know "
-            "nothing of a season or a price that the test has not seen."
+            "churned. The intervals are from a bootstrap over these customers; they do not cover seasons or prices "
+            "that differ from the test period."
         ],
         tables=[
-            Table(("figure", "value", "95 % interval"), [(title, *cells(name)) for name, title in _FIGURES.items()]),
+            Table(("metric", "value", "95 % interval"), [(title, *cells(name)) for name, title in _METRICS.items()]),
             Table(
-                ("decision", "from 0.5", "95 % interval", f"from {evaluation.threshold:.3g}", "95 % interval"),
-                decided,
-                title="Decisions, by the smallest probability that gets an offer",
+                ("decisions", "at 0.5", "95 % interval", f"at {evaluation.threshold:.3g}", "95 % interval"),
+                decisions,
+                title="Decisions, by threshold",
             ),
         ],
     )
 
 
-def money(evaluation: Evaluation, costs: Costs) -> Section:
-    """Return what the model's offers cost and save against doing without it."""
+def savings(evaluation: Evaluation, costs: Costs) -> Section:
+    """Return the costs and savings of the model's offers, and of the baselines'.
+
+    Args:
+        evaluation: The model's metrics.
+        costs: The costs of a missed churner and of a needless offer.
+    """
     churners = evaluation.positive_ratio * 1000
     at_threshold = f"{evaluation.threshold:.3g}"
 
@@ -75,23 +90,23 @@ def money(evaluation: Evaluation, costs: Costs) -> Section:
             f"{decisions.saving_usd_per_1000:,.0f}",
         )
 
-    nobody = ("offer to nobody", "0", f"0 of {churners:,.0f}", f"{churners * costs.missed_churner_usd:,.0f}", "0")
+    no_offers = (NO_OFFERS, "0", f"0 of {churners:,.0f}", f"{churners * costs.missed_churner_usd:,.0f}", "0")
     interval = evaluation.intervals["saving_usd_per_1000_at_threshold"]
     return Section(
-        "Money",
+        "Savings",
         paragraphs=[
             f"On 1,000 customers the model saves ${evaluation.at_threshold.saving_usd_per_1000:,.0f} "
-            f"({interval.low:,.0f} to {interval.high:,.0f}). To know every churner in advance would save "
-            f"${churners * costs.missed_churner_usd:,.0f}. An offer is taken to keep every churner who gets it."
+            f"({interval.low:,.0f} to {interval.high:,.0f}). Perfect predictions would save "
+            f"${churners * costs.missed_churner_usd:,.0f}. The figures assume that an offer keeps every churner."
         ],
         tables=[
             Table(
-                ("way to choose", "offers", "churners reached", "missed and needless, $", "saved, $"),
+                ("offers by", "offers", "churners reached", "cost, $", "saved, $"),
                 [
-                    nobody,
-                    *(row(rule.name, rule.decisions) for rule in evaluation.rules),
-                    row(f"the model, from {at_threshold}", evaluation.at_threshold),
-                    row("the model, from 0.5", evaluation.at_half),
+                    no_offers,
+                    *(row(baseline.name, baseline.decisions) for baseline in evaluation.baselines),
+                    row(f"the model, at {at_threshold}", evaluation.at_threshold),
+                    row("the model, at 0.5", evaluation.at_half),
                 ],
                 title="Per 1,000 customers",
             )
@@ -100,26 +115,26 @@ def money(evaluation: Evaluation, costs: Costs) -> Section:
 
 
 def thresholds(evaluation: Evaluation) -> Section:
-    """Return what other thresholds would save on the test."""
+    """Return the savings at other thresholds."""
     best = max(evaluation.saving_curve, key=lambda point: point.saving_usd_per_1000)
     return Section(
-        "The threshold",
+        "Threshold",
         paragraphs=[
-            f"The threshold {evaluation.threshold:.3g} follows from the costs alone. On this test the most would have "
-            f"been saved from {best.threshold:.2f} (${best.saving_usd_per_1000:,.0f} per 1,000 customers); a threshold "
-            "chosen on the test would flatter the model, so that none is."
+            f"The threshold {evaluation.threshold:.3g} follows from the costs. On this test, the savings are largest "
+            f"at {best.threshold:.2f} (${best.saving_usd_per_1000:,.0f} per 1,000 customers); a threshold that is "
+            "chosen on the test would bias the metrics."
         ],
         plots=[saving_plot(evaluation)],
     )
 
 
 def calibration(evaluation: Evaluation) -> Section:
-    """Return whether the probabilities mean what they say."""
+    """Return the comparison of predicted and observed churn."""
     return Section(
         "Calibration",
         paragraphs=[
-            "Predicted and observed churn in bins with the same number of rows. On average over the rows they differ "
-            f"by {evaluation.ece * 100:.1f} percentage points."
+            "Predicted and observed churn in bins with equal numbers of rows. The mean absolute difference over the "
+            f"rows is {evaluation.ece * 100:.1f} percentage points."
         ],
         plots=[calibration_plot(evaluation)],
         tables=[
@@ -136,13 +151,13 @@ def calibration(evaluation: Evaluation) -> Section:
 
 
 def ranking(evaluation: Evaluation) -> Section:
-    """Return how many churners each tenth of the customers holds."""
+    """Return the share of churners in each tenth of the customers."""
     first = evaluation.deciles[0]
     return Section(
         "Ranking",
         paragraphs=[
-            f"The riskiest tenth holds {first.captured:.0%} of all churners, {first.lift:.1f} times its share. "
-            "Captured is the share of all churners that a tenth and the riskier ones hold."
+            f"The riskiest tenth contains {first.captured:.0%} of all churners, a lift of {first.lift:.1f}. "
+            "Captured is the share of all churners in a tenth and the riskier ones."
         ],
         plots=[lift_plot(evaluation)],
         tables=[
@@ -164,15 +179,20 @@ def ranking(evaluation: Evaluation) -> Section:
     )
 
 
-def segments(judged: Sequence[Segment], descriptions: Mapping[str, str]) -> Section:
-    """Return the model's figures by segment of the customers; ``descriptions`` says what each feature means."""
+def segments(evaluated: Sequence[Segment], descriptions: Mapping[str, str]) -> Section:
+    """Return the model's metrics by segment of the customers.
+
+    Args:
+        evaluated: The segments.
+        descriptions: The meaning of each feature, by name.
+    """
     return Section(
         "Segments",
         paragraphs=[
-            "The test rows by a feature's values; numbers are cut in quarters. A segment of fewer than "
-            f"{ENOUGH_CUSTOMERS} customers is counted, not judged."
-            if judged
-            else "The project's training.yaml names none."
+            "The test rows by the values of a feature; numbers are cut into quarters. Segments of fewer than "
+            f"{ENOUGH_CUSTOMERS} customers have no metrics."
+            if evaluated
+            else "The project's training.yaml names no segments."
         ],
         tables=[
             Table(
@@ -189,14 +209,14 @@ def segments(judged: Sequence[Segment], descriptions: Mapping[str, str]) -> Sect
                 [_segment(segment) for segment in members],
                 title=f"{descriptions[feature]} ({feature})",
             )
-            for feature, members in groupby(judged, key=lambda segment: segment.feature)
+            for feature, members in groupby(evaluated, key=lambda segment: segment.feature)
         ],
     )
 
 
 def _segment(segment: Segment) -> tuple[str, ...]:
     counts = (segment.value, f"{segment.rows:,}", f"{segment.customers:,}")
-    found = segment.figures
+    found = segment.metrics
     if found is None:
         return (*counts, *[_NONE] * 5)
     return (
@@ -209,15 +229,15 @@ def _segment(segment: Segment) -> tuple[str, ...]:
     )
 
 
-def features(ranked: Sequence[Importance]) -> Section:
-    """Return the features that the model listens to most."""
+def importance(ranked: Sequence[Importance]) -> Section:
+    """Return the most important features."""
     top = ranked[:_TOP_FEATURES]
     return Section(
-        "What it listens to",
+        "Feature importance",
         paragraphs=[
             f"The {len(top)} most important of {len(ranked)} features in use, by the mean absolute contribution to the "
-            "log-odds of churn (TreeSHAP) on test rows. A contribution is what the model makes of a feature, not what "
-            "would happen if it changed."
+            "log-odds of churn (TreeSHAP) on test rows. A contribution describes the model, not the effect "
+            "of a change of the feature."
         ],
         plots=[importance_plot(top)],
         tables=[
@@ -229,6 +249,66 @@ def features(ranked: Sequence[Importance]) -> Section:
                 ],
                 texts=3,
             )
+        ],
+    )
+
+
+def requirements(verdicts: Sequence[Verdict]) -> Section:
+    """Return the project's requirements and the values found."""
+    missed = sum(not verdict.ok for verdict in verdicts)
+    return Section(
+        "Requirements",
+        badge=f"{missed} of {len(verdicts)} missed" if missed else "met" if verdicts else "",
+        good=not missed,
+        paragraphs=() if verdicts else ["None were checked."],
+        tables=[
+            Table(
+                ("requirement", "verdict", "if missed", "found", "required"),
+                [
+                    (
+                        verdict.name.replace("_", " "),
+                        "met" if verdict.ok else "missed",
+                        _IF_MISSED[verdict.mode],
+                        number_text(verdict.found),
+                        f"{'at least' if verdict.bound == 'min' else 'at most'} {number_text(verdict.required)}",
+                    )
+                    for verdict in verdicts
+                ],
+                texts=3,
+            )
+        ]
+        if verdicts
+        else (),
+    )
+
+
+def leakage(report: LeakageReport) -> Section:
+    """Return the result of the leakage checks."""
+    split_table = Table(
+        ("stricter split", "AUC", "AUC when stricter", "drop, at least"),
+        [
+            (_SPLITS[split.name], f"{split.auc:.3f}", f"{split.stricter_auc:.3f}", f"{split.drop_low:.3f}")
+            for split in report.splits
+        ],
+        title=f"Stricter splits; limit of the drop {report.limits.max_auc_drop:g} (95 % bound)",
+    )
+    return Section(
+        "Leakage",
+        badge="suspected" if report.findings else "none found",
+        good=not report.findings,
+        paragraphs=[
+            "A feature that leaks the label has a high AUC alone; a model that identifies customers or days has a "
+            "lower AUC on others. A model with a finding is not promoted.",
+            *(f"Not checked: {reason}." for reason in report.skipped),
+        ],
+        items=report.findings,
+        tables=[
+            *([split_table] if report.splits else []),
+            Table(
+                ("feature", "AUC"),
+                [(found.feature, f"{found.auc:.3f}") for found in report.features[:_FEATURES_ALONE]],
+                title=f"Features alone; limit {report.limits.max_single_feature_auc:g}",
+            ),
         ],
     )
 

@@ -1,1 +1,1 @@
-"""The training data set: gold rows with their labels, split, written once, read as matrices."""
+"""The training data set: labelled gold rows, split into training and test, as files and as matrices."""

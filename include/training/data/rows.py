@@ -1,8 +1,9 @@
-"""The rows of a data set as the model sees them: a matrix, the labels, and whose row of which day each is."""
+"""The rows of a data set in memory: features, matrix, labels, days and customers; their folds and samples."""
 
 from __future__ import annotations
 
 import datetime as dt
+import hashlib
 from collections.abc import Iterable
 from dataclasses import dataclass
 
@@ -12,10 +13,10 @@ import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
 from include.projects import Project
+from include.projects.training import Training
 from include.training.data.dataset import DatasetManifest, DatasetPart, DatasetRef
+from include.training.data.splits import stratified_folds, time_folds
 from include.training.model.contract import FeatureContract, HeldOut, ModelContract
-
-"""The contract's model version until the registry has given one."""
 
 
 @dataclass(frozen=True)
@@ -24,9 +25,9 @@ class Rows:
 
     Attributes:
         days: The snapshot day of each row, shape (n,).
-        customers: The customer of each row, n texts.
-        features: The features as they lie in gold, n rows.
-        matrix: The features as the model reads them, float32, shape (n, k).
+        customers: The customer id of each row, n texts.
+        features: The features as stored in gold, n rows.
+        matrix: The features encoded for the model, float32, shape (n, k).
         churned: The labels, 0 or 1, shape (n,).
     """
 
@@ -39,18 +40,18 @@ class Rows:
     def __len__(self) -> int:
         return len(self.churned)
 
-    def of(self, days: Iterable[dt.date]) -> NDArray[np.bool_]:
+    def on_days(self, days: Iterable[dt.date]) -> NDArray[np.bool_]:
         """Return a mask of the rows of ``days``, shape (n,)."""
         mask: NDArray[np.bool_] = np.isin(self.days, np.array(list(days), dtype="datetime64[D]"))
         return mask
 
     def by_customer(self) -> tuple[list[str], NDArray[np.int64]]:
-        """Return the different customers, and for each row which of them it belongs to, shape (n,)."""
+        """Return the distinct customers, and the position of each row's customer among them, shape (n,)."""
         encoded = self.customers.combine_chunks().dictionary_encode()
         return encoded.dictionary.to_pylist(), encoded.indices.to_numpy()
 
     def where(self, mask: NDArray[np.bool_]) -> Rows:
-        """Return the rows that ``mask``, of shape (n,), holds, in their order."""
+        """Return the rows selected by ``mask``, of shape (n,), in their order."""
         kept = pa.array(mask)
         return Rows(
             days=self.days[mask],
@@ -61,8 +62,41 @@ class Rows:
         )
 
 
+@dataclass(frozen=True)
+class RowSplit:
+    """A fold of n rows: masks of its training and validation rows, shape (n,), and its name for messages."""
+
+    train: NDArray[np.bool_]
+    valid: NDArray[np.bool_]
+    name: str
+
+
+def load_rows(dataset: DatasetRef, part: DatasetPart, contract: ModelContract) -> Rows:
+    """Return one part of a data set.
+
+    Args:
+        dataset: The data set.
+        part: Its training or its test part.
+        contract: Encodes the features.
+    """
+    table = pq.read_table(dataset.folder / part.file)
+    features = table.select(contract.feature_names)
+    return Rows(
+        days=table["dt"].to_numpy().astype("datetime64[D]"),
+        customers=table["customer_id"],
+        features=features,
+        matrix=contract.encode(features),
+        churned=table[contract.label].to_numpy().astype(np.int8),
+    )
+
+
 def model_contract(project: Project, manifest: DatasetManifest) -> ModelContract:
-    """Return the contract of a model of ``project`` trained on a data set, before it has a run."""
+    """Return the contract of a model that is trained on a data set, without the run.
+
+    Args:
+        project: The project: its features, costs and split.
+        manifest: The data set's manifest.
+    """
     return ModelContract(
         project=project.name,
         run_id="",
@@ -89,18 +123,69 @@ def model_contract(project: Project, manifest: DatasetManifest) -> ModelContract
 
 
 def held_out(project: Project) -> HeldOut | None:
-    """Return which customers a model of ``project`` does not learn from; none by name where time tells them apart."""
+    """Return how the test customers are drawn; None if the split is by time."""
     return None if project.has_time else HeldOut(share=project.training.test_share, seed=project.training.seed)
 
 
-def load_rows(dataset: DatasetRef, part: DatasetPart, contract: ModelContract) -> Rows:
-    """Return one part of a data set, encoded by ``contract``."""
-    table = pq.read_table(dataset.folder / part.file)
-    features = table.select(contract.feature_names)
-    return Rows(
-        days=table["dt"].to_numpy().astype("datetime64[D]"),
-        customers=table["customer_id"],
-        features=features,
-        matrix=contract.encode(features),
-        churned=table[contract.label].to_numpy().astype(np.int8),
-    )
+def row_splits(rows: Rows, manifest: DatasetManifest, training: Training) -> list[RowSplit]:
+    """Return the cross-validation folds of the training rows, split in the same way as the data set.
+
+    Args:
+        rows: The training rows.
+        manifest: The data set's manifest.
+        training: The number of folds, and the seed of a split without time.
+
+    Raises:
+        TooFewSnapshotsError: With time, the first fold has no training rows.
+        TooFewCustomersError: Without time, a fold would lack churners or customers who stay.
+    """
+    if manifest.split == "stratified":
+        masks = stratified_folds(rows.customers.to_pylist(), rows.churned, training.cv_folds, training.seed)
+        return [RowSplit(~mask, mask, f"fold {number + 1} of {len(masks)}") for number, mask in enumerate(masks)]
+    return [
+        RowSplit(
+            rows.on_days(fold.train),
+            rows.on_days(fold.test),
+            f"fold that validates on {fold.test[0]}..{fold.test[-1]}",
+        )
+        for fold in time_folds(manifest.train.days, manifest.horizon_days, training.cv_folds)
+    ]
+
+
+def evenly_spaced(rows: int, wanted: int) -> NDArray[np.int64]:
+    """Return the positions of ``wanted`` of ``rows`` rows, evenly spaced from the first to the last.
+
+    Args:
+        rows: Number of rows.
+        wanted: Number of positions; all rows are returned if there are fewer.
+
+    Example:
+        >>> evenly_spaced(9, 3).tolist()
+        [0, 4, 8]
+    """
+    return np.unique(np.linspace(0, rows - 1, wanted).astype(np.int64))
+
+
+def sample_customers(rows: Rows, wanted: int | None, seed: int) -> Rows:
+    """Return all rows of a sample of customers that together have about ``wanted`` rows.
+
+    The draw depends on a hash of the customer and the seed, not on the order of the rows, and a larger sample contains
+    the smaller one. Each customer is drawn with all rows, so that the sample has the folds and the recurring customers
+    of the whole.
+
+    Args:
+        rows: The rows to draw from.
+        wanted: The number of rows; all rows are returned if it is None or at least their number.
+        seed: The seed of the draw.
+    """
+    if wanted is None or len(rows) <= wanted:
+        return rows
+    customers, customer_of_row = rows.by_customer()
+    counts = np.bincount(customer_of_row)
+    # The stratified test is drawn by a hash of the same kind; the prefix makes the two draws independent.
+    hashes = [hashlib.sha256(f"tuning:{seed}:{customer}".encode()).digest() for customer in customers]
+    order = sorted(range(len(customers)), key=hashes.__getitem__)
+    last = int(np.searchsorted(np.cumsum(counts[order]), wanted))
+    drawn = np.zeros(len(customers), dtype=bool)
+    drawn[order[: last + 1]] = True
+    return rows.where(drawn[customer_of_row])

@@ -1,1 +1,1 @@
-"""How good a model is, with how much chance, for whom, and whether it leaks."""
+"""Evaluation of a model on the test: metrics with intervals, baselines, segments, leakage and requirements."""

@@ -1,4 +1,4 @@
-"""Ways to choose customers that need no model, and that a model has to beat."""
+"""Baselines: rules that choose customers without a model, which a model has to beat."""
 
 from __future__ import annotations
 
@@ -15,15 +15,17 @@ from include.projects.requirements import Costs
 from include.training.data.rows import Rows
 from include.training.evaluation.decisions import Decisions, decide, savings
 
+NO_OFFERS = "offer to nobody"
+
 
 @dataclass(frozen=True)
-class RuleOffers:
-    """A rule and whom it chooses.
+class BaselineOffers:
+    """A baseline's offers.
 
     Attributes:
-        name: What the rule is, for people.
-        auc: How well it ranks the rows; one half when it does not rank.
-        offered: Who of n rows gets an offer, shape (n,).
+        name: The name of the rule.
+        auc: The AUC of its ranking; 0.5 if it does not rank.
+        offered: Which of n rows get an offer, shape (n,).
     """
 
     name: str
@@ -33,12 +35,12 @@ class RuleOffers:
 
 @dataclass(frozen=True)
 class Baseline:
-    """A way to choose customers that needs no model.
+    """A baseline's metrics on the test.
 
     Attributes:
-        name: What the rule is, for people.
-        auc: How well it ranks; one half when it does not rank.
-        decisions: What comes of it on the test.
+        name: The name of the rule.
+        auc: The AUC of its ranking; 0.5 if it does not rank.
+        decisions: The metrics of its offers.
     """
 
     name: str
@@ -46,37 +48,47 @@ class Baseline:
     decisions: Decisions
 
 
-def rule_offers(project: Project, train: Rows, test: Rows) -> tuple[RuleOffers, ...]:
-    """Return whom each rule chooses among the n test rows; what a rule has to learn, it learns from ``train``.
+def baseline_offers(project: Project, train: Rows, test: Rows) -> tuple[BaselineOffers, ...]:
+    """Return the offers of each baseline: to everybody and, if the project has a recency feature, by recency.
 
-    To offer to everybody, and to offer by recency where the project has such a feature. To offer to nobody is left out,
-    since every figure in money is counted against it.
+    Offers to nobody are left out, since all savings are relative to them.
+
+    Args:
+        project: The features and the costs.
+        train: The training rows, on which the limit of the recency rule is chosen.
+        test: The n test rows.
     """
-    everybody = RuleOffers("offer to everybody", 0.5, np.ones(len(test), dtype=bool))
+    everybody = BaselineOffers("offer to everybody", 0.5, np.ones(len(test), dtype=bool))
     feature = recency_feature(project)
     if feature is None:
         return (everybody,)
     limit = _best_limit(_recency(train, feature), train.churned, project.requirements.costs)
     recency = _recency(test, feature)
-    # Ranks cope with the infinite recency of a customer who was never seen.
+    # Ranks, since scikit-learn rejects the infinite recency of customers without events.
     ranks = np.unique(recency, return_inverse=True)[1]
     auc = float(roc_auc_score(test.churned, ranks))
-    return everybody, RuleOffers("offer by recency", auc, recency >= limit)
+    return everybody, BaselineOffers("offer by recency", auc, recency >= limit)
 
 
 def baselines(project: Project, train: Rows, test: Rows) -> tuple[Baseline, ...]:
-    """Return the rules that a model has to beat, judged on ``test``; what they choose, they choose on ``train``."""
+    """Return the metrics of each baseline on the test; see ``baseline_offers``.
+
+    Args:
+        project: The features and the costs.
+        train: The training rows.
+        test: The test rows.
+    """
     costs = project.requirements.costs
     return tuple(
-        Baseline(rule.name, rule.auc, decide(test.churned, rule.offered, costs))
-        for rule in rule_offers(project, train, test)
+        Baseline(chosen.name, chosen.auc, decide(test.churned, chosen.offered, costs))
+        for chosen in baseline_offers(project, train, test)
     )
 
 
 def recency_feature(project: Project) -> str | None:
-    """Return the feature that counts the days since a customer's last event, if there is one.
+    """Return the feature that counts the days since a customer's last event; None if there is none.
 
-    A label by absence asks for events of its own source; any other label takes the first source that has the feature.
+    With a ``no_event`` label, the feature must be of the label's source; otherwise the first such feature is returned.
     """
     wanted = project.label.source if isinstance(project.label, NoEventLabel) else None
     for spec in project.features:
@@ -88,7 +100,7 @@ def recency_feature(project: Project) -> str | None:
 
 def _recency(rows: Rows, feature: str) -> NDArray[np.float64]:
     days = rows.features[feature].to_numpy().astype(np.float64)
-    # Absent means that the last event lies before the feature's window.
+    # Null means that the last event is before the feature's window.
     return np.where(np.isnan(days), np.inf, days)
 
 

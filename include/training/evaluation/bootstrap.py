@@ -1,8 +1,7 @@
-"""How much chance there is in a figure: the bootstrap over customers.
+"""Confidence intervals by bootstrap over customers (cluster bootstrap; Davison and Hinkley 1997, section 3.8).
 
-The rows of one customer on several days are alike, so that drawing rows would make a figure look surer than it is. A
-resample draws customers with replacement, each with all of that customer's rows: a customer drawn twice weighs twice
-(the cluster bootstrap; Davison and Hinkley 1997, section 3.8).
+The rows of one customer on several days are correlated, so intervals from resampled rows would be too narrow. A
+resample draws customers with replacement, each with all rows; a customer that is drawn twice has weight 2.
 """
 
 from __future__ import annotations
@@ -26,13 +25,14 @@ class Interval:
 
 
 class CustomerBootstrap:
-    """The resamples of n rows. The same customers, number and seed give the same draws, however the rows are ordered.
+    """Bootstrap resamples of n rows.
 
-    Two models judged with the same draws can be compared draw by draw.
+    The draws depend on the set of customers, the number of resamples and the seed, not on the order of the rows. Two
+    models that are evaluated with the same draws can be compared draw by draw.
 
     Args:
-        customers: Whose row each is, n texts.
-        resamples: How many resamples there are.
+        customers: The customer of each row, n texts.
+        resamples: Number of resamples.
         seed: Seeds the draws.
     """
 
@@ -44,15 +44,13 @@ class CustomerBootstrap:
         self._seed = seed
 
     def weights(self) -> Iterator[NDArray[np.float64]]:
-        """Yield for each resample how often each row's customer was drawn, shape (n,)."""
+        """Yield for each resample the number of draws of each row's customer, shape (n,)."""
         for drawn in self._drawn():
             yield drawn[self._codes].astype(np.float64)
 
     def totals(self, values: NDArray[np.float64]) -> NDArray[np.float64]:
-        """Return the weighted sum of each column of ``values`` (n, k) in each resample, shape (resamples, k).
-
-        Sums by customer give the same as sums by row, and there are fewer of them.
-        """
+        """Return the weighted sum of each column of ``values`` (n, k) in each resample, shape (resamples, k)."""
+        # Sums by customer have fewer terms than sums by row.
         by_customer = np.column_stack([np.bincount(self._codes, column, self.customers) for column in values.T])
         return np.array([drawn @ by_customer for drawn in self._drawn()])
 
@@ -70,9 +68,11 @@ class CustomerBootstrap:
 
 
 def interval(resampled: NDArray[np.float64], confidence: float = CONFIDENCE) -> Interval:
-    """Return the middle ``confidence`` of a figure's resamples (percentile interval).
+    """Return the percentile interval of a metric.
 
-    A resample in which the figure has no value, such as a ranking of churners alone, is left out.
+    Args:
+        resampled: The metric in each resample; NaN, such as the AUC of rows with one label, is ignored.
+        confidence: The share of the resamples between its ends.
     """
     tail = (1 - confidence) / 2
     low, high = np.nanquantile(resampled, [tail, 1 - tail])
@@ -80,5 +80,10 @@ def interval(resampled: NDArray[np.float64], confidence: float = CONFIDENCE) -> 
 
 
 def lower_bound(resampled: NDArray[np.float64], confidence: float = CONFIDENCE) -> float:
-    """Return the value that ``confidence`` of a figure's resamples reach (one-sided percentile bound)."""
+    """Return the one-sided lower percentile bound of a metric.
+
+    Args:
+        resampled: The metric in each resample; NaN is ignored.
+        confidence: The share of the resamples at or above the bound.
+    """
     return float(np.nanquantile(resampled, 1 - confidence))

@@ -1,7 +1,7 @@
-"""What comes of offers, and what they save.
+"""Decisions and their savings.
 
-Money is counted against offering to nobody: a churner who gets an offer saves what missing that churner would have
-cost, and an offer to anybody else costs what a needless offer costs.
+Savings are relative to no offers at all. An offer to a churner saves the cost of a missed churner; an offer to another
+customer costs a needless offer.
 """
 
 from __future__ import annotations
@@ -19,15 +19,15 @@ _CURVE_POINTS = 101
 
 @dataclass(frozen=True)
 class Decisions:
-    """What comes of offering to some of the customers.
+    """Metrics of offers to some of the customers.
 
     Attributes:
-        accuracy: Share of customers decided rightly.
-        precision: Share of offers that reach a churner.
-        recall: Share of churners who get an offer.
+        accuracy: Share of correct decisions.
+        precision: Share of offers that go to churners.
+        recall: Share of churners that get an offer.
         f1: Harmonic mean of precision and recall.
-        offers_per_1000: Offers among 1,000 customers.
-        saving_usd_per_1000: US dollars saved on 1,000 customers against offering to nobody.
+        offers_per_1000: Offers per 1,000 customers.
+        saving_usd_per_1000: US dollars saved per 1,000 customers, relative to no offers.
     """
 
     accuracy: float
@@ -40,7 +40,7 @@ class Decisions:
 
 @dataclass(frozen=True)
 class SavingPoint:
-    """What offering to everybody from a probability of ``threshold`` upwards saves, and how many offers it takes."""
+    """The savings and the number of offers at one threshold."""
 
     threshold: float
     saving_usd_per_1000: float
@@ -48,7 +48,13 @@ class SavingPoint:
 
 
 def decide(churned: NDArray[np.int8], offered: NDArray[np.bool_], costs: Costs) -> Decisions:
-    """Return what comes of the offers ``offered`` to customers of whom ``churned`` leave; both of shape (n,)."""
+    """Return the metrics of offers to n customers.
+
+    Args:
+        churned: The labels, shape (n,).
+        offered: Which customers get an offer, shape (n,).
+        costs: The costs of a missed churner and of a needless offer.
+    """
     precision, recall, f1, _ = precision_recall_fscore_support(churned, offered, average="binary", zero_division=0)
     return Decisions(
         accuracy=float((churned == offered).mean()),
@@ -61,14 +67,26 @@ def decide(churned: NDArray[np.int8], offered: NDArray[np.bool_], costs: Costs) 
 
 
 def savings(churned: NDArray[np.int8], offered: NDArray[np.bool_], costs: Costs) -> NDArray[np.float64]:
-    """Return the US dollars that each of n decisions saves against no offer, shape (n,)."""
+    """Return the US dollars that each of n decisions saves relative to no offer, shape (n,).
+
+    Args:
+        churned: The labels, shape (n,).
+        offered: Which customers get an offer, shape (n,).
+        costs: The costs of a missed churner and of a needless offer.
+    """
     return np.where(offered, _offer_usd(churned, costs), 0.0)
 
 
 def saving_curve(
     churned: NDArray[np.int8], probabilities: NDArray[np.float64], costs: Costs
 ) -> tuple[SavingPoint, ...]:
-    """Return what every hundredth threshold from 0 to 1 saves; both arrays are of shape (n,)."""
+    """Return the savings at thresholds from 0 to 1, in steps of 0.01.
+
+    Args:
+        churned: The labels, shape (n,).
+        probabilities: The churn probabilities, shape (n,).
+        costs: The costs of a missed churner and of a needless offer.
+    """
     order = np.argsort(-probabilities, kind="stable")
     saved = np.concatenate([[0.0], np.cumsum(_offer_usd(churned[order], costs))])
     thresholds = np.linspace(0, 1, _CURVE_POINTS)

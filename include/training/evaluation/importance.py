@@ -1,4 +1,4 @@
-"""Which features a model listens to: the mean size of their contributions on test rows."""
+"""Feature importance: the mean absolute contribution of each feature on test rows."""
 
 from __future__ import annotations
 
@@ -9,27 +9,27 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.stats import spearmanr
 
-from include.training.data.sampling import spread_evenly
+from include.training.data.rows import evenly_spaced
 from include.training.model.bundle import Bundle
 from include.training.model.contract import FeatureContract
 from include.training.model.explain import contributions
 
 SAMPLE_ROWS = 1_000
 _CLEAR = 0.5
-"""Rank correlation from which a feature has a direction."""
+"""The smallest absolute rank correlation of a feature with a clear direction."""
 
 Direction = Literal["raise", "lower", "mixed", "category"]
 
 
 @dataclass(frozen=True)
 class Importance:
-    """How much a model listens to one feature.
+    """The importance of one feature.
 
     Attributes:
         feature: Its name.
-        description: What it means.
+        description: Its meaning.
         mean_contribution: Mean absolute contribution to the log-odds of churn.
-        high_values: What high values do to the risk; a category has none.
+        high_values: The effect of high values on the risk; ``category`` for a category.
     """
 
     feature: str
@@ -39,13 +39,13 @@ class Importance:
 
 
 def importances(bundle: Bundle, matrix: NDArray[np.float32]) -> list[Importance]:
-    """Return the model's features, the most important first; features that no tree uses are left out.
+    """Return the importance of the model's features, the largest first; features that no tree uses are left out.
 
     Args:
         bundle: The model.
-        matrix: Encoded rows, shape (n, k). Of more than ``SAMPLE_ROWS``, so many are taken, spread evenly.
+        matrix: Encoded rows, shape (n, k). Of more than ``SAMPLE_ROWS`` rows, an evenly spaced sample is used.
     """
-    sample = matrix[spread_evenly(len(matrix), SAMPLE_ROWS)]
+    sample = matrix[evenly_spaced(len(matrix), SAMPLE_ROWS)]
     added = contributions(bundle, sample)[:, :-1]
     sizes = np.abs(added).mean(axis=0)
     return [

@@ -1,8 +1,8 @@
-"""Whether a model is good for a reason that production will not have: checks that come before any promotion.
+"""Leakage checks: does the model use information that is not available in production?
 
-A leak is a feature that knows the label, or that names the customer. The first kind predicts too well alone. The second
-kind, and every leak from one row into another, is found by asking for less: of customers that the model has not seen,
-and of days that lie further after those that it has learned from, an honest model knows about as much.
+A feature can leak the label, or identify the customer. A feature that leaks the label predicts too well alone. A
+feature that identifies the customer, and any leak between rows, is detected with stricter splits: without leakage, the
+AUC is about the same on unseen customers, and with a training that ends earlier.
 """
 
 from __future__ import annotations
@@ -23,9 +23,9 @@ from include.projects.training import LeakageLimits, Training
 from include.training.data.rows import Rows
 from include.training.evaluation.bootstrap import CustomerBootstrap, lower_bound
 from include.training.evaluation.importance import importances
-from include.training.evaluation.ranking import WeightedRanking
+from include.training.evaluation.metrics import WeightedRanking
+from include.training.fitting.booster import FitParts
 from include.training.model.bundle import Bundle, margins
-from include.training.refit import FitEach
 
 log = get_logger(__name__)
 
@@ -35,11 +35,11 @@ _TREE_ROWS = 20_000
 _TREE_LEAVES = 16
 _LEAF_ROWS = 20
 _TOP_FEATURES = 10
-_SUSPECTS = 5
+_NAMED_FEATURES = 5
 
 
 class LeakageError(ChurnflowError):
-    """A leak is suspected in a model, or nobody has looked for one."""
+    """A model has leakage findings, or was not checked."""
 
 
 class _Frozen(BaseModel):
@@ -47,21 +47,21 @@ class _Frozen(BaseModel):
 
 
 class FeatureAuc(_Frozen):
-    """How well one feature alone ranks the test rows."""
+    """The AUC of one feature alone on the test rows."""
 
     feature: str
     auc: float
 
 
 class StricterSplit(_Frozen):
-    """What is left of the AUC when the model has to know more by itself.
+    """The AUC with a stricter split of training and test.
 
     Attributes:
-        name: ``unseen_customers``: a model of half of the customers is asked about the other half.
+        name: ``unseen_customers``: a model trained on half of the customers scores the other half.
             ``earlier_training``: the training ends one horizon earlier.
-        auc: The AUC in the ordinary split: about the half that was learned from, or after training that ends as usual.
-        stricter_auc: The AUC in the stricter one, about the same test rows.
-        drop_low: The drop that 95 % of the resamples of customers reach, so that chance on few customers is no finding.
+        auc: The AUC in the ordinary split: of the half that was trained on, or with the ordinary end of the training.
+        stricter_auc: The AUC in the stricter split, on the same test rows.
+        drop_low: The 95 % lower bound of the drop, by bootstrap over customers.
     """
 
     name: Literal["unseen_customers", "earlier_training"]
@@ -71,19 +71,19 @@ class StricterSplit(_Frozen):
 
     @property
     def drop(self) -> float:
-        """How much the AUC falls."""
+        """The decrease of the AUC."""
         return self.auc - self.stricter_auc
 
 
 class LeakageReport(_Frozen):
-    """What the checks found.
+    """The result of the leakage checks.
 
     Attributes:
-        findings: What looks like a leak, in words; none in a clean model.
-        limits: What the project allows.
-        features: The features that rank best alone, the best first.
-        splits: The stricter splits that were made.
-        skipped: Why others were not.
+        findings: The findings as text; empty for a model without findings.
+        limits: The project's limits.
+        features: The features with the highest AUC alone, the highest first.
+        splits: The stricter splits that were evaluated.
+        skipped: The reasons for skipping the others.
     """
 
     findings: tuple[str, ...]
@@ -100,71 +100,71 @@ def check_leakage(
     probabilities: NDArray[np.float32],
     training: Training,
     horizon_days: int,
-    fit_each: FitEach,
+    fit_parts: FitParts,
 ) -> LeakageReport:
-    """Check a model's features and its score; raises nothing, since the finding belongs into the run's record.
+    """Check a model for leakage. Findings are returned, not raised, so that the run records them.
 
     Args:
         train: The training rows.
         test: The n test rows.
         bundle: The model.
-        probabilities: The model's answers for the test rows, shape (n,).
+        probabilities: The model's churn probabilities for the test rows, shape (n,).
         training: Limits, resamples and seed.
-        horizon_days: How far the label looks ahead; none where the data has no time.
-        fit_each: Fits a model with the chosen hyperparameters on each of some parts of the training rows.
+        horizon_days: Days that the label covers; 0 if the data has no time.
+        fit_parts: Fits boosters with the chosen hyperparameters on parts of the training rows.
     """
     limits = training.leakage
     features = _single_features(train, test, bundle.contract.feature_names, training.seed)
     made = (
-        _unseen_customers(train, test, training, horizon_days, fit_each),
-        _earlier_training(train, test, probabilities, training, horizon_days, fit_each),
+        _unseen_customers(train, test, training, horizon_days, fit_parts),
+        _earlier_training(train, test, probabilities, training, horizon_days, fit_parts),
     )
     splits = [split for split in made if isinstance(split, StricterSplit)]
-    fallen = [split for split in splits if split.drop_low > limits.max_auc_drop]
+    exceeded = [split for split in splits if split.drop_low > limits.max_auc_drop]
     report = LeakageReport(
-        findings=(*_feature_findings(features, limits), *_split_findings(fallen, limits, bundle, test)),
+        findings=(*_feature_findings(features, limits), *_split_findings(exceeded, limits, bundle, test)),
         limits=limits,
         features=tuple(features[:_TOP_FEATURES]),
         splits=tuple(splits),
         skipped=tuple(reason for reason in made if isinstance(reason, str)),
     )
     for finding in report.findings:
-        log.warning("leakage suspected", extra={"finding": finding})
+        log.warning("leakage finding", extra={"finding": finding})
     return report
 
 
 def require_no_leakage(document: bytes | None, model: str) -> None:
-    """Refuse a model whose run does not say that it is clean.
+    """Check that a model's run has a leakage report without findings.
 
     Args:
-        document: What its run keeps as ``leakage.json``; ``None`` when it keeps none.
-        model: Names the model, for people.
+        document: The run's ``leakage.json``; None if the run has none.
+        model: The model's name, for the message.
 
     Raises:
-        LeakageError: There is no readable report, or it has findings; the message names them.
+        LeakageError: There is no readable report, or it has findings; the message contains them.
     """
     try:
         report = LeakageReport.model_validate_json(document or b"")
     except ValidationError as error:
         raise LeakageError(
-            f"The run has no readable {LEAKAGE_FILE}, so nobody has looked for leaks.",
+            f"The run has no readable {LEAKAGE_FILE}: the model was not checked for leakage.",
             where=model,
             remedy="Train the model again with this version of the code.",
         ) from error
     if report.findings:
         raise LeakageError(
-            f"A leak is suspected: {' '.join(report.findings)}",
+            f"The model may have a leak: {' '.join(report.findings)}",
             where=model,
-            remedy="Look among these features for one that knows the label or names the customer, correct or remove it "
-            "in features.yaml, and train again; limits are in training.yaml.",
+            remedy="Find the feature among these that leaks the label or identifies the customer, correct or remove it "
+            "in features.yaml, and train again; the limits are in training.yaml.",
         )
 
 
 def _single_features(train: Rows, test: Rows, names: list[str], seed: int) -> list[FeatureAuc]:
-    """Return how well each feature alone ranks the test rows, the best first.
+    """Return the AUC of each feature alone on the test rows, the highest first.
 
-    A small tree of its own makes a feature into a score: it finds either direction, the middle of a range, categories,
-    and missing values that say something. It learns from training rows, so that it cannot fit the test.
+    A small decision tree turns each feature into a score. It covers both directions, ranges, categories and informative
+    missing values. It is fitted on training rows, so it cannot overfit the test.
     """
     random = np.random.default_rng(seed)
     sample = random.permutation(len(train))[:_TREE_ROWS]
@@ -179,20 +179,20 @@ def _single_features(train: Rows, test: Rows, names: list[str], seed: int) -> li
 
 
 def _unseen_customers(
-    train: Rows, test: Rows, training: Training, horizon_days: int, fit_each: FitEach
+    train: Rows, test: Rows, training: Training, horizon_days: int, fit_parts: FitParts
 ) -> StricterSplit | str:
-    """Fit one model on each half of the customers, and compare what they say about their own half and the other one.
+    """Fit one model on each half of the customers, and compare their AUC on seen and unseen customers.
 
-    Every test row has an answer from a model that has seen its customer and one from a model that has not, so that the
-    same customers are on both sides.
+    Every test row is scored by a model that has seen its customer and by one that has not, so both AUCs are of the same
+    customers.
     """
     if not horizon_days:
-        return "unseen_customers: the test is of customers that the model has not seen already"
+        return "unseen_customers: all test customers are unseen"
     first, in_first = _first_half(train), _first_half(test)
     if any(len(np.unique(train.churned[half])) < 2 for half in (first, ~first)):
-        return "unseen_customers: half of the customers have one label only"
-    of_first, of_second = (margins(booster, test.matrix) for booster in fit_each([first, ~first]))
-    seen, unseen = np.where(in_first, of_first, of_second), np.where(in_first, of_second, of_first)
+        return "unseen_customers: one half of the customers has one label only"
+    first_scores, second_scores = (margins(booster, test.matrix) for booster in fit_parts([first, ~first]))
+    seen, unseen = np.where(in_first, first_scores, second_scores), np.where(in_first, second_scores, first_scores)
     return _compare("unseen_customers", test, seen, unseen, training)
 
 
@@ -202,18 +202,18 @@ def _earlier_training(
     probabilities: NDArray[np.float32],
     training: Training,
     horizon_days: int,
-    fit_each: FitEach,
+    fit_parts: FitParts,
 ) -> StricterSplit | str:
-    """Compare the model with one whose training ends a horizon earlier.
+    """Compare the model with one whose training ends one horizon earlier.
 
-    With less than half of the rows left, a drop would say that there are few of them.
+    With less than half of the rows left, a drop could be due to the smaller training set.
     """
     if not horizon_days:
         return "earlier_training: this data has no time"
     earlier = np.asarray(train.days <= train.days.max() - np.timedelta64(horizon_days, "D"))
     if earlier.sum() * 2 < len(train) or len(np.unique(train.churned[earlier])) < 2:
         return "earlier_training: less than half of the training rows would be left"
-    (booster,) = fit_each([earlier])
+    (booster,) = fit_parts([earlier])
     return _compare("earlier_training", test, probabilities, margins(booster, test.matrix), training)
 
 
@@ -235,7 +235,7 @@ def _compare(
 
 
 def _first_half(rows: Rows) -> NDArray[np.bool_]:
-    """Return which rows belong to the half of the customers that a hash of their id draws."""
+    """Return the rows of half of the customers, drawn by a hash of their id."""
     customers, customer_of_row = rows.by_customer()
     halves = [hashlib.sha256(str(customer).encode()).digest()[0] < 128 for customer in customers]
     drawn: NDArray[np.bool_] = np.array(halves, dtype=bool)[customer_of_row]
@@ -244,25 +244,28 @@ def _first_half(rows: Rows) -> NDArray[np.bool_]:
 
 def _feature_findings(features: Sequence[FeatureAuc], limits: LeakageLimits) -> list[str]:
     return [
-        f"The feature {found.feature} alone has an AUC of {found.auc:.3f}; more than {limits.max_single_feature_auc:g} "
-        "is not believed."
+        f"The feature {found.feature} alone has an AUC of {found.auc:.3f}; the limit is "
+        f"{limits.max_single_feature_auc:g}."
         for found in features
         if found.auc > limits.max_single_feature_auc
     ]
 
 
-def _split_findings(fallen: Sequence[StricterSplit], limits: LeakageLimits, bundle: Bundle, test: Rows) -> list[str]:
-    """Say how far the AUC fell, and where to look: it accuses no feature, but a leak that counts is listened to."""
-    if not fallen:
+def _split_findings(exceeded: Sequence[StricterSplit], limits: LeakageLimits, bundle: Bundle, test: Rows) -> list[str]:
+    """Return the findings of the stricter splits, with the most important features.
+
+    A stricter split does not identify the leaking feature; a leak that matters shows up among the most important ones.
+    """
+    if not exceeded:
         return []
-    asked = {
-        "unseen_customers": "about customers whom the model has not seen",
-        "earlier_training": "when training ends one horizon earlier",
+    condition = {
+        "unseen_customers": "on customers that the model has not seen",
+        "earlier_training": "if the training ends one horizon earlier",
     }
-    suspects = ", ".join(found.feature for found in importances(bundle, test.matrix)[:_SUSPECTS])
+    important = ", ".join(found.feature for found in importances(bundle, test.matrix)[:_NAMED_FEATURES])
     return [
-        f"The AUC falls from {split.auc:.3f} to {split.stricter_auc:.3f} {asked[split.name]}; the drop is at least "
-        f"{split.drop_low:.3f} (95 % bound), and {limits.max_auc_drop:g} is allowed. The model listens most to "
-        f"{suspects}."
-        for split in fallen
+        f"The AUC falls from {split.auc:.3f} to {split.stricter_auc:.3f} {condition[split.name]}; the drop is at least "
+        f"{split.drop_low:.3f} (95 % bound), and the limit is {limits.max_auc_drop:g}. The most important "
+        f"features are {important}."
+        for split in exceeded
     ]

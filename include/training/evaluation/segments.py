@@ -1,4 +1,4 @@
-"""The model by segment of its customers: whom it ranks well, whom it misjudges, and where it saves."""
+"""The model's metrics by segment of the customers."""
 
 from __future__ import annotations
 
@@ -17,19 +17,19 @@ from include.training.model.contract import reaches_threshold
 from include.training.model.explain import MISSING
 
 ENOUGH_CUSTOMERS = 50
-"""With fewer, a segment's figures are chance: its size alone is told."""
+"""With fewer customers, a segment's metrics are mostly noise, and only its size is reported."""
 
 
 @dataclass(frozen=True)
-class SegmentFigures:
-    """What the model does in a segment that is large enough to be judged.
+class SegmentMetrics:
+    """The model's metrics in a segment.
 
     Attributes:
-        positive_ratio: Share of its rows that churned.
-        mean_probability: What the model expected of them; on average right where it equals ``positive_ratio``.
-        auc: How well it ranks them; ``None`` where all have the same label.
-        offers_per_1000: Offers among 1,000 of them at the model's threshold.
-        saving_usd_per_1000: US dollars saved on 1,000 of them against offering to nobody.
+        positive_ratio: Share of the rows that churned.
+        mean_probability: Mean predicted probability; equal to ``positive_ratio`` if the model is calibrated.
+        auc: Area under the ROC curve; None if all rows have the same label.
+        offers_per_1000: Offers per 1,000 rows at the model's threshold.
+        saving_usd_per_1000: US dollars saved per 1,000 rows, relative to no offers.
     """
 
     positive_ratio: float
@@ -41,56 +41,55 @@ class SegmentFigures:
 
 @dataclass(frozen=True)
 class Segment:
-    """Test rows that are alike in one feature.
+    """Test rows with similar values of one feature.
 
     Attributes:
         feature: The feature.
-        value: What they have in common, for people.
-        rows: How many there are.
-        customers: Of how many customers.
-        figures: ``None`` for fewer than ``ENOUGH_CUSTOMERS`` customers.
+        value: The common value or range, as text.
+        rows: Number of rows.
+        customers: Number of customers.
+        metrics: None for fewer than ``ENOUGH_CUSTOMERS`` customers.
     """
 
     feature: str
     value: str
     rows: int
     customers: int
-    figures: SegmentFigures | None
+    metrics: SegmentMetrics | None
 
 
-def judge_segments(
+def evaluate_segments(
     project: Project, test: Rows, probabilities: NDArray[np.float32], threshold: float
 ) -> tuple[Segment, ...]:
-    """Judge a model on every segment of the project's ``training.segments``.
+    """Evaluate a model on every segment of the project's ``training.segments``.
 
-    A category has a segment for each of its values, a number one for each quarter of the test rows; those without a
-    value are one of their own.
+    A category has one segment per value, a number one per quarter of the test rows; missing values are one segment.
 
     Args:
-        project: Names the features, and gives the costs.
+        project: The segment features and the costs.
         test: The n test rows.
-        probabilities: The model's churn probabilities for them, shape (n,).
-        threshold: The probability from which the service answers ``churn``.
+        probabilities: The model's churn probabilities for the test rows, shape (n,).
+        threshold: The smallest probability that the service predicts as ``churn``.
     """
     specs = {spec.name: spec for spec in project.features}
 
-    def judged(feature: str, value: str, mask: NDArray[np.bool_]) -> Segment:
+    def segment(feature: str, value: str, mask: NDArray[np.bool_]) -> Segment:
         customers = len(pc.unique(test.customers.filter(mask)))
-        figures = None
+        metrics = None
         if customers >= ENOUGH_CUSTOMERS:
             churned, expected = test.churned[mask], probabilities[mask]
             decisions = decide(churned, reaches_threshold(expected, threshold), project.requirements.costs)
-            figures = SegmentFigures(
+            metrics = SegmentMetrics(
                 positive_ratio=float(churned.mean()),
                 mean_probability=float(expected.mean()),
                 auc=float(roc_auc_score(churned, expected)) if len(np.unique(churned)) > 1 else None,
                 offers_per_1000=decisions.offers_per_1000,
                 saving_usd_per_1000=decisions.saving_usd_per_1000,
             )
-        return Segment(feature, value, int(mask.sum()), customers, figures)
+        return Segment(feature, value, int(mask.sum()), customers, metrics)
 
     return tuple(
-        judged(feature, value, mask)
+        segment(feature, value, mask)
         for feature in project.training.segments
         for value, mask in _masks(specs[feature], test)
         if mask.any()
@@ -113,7 +112,7 @@ def _quarters(numbers: NDArray[np.float64]) -> Iterator[tuple[str, NDArray[np.bo
     known = numbers[~np.isnan(numbers)]
     if not len(known):
         return
-    # A number that many rows share is several quartiles at once.
+    # A frequent number can be several quartiles at once.
     edges = np.unique(np.quantile(known, [0.25, 0.5, 0.75]))
     quarter = np.searchsorted(edges, numbers)
     texts = [f"{edge:,.4g}" for edge in edges]

@@ -1,1 +1,1 @@
-"""The model itself: its contract, fit, calibration, bundle and reasons."""
+"""A trained model: its input contract, its bundle of files, its predictions and their explanations."""

@@ -1,7 +1,7 @@
-"""The model bundle: a folder with a booster, its calibrator, the contract of its inputs, and samples of its answers.
+"""The model bundle: a folder with a booster, its calibrator, its input contract, and recorded sample predictions.
 
-Training writes it, MLflow keeps it, serving packages it. It imports little, because it is shipped with the service.
-Nothing in it is pickled, and a manifest of checksums tells a damaged bundle from a good one.
+Training writes the bundle, MLflow stores it, and deployment packages it. No file is pickled, and a manifest of
+checksums detects damage. The module imports little, since it is shipped with the service.
 """
 
 from __future__ import annotations
@@ -10,15 +10,15 @@ import hashlib
 import json
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Self
+from typing import Any, Literal, Self
 
 import numpy as np
 import xgboost as xgb
 from numpy.typing import NDArray
-from pydantic import BaseModel, ConfigDict, TypeAdapter, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError, model_validator
+from scipy.special import expit
 
 from include.errors import ChurnflowError
-from include.training.model.calibration import Calibrator
 from include.training.model.contract import FORMAT, ModelContract
 
 MODEL_FILE = "model.ubj"
@@ -32,11 +32,43 @@ _FILES = (MODEL_FILE, CALIBRATOR_FILE, CONTRACT_FILE, SAMPLES_FILE)
 
 
 class BundleError(ChurnflowError):
-    """A model bundle is incomplete, damaged or at odds with itself."""
+    """A model bundle is incomplete, damaged or inconsistent."""
+
+
+class Calibrator(BaseModel):
+    """Logistic calibration (Platt 1999): calibrated log-odds = ``slope`` * log-odds of the booster + ``intercept``.
+
+    Boosters are fitted to rank and are often overconfident or underconfident, and the share of churners varies with the
+    season. Two numbers, fitted on rows that the booster has not seen, correct both and do not change the ranking. Few
+    rows suffice to fit them; an isotonic fit needs thousands of churners and gives many customers the same probability.
+
+    Attributes:
+        method: ``none`` returns the booster's probabilities unchanged.
+        slope: Below 1 corrects an overconfident booster, above 1 an underconfident one. It is positive, so the ranking
+            does not change.
+        intercept: Added to the log-odds of every customer.
+    """
+
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
+
+    method: Literal["none", "logistic"] = "none"
+    slope: float = Field(default=1.0, gt=0)
+    intercept: float = 0.0
+
+    @model_validator(mode="after")
+    def _none_changes_nothing(self) -> Calibrator:
+        if self.method == "none" and (self.slope, self.intercept) != (1.0, 0.0):
+            raise ValueError("method 'none' has slope 1 and intercept 0")
+        return self
+
+    def probabilities(self, margins: NDArray[np.float32]) -> NDArray[np.float32]:
+        """Return the calibrated probabilities of ``margins``, the booster's log-odds; both of shape (n,)."""
+        calibrated: NDArray[np.float32] = expit(self.slope * margins.astype(np.float64) + self.intercept)
+        return calibrated.astype(np.float32)
 
 
 class Sample(BaseModel):
-    """One customer's features and the probability that the model gave, recorded by training."""
+    """One customer's features and predicted probability, recorded by training."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
@@ -56,7 +88,14 @@ def predictions_match(probability: float, recorded: float) -> bool:
 
 @dataclass(frozen=True)
 class Bundle:
-    """A model that is ready to be served."""
+    """A model that is ready to be served.
+
+    Attributes:
+        contract: Its inputs and its decision threshold.
+        booster: The XGBoost model.
+        samples: Predictions recorded by training, to compare a server's predictions with.
+        calibrator: Turns the booster's log-odds into probabilities.
+    """
 
     contract: ModelContract
     booster: xgb.Booster
@@ -64,7 +103,11 @@ class Bundle:
     calibrator: Calibrator = field(default_factory=Calibrator)
 
     def save(self, folder: Path) -> None:
-        """Write the bundle into ``folder``; the manifest comes last, so that a half-written bundle has none."""
+        """Write the bundle into ``folder``, the manifest last: a partly written bundle has no manifest.
+
+        Raises:
+            BundleError: The booster does not have the contract's number of features.
+        """
         self._check_width(str(folder))
         folder.mkdir(parents=True, exist_ok=True)
         (folder / MANIFEST_FILE).unlink(missing_ok=True)
@@ -81,8 +124,7 @@ class Bundle:
         """Read the bundle in ``folder``.
 
         Raises:
-            BundleError: A file is missing, differs from the manifest, or cannot be understood, or the bundle is of
-                another format.
+            BundleError: A file is missing, invalid, or differs from the manifest, or the bundle has another format.
         """
         _require_format(folder)
         _verify_manifest(folder)
@@ -97,17 +139,24 @@ class Bundle:
         try:
             booster = xgb.Booster(params={"nthread": 1}, model_file=folder / MODEL_FILE)
         except xgb.core.XGBoostError as error:
-            raise _damaged(folder, f"{MODEL_FILE} is not a booster.") from error
+            raise _damaged(folder, f"{MODEL_FILE} is not an XGBoost model.") from error
         bundle = cls(contract, booster, samples, calibrator)
         bundle._check_width(str(folder))
         return bundle
 
     def predict(self, columns: Any) -> NDArray[np.float32]:
-        """Return the churn probability of each row of ``columns``, shape (n,); see ``ModelContract.encode``."""
+        """Return the churn probability of each row of ``columns``, shape (n,).
+
+        Args:
+            columns: The contract's features as ``ModelContract.encode`` takes them.
+
+        Raises:
+            EncodingError: ``columns`` does not have the contract's columns or types.
+        """
         return self.predict_matrix(self.contract.encode(columns))
 
     def predict_matrix(self, matrix: NDArray[np.float32]) -> NDArray[np.float32]:
-        """Return the churn probability of each row of an encoded matrix (n, k), shape (n,), by all of its trees."""
+        """Return the churn probability of each row of an encoded matrix (n, k), shape (n,)."""
         return self.calibrator.probabilities(margins(self.booster, matrix))
 
     def _check_width(self, where: str) -> None:
@@ -115,12 +164,20 @@ class Bundle:
             raise BundleError(
                 f"The booster has {self.booster.num_features()} inputs, its contract {len(self.contract.features)}.",
                 where=where,
-                remedy="Train the model again with the features that its contract names.",
+                remedy="Train the model again with the features of its contract.",
             )
 
 
 def margins(booster: xgb.Booster, matrix: NDArray[np.float32]) -> NDArray[np.float32]:
-    """Return the log-odds that ``booster`` gives for each row of ``matrix`` (n, k), shape (n,), by all of its trees."""
+    """Return a booster's log-odds, from all of its trees.
+
+    Args:
+        booster: The XGBoost model.
+        matrix: Encoded rows, shape (n, k).
+
+    Returns:
+        Log-odds of churn, shape (n,).
+    """
     if not len(matrix):
         return np.empty(0, dtype=np.float32)
     log_odds: NDArray[np.float32] = booster.inplace_predict(matrix, predict_type="margin", validate_features=False)
@@ -131,10 +188,10 @@ def _require_format(folder: Path) -> None:
     try:
         found = json.loads((folder / CONTRACT_FILE).read_bytes())["format"]
     except (OSError, ValueError, KeyError, TypeError):
-        return  # damaged: what follows says by what
+        return  # damaged: the checks that follow name the file
     if found != FORMAT:
         raise BundleError(
-            f"It has format {found}, and this version of the code reads format {FORMAT}.",
+            f"The bundle has format {found}; this version of the code reads format {FORMAT}.",
             where=f"model bundle {folder}",
             remedy="Train a model again with churn_train, or use the version of the code that wrote the bundle.",
         )

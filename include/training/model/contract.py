@@ -1,7 +1,7 @@
-"""The contract between a model and whoever asks it: its inputs, and how its answer becomes a decision.
+"""The contract of a model: its input features, their encoding, and its decision threshold.
 
-The same ``encode`` turns customers into the model's matrix in training, batch and endpoint. It imports little, because
-it is shipped with the service.
+Training, batch scoring and the endpoint use the same encoding. The module imports little, since it is shipped with the
+service.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ FORMAT: Literal[3] = 3
 
 
 class EncodingError(ChurnflowError):
-    """Columns do not have the names or the types that the model's contract asks for."""
+    """Columns do not have the names or the types of the model's contract."""
 
 
 class _Frozen(BaseModel):
@@ -30,17 +30,17 @@ class _Frozen(BaseModel):
 
 
 class FeatureContract(_Frozen):
-    """What one input of the model looks like.
+    """One input feature of a model.
 
     Attributes:
         name: The column's name in ``gold/features``.
-        dtype: ``number``, or ``category`` for text out of ``categories``.
-        nullable: Whether the value may be absent.
+        dtype: ``number``, or ``category`` for one of the texts in ``categories``.
+        nullable: Whether the value may be null.
         minimum: The smallest plausible number.
         maximum: The largest plausible number.
-        categories: The texts known to the model, in the order of their codes; only for ``category``.
-        description: What the feature means.
-        topic: What it is about, which it shares with features that say much the same; of its own when empty.
+        categories: The known texts, in the order of their codes; only for ``category``.
+        description: The meaning of the feature.
+        topic: The group of similar features that it belongs to; empty if it belongs to none.
     """
 
     name: str = Field(min_length=1)
@@ -62,26 +62,26 @@ class FeatureContract(_Frozen):
 
 
 class HeldOut(_Frozen):
-    """The customers whom a model was tested on, where there is no time: a share of them, drawn with a seed."""
+    """The test customers of a model trained on data without time: their share, and the seed of their draw."""
 
     share: float
     seed: int
 
 
 class ModelContract(_Frozen):
-    """What a model expects, what it was trained on, and how its answer becomes a decision.
+    """The inputs, the training data and the decision threshold of a model.
 
     Attributes:
         format: The version of the bundle's layout.
-        project: The project whose features it reads.
+        project: The project whose features are the inputs.
         run_id: The MLflow run that trained it.
         trained_through: The last snapshot day in the training set.
         label: The label's column.
-        horizon_days: How many days after the snapshot the label looks at; none when it comes with the row.
-        threshold: The smallest probability that is answered with ``churn``.
+        horizon_days: Days after the snapshot that the label covers; 0 if the label is a column of the row.
+        threshold: The smallest probability that is predicted as ``churn``.
         features: The inputs, in the order of the matrix.
         tables: The Delta version of every table read.
-        held_out: The customers it was tested on; none where the test is later days.
+        held_out: The test customers; None if the test is the latest days.
     """
 
     format: Literal[3] = FORMAT
@@ -110,14 +110,14 @@ class ModelContract(_Frozen):
         """Return ``columns`` as the model's input matrix.
 
         Args:
-            columns: A mapping of names to sequences, a ``pyarrow.Table`` or a pandas frame, of n rows. It holds exactly
-                the contract's features, in any order.
+            columns: A mapping of names to sequences, a ``pyarrow.Table`` or a pandas frame, of n rows, with exactly the
+                contract's features in any order.
 
         Returns:
-            A float32 matrix of shape (n, number of features). A null or an unknown category is NaN.
+            A float32 matrix of shape (n, number of features). Nulls and unknown categories are NaN.
 
         Raises:
-            EncodingError: A column is missing, unknown, of another length, or holds what is not a finite number.
+            EncodingError: A column is missing, unknown, of another length, or has a value that is not a finite number.
         """
         present = list(getattr(columns, "column_names", columns))
         missing = [name for name in self.feature_names if name not in set(present)]
@@ -126,7 +126,7 @@ class ModelContract(_Frozen):
             raise EncodingError(
                 f"Columns missing: {missing or 'none'}; columns unknown: {unknown or 'none'}.",
                 where=f"input of the model of run {self.run_id}",
-                remedy="Pass exactly the features that the model's contract names.",
+                remedy="Pass exactly the features of the model's contract.",
             )
         encoded = [_encode_column(feature, columns[feature.name]) for feature in self.features]
         if len({len(column) for column in encoded}) > 1:
@@ -143,13 +143,15 @@ class ModelContract(_Frozen):
         return {i: _codes(feature.categories) for i, feature in enumerate(self.features) if feature.categories}
 
     def encode_rows(self, rows: Sequence[Sequence[float | str | None]]) -> NDArray[np.float32]:
-        """Return validated rows, each in the order of the features, as the model's input matrix.
+        """Return validated rows as the model's input matrix, equal to the result of ``encode``.
 
-        This is the service's short way to what ``encode`` returns: it costs one array for a few requests, where
-        ``encode`` costs one array for each feature.
+        The endpoint uses it for a few rows at a time: it builds one array, whereas ``encode`` builds one per feature.
+
+        Args:
+            rows: n rows of values, each in the order of the features.
 
         Returns:
-            A float32 matrix of shape (number of rows, number of features).
+            A float32 matrix of shape (n, number of features).
         """
         coded = [list(row) for row in rows]
         for position, codes in self.category_codes.items():
@@ -194,7 +196,7 @@ def _encode_column(feature: FeatureContract, column: Any) -> NDArray[np.float32]
 
 def _encode_numbers(name: str, column: Any) -> NDArray[np.float32]:
     raw = np.asarray(column)
-    # NumPy would read "1.5" as a number, and a date as nanoseconds.
+    # NumPy would convert "1.5" to a number, and a date to nanoseconds.
     is_text = raw.dtype.kind == "O" and any(isinstance(value, str | bytes) for value in raw)
     try:
         if is_text or raw.dtype.kind not in "Obiuf" or raw.ndim != 1:
@@ -202,7 +204,7 @@ def _encode_numbers(name: str, column: Any) -> NDArray[np.float32]:
         with np.errstate(over="ignore"):
             numbers = np.asarray(column, dtype=np.float64).astype(np.float32)
     except (TypeError, ValueError) as error:
-        raise _not_numbers(name, "something other than numbers") from error
+        raise _not_numbers(name, "values that are not numbers") from error
     if np.isinf(numbers).any():
         raise _not_numbers(name, f"{int(np.isinf(numbers).sum())} values that are infinite as 32-bit numbers")
     return numbers
@@ -210,7 +212,7 @@ def _encode_numbers(name: str, column: Any) -> NDArray[np.float32]:
 
 def _not_numbers(name: str, found: str) -> EncodingError:
     return EncodingError(
-        f"The column holds {found}.",
+        f"The column has {found}.",
         where=f"feature {name}",
-        remedy="Pass finite numbers, and null where there is none.",
+        remedy="Pass finite numbers, and null for a missing value.",
     )

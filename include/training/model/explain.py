@@ -1,6 +1,6 @@
-"""Why a customer's risk is what it is: exact contributions of the features, and the largest of them in words.
+"""Explanations of predictions: exact contributions of the features, and the largest of them as text.
 
-It imports little, because it is shipped with the service.
+The module imports little, since it is shipped with the service.
 """
 
 from __future__ import annotations
@@ -17,18 +17,18 @@ from include.training.model.contract import FeatureContract
 
 MISSING = "none recorded"
 _NEGLIGIBLE = 0.01
-"""Log-odds; no probability moves by more than a quarter of a percentage point for so little."""
+"""Log-odds; they change a probability by at most a quarter of a percentage point."""
 
 
 @dataclass(frozen=True)
 class Reason:
-    """One thing that moves a customer's risk.
+    """One reason for a customer's risk: a topic, that is, a group of similar features.
 
     Attributes:
-        feature: The feature; of those of its topic, the one that moves the risk most.
-        value: The customer's value: a number, a category's text, or None when it is missing.
-        contribution: What the features of its topic add to the log-odds of churn together.
-        text: The feature's description and the value, for people.
+        feature: The feature of the topic with the largest contribution.
+        value: The customer's value: a number, a category's text, or None if it is missing.
+        contribution: The sum of the contributions of the topic's features to the log-odds of churn.
+        text: The feature's description and the value, as text.
     """
 
     feature: str
@@ -39,11 +39,11 @@ class Reason:
 
 @dataclass(frozen=True)
 class Explanation:
-    """Why one customer's risk is above or below the average.
+    """The reasons for one customer's risk.
 
     Attributes:
-        raises: What raises the risk most, the largest first.
-        lowers: What lowers it most, the largest first.
+        raises: The reasons that raise the risk most, the largest first.
+        lowers: The reasons that lower the risk most, the largest first.
     """
 
     raises: tuple[Reason, ...]
@@ -51,9 +51,10 @@ class Explanation:
 
 
 def contributions(bundle: Bundle, matrix: NDArray[np.float32]) -> NDArray[np.float64]:
-    """Return what each feature adds to the log-odds of churn, by TreeSHAP (Lundberg et al. 2020), which is exact.
+    """Return each feature's contribution to the log-odds of churn, by TreeSHAP (Lundberg et al. 2020), which is exact.
 
-    The calibrator stretches the log-odds of the booster and moves them all alike: so it does with what they consist of.
+    The calibrator is linear in the booster's log-odds: its slope scales every contribution, and its intercept is added
+    to the base.
 
     Args:
         bundle: The model.
@@ -61,7 +62,7 @@ def contributions(bundle: Bundle, matrix: NDArray[np.float32]) -> NDArray[np.flo
 
     Returns:
         Log-odds, shape (n, k + 1): the features, then the base, which is the same in every row. The sum of a row is
-        the log-odds of the model's answer.
+        the log-odds of the predicted probability.
     """
     if not len(matrix):
         return np.empty((0, matrix.shape[1] + 1))
@@ -73,15 +74,15 @@ def contributions(bundle: Bundle, matrix: NDArray[np.float32]) -> NDArray[np.flo
 
 
 def explain(bundle: Bundle, matrix: NDArray[np.float32], top: int = 3) -> list[Explanation]:
-    """Return the reasons for the model's answer to each row.
+    """Return the reasons for the prediction of each row.
 
-    The features of a topic are one reason, so that three reasons are three different things. What hardly moves the
-    risk is no reason.
+    The features of a topic are one reason, so that the reasons differ from each other. Contributions below 0.01 are
+    left out.
 
     Args:
         bundle: The model.
         matrix: Encoded rows, shape (n, k); see ``ModelContract.encode``.
-        top: How many reasons there are in each direction, at most.
+        top: The largest number of reasons in each direction.
     """
     features = bundle.contract.features
     topics = _topics(features)
@@ -109,7 +110,7 @@ def _topics(features: Sequence[FeatureContract]) -> list[list[int]]:
 
 def _reason(feature: FeatureContract, encoded: float, contribution: float) -> Reason:
     value = _decoded(feature, encoded)
-    return Reason(feature.name, value, contribution, f"{feature.description or feature.name}: {_words(value)}")
+    return Reason(feature.name, value, contribution, f"{feature.description or feature.name}: {_value_text(value)}")
 
 
 def _decoded(feature: FeatureContract, encoded: float) -> float | str | None:
@@ -118,12 +119,12 @@ def _decoded(feature: FeatureContract, encoded: float) -> float | str | None:
     return feature.categories[int(encoded)] if feature.categories else encoded
 
 
-def _words(value: float | str | None) -> str:
+def _value_text(value: float | str | None) -> str:
     if value is None:
         return MISSING
-    return value if isinstance(value, str) else told(value)
+    return value if isinstance(value, str) else number_text(value)
 
 
-def told(number: float) -> str:
-    """Return ``number`` for people: three digits are enough, and a whole number keeps all of its own."""
+def number_text(number: float) -> str:
+    """Return ``number`` as text: a whole number or one above 100 without decimals, others with three digits."""
     return f"{number:,.0f}" if float(number).is_integer() or abs(number) >= 100 else f"{number:.3g}"

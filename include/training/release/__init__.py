@@ -1,1 +1,1 @@
-"""From a trained model to a registered one, and to the champion."""
+"""Release: log a training to MLflow, register its model, and promote it to champion."""

@@ -1,6 +1,7 @@
-"""The registry's view of a project: versions of its model, their bundles, and the aliases that say which one counts.
+"""The model registry of a project: versions, bundles and aliases.
 
-``challenger`` is the version trained last, ``champion`` the one that serves, ``previous`` the champion before it.
+The alias ``challenger`` names the version trained last, ``champion`` the version to serve, ``previous`` the champion
+before it.
 """
 
 from __future__ import annotations
@@ -19,39 +20,45 @@ from include.training.model.bundle import Bundle
 
 Alias = Literal["challenger", "champion", "previous"]
 _BUNDLE_PATH = "data/bundle"
-"""The bundle's folder inside a logged model: MLflow keeps a model's data below ``data/``."""
+"""The bundle's folder inside a logged model: MLflow stores a model's data below ``data/``."""
 _RETRIES = "4"
-"""MLflow's own seven, each after twice the pause, take more than four minutes to say that a server is down."""
+"""MLflow's default of 7 retries with doubled pauses takes more than four minutes to report that a server is down."""
 
 
 class RegistryError(ChurnflowError):
-    """The registry does not answer, or does not hold what was asked of it."""
+    """The registry cannot be reached, or lacks the requested version or file."""
 
 
 class Registry:
     """The versions of one project's model.
 
     Args:
-        settings: Name the project and the tracking server, which keeps the registry too.
+        settings: The project and the tracking server, which includes the registry.
     """
 
     def __init__(self, settings: Settings) -> None:
         self.name = f"churn-{settings.project}"
-        os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", _RETRIES)  # the client has no other way to be told
+        os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", _RETRIES)  # MLflow has no parameter for it
         self.tracking_uri = settings.mlflow.tracking_uri
         self._client = mlflow.MlflowClient(self.tracking_uri, self.tracking_uri)
 
     def register(self, source: str, run_id: str, tags: dict[str, str]) -> str:
-        """Make the model at ``source``, logged by run ``run_id``, a new version, and return its number."""
+        """Register a logged model as a new version, and return the version.
+
+        Args:
+            source: The URI of the logged model.
+            run_id: The run that logged it.
+            tags: Tags of the version.
+        """
         if not self._client.search_registered_models(filter_string=f"name = '{self.name}'"):
             self._client.create_registered_model(self.name)
-        # The server checks that the source is the logged model that it is told of.
+        # The server checks that model_id and source are of the same logged model.
         model_id = source.removeprefix("models:/")
         version = self._client.create_model_version(self.name, source, run_id, tags=tags, model_id=model_id)
         return str(version.version)
 
     def version_of(self, alias: Alias) -> str | None:
-        """Return the version that ``alias`` names; ``None`` when it names none yet."""
+        """Return the version that ``alias`` names; None if it names none."""
         models = self._client.search_registered_models(filter_string=f"name = '{self.name}'")
         version = dict(models[0].aliases).get(alias) if models else None
         return None if version is None else str(version)
@@ -60,30 +67,41 @@ class Registry:
         """Return the version that ``alias`` names.
 
         Raises:
-            RegistryError: It names none.
+            RegistryError: The alias names no version.
         """
         version = self.version_of(alias)
         if version is None:
             raise RegistryError(
-                f"No version has the alias {alias!r} yet.",
+                f"No version has the alias {alias!r}.",
                 where=f"{self.name} at {self.tracking_uri}",
                 remedy="Run churn_train first.",
             )
         return version
 
     def restore_champion(self, version: str) -> None:
-        """Name ``version`` champion again, and the one that it takes over from ``previous``."""
+        """Set the alias ``champion`` to ``version``, and ``previous`` to the champion that it replaces."""
         current = self.version_of("champion")
         if current is not None and current != version:
             self.set_alias("previous", current)
         self.set_alias("champion", version)
 
     def set_alias(self, alias: Alias, version: str) -> None:
-        """Make ``alias`` name ``version``."""
+        """Set an alias.
+
+        Args:
+            alias: The alias.
+            version: The version to name.
+        """
         self._client.set_registered_model_alias(self.name, alias, version)
 
     def describe(self, version: str, text: str, tags: dict[str, str]) -> None:
-        """Set the description that the registry shows for ``version``, of 5,000 characters at most, and its tags."""
+        """Set the description and tags of a version.
+
+        Args:
+            version: The version.
+            text: The description, of at most 5,000 characters.
+            tags: The tags to set.
+        """
         self._client.update_model_version(self.name, version, text)
         for key, value in tags.items():
             self._client.set_model_version_tag(self.name, version, key, value)
@@ -92,8 +110,8 @@ class Registry:
         """Return the bundle of ``version``.
 
         Raises:
-            RegistryError: The registry does not answer, or holds no such version or bundle.
-            BundleError: What it holds is damaged.
+            RegistryError: The registry cannot be reached, or lacks the version or its bundle.
+            BundleError: The bundle is damaged.
         """
         with tempfile.TemporaryDirectory(prefix="churn-bundle-") as folder:
             try:
@@ -106,10 +124,14 @@ class Registry:
             return Bundle.load(Path(path))
 
     def document(self, version: str, name: str) -> bytes | None:
-        """Return the file ``name`` that the run of ``version`` keeps; ``None`` when it keeps no such file.
+        """Return the content of a file of a version's run; None if the run has no such file.
+
+        Args:
+            version: The version.
+            name: The path of the artifact.
 
         Raises:
-            RegistryError: The registry does not answer, or holds no such version.
+            RegistryError: The registry cannot be reached, or lacks the version.
         """
         with tempfile.TemporaryDirectory(prefix="churn-run-") as folder:
             try:
@@ -123,9 +145,9 @@ class Registry:
                 raise self._unavailable(name, version, error) from error
             return Path(path).read_bytes()
 
-    def _unavailable(self, what: str, version: str, error: MlflowException) -> RegistryError:
+    def _unavailable(self, item: str, version: str, error: MlflowException) -> RegistryError:
         return RegistryError(
-            f"The model's {what} cannot be fetched: {error.message}",
+            f"The model's {item} cannot be fetched: {error.message}",
             where=f"{self.name} version {version} at {self.tracking_uri}",
             remedy="Check the version and that the tracking server runs.",
         )

@@ -1,36 +1,62 @@
-"""What is kept of a training: its MLflow run, and the registered version with its bundle and model card."""
+"""Log a training to MLflow, and register its model with bundle and model card."""
 
 from __future__ import annotations
 
-import mlflow
+import shutil
+import tempfile
+import warnings
+from pathlib import Path
 
-from include.settings import Settings
+import mlflow
+import numpy as np
+import pandas as pd
+import pydantic
+import scipy
+import xgboost as xgb
+from mlflow.models import ModelSignature
+from mlflow.types import ColSpec, Schema
+
+from include.settings import ROOT, Settings
 from include.training.candidate import Candidate
 from include.training.card.model_card import ModelCard, make_model_card
-from include.training.data.configuration import PROJECT_FILE
-from include.training.data.data_version import POINTER_FILE
-from include.training.data.dataset import MANIFEST_FILE, DatasetManifest, DatasetRef
+from include.training.data.dataset import MANIFEST_FILE, POINTER_FILE, PROJECT_FILE, DatasetManifest, DatasetRef
 from include.training.evaluation.leakage import LEAKAGE_FILE
-from include.training.release.logged_model import log_model
+from include.training.evaluation.requirements import REQUIREMENTS_FILE, Verdict, verdicts_document
+from include.training.model import pyfunc
+from include.training.model.bundle import Bundle
+from include.training.model.contract import ModelContract
+from include.training.model.source_files import source_files
 from include.training.release.registry import Registry
-from include.training.requirements import REQUIREMENTS_FILE, Verdict, verdicts_document
 
 DATASET_ARTIFACT = "dataset"
 CARD_PAGE = "model_card.html"
+_PACKAGES = (np, pd, pydantic, scipy, xgb)
+_TYPES = {"number": "double", "category": "string"}
 
 
 def open_experiment(settings: Settings, name: str) -> None:
-    """Make ``name`` the experiment that runs belong to, and create it where it does not exist."""
+    """Select the MLflow experiment of the following runs, and create it if it does not exist.
+
+    Args:
+        settings: The tracking server.
+        name: The experiment.
+    """
     uri = settings.mlflow.tracking_uri
     mlflow.set_tracking_uri(uri)
     if uri.startswith("sqlite:") and mlflow.get_experiment_by_name(name) is None:
-        # Without a server, MLflow would keep the artifacts below whatever folder the command was started in.
+        # Without a server, MLflow would store the artifacts below the working directory.
         mlflow.create_experiment(name, artifact_location=(settings.home / "mlflow" / name).as_uri())
     mlflow.set_experiment(name)
 
 
 def log_run(candidate: Candidate, verdicts: list[Verdict], run_id: str) -> str:
-    """Log everything about a training to the active run, ``run_id``, and return the address of the model logged."""
+    """Log a training to the active run, and return the URI of the logged model.
+
+    Args:
+        candidate: The model.
+        verdicts: The verdicts on the project's requirements.
+        run_id: The active run.
+    """
     project, manifest, tuned = candidate.project, candidate.dataset.manifest, candidate.tuned
     training = project.training
     mlflow.log_params(
@@ -59,7 +85,7 @@ def log_run(candidate: Candidate, verdicts: list[Verdict], run_id: str) -> str:
 
 
 def log_dataset(dataset: DatasetRef) -> None:
-    """Log to the active run what a data set was made from: enough to make it again."""
+    """Log a data set's manifest, configuration and sources to the active run, so that it can be built again."""
     manifest = dataset.manifest
     mlflow.set_tags({"project": manifest.project, "through": str(manifest.through)} | _data_tags(manifest))
     mlflow.set_tags({f"table.{table}": version for table, version in manifest.all_tables.items()})
@@ -69,22 +95,43 @@ def log_dataset(dataset: DatasetRef) -> None:
         mlflow.log_text(manifest.data_version.pointer, f"{DATASET_ARTIFACT}/{POINTER_FILE}")
 
 
-def _data_tags(manifest: DatasetManifest) -> dict[str, str]:
-    version = manifest.data_version
-    named = {"dvc.revision": version.revision, "dvc.remote": version.remote} if version else {}
-    return {"fingerprint": manifest.fingerprint, "configuration": manifest.configuration_sha256} | named
+def log_model(bundle: Bundle) -> str:
+    """Log the model to the active run, and return its URI.
+
+    The logged model is the bundle and the source files that read it; no file is pickled. ``mlflow.pyfunc.load_model``
+    loads it on any machine with the packages that it lists, and ``Registry.bundle`` returns the bundle.
+    """
+    with tempfile.TemporaryDirectory(prefix="churn-model-") as name, warnings.catch_warnings():
+        # With an input example, MLflow would load the model in this process and add its code to sys.path.
+        warnings.filterwarnings("ignore", message=".*input example was not provided")
+        stage = Path(name)
+        bundle.save(stage / "bundle")
+        for source in source_files(pyfunc.__name__):
+            copy = stage / source.relative_to(ROOT)
+            copy.parent.mkdir(parents=True, exist_ok=True)
+            shutil.copyfile(source, copy)
+        logged = mlflow.pyfunc.log_model(
+            name="model",
+            loader_module=pyfunc.__name__,
+            data_path=str(stage / "bundle"),
+            code_paths=[str(stage / "include")],
+            signature=_signature(bundle.contract),
+            # Explicit, because MLflow would otherwise load the model in another process to infer them.
+            pip_requirements=[f"{package.__name__}=={package.__version__}" for package in _PACKAGES],
+        )
+    return str(logged.model_uri)
 
 
 def register(candidate: Candidate, verdicts: list[Verdict], registry: Registry, source: str, run_id: str) -> str:
-    """Make a logged model the challenger, and return its version.
+    """Register a logged model as the challenger, and return its version.
 
     The alias is set last, so that it never names a version without its model card.
 
     Args:
         candidate: The model.
-        verdicts: What its requirements say, for the card.
-        registry: Where it is registered.
-        source: The address of the model logged.
+        verdicts: The verdicts on the project's requirements, for the card.
+        registry: The project's registry.
+        source: The URI of the logged model.
         run_id: The active run.
     """
     version = registry.register(source, run_id, tags=_data_tags(candidate.dataset.manifest))
@@ -93,6 +140,20 @@ def register(candidate: Candidate, verdicts: list[Verdict], registry: Registry, 
     registry.describe(version, card.summary, tags={"model_card": f"runs:/{run_id}/{CARD_PAGE}"})
     registry.set_alias("challenger", version)
     return version
+
+
+def _data_tags(manifest: DatasetManifest) -> dict[str, str]:
+    version = manifest.data_version
+    named = {"dvc.revision": version.revision, "dvc.remote": version.remote} if version else {}
+    return {"fingerprint": manifest.fingerprint, "configuration": manifest.configuration_sha256} | named
+
+
+def _signature(contract: ModelContract) -> ModelSignature:
+    """Return the contract's columns with the types of the gold table; doubles and strings may be null."""
+    return ModelSignature(
+        inputs=Schema([ColSpec(_TYPES[feature.dtype], feature.name) for feature in contract.features]),
+        outputs=Schema([ColSpec("float", pyfunc.PROBABILITY)]),
+    )
 
 
 def _log_card(card: ModelCard) -> None:

@@ -1,1 +1,1 @@
-"""The search for hyperparameters, shared by workers."""
+"""The hyperparameter search: trials, the study that stores them, and the workers that share it."""

@@ -1,8 +1,8 @@
-"""The study that the workers of a search share: every finished trial, and who works on which.
+"""The study that the workers of a search share: the finished trials, and the claims on unfinished ones.
 
-It lies in a journal file beside the data set, or in a database. A trial is written once, when it has ended, so that a
-worker that is killed leaves nothing half done. Which trial it is says its *slot*, a number from 0. A slot has the same
-trial whoever runs it, so that a second trial of a slot changes nothing and is not counted.
+The study is a journal file beside the data set, or is in a database. A trial is written once, after it has ended, so a
+killed worker leaves no partial trial. A trial's number determines its content, whichever worker runs it: a second trial
+of the same number is equal to the first and is ignored.
 """
 
 from __future__ import annotations
@@ -28,7 +28,8 @@ from include.logs import get_logger
 
 log = get_logger(__name__)
 
-SLOT = "slot"
+NUMBER = "number"
+"""The trial attribute with the trial's number in the search. Optuna's own number is the order of completion."""
 _CLAIM = "claim "
 
 
@@ -37,15 +38,15 @@ class StudyError(ChurnflowError):
 
 
 class SharedStudy:
-    """The finished trials of one search, and the slots that workers have claimed.
+    """The finished trials of a search, and the workers' claims on trial numbers.
 
     Args:
-        name: Identifies the data and everything that decides about a trial; trials of another name are not seen.
-        journal: The file that keeps the study where there is no database.
-        database: The SQLAlchemy URL of the database that keeps it; empty where there is none.
+        name: Identifies all inputs of a trial; see ``Search.name``.
+        journal: The journal file, used without a database.
+        database: The SQLAlchemy URL of the database; empty if there is none.
 
     Raises:
-        StudyError: The journal is damaged, or the database cannot be used. So do the methods.
+        StudyError: The journal is damaged, or the database cannot be used. All methods raise it, too.
     """
 
     def __init__(self, name: str, journal: Path, database: SecretStr) -> None:
@@ -53,63 +54,68 @@ class SharedStudy:
         logging.getLogger("alembic").setLevel(logging.WARNING)
         url = database.get_secret_value()
         self._place = "setting CHURN_TRAINING__TUNING_STORAGE" if url else str(journal)
-        with self._explained():
-            storage = _database(url) if url else _journal(journal)
+        with self._study_errors():
+            storage = _database_storage(url) if url else _journal_storage(journal)
             self._study = optuna.create_study(
                 study_name=name, storage=storage, direction="maximize", load_if_exists=True
             )
 
     def finished(self) -> dict[int, FrozenTrial]:
-        """Return the finished trials by slot, in the order of the slots; of two of one slot, the first."""
-        by_slot: dict[int, FrozenTrial] = {}
-        with self._explained():
+        """Return the finished trials by number, sorted; of two trials of one number, the first."""
+        by_number: dict[int, FrozenTrial] = {}
+        with self._study_errors():
             for trial in self._study.get_trials(deepcopy=False):
-                by_slot.setdefault(trial.user_attrs[SLOT], trial)
-        return dict(sorted(by_slot.items()))
+                by_number.setdefault(trial.user_attrs[NUMBER], trial)
+        return dict(sorted(by_number.items()))
 
     def add(self, trial: FrozenTrial) -> None:
-        """Write a finished trial, wholly or not at all."""
-        with self._explained():
+        """Write a finished trial atomically."""
+        with self._study_errors():
             self._study.add_trial(trial)
 
     def claims(self) -> dict[int, int]:
-        """Return by slot which worker said last that it works on it."""
-        with self._explained():
-            said = self._study.user_attrs
-        return {int(key.removeprefix(_CLAIM)): worker for key, worker in said.items() if key.startswith(_CLAIM)}
+        """Return the last worker that claimed each trial, by trial number."""
+        with self._study_errors():
+            attributes = self._study.user_attrs
+        return {int(key.removeprefix(_CLAIM)): worker for key, worker in attributes.items() if key.startswith(_CLAIM)}
 
-    def claim(self, slot: int, worker: int) -> None:
-        """Say that ``worker`` works on ``slot``; it spares others the work, and no result depends on it."""
-        with self._explained():
-            self._study.set_user_attr(f"{_CLAIM}{slot}", worker)
+    def claim(self, number: int, worker: int) -> None:
+        """Claim a trial, so that other workers choose other trials. No result depends on a claim.
+
+        Args:
+            number: The trial's number.
+            worker: The worker's number.
+        """
+        with self._study_errors():
+            self._study.set_user_attr(f"{_CLAIM}{number}", worker)
 
     @contextmanager
-    def _explained(self) -> Iterator[None]:
+    def _study_errors(self) -> Iterator[None]:
         try:
             yield
         except (SQLAlchemyError, StorageInternalError, ImportError) as error:
-            # Neither shown nor chained: the text can hold the address, and that a password.
+            # The original text is dropped: it can contain the URL with its password.
             raise StudyError(
-                f"The database that keeps the trials cannot be used ({type(error).__name__}).",
+                f"The database of the trials cannot be used ({type(error).__name__}).",
                 where=self._place,
-                remedy="Check the address, the server, and the right to create tables; finished trials are kept.",
+                remedy="Check the address, the server, and the right to create tables; finished trials are stored.",
             ) from None
         except ValueError as error:
             raise StudyError(
-                "The file that keeps the trials is damaged.",
+                "The journal of the trials is damaged.",
                 where=self._place,
-                remedy="Remove it; its trials are then run again.",
+                remedy="Remove the file; its trials are then run again.",
             ) from error
 
 
-def _journal(path: Path) -> BaseStorage:
-    return JournalStorage(JournalFileBackend(str(path), _WholeLinesLock(path)))
+def _journal_storage(path: Path) -> BaseStorage:
+    return JournalStorage(JournalFileBackend(str(path), _TruncatingLock(path)))
 
 
-class _WholeLinesLock(JournalFileSymlinkLock):
-    """A lock for the journal that cuts off what a full disk or a lost machine has left of a line.
+class _TruncatingLock(JournalFileSymlinkLock):
+    """A lock of the journal that removes a partial last line, left by a full disk or a crash.
 
-    The next line would be appended to it, and both be lost.
+    The next line would otherwise be appended to it, and both lines would be lost.
     """
 
     def __init__(self, path: Path) -> None:
@@ -119,27 +125,27 @@ class _WholeLinesLock(JournalFileSymlinkLock):
     def acquire(self) -> bool:
         acquired = super().acquire()
         try:
-            self._cut_half_line()
+            self._truncate_partial_line()
         except BaseException:
             self.release()
             raise
         return acquired
 
-    def _cut_half_line(self) -> None:
+    def _truncate_partial_line(self) -> None:
         content = self._path.read_bytes()
         if content and not content.endswith(b"\n"):
             whole = content.rfind(b"\n") + 1
-            log.warning("half a line cut off the journal of trials", extra={"bytes_kept": whole})
+            log.warning("partial last line removed from the journal of trials", extra={"bytes_kept": whole})
             os.truncate(self._path, whole)
 
 
-def _database(url: str) -> BaseStorage:
+def _database_storage(url: str) -> BaseStorage:
     tries = Retrying(
-        # Of workers that start together only one can create the tables; the others then find them.
+        # Of workers that start together, only one can create the tables; the others succeed on the next try.
         retry=retry_if_exception_type(DBAPIError),
         stop=stop_after_attempt(5),
         wait=wait_random(0.1, 1.0),
         reraise=True,
     )
-    # A connection for each transaction, since there are seconds or minutes between two of them.
+    # One connection per transaction, since transactions are seconds or minutes apart.
     return tries(RDBStorage, url, engine_kwargs={"poolclass": NullPool, "hide_parameters": True})

@@ -1,7 +1,7 @@
-"""One trial of a search: hyperparameters from Optuna, scored fold by fold, given up when it falls behind.
+"""One trial of the search: hyperparameters from Optuna, scored fold by fold, pruned if it falls behind.
 
-Trial number n, its *slot*, depends on the data, the seed, and the trials of earlier *generations*; never on who runs
-it, when, or what runs beside it. The slots of one generation know nothing of each other, and can be run side by side.
+Trial *n* depends on the data, the seed, and the trials of earlier *batches*; it does not depend on the worker, the
+time, or other trials of its batch. The trials of one batch can therefore run in parallel.
 """
 
 from __future__ import annotations
@@ -11,31 +11,51 @@ import time
 import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Literal
 
+import numpy as np
 import optuna
 import xgboost as xgb
+from numpy.typing import NDArray
 from optuna.exceptions import ExperimentalWarning
 from optuna.trial import FrozenTrial, Trial, TrialState
+from sklearn.metrics import average_precision_score, f1_score
 
+from include.errors import ChurnflowError
 from include.projects.training import SearchSpace, Training
-from include.training.model.fit import Device, Hyperparameters, booster_parameters
-from include.training.tuning.folds import Fold, score_fold
-from include.training.tuning.study import SLOT
+from include.training.data.rows import Rows, RowSplit
+from include.training.fitting.booster import Device, Hyperparameters, booster_parameters, require_device
+from include.training.tuning.study import NUMBER
 
-GENERATION = 4
-"""Slots in a generation, the first of which is drawn at random. More could run side by side, but would know less."""
+Metric = Literal["average_precision", "f1"]
+BATCH_SIZE = 4
+"""Trials in a batch. The first batch is drawn at random. A larger batch has more parallelism and less information."""
 _PRUNE_BELOW_P = 0.26
-"""Above 1/4, the p-value of a trial that was worse than the best one in both of its first two folds."""
+"""Slightly above 1/4, the p-value of a trial that was worse than the best one in both of its first two folds."""
+_F1_THRESHOLD = 0.5
+
+
+class FoldError(ChurnflowError):
+    """A fold cannot be scored."""
+
+
+@dataclass(frozen=True)
+class Fold:
+    """A binned fold: its training rows, its validation rows, and the labels of these."""
+
+    train: xgb.QuantileDMatrix
+    valid: xgb.QuantileDMatrix
+    churned: NDArray[np.int8]
 
 
 @dataclass(frozen=True)
 class Search:
-    """What the trials of a search run on.
+    """The inputs of all trials of a search.
 
     Attributes:
         folds: The binned folds.
-        rows: How many rows they were made of.
-        training: Trials, seed, bins, metric and search space.
+        rows: Number of rows that the folds were made of.
+        training: Number of trials, seed, bins, metric and search space.
         device: Where to train.
         fingerprint: Identifies the data.
     """
@@ -48,47 +68,66 @@ class Search:
 
     @property
     def name(self) -> str:
-        """A checksum over everything that decides about a trial: trials of another name are not reused."""
+        """The study's name: a checksum of all inputs of a trial, so that trials of other inputs are not reused."""
         decides = {"seed", "cv_folds", "tuning_bins", "metric", "tuning_rows", "search_space", "n_trials"}
         searched = self.training.model_dump_json(include=decides)
-        rules = f"generations of {GENERATION}, pruned below {_PRUNE_BELOW_P}"
+        rules = f"batches of {BATCH_SIZE}, pruned below {_PRUNE_BELOW_P}"
         parts = [self.fingerprint, searched, self.device, rules, xgb.__version__, optuna.__version__]
         return hashlib.sha256("|".join(parts).encode()).hexdigest()
 
 
-def earlier_generations(slot: int) -> range:
-    """Return the slots that ``slot`` learns from."""
-    return range(slot - slot % GENERATION)
-
-
-def generation_of(slot: int, n_trials: int) -> range:
-    """Return the slots of the generation that ``slot`` belongs to."""
-    first = slot - slot % GENERATION
-    return range(first, min(first + GENERATION, n_trials))
-
-
-def run_trial(search: Search, finished: Mapping[int, FrozenTrial], slot: int, worker: int) -> FrozenTrial:
-    """Run the trial of ``slot`` and return it, complete or pruned, with each fold's score.
+def bin_folds(rows: Rows, splits: Sequence[RowSplit], max_bin: int) -> list[Fold]:
+    """Return the folds of ``rows``, binned once for all trials; the bins of a fold come from its training rows.
 
     Args:
-        search: What to run it on.
-        finished: Finished trials by slot; those of all earlier generations must be among them.
-        slot: The trial's number.
-        worker: Who runs it, for the record.
+        rows: The rows to search on.
+        splits: The folds.
+        max_bin: Histogram bins per feature.
 
     Raises:
-        DeviceError: The device asked for was not used.
+        FoldError: The validation rows of a fold all have the same label, or its training rows have no churners.
+    """
+    return [_bin_fold(rows, split, max_bin) for split in splits]
+
+
+def earlier_batches(number: int) -> range:
+    """Return the numbers of the trials that trial ``number`` depends on."""
+    return range(number - number % BATCH_SIZE)
+
+
+def batch_of(number: int, n_trials: int) -> range:
+    """Return the numbers of the trials in the batch of a trial.
+
+    Args:
+        number: The trial's number, from 0.
+        n_trials: Number of trials of the search.
+    """
+    first = number - number % BATCH_SIZE
+    return range(first, min(first + BATCH_SIZE, n_trials))
+
+
+def run_trial(search: Search, finished: Mapping[int, FrozenTrial], number: int, worker: int) -> FrozenTrial:
+    """Run a trial and return it, complete or pruned, with each fold's score.
+
+    Args:
+        search: The inputs of the trial.
+        finished: Finished trials by number, among them all trials of earlier batches.
+        number: The trial's number, from 0.
+        worker: The number of the worker, for the record.
+
+    Raises:
+        DeviceError: XGBoost trained on another device than the configured one.
     """
     started, cpu_started = time.perf_counter(), time.thread_time()
-    # A study of this trial alone: what others do meanwhile can change neither the parameters nor the pruning.
+    # A study of this trial alone: trials that finish meanwhile change neither the parameters nor the pruning.
     study = optuna.create_study(
-        direction="maximize", sampler=_sampler(search.training, slot), pruner=_pruner(), storage=None
+        direction="maximize", sampler=_sampler(search.training, number), pruner=_pruner(), storage=None
     )
-    study.add_trials([finished[number] for number in earlier_generations(slot)])
+    study.add_trials([finished[earlier] for earlier in earlier_batches(number)])
     trial = study.ask()
     chosen = _suggest(trial, search.training.search_space)
     scores = _score_until_pruned(search, trial, chosen)
-    trial.set_user_attr(SLOT, slot)
+    trial.set_user_attr(NUMBER, number)
     trial.set_user_attr("worker", worker)
     trial.set_user_attr("seconds", round(time.perf_counter() - started, 3))
     trial.set_user_attr("cpu_seconds", round(time.thread_time() - cpu_started, 3))
@@ -97,23 +136,46 @@ def run_trial(search: Search, finished: Mapping[int, FrozenTrial], slot: int, wo
     return study.tell(trial, sum(scores) / len(scores))
 
 
+def _bin_fold(rows: Rows, split: RowSplit, max_bin: int) -> Fold:
+    train, valid = split.train, split.valid
+    churned = rows.churned[valid]
+    if len(np.unique(churned)) < 2 or not rows.churned[train].any():
+        raise FoldError(
+            "The fold lacks churners, or customers who stay.",
+            where=split.name,
+            remedy="Ingest more customers or days, or lower cv_folds in the project's training.yaml.",
+        )
+    binned = xgb.QuantileDMatrix(rows.matrix[train], rows.churned[train], max_bin=max_bin, nthread=1)
+    held_out = xgb.QuantileDMatrix(rows.matrix[valid], churned, ref=binned, max_bin=max_bin, nthread=1)
+    return Fold(binned, held_out, churned)
+
+
 def _score_until_pruned(search: Search, trial: Trial, chosen: Hyperparameters) -> list[float]:
     training = search.training
     parameters = booster_parameters(chosen, seed=training.seed, max_bin=training.tuning_bins, device=search.device)
     scores: list[float] = []
     for number, fold in enumerate(search.folds):
-        scores.append(score_fold(fold, parameters, chosen.n_estimators, metric=training.metric, device=search.device))
+        scores.append(_score_fold(fold, parameters, chosen.n_estimators, training.metric, search.device))
         trial.report(scores[-1], number)
         if len(scores) < len(search.folds) and trial.should_prune():
             break
     return scores
 
 
-def _sampler(training: Training, slot: int) -> optuna.samplers.TPESampler:
-    # Optuna's defaults moved between majors: everything that decides about a trial is stated here.
+def _score_fold(fold: Fold, parameters: dict[str, object], trees: int, metric: Metric, device: Device) -> float:
+    booster = xgb.train(parameters, fold.train, trees)
+    require_device(booster, device)
+    predicted = booster.predict(fold.valid)
+    if metric == "f1":
+        return float(f1_score(fold.churned, predicted > _F1_THRESHOLD, zero_division=0.0))
+    return float(average_precision_score(fold.churned, predicted))
+
+
+def _sampler(training: Training, number: int) -> optuna.samplers.TPESampler:
+    # All parameters are explicit, since Optuna's defaults changed between major versions.
     return optuna.samplers.TPESampler(
-        seed=training.seed + slot,
-        n_startup_trials=GENERATION,
+        seed=training.seed + number,
+        n_startup_trials=BATCH_SIZE,
         n_ei_candidates=24,
         multivariate=True,
         group=False,

@@ -1,9 +1,9 @@
-"""Workers that share a search, as processes or pods of their own or as threads of one process.
+"""Workers that share a search, as processes, pods, or threads of one process.
 
-A worker takes a slot that nobody has claimed, of the first generation that has unfinished slots, and goes on until
-there is none. When only slots of others are left it waits for them; one that nothing is heard of for long enough, since
-its worker was killed, it does itself. Two workers on one slot make the same trial, so that no error of judgement can
-change the result.
+A worker takes unclaimed trials of the first batch with unfinished trials, until all trials are finished. When only
+trials of other workers are left, it waits for them. If the study does not change for long enough, a worker was killed,
+and the waiting worker runs the trial itself. Two workers that run the same trial produce the same result, so a wrong
+guess costs time and changes no result.
 """
 
 from __future__ import annotations
@@ -17,11 +17,11 @@ from optuna.trial import FrozenTrial
 
 from include.logs import get_logger
 from include.training.tuning.study import SharedStudy
-from include.training.tuning.trials import Search, generation_of, run_trial
+from include.training.tuning.trials import Search, batch_of, run_trial
 
 log = get_logger(__name__)
 
-LEAST_PATIENCE_SECONDS = 10.0
+MIN_PATIENCE_SECONDS = 10.0
 _PATIENCE_TRIALS = 5
 _POLL_SECONDS = 0.25
 
@@ -33,51 +33,57 @@ def work(
     workers: int,
     *,
     stop: threading.Event | None = None,
-    least_patience: float = LEAST_PATIENCE_SECONDS,
+    min_patience: float = MIN_PATIENCE_SECONDS,
 ) -> int:
-    """Run trials until all of the search are finished, and return how many this worker ran.
+    """Run trials until all trials of the search are finished, and return the number that this worker ran.
 
     Args:
-        search: What to run them on.
-        study: Where they are kept.
-        worker: Which worker this is, from 0. What it claimed before it was killed and started again counts as free.
-        workers: How many there are.
-        stop: Ends the work after the trial at hand.
-        least_patience: For how many seconds, at least, to wait for a sign of others. It is more where trials are long.
+        search: The inputs of the trials.
+        study: Stores the trials.
+        worker: The number of this worker, from 0. A restarted worker treats its own old claims as unclaimed.
+        workers: Number of workers.
+        stop: Stops the worker after its current trial.
+        min_patience: Seconds to wait for a change of the study before running another worker's trial; five times the
+            longest trial if that is longer.
 
     Raises:
         StudyError: The study cannot be read or written.
-        DeviceError: The device asked for was not used.
+        DeviceError: XGBoost trained on another device than the configured one.
     """
     stop = stop or threading.Event()
-    ran, heard, heard_at = 0, None, time.monotonic()
+    ran, seen, seen_at = 0, None, time.monotonic()
     while not stop.is_set():
         finished, claims = study.finished(), study.claims()
         missing = _missing(finished, search.training.n_trials)
         if not missing:
             break
-        if heard != (heard := (len(finished), claims)):
-            heard_at = time.monotonic()
-        free = [slot for slot in missing if claims.get(slot, worker) == worker]
-        if not free and time.monotonic() - heard_at < max(least_patience, _PATIENCE_TRIALS * _longest(finished)):
+        if seen != (seen := (len(finished), claims)):
+            seen_at = time.monotonic()
+        free = [number for number in missing if claims.get(number, worker) == worker]
+        if not free and time.monotonic() - seen_at < max(min_patience, _PATIENCE_TRIALS * _longest(finished)):
             stop.wait(_POLL_SECONDS)
             continue
-        # Workers that start together begin with different slots.
-        slot = min(free or missing, key=lambda slot: (slot % workers != worker, slot))
-        study.claim(slot, worker)
-        trial = run_trial(search, finished, slot, worker)
+        # Workers that start together take different trials first.
+        number = min(free or missing, key=lambda number: (number % workers != worker, number))
+        study.claim(number, worker)
+        trial = run_trial(search, finished, number, worker)
         study.add(trial)
         ran += 1
-        _log(trial, slot, search)
+        _log(trial, number, search)
     return ran
 
 
-def work_side_by_side(search: Search, study: SharedStudy, workers: int) -> None:
-    """Run all trials that are missing with the threads of this process as workers.
+def work_in_threads(search: Search, study: SharedStudy, workers: int) -> None:
+    """Run all missing trials with threads of this process as workers.
+
+    Args:
+        search: The inputs of the trials.
+        study: Stores the trials.
+        workers: Number of threads.
 
     Raises:
         StudyError: The study cannot be read or written.
-        DeviceError: The device asked for was not used.
+        DeviceError: XGBoost trained on another device than the configured one.
     """
     stop = threading.Event()
     with ThreadPoolExecutor(workers) as pool:
@@ -90,20 +96,20 @@ def work_side_by_side(search: Search, study: SharedStudy, workers: int) -> None:
 
 
 def _missing(finished: Mapping[int, FrozenTrial], n_trials: int) -> list[int]:
-    """Return the unfinished slots of the first generation that has any."""
-    first = next((slot for slot in range(n_trials) if slot not in finished), None)
-    return [] if first is None else [slot for slot in generation_of(first, n_trials) if slot not in finished]
+    """Return the unfinished trials of the first batch that has any."""
+    first = next((number for number in range(n_trials) if number not in finished), None)
+    return [] if first is None else [number for number in batch_of(first, n_trials) if number not in finished]
 
 
 def _longest(finished: Mapping[int, FrozenTrial]) -> float:
     return max((trial.user_attrs["seconds"] for trial in finished.values()), default=0.0)
 
 
-def _log(trial: FrozenTrial, slot: int, search: Search) -> None:
+def _log(trial: FrozenTrial, number: int, search: Search) -> None:
     log.info(
         "trial finished",
         extra={
-            "trial": slot + 1,
+            "trial": number + 1,
             "of": search.training.n_trials,
             "state": trial.state.name.lower(),
             search.training.metric: round(float(trial.value or 0), 4),

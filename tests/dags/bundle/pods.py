@@ -46,8 +46,7 @@ def pods(
 
         @task
         def read_result() -> dict[str, Any]:
-            from include.training.handover import read_result
-            from include.training.pod import training_root
+            from include.training.commands import read_result, training_root
 
             return read_result(training_root(settings) / DATASET / RESULT)
 

@@ -15,8 +15,8 @@ from include.training.candidate import Candidate, make_candidate
 from include.training.card.model_card import ModelCard, make_model_card
 from include.training.data.dataset import DatasetRef
 from include.training.evaluation.importance import importances
-from include.training.evaluation.segments import judge_segments
-from include.training.requirements import Verdict
+from include.training.evaluation.requirements import Verdict
+from include.training.evaluation.segments import evaluate_segments
 from tests.training.gold import small_project
 
 pytestmark = pytest.mark.slow
@@ -114,7 +114,7 @@ def test_money_saved_and_money_lost_add_up_to_what_all_churners_cost(candidate: 
 
 def test_every_segment_decile_and_bin_has_its_row(candidate: Candidate, card: ModelCard) -> None:
     rows = markdown_rows(card)
-    judged = judge_segments(candidate.project, candidate.test, candidate.probabilities, candidate.contract.threshold)
+    judged = evaluate_segments(candidate.project, candidate.test, candidate.probabilities, candidate.contract.threshold)
     for segment in judged:
         assert [segment.value, f"{segment.rows:,}", f"{segment.customers:,}"] in [row[:3] for row in rows]
     for part in candidate.evaluation.deciles:

@@ -12,17 +12,20 @@ from include.lake import Lake, LakeError
 from include.lake.table_names import FEATURES_TABLE, LABELS_TABLE
 from include.projects import Project
 from include.settings import Settings
-from include.training.data.configuration import (
+from include.training.data.build import build_dataset, column_checksums
+from include.training.data.dataset import (
     ConfigurationError,
+    DatasetError,
+    DatasetRef,
+    DataVersion,
     ProjectMismatchError,
     configuration_text,
+    load_dataset,
     read_configuration,
+    record_data_version,
     recorded_project,
 )
-from include.training.data.content import column_checksums
-from include.training.data.data_version import DataVersion
-from include.training.data.dataset import DatasetError, DatasetRef, build_dataset, load_dataset, note_data_version
-from include.training.data.split import TooFewSnapshotsError
+from include.training.data.splits import TooFewSnapshotsError
 from tests.training.gold import LAST_DAY, snapshot_days, without_family, write_gold
 
 
@@ -96,7 +99,7 @@ def test_what_is_recorded_is_used_and_nothing_else(project: Project, dataset: Da
 
 def test_the_manifest_carries_the_version_of_the_raw_data(dataset_copy: Path) -> None:
     version = DataVersion(revision="0" * 32, remote="s3://data", files=2, bytes=9, tables={"bronze/transactions": 4})
-    noted = note_data_version(dataset_copy, version)
+    noted = record_data_version(dataset_copy, version)
     assert load_dataset(dataset_copy) == noted
     assert noted.manifest.all_tables == {FEATURES_TABLE: 1, LABELS_TABLE: 1, "bronze/transactions": 4}
 

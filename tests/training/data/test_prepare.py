@@ -8,9 +8,9 @@ import pytest
 from include.features.definitions import mark_built, mark_labelled
 from include.lake import Lake
 from include.projects import Project
+from include.training.data.build import prepare_dataset
 from include.training.data.dataset import DatasetError
-from include.training.data.prepare import prepare_dataset
-from include.training.requirements import RequirementsError
+from include.training.evaluation.requirements import RequirementsError
 from tests.training.gold import LAST_DAY, snapshot_days, without_family
 
 

@@ -6,8 +6,7 @@ import numpy as np
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from include.training.data.rows import Rows
-from include.training.data.sampling import sample_customers
+from include.training.data.rows import Rows, sample_customers
 from tests.training.searches import drawn_rows
 
 ROWS = drawn_rows()

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from include.training.data.split import TimeSplit, TooFewSnapshotsError, split_by_time, time_folds
+from include.training.data.splits import TimeSplit, TooFewSnapshotsError, split_by_time, time_folds
 
 START = dt.date(2017, 1, 1)
 days_strategy = st.sets(st.integers(0, 400), min_size=1, max_size=60).map(

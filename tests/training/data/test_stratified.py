@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from include.training.data.stratified import TooFewCustomersError, stratified_folds, stratified_test
+from include.training.data.splits import TooFewCustomersError, stratified_folds, stratified_test
 
 populations = st.lists(st.booleans(), min_size=12, max_size=120).filter(
     lambda labels: 3 <= sum(labels) <= len(labels) - 3

@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 from sklearn.metrics import average_precision_score, roc_auc_score
 
 from include.training.evaluation.bootstrap import CustomerBootstrap, interval, lower_bound
-from include.training.evaluation.ranking import WeightedRanking
+from include.training.evaluation.metrics import WeightedRanking
 
 few_rows = st.lists(
     st.tuples(st.integers(0, 1), st.sampled_from([0.1, 0.2, 0.5, 0.9]), st.integers(0, 3)), min_size=2, max_size=25

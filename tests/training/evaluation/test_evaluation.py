@@ -12,9 +12,8 @@ from include.training.data.rows import Rows
 from include.training.evaluation.baselines import recency_feature
 from include.training.evaluation.bootstrap import CustomerBootstrap, interval
 from include.training.evaluation.decisions import decide, saving_curve
-from include.training.evaluation.evaluation import EvaluationError, evaluate
-from include.training.evaluation.ranking import deciles
-from include.training.evaluation.reliability import expected_calibration_error, reliability
+from include.training.evaluation.evaluate import EvaluationError, evaluate
+from include.training.evaluation.metrics import deciles, expected_calibration_error, reliability
 from tests.training.gold import without_family
 
 COSTS = load_project("grocery").requirements.costs
@@ -68,14 +67,14 @@ def test_the_recency_limit_is_chosen_on_the_training_rows(project: Project) -> N
     assert recency.decisions.saving_usd_per_1000 == (2 * 500 - 50) / 4 * 1000
     assert recency.auc == 0.75
     assert everybody.decisions.saving_usd_per_1000 == (2 * 500 - 2 * 50) / 4 * 1000
-    assert judged.best_rule is recency
+    assert judged.best_baseline is recency
 
 
 def test_to_offer_to_nobody_is_the_best_rule_where_churn_is_rare(project: Project) -> None:
     costs = COSTS.model_copy(update={"needless_offer_usd": 100_000.0})
     dear = project.model_copy(update={"requirements": project.requirements.model_copy(update={"costs": costs})})
     judged = evaluate(dear, TRAIN, TEST, np.array([0.1, 0.2, 0.3, 0.4], np.float32), 0.5)
-    assert judged.best_rule.name == "offer to nobody"
+    assert judged.best_baseline.name == "offer to nobody"
 
 
 def test_one_label_only_cannot_judge(project: Project) -> None:

@@ -11,10 +11,9 @@ import pytest
 from include.projects import Project
 from include.training.data.rows import Rows
 from include.training.evaluation.leakage import LeakageError, LeakageReport, check_leakage, require_no_leakage
+from include.training.fitting.booster import Hyperparameters, part_fitter
 from include.training.model.bundle import Bundle
 from include.training.model.contract import FeatureContract
-from include.training.model.fit import Hyperparameters
-from include.training.refit import refitter
 from tests.training.model.test_bundle import CONTRACT
 
 CUSTOMERS, HORIZON = 700, 28
@@ -55,7 +54,7 @@ def checked(project: Project, extra: Extra, chosen: Hyperparameters = MODEST, ho
     contract = CONTRACT.model_copy(update={"features": features})
 
     training = project.training.model_copy(update={"resamples": 100, "seed": 1, "max_bin": 256})
-    fit_each = refitter(train, NAMES, chosen, training, device="cpu", workers=2)
+    fit_each = part_fitter(train, NAMES, chosen, training, device="cpu", workers=2)
     (booster,) = fit_each([np.ones(len(train), dtype=bool)])
     bundle = Bundle(contract, booster)
     return check_leakage(train, test, bundle, bundle.predict_matrix(test.matrix), training, horizon, fit_each)

@@ -13,7 +13,7 @@ from sklearn.metrics import roc_auc_score
 
 from include.projects import Project
 from include.training.data.rows import Rows
-from include.training.evaluation.segments import Segment, judge_segments
+from include.training.evaluation.segments import Segment, evaluate_segments
 from include.training.model.explain import MISSING
 from tests.training.gold import small_project
 
@@ -50,7 +50,7 @@ def probabilities() -> NDArray[np.float32]:
 
 @pytest.fixture(scope="module")
 def segments(project: Project, test_rows: Rows, probabilities: NDArray[np.float32]) -> dict[tuple[str, str], Segment]:
-    judged = judge_segments(project, test_rows, probabilities, threshold=0.1)
+    judged = evaluate_segments(project, test_rows, probabilities, threshold=0.1)
     return {(segment.feature, segment.value): segment for segment in judged}
 
 
@@ -100,14 +100,14 @@ def test_one_label_alone_has_no_auc(segments: dict[tuple[str, str], Segment]) ->
 def test_few_customers_are_counted_and_not_judged(project: Project) -> None:
     many = rows_of(["19-24"] * 100 + ["65+"] * 49, np.arange(149.0), np.arange(149, dtype=np.int8) % 2)
     probabilities = np.full(149, 0.5, np.float32)
-    by_value = {s.value: s for s in judge_segments(project, many, probabilities, 0.1) if s.feature == "age"}
+    by_value = {s.value: s for s in evaluate_segments(project, many, probabilities, 0.1) if s.feature == "age"}
     assert by_value["19-24"].figures is not None
     assert (by_value["65+"].rows, by_value["65+"].customers, by_value["65+"].figures) == (49, 49, None)
 
 
 def test_a_number_that_is_always_the_same_is_one_segment(project: Project) -> None:
     same = rows_of(["19-24"] * 60, np.full(60, 7.0), np.arange(60, dtype=np.int8) % 2)
-    judged = judge_segments(project, same, np.full(60, 0.5, np.float32), 0.1)
+    judged = evaluate_segments(project, same, np.full(60, 0.5, np.float32), 0.1)
     assert [(s.value, s.rows) for s in judged if s.feature == "days_since_purchase"] == [("up to 7", 60)]
 
 

@@ -9,7 +9,7 @@ from include.settings import ROOT
 from include.training.model.source_files import source_files
 
 
-@pytest.mark.parametrize("module", ["include.training.model.registered", "include.training.release.registry"])
+@pytest.mark.parametrize("module", ["include.training.model.pyfunc", "include.training.release.registry"])
 def test_covers_what_an_import_loads(module: str) -> None:
     code = f"import sys, {module}; print(*(m.__file__ for n, m in sys.modules.items() if n.split('.')[0] == 'include'))"
     loaded = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True)

@@ -6,11 +6,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from optuna.trial import FrozenTrial
 
-from include.training.tuning.trials import GENERATION, Search, earlier_generations, generation_of, run_trial
-from include.training.tuning.tuned import TrialRecord
+from include.training.tuning.trials import BATCH_SIZE, Search, batch_of, earlier_batches, run_trial
+from include.training.tuning.tune import TrialRecord
 from tests.training.searches import FOLDS, drawn_search
 
-TRIALS = 4 * GENERATION + 2
+TRIALS = 4 * BATCH_SIZE + 2
 
 
 @cache
@@ -32,20 +32,20 @@ def what(slot: int, trial: FrozenTrial) -> tuple[object, ...]:
 
 
 def test_generations_follow_each_other() -> None:
-    assert [list(generation_of(slot, TRIALS)) for slot in (0, GENERATION, TRIALS - 1)] == [
-        list(range(GENERATION)),
-        list(range(GENERATION, 2 * GENERATION)),
+    assert [list(batch_of(slot, TRIALS)) for slot in (0, BATCH_SIZE, TRIALS - 1)] == [
+        list(range(BATCH_SIZE)),
+        list(range(BATCH_SIZE, 2 * BATCH_SIZE)),
         [TRIALS - 2, TRIALS - 1],
     ]
-    assert list(earlier_generations(GENERATION - 1)) == []
-    assert list(earlier_generations(TRIALS - 1)) == list(range(4 * GENERATION))
+    assert list(earlier_batches(BATCH_SIZE - 1)) == []
+    assert list(earlier_batches(TRIALS - 1)) == list(range(4 * BATCH_SIZE))
 
 
 @settings(max_examples=25, deadline=None)
 @given(data=st.data())
 def test_a_trial_depends_on_earlier_generations_alone(data: st.DataObject) -> None:
     slot = data.draw(st.integers(0, TRIALS - 1))
-    needed = list(earlier_generations(slot))
+    needed = list(earlier_batches(slot))
     others = [other for other in range(TRIALS) if other not in needed]
     seen = data.draw(st.permutations(needed + data.draw(st.lists(st.sampled_from(others), unique=True))))
     again = run_trial(search(), {other: in_order()[other] for other in seen}, slot, worker=1)
@@ -54,7 +54,7 @@ def test_a_trial_depends_on_earlier_generations_alone(data: st.DataObject) -> No
 
 def test_a_trial_behind_the_best_in_its_first_two_folds_is_given_up() -> None:
     for slot, trial in in_order().items():
-        rivals = [in_order()[earlier] for earlier in earlier_generations(slot)]
+        rivals = [in_order()[earlier] for earlier in earlier_batches(slot)]
         complete = [rival for rival in rivals if rival.state.name == "COMPLETE"]
         scores = TrialRecord.of(slot, trial).fold_scores
         best = max(complete, key=lambda rival: rival.value or 0, default=None)

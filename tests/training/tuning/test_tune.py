@@ -9,13 +9,10 @@ from pydantic import SecretStr
 
 from include.projects import Project
 from include.training.data.dataset import DatasetRef
-from include.training.data.row_splits import row_splits
-from include.training.data.rows import Rows, load_rows, model_contract
-from include.training.model.fit import DeviceError, Hyperparameters, fit, probe_device
-from include.training.tuning.folds import FoldError, bin_folds
-from include.training.tuning.trials import GENERATION, Search
-from include.training.tuning.tune import make_search, tune
-from include.training.tuning.tuned import Tuned
+from include.training.data.rows import Rows, load_rows, model_contract, row_splits
+from include.training.fitting.booster import DeviceError, Hyperparameters, fit, probe_device
+from include.training.tuning.trials import BATCH_SIZE, FoldError, Search, bin_folds
+from include.training.tuning.tune import TuningResult, make_search, tune
 from tests.training.gpu import HAS_GPU
 from tests.training.searches import what_was_tried
 
@@ -24,7 +21,7 @@ pytestmark = pytest.mark.slow
 CHOSEN = Hyperparameters(
     n_estimators=12, max_depth=3, learning_rate=0.1, subsample=0.7, colsample_bytree=0.5, min_child_weight=2.0
 )
-TRIALS = 2 * GENERATION + 3
+TRIALS = 2 * BATCH_SIZE + 3
 
 
 @pytest.fixture(scope="module")
@@ -38,7 +35,7 @@ def search(train: Rows, dataset: DatasetRef, project: Project) -> Search:
     return make_search(project.model_copy(update={"training": training}), dataset.manifest, train, "cpu")
 
 
-def run(search: Search, journal: Path, workers: int = 1) -> Tuned:
+def run(search: Search, journal: Path, workers: int = 1) -> TuningResult:
     return tune(search, journal, SecretStr(""), workers)
 
 
@@ -75,7 +72,7 @@ def test_a_trial_that_falls_behind_is_given_up_and_never_chosen(search: Search, 
     assert tuned.score == max(record.score for record in complete)
     assert tuned.figures()["trials_complete"] == len(complete)
     # Nothing is known in the first generation that a trial could fall behind.
-    assert {record.state for record in tuned.history[:GENERATION]} == {"complete"}
+    assert {record.state for record in tuned.history[:BATCH_SIZE]} == {"complete"}
 
 
 def test_a_finished_search_is_not_run_again(search: Search, tmp_path: Path) -> None:

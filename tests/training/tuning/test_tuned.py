@@ -4,7 +4,7 @@ import datetime as dt
 
 from optuna.trial import FrozenTrial, TrialState
 
-from include.training.tuning.tuned import wall_seconds
+from include.training.tuning.tune import wall_seconds
 
 START = dt.datetime(2026, 1, 1, 12)  # noqa: DTZ001 - Optuna's times have no zone
 

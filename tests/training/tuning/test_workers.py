@@ -14,19 +14,18 @@ import pytest
 from pydantic import SecretStr
 
 from include.training.tuning.study import SharedStudy
-from include.training.tuning.trials import GENERATION
-from include.training.tuning.tune import tune
-from include.training.tuning.tuned import Tuned
+from include.training.tuning.trials import BATCH_SIZE
+from include.training.tuning.tune import TuningResult, tune
 from include.training.tuning.workers import work
 from local.postgres import database_url
 from tests.postgres import running_postgres
 from tests.training.searches import drawn_search, what_was_tried, work_in_process
 
-TRIALS = 2 * GENERATION + 2
+TRIALS = 2 * BATCH_SIZE + 2
 
 
 @pytest.fixture(scope="module")
-def alone(tmp_path_factory: pytest.TempPathFactory) -> Tuned:
+def alone(tmp_path_factory: pytest.TempPathFactory) -> TuningResult:
     """The search by one worker that nothing happens to."""
     return tune(drawn_search(TRIALS, trees=60), tmp_path_factory.mktemp("alone") / "journal", SecretStr(""), 1)
 
@@ -42,7 +41,7 @@ def test_a_worker_does_the_slots_of_one_that_is_never_heard_of(tmp_path: Path) -
     study = SharedStudy(search.name, tmp_path / "journal", SecretStr(""))
     study.claim(1, worker=1)
     started = time.monotonic()
-    assert work(search, study, 0, 2, least_patience=0.5) == 3
+    assert work(search, study, 0, 2, min_patience=0.5) == 3
     assert time.monotonic() - started > 0.5
     assert study.claims() == {0: 0, 1: 0, 2: 0}
 
@@ -52,7 +51,7 @@ def test_a_worker_that_starts_again_does_not_wait_for_itself(tmp_path: Path) -> 
     study = SharedStudy(search.name, tmp_path / "journal", SecretStr(""))
     for slot in range(3):
         study.claim(slot, worker=1)
-    assert work(search, study, 1, 2, least_patience=600) == 3
+    assert work(search, study, 1, 2, min_patience=600) == 3
     assert work(search, study, 1, 2) == 0
 
 
@@ -80,7 +79,7 @@ def kill_in_a_trial(process: BaseProcess, study: SharedStudy, worker: int) -> No
 @pytest.mark.slow
 @pytest.mark.parametrize("storage", ["journal", "database"])
 def test_a_killed_worker_loses_its_trial_alone(
-    storage: str, alone: Tuned, tmp_path: Path, request: pytest.FixtureRequest
+    storage: str, alone: TuningResult, tmp_path: Path, request: pytest.FixtureRequest
 ) -> None:
     url = request.getfixturevalue("database") if storage == "database" else ""
     search, journal = drawn_search(TRIALS, trees=60), tmp_path / "journal"
@@ -97,7 +96,7 @@ def test_a_killed_worker_loses_its_trial_alone(
 
 
 @pytest.mark.slow
-def test_a_search_whose_workers_were_all_killed_goes_on(alone: Tuned, tmp_path: Path) -> None:
+def test_a_search_whose_workers_were_all_killed_goes_on(alone: TuningResult, tmp_path: Path) -> None:
     search, journal = drawn_search(TRIALS, trees=60), tmp_path / "journal"
     workers = [start(journal, "", worker) for worker in range(2)]
     study = SharedStudy(search.name, journal, SecretStr(""))

@@ -1,4 +1,4 @@
-"""Judge probabilities on the test: as a ranking, as probabilities, as decisions, and in money, each with its chance."""
+"""Evaluate a model on the test: ranking, probabilities, decisions and savings, with confidence intervals."""
 
 from __future__ import annotations
 
@@ -13,43 +13,49 @@ from include.errors import ChurnflowError
 from include.projects import Project
 from include.projects.requirements import Costs
 from include.training.data.rows import Rows
-from include.training.evaluation.baselines import Baseline, baselines
+from include.training.evaluation.baselines import NO_OFFERS, Baseline, baselines
 from include.training.evaluation.bootstrap import CustomerBootstrap, Interval, interval
 from include.training.evaluation.decisions import Decisions, SavingPoint, decide, saving_curve, savings
-from include.training.evaluation.ranking import Decile, WeightedRanking, deciles
-from include.training.evaluation.reliability import ReliabilityBin, expected_calibration_error, reliability
+from include.training.evaluation.metrics import (
+    Decile,
+    ReliabilityBin,
+    WeightedRanking,
+    deciles,
+    expected_calibration_error,
+    reliability,
+)
 from include.training.model.contract import reaches_threshold
 
 HALF = 0.5
-Figure = TypeVar("Figure", float, NDArray[np.float64])
+Metric = TypeVar("Metric", float, NDArray[np.float64])
 
 
 class EvaluationError(ChurnflowError):
-    """The test rows cannot judge a model."""
+    """The test rows cannot evaluate a model."""
 
 
 @dataclass(frozen=True)
 class Evaluation:
-    """A model's figures on the test.
+    """A model's metrics on the test.
 
     Attributes:
-        rows: Test rows.
-        customers: The different customers among them.
-        positive_ratio: Share of them that churned.
+        rows: Number of test rows.
+        customers: Number of distinct customers among them.
+        positive_ratio: Share of rows that churned.
         auc: Area under the ROC curve.
         pr_auc: Average precision.
         brier: Mean squared error of the probabilities.
         ece: Expected calibration error over ``reliability``.
-        observed_over_expected: Churners over the sum of the probabilities.
-        at_half: Decisions at a probability of 0.5.
-        at_threshold: Decisions at ``threshold``; these are the ones that the service makes.
-        threshold: The probability from which the service answers ``churn``.
-        rules: What needs no model: to offer to everybody, and the recency rule where the project has such a feature.
+        observed_over_expected: Number of churners over the sum of the probabilities.
+        at_half: Decisions at a threshold of 0.5.
+        at_threshold: Decisions at ``threshold``, as the service makes them.
+        threshold: The smallest probability that the service predicts as ``churn``.
+        baselines: Rules without a model: an offer to everybody and, if the project has such a feature, by recency.
         intervals: 95 % confidence intervals by bootstrap over customers, under the names of ``metrics``. ``ece`` has
-            none: it adds up distances, which every resample makes longer.
-        reliability: Predicted against observed churn, in ten bins of equal mass.
-        deciles: Lift by tenths of the rows, from the riskiest.
-        saving_curve: What every hundredth threshold would save.
+            none: it is a sum of absolute differences, and resampling biases it upwards.
+        reliability: Predicted and observed churn, in ten bins with equal numbers of rows.
+        deciles: Lift by tenths of the rows, the riskiest first.
+        saving_curve: Savings at thresholds from 0 to 1, in steps of 0.01.
     """
 
     rows: int
@@ -63,29 +69,29 @@ class Evaluation:
     at_half: Decisions
     at_threshold: Decisions
     threshold: float
-    rules: tuple[Baseline, ...]
+    baselines: tuple[Baseline, ...]
     intervals: dict[str, Interval]
     reliability: tuple[ReliabilityBin, ...]
     deciles: tuple[Decile, ...]
     saving_curve: tuple[SavingPoint, ...]
 
     @property
-    def best_rule(self) -> Baseline:
-        """The rule that saves most; to offer to nobody, which saves nothing, is one of them."""
-        nobody = Baseline("offer to nobody", 0.5, Decisions(1 - self.positive_ratio, 0, 0, 0, 0, 0))
-        return max((nobody, *self.rules), key=lambda rule: rule.decisions.saving_usd_per_1000)
+    def best_baseline(self) -> Baseline:
+        """The baseline that saves most, including no offers at all, which saves nothing."""
+        no_offers = Baseline(NO_OFFERS, 0.5, Decisions(1 - self.positive_ratio, 0, 0, 0, 0, 0))
+        return max((no_offers, *self.baselines), key=lambda baseline: baseline.decisions.saving_usd_per_1000)
 
     def metrics(self) -> dict[str, float]:
-        """Return all figures under flat names; the decisions at 0.5 carry the plain names.
+        """Return all metrics under flat names; the decisions at 0.5 have the plain names.
 
-        The ends of a figure's interval follow it as ``<name>_low`` and ``<name>_high``.
+        The ends of a metric's interval are ``<name>_low`` and ``<name>_high``.
         """
         flat = {"auc": self.auc, "pr_auc": self.pr_auc, "brier": self.brier, "ece": self.ece}
         flat |= {"observed_over_expected": self.observed_over_expected, "positive_ratio": self.positive_ratio}
         flat |= asdict(self.at_half) | _at_threshold(asdict(self.at_threshold))
-        for rule in self.rules:
-            short = rule.name.split()[-1]
-            flat |= {f"auc_{short}": rule.auc, f"saving_usd_per_1000_{short}": rule.decisions.saving_usd_per_1000}
+        for baseline in self.baselines:
+            short, saving = baseline.name.split()[-1], baseline.decisions.saving_usd_per_1000
+            flat |= {f"auc_{short}": baseline.auc, f"saving_usd_per_1000_{short}": saving}
         for name, ends in self.intervals.items():
             flat |= {f"{name}_low": ends.low, f"{name}_high": ends.high}
         return flat
@@ -94,14 +100,14 @@ class Evaluation:
 def evaluate(
     project: Project, train: Rows, test: Rows, probabilities: NDArray[np.float32], threshold: float
 ) -> Evaluation:
-    """Judge a model by its probabilities for the test rows.
+    """Evaluate a model by its probabilities for the test rows.
 
     Args:
-        project: Gives the costs, the recency feature, and seed and number of the resamples.
-        train: The training rows; the recency rule's limit is chosen on them alone.
+        project: The costs, the recency feature, and the seed and number of the resamples.
+        train: The training rows, on which the limit of the recency baseline is chosen.
         test: The n test rows.
-        probabilities: The model's churn probabilities for them, shape (n,).
-        threshold: The probability from which the service answers ``churn``.
+        probabilities: The model's churn probabilities for the test rows, shape (n,).
+        threshold: The smallest probability that the service predicts as ``churn``.
 
     Raises:
         EvaluationError: All test rows have the same label.
@@ -123,7 +129,7 @@ def evaluate(
         at_half=decide(churned, reaches_threshold(scores, HALF), costs),
         at_threshold=decide(churned, reaches_threshold(scores, threshold), costs),
         threshold=threshold,
-        rules=baselines(project, train, test),
+        baselines=baselines(project, train, test),
         intervals=_intervals(bootstrap, churned, scores, threshold, costs),
         reliability=bins,
         deciles=deciles(churned, scores),
@@ -132,7 +138,7 @@ def evaluate(
 
 
 def require_both_labels(test: Rows) -> None:
-    """Check that the test has churners and customers who stay.
+    """Check that the test rows have both labels.
 
     Raises:
         EvaluationError: There are no test rows, or all have the same label.
@@ -141,7 +147,7 @@ def require_both_labels(test: Rows) -> None:
         raise EvaluationError(
             "The test rows all have the same label." if len(test.churned) else "There are no test rows.",
             where="test part of the training data set",
-            remedy="Make the test larger in the project's training.yaml, or ingest more customers.",
+            remedy="Enlarge the test in the project's training.yaml, or ingest more customers.",
         )
 
 
@@ -156,17 +162,17 @@ def _intervals(
     ranked = np.array([ranking.auc_and_average_precision(weights) for weights in bootstrap.weights()])
     sums = bootstrap.totals(np.column_stack([np.ones(len(scores)), churned, scores, (scores - churned) ** 2]))
     rows, churners, expected, squared = sums.T
-    figures = {"auc": ranked[:, 0], "pr_auc": ranked[:, 1], "brier": squared / rows}
-    figures |= {"observed_over_expected": _share(churners, expected), "positive_ratio": churners / rows}
-    figures |= _decided(bootstrap, churned, reaches_threshold(scores, HALF), costs)
-    figures |= _at_threshold(_decided(bootstrap, churned, reaches_threshold(scores, threshold), costs))
-    return {name: interval(resampled) for name, resampled in figures.items()}
+    resampled = {"auc": ranked[:, 0], "pr_auc": ranked[:, 1], "brier": squared / rows}
+    resampled |= {"observed_over_expected": _share(churners, expected), "positive_ratio": churners / rows}
+    resampled |= _resampled_decisions(bootstrap, churned, reaches_threshold(scores, HALF), costs)
+    resampled |= _at_threshold(_resampled_decisions(bootstrap, churned, reaches_threshold(scores, threshold), costs))
+    return {name: interval(values) for name, values in resampled.items()}
 
 
-def _decided(
+def _resampled_decisions(
     bootstrap: CustomerBootstrap, churned: NDArray[np.int8], offered: NDArray[np.bool_], costs: Costs
 ) -> dict[str, NDArray[np.float64]]:
-    """Return the figures of ``Decisions`` in every resample."""
+    """Return the metrics of ``Decisions`` in every resample, each of shape (resamples,)."""
     kept = offered & (churned == 1)
     columns = [np.ones(len(churned)), churned, offered, kept, savings(churned, offered, costs)]
     rows, churners, offers, reached, saved = bootstrap.totals(np.column_stack(columns)).T
@@ -184,5 +190,5 @@ def _share(part: NDArray[np.float64], whole: NDArray[np.float64]) -> NDArray[np.
     return np.divide(part, whole, out=np.zeros_like(part), where=whole > 0)
 
 
-def _at_threshold(figures: dict[str, Figure]) -> dict[str, Figure]:
-    return {f"{name}_at_threshold": value for name, value in figures.items()}
+def _at_threshold(metrics: dict[str, Metric]) -> dict[str, Metric]:
+    return {f"{name}_at_threshold": value for name, value in metrics.items()}

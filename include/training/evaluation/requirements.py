@@ -1,46 +1,47 @@
-"""What a project requires of its training data and its model: checked before and after training, the verdicts kept.
+"""Check the training data and the model against the project's requirements, and record the verdicts.
 
 Each group of ``requirements.yaml`` has a mode: ``enabled`` stops a training that misses a requirement, ``dry_run``
-reports it and goes on, ``disabled`` does not check. Verdicts are kept before the run stops, so that they outlive it.
+reports it and continues, ``disabled`` skips the check. The verdicts are written before the training stops.
 """
 
 from __future__ import annotations
 
+import json
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Literal
 
 from include.errors import ChurnflowError
+from include.local_files import write_atomically
 from include.logs import get_logger
 from include.projects import Project
 from include.projects.requirements import Mode
 from include.training.data.dataset import DatasetManifest, DatasetRef
-from include.training.handover import write_result
 
 log = get_logger(__name__)
 
 REQUIREMENTS_FILE = "requirements.json"
-"""The verdicts in a data set's folder, and in the MLflow run of the training."""
+"""The verdicts, in the data set's folder and in the training's MLflow run."""
 
 Point = Literal["before_training", "after_training", "under_load"]
 
 
 class RequirementsError(ChurnflowError):
-    """The training data or the model is not what the project's requirements ask for."""
+    """The training data or the model misses a requirement of the project."""
 
 
 @dataclass(frozen=True)
 class Verdict:
-    """One requirement against what was found.
+    """One requirement and the value found.
 
     Attributes:
         name: The requirement.
-        bound: Whether ``required`` is the smallest or the largest value allowed.
+        bound: Whether ``required`` is the smallest or the largest allowed value.
         required: The limit.
         found: The value.
-        point: When it was checked.
-        mode: What happens when it is missed.
+        point: The time of the check.
+        mode: The consequence of a miss.
     """
 
     name: str
@@ -52,12 +53,12 @@ class Verdict:
 
     @property
     def ok(self) -> bool:
-        """Whether the requirement is met; a value that is not a number never meets one."""
+        """Whether the requirement is met; NaN never meets a requirement."""
         return self.found >= self.required if self.bound == "min" else self.found <= self.required
 
     @property
     def missing(self) -> float:
-        """By how much the requirement is missed, in its own unit; zero when it is met."""
+        """The distance of the value from the limit, in its own unit; zero if the requirement is met."""
         return 0.0 if self.ok else abs(self.required - self.found)
 
     def as_dict(self) -> dict[str, Any]:
@@ -71,7 +72,12 @@ class Verdict:
 
 
 def check_data(project: Project, manifest: DatasetManifest) -> list[Verdict]:
-    """Compare a data set with the project's data requirements; raises nothing."""
+    """Return the verdicts on the project's data requirements.
+
+    Args:
+        project: The requirements.
+        manifest: The data set's manifest.
+    """
     data = project.requirements.data
 
     def verdict(name: str, bound: Literal["min", "max"], required: float, found: float) -> Verdict:
@@ -88,32 +94,36 @@ def check_data(project: Project, manifest: DatasetManifest) -> list[Verdict]:
 
 
 def require_data(project: Project, dataset: DatasetRef) -> list[Verdict]:
-    """Check a data set, keep the verdicts in its folder, and return them.
+    """Check a data set, write the verdicts to its folder, and return them.
+
+    Args:
+        project: The requirements.
+        dataset: The data set.
 
     Raises:
-        RequirementsError: It is not fit for training; the message says by how much each requirement is missed.
+        RequirementsError: It misses a requirement whose mode is ``enabled``; the message says by how much.
     """
     verdicts = check_data(project, dataset.manifest)
-    keep_verdicts(dataset.folder, verdicts)
+    write_verdicts(dataset.folder, verdicts)
     _report("before_training", verdicts)
-    _refuse("The training data", project, verdicts, "Ingest more days or customers, or correct the requirement.")
+    _require("The training data", project, verdicts, "Ingest more days or customers, or correct the requirement.")
     return verdicts
 
 
 def check_model(project: Project, metrics: dict[str, float], training_seconds: float) -> list[Verdict]:
-    """Compare a model with the baselines and the time that training may take; raises nothing.
+    """Return the verdicts on the project's required metrics and training time.
 
     Args:
-        project: Requires them.
-        metrics: The model's figures on the test, with decisions at a probability of 0.5.
+        project: The requirements.
+        metrics: The model's metrics on the test, with decisions at a threshold of 0.5.
         training_seconds: Wall time of the training.
     """
-    baselines, performance = project.requirements.metrics, project.requirements.performance
+    required, performance = project.requirements.metrics, project.requirements.performance
     hours = training_seconds / 3600
     verdicts = [
         *(
-            Verdict(name, "min", limit, metrics[name], "after_training", baselines.mode)
-            for name, limit in baselines.limits().items()
+            Verdict(name, "min", limit, metrics[name], "after_training", required.mode)
+            for name, limit in required.limits().items()
         ),
         Verdict("training_hours", "max", performance.max_training_hours, hours, "after_training", performance.mode),
     ]
@@ -121,22 +131,31 @@ def check_model(project: Project, metrics: dict[str, float], training_seconds: f
 
 
 def require_model(project: Project, verdicts: Sequence[Verdict]) -> None:
-    """Refuse a model that misses a requirement whose mode is ``enabled``.
+    """Log the verdicts on a model, and reject it if it misses a requirement whose mode is ``enabled``.
+
+    Args:
+        project: The project, for the message.
+        verdicts: All verdicts.
 
     Raises:
-        RequirementsError: It misses one; the message says by how much.
+        RequirementsError: It misses a requirement; the message says by how much.
     """
     _report("after_training", verdicts)
-    _refuse("The model", project, verdicts, "Improve the features, or correct the requirement.")
+    _require("The model", project, verdicts, "Improve the features, or correct the requirement.")
 
 
-def keep_verdicts(folder: Path, verdicts: Sequence[Verdict]) -> None:
-    """Write the verdicts into the data set's folder, in place of earlier ones."""
-    write_result(folder / REQUIREMENTS_FILE, verdicts_document(verdicts))
+def write_verdicts(folder: Path, verdicts: Sequence[Verdict]) -> None:
+    """Write the verdicts to a data set's folder, and replace earlier ones.
+
+    Args:
+        folder: The data set's folder.
+        verdicts: The verdicts.
+    """
+    write_atomically(folder / REQUIREMENTS_FILE, json.dumps(verdicts_document(verdicts)) + "\n")
 
 
 def verdicts_document(verdicts: Sequence[Verdict]) -> dict[str, Any]:
-    """Return the document that is kept of ``verdicts``, as plain JSON types."""
+    """Return the verdicts as plain JSON types."""
     return {"verdicts": [verdict.as_dict() for verdict in verdicts]}
 
 
@@ -148,12 +167,12 @@ def _report(point: Point, verdicts: Sequence[Verdict]) -> None:
             log.warning("requirement missed", extra={"requirement": str(verdict), "mode": verdict.mode})
 
 
-def _refuse(what: str, project: Project, verdicts: Sequence[Verdict], remedy: str) -> None:
+def _require(subject: str, project: Project, verdicts: Sequence[Verdict], remedy: str) -> None:
     binding = [verdict for verdict in verdicts if verdict.mode == "enabled"]
     failed = [str(verdict) for verdict in binding if not verdict.ok]
     if failed:
         raise RequirementsError(
-            f"{what} misses {len(failed)} of {len(binding)} requirements: {'; '.join(failed)}.",
+            f"{subject} misses {len(failed)} of {len(binding)} requirements: {'; '.join(failed)}.",
             where=f"include/projects/{project.name}/requirements.yaml",
             remedy=remedy,
         )

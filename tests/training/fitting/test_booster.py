@@ -5,8 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
-from include.training.model.fit import Hyperparameters, fit
-from include.training.model.thresholds import between_values
+from include.training.fitting.booster import Hyperparameters, fit, shift_between_values
 
 WIDEST = float(np.finfo(np.float32).max)
 columns = arrays(
@@ -18,7 +17,7 @@ columns = arrays(
 
 @given(columns)
 def test_every_value_is_on_the_same_side_of_a_moved_value_as_of_the_value(matrix: np.ndarray) -> None:
-    moved = between_values(matrix)
+    moved = shift_between_values(matrix)
     assert np.array_equal(np.isnan(moved), np.isnan(matrix))
     assert np.array_equal(matrix < moved.T, matrix < matrix.T)
     assert np.array_equal(moved < moved.T, matrix < matrix.T)

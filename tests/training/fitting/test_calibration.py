@@ -7,7 +7,8 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 from pydantic import ValidationError
 
-from include.training.model.calibration import Calibrator, fit_calibrator
+from include.training.fitting.calibration import fit_calibrator
+from include.training.model.bundle import Calibrator
 
 
 def drawn(slope: float, intercept: float, rows: int = 20_000) -> tuple[np.ndarray, np.ndarray]:

@@ -1,0 +1,246 @@
+"""Build a training data set: join gold features with matured labels, split, write, and check the requirements.
+
+The split is by time. Data without time is split by customer, with equal shares of churners.
+"""
+
+from __future__ import annotations
+
+import datetime as dt
+import hashlib
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+import pyarrow.types as pt
+
+from include.features.definitions import differing_definitions
+from include.lake import Lake
+from include.lake.table_names import FEATURES_TABLE, LABELS_TABLE
+from include.logs import get_logger
+from include.projects import Project
+from include.training.data.dataset import (
+    MANIFEST_FILE,
+    PROJECT_FILE,
+    DatasetError,
+    DatasetManifest,
+    DatasetPart,
+    DatasetRef,
+    configuration_sha256,
+    configuration_text,
+    file_checksum,
+    write_manifest,
+)
+from include.training.data.splits import split_by_time, stratified_test, time_folds
+from include.training.evaluation.requirements import Verdict, require_data, verdicts_document
+
+log = get_logger(__name__)
+
+_KEYS = ["dt", "customer_id"]
+_READ_ATTEMPTS = 3
+
+
+@dataclass(frozen=True)
+class PreparedDataset:
+    """A data set that passed its checks, and the verdicts on the requirements."""
+
+    dataset: DatasetRef
+    verdicts: list[Verdict]
+
+    def as_dict(self) -> dict[str, Any]:
+        """Return counts, references and verdicts as plain JSON types, for XCom."""
+        return self.dataset.as_dict() | verdicts_document(self.verdicts)
+
+
+def prepare_dataset(project: Project, lake: Lake, through: dt.date, out_dir: Path) -> PreparedDataset:
+    """Build the data set and check its gold days and the project's data requirements.
+
+    Args:
+        project: The project.
+        lake: Holds ``gold/features`` and ``gold/labels``.
+        through: The last day; labels known at its close are included.
+        out_dir: The folder to write; see ``build_dataset``.
+
+    Raises:
+        DatasetError: Some gold days were built with other features or another label than the project has now; or see
+            ``build_dataset``.
+        RequirementsError: The data set misses a requirement whose mode is ``enabled``.
+        TooFewSnapshotsError: There are too few matured snapshots for the test, the gap and the folds.
+        TooFewCustomersError: Without time, there are too few churners or too few customers who stay.
+    """
+    dataset = build_dataset(project, lake, through, out_dir)
+    days = sorted({*dataset.manifest.train.days, *dataset.manifest.test.days})
+    features, labels = differing_definitions(project, lake, days)
+    _require_same_definitions(features, FEATURES_TABLE)
+    _require_same_definitions(labels, LABELS_TABLE)
+    return PreparedDataset(dataset, require_data(project, dataset))
+
+
+def build_dataset(project: Project, lake: Lake, through: dt.date, out_dir: Path) -> DatasetRef:
+    """Write the data set of all snapshots whose label is known when ``through`` closes.
+
+    Without time, the data set is the newest labelled gold day up to ``through``.
+
+    Args:
+        project: The project.
+        lake: Holds ``gold/features`` and ``gold/labels``.
+        through: The last day; a snapshot ``D`` is included if ``D + horizon <= through``.
+        out_dir: The folder to write: ``train.parquet``, ``test.parquet`` (``dt``, ``customer_id``, the features, the
+            label), ``project.yaml`` and, last, ``manifest.json``.
+
+    Raises:
+        TooFewSnapshotsError: There are too few matured snapshots for the test, the gap and the folds.
+        TooFewCustomersError: Without time, there are too few churners or too few customers who stay.
+        DatasetError: Gold lacks a feature, or a label is neither 0 nor 1.
+        LakeError: A gold table does not exist.
+    """
+    label, features = project.label, [spec.name for spec in project.features]
+    feature_days = _matured_days(project, lake.table(FEATURES_TABLE).days(), through)
+    label_days = set(lake.table(LABELS_TABLE).days())
+    days = [day for day in feature_days if day in label_days]
+    train_days, test_days = _split_days(project, days)
+    rows, tables = _read_gold(lake, sorted({*train_days, *test_days}), features, label.name)
+    in_test = _is_test(project, rows, test_days)
+    out_dir.mkdir(parents=True, exist_ok=True)
+    (out_dir / MANIFEST_FILE).unlink(missing_ok=True)
+    manifest = DatasetManifest(
+        project=project.name,
+        through=through,
+        label=label.name,
+        horizon_days=label.horizon_days,
+        split="time" if project.has_time else "stratified",
+        features=tuple(features),
+        train=_write_part(rows.filter(pc.invert(in_test)), train_days, label.name, out_dir / "train.parquet"),
+        test=_write_part(rows.filter(in_test), test_days, label.name, out_dir / "test.parquet"),
+        unlabelled_days=tuple(day for day in feature_days if day not in label_days),
+        tables=tables,
+        configuration_sha256=configuration_sha256(project),
+    )
+    (out_dir / PROJECT_FILE).write_text(configuration_text(project), encoding="utf-8")
+    write_manifest(out_dir, manifest)
+    reference = DatasetRef(out_dir, manifest)
+    log.info("data set written", extra={"dataset": reference.as_dict(), "unlabelled": len(manifest.unlabelled_days)})
+    return reference
+
+
+def column_checksums(rows: pa.Table) -> dict[str, str]:
+    """Return the checksum of every column's values, in the order of the rows.
+
+    The checksums do not depend on the Parquet file, whose bytes vary with the compression and the writer's version.
+    All bits of a number count; null and NaN are equal.
+
+    Example:
+        >>> whole, halves = pa.chunked_array([[1.0, 2.0]]), pa.chunked_array([[1.0], [2.0]])
+        >>> column_checksums(pa.table({"a": whole})) == column_checksums(pa.table({"a": halves}))
+        True
+    """
+    return {name: _column_checksum(rows[name]) for name in rows.column_names}
+
+
+def _column_checksum(column: pa.ChunkedArray) -> str:
+    plain = column.cast(pa.string()) if pt.is_temporal(column.type) else column
+    values = pd.util.hash_pandas_object(plain.to_pandas(), index=False)
+    return hashlib.sha256(values.to_numpy().tobytes()).hexdigest()
+
+
+def _matured_days(project: Project, days: list[dt.date], through: dt.date) -> list[dt.date]:
+    horizon = dt.timedelta(days=project.label.horizon_days)
+    return [day for day in days if project.is_snapshot_day(day) and day + horizon <= through]
+
+
+def _split_days(project: Project, days: list[dt.date]) -> tuple[tuple[dt.date, ...], tuple[dt.date, ...]]:
+    """Return the days of the training rows and of the test rows."""
+    if project.has_time:
+        split = split_by_time(days, project.label.horizon_days, project.training.test_snapshots)
+        time_folds(split.train, project.label.horizon_days, project.training.cv_folds)
+        return split.train, split.test
+    if not days:
+        raise DatasetError(
+            "No day has labelled rows.",
+            where=LABELS_TABLE,
+            remedy="Ingest the day of a delivery whose rows have a label, and train on that day or later.",
+        )
+    return (days[-1],), (days[-1],)
+
+
+def _is_test(project: Project, rows: pa.Table, test_days: tuple[dt.date, ...]) -> pa.Array:
+    if project.has_time:
+        return pc.is_in(rows["dt"], value_set=pa.array(test_days, type=rows["dt"].type))
+    churned = rows[project.label.name].to_numpy().astype(np.int8)
+    training = project.training
+    return pa.array(stratified_test(rows["customer_id"].to_pylist(), churned, training.test_share, training.seed))
+
+
+def _read_gold(lake: Lake, days: list[dt.date], features: list[str], label: str) -> tuple[pa.Table, dict[str, int]]:
+    feature_rows, feature_version = _read_versioned(lake, FEATURES_TABLE, days, [*_KEYS, *features])
+    label_rows, label_version = _read_versioned(lake, LABELS_TABLE, days, [*_KEYS, label])
+    rows = feature_rows.join(label_rows, keys=_KEYS, join_type="inner").sort_by([(key, "ascending") for key in _KEYS])
+    labels = set(pc.unique(rows[label]).to_pylist())
+    if not labels <= {0, 1}:
+        raise DatasetError(
+            f"Labels are {sorted(map(str, labels))} instead of 0 and 1.",
+            where=f"{LABELS_TABLE}, column {label}",
+            remedy="Run churn_ingest again for the training days.",
+        )
+    if rows.num_rows < feature_rows.num_rows:
+        log.warning("feature rows without a label left out", extra={"rows": feature_rows.num_rows - rows.num_rows})
+    return rows, {FEATURES_TABLE: feature_version, LABELS_TABLE: label_version}
+
+
+def _read_versioned(lake: Lake, name: str, days: list[dt.date], columns: list[str]) -> tuple[pa.Table, int]:
+    table = lake.table(name)
+    present = table.read([], None).column_names
+    missing = [column for column in columns if column not in present]
+    if missing:
+        raise DatasetError(
+            f"{len(missing)} columns are missing, such as {missing[0]!r}.",
+            where=name,
+            remedy="Ingest the training days again with the project's current features.",
+        )
+    for _ in range(_READ_ATTEMPTS):
+        version = table.version()
+        rows = table.read(days, columns)
+        if table.version() == version:
+            return rows, version
+    raise DatasetError(
+        "The table was written to during every attempt to read it.",
+        where=name,
+        remedy="Run the training again when the ingest has finished.",
+    )
+
+
+def _write_part(part: pa.Table, days: tuple[dt.date, ...], label: str, path: Path) -> DatasetPart:
+    pq.write_table(part, path)
+    positives = int(pc.sum(part[label]).as_py() or 0)
+    return DatasetPart(
+        file=path.name,
+        days=days,
+        rows=part.num_rows,
+        positives=positives,
+        sha256=file_checksum(path),
+        columns=column_checksums(part),
+    )
+
+
+def _require_same_definitions(differing: Mapping[dt.date, Sequence[str]], table: str) -> None:
+    if not differing:
+        return
+    first, last = min(differing), max(differing)
+    names = sorted({name for names in differing.values() for name in names})
+    raise DatasetError(
+        f"{len(differing)} training days, {first} to {last}, were built with another definition of "
+        f"{_first_three(names)}.",
+        where=table,
+        remedy="Ingest them again with the current configuration: bin/airflow dags trigger churn_ingest --conf "
+        f'\'{{"from_day": "{first}", "to_day": "{last}"}}\'',
+    )
+
+
+def _first_three(names: list[str]) -> str:
+    shown = ", ".join(names[:3])
+    return shown if len(names) <= 3 else f"{shown} and {len(names) - 3} more"

@@ -1,0 +1,1 @@
+"""Fitting: the booster and its calibrator."""

@@ -1,0 +1,205 @@
+"""Fit boosters: the final model, and models of the same kind on parts of the training rows."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import numpy as np
+import xgboost as xgb
+from numpy.typing import NDArray
+from pydantic import BaseModel, ConfigDict
+
+from include.errors import ChurnflowError
+from include.projects.training import Training
+from include.training.data.rows import Rows
+
+Device = Literal["cpu", "cuda"]
+FitParts = Callable[[Sequence[NDArray[np.bool_]]], list[xgb.Booster]]
+"""Fits one booster on each of several parts of the n training rows, given as masks of shape (n,)."""
+
+_SPLIT_FRACTION = 5**-0.5
+
+
+class DeviceError(ChurnflowError):
+    """The configured device is not the one that trained."""
+
+
+@dataclass(frozen=True)
+class Fitted:
+    """A booster, and the device that fitted it, as XGBoost names it (``cpu``, ``cuda:0``)."""
+
+    booster: xgb.Booster
+    device: str
+
+
+class Hyperparameters(BaseModel):
+    """The tuned hyperparameters, under XGBoost's names; ``n_estimators`` is the number of trees."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    n_estimators: int
+    max_depth: int
+    learning_rate: float
+    subsample: float
+    colsample_bytree: float
+    min_child_weight: float
+
+
+def booster_parameters(chosen: Hyperparameters, *, seed: int, max_bin: int, device: Device) -> dict[str, Any]:
+    """Return XGBoost's parameters for one single-threaded fit.
+
+    XGBoost sums histograms in an order that depends on the number of threads. With one thread, a model depends on its
+    data and seed alone, and several fits side by side use the cores better than one fit with many threads.
+
+    Args:
+        chosen: The hyperparameters.
+        seed: Seeds the draws of rows and columns.
+        max_bin: Histogram bins per feature.
+        device: Where to train.
+    """
+    return {
+        **chosen.model_dump(exclude={"n_estimators"}),
+        "objective": "binary:logistic",
+        "tree_method": "hist",
+        "max_bin": max_bin,
+        "seed": seed,
+        "nthread": 1,
+        "device": device,
+    }
+
+
+def fit(
+    matrix: NDArray[np.float32],
+    churned: NDArray[np.int8],
+    feature_names: list[str],
+    chosen: Hyperparameters,
+    *,
+    seed: int,
+    max_bin: int,
+    device: Device,
+) -> Fitted:
+    """Fit a booster whose split thresholds lie between the values of the training rows (``shift_between_values``).
+
+    Args:
+        matrix: The features, shape (n, k).
+        churned: The labels, shape (n,).
+        feature_names: The k names, stored in the booster.
+        chosen: The hyperparameters.
+        seed: Seeds the draws of rows and columns.
+        max_bin: Histogram bins per feature.
+        device: Where to train.
+
+    Returns:
+        The booster, set to predict on the CPU, and the device that fitted it.
+
+    Raises:
+        DeviceError: ``device`` is ``cuda``, and XGBoost trained on the CPU.
+    """
+    # Tuning skips the shift: a fold's score hardly depends on the position of a threshold between two values.
+    shifted = shift_between_values(matrix)
+    data = xgb.QuantileDMatrix(shifted, churned, feature_names=feature_names, max_bin=max_bin, nthread=1)
+    parameters = booster_parameters(chosen, seed=seed, max_bin=max_bin, device=device)
+    booster = xgb.train(parameters, data, chosen.n_estimators)
+    used = require_device(booster, device)
+    booster.set_param({"device": "cpu"})
+    return Fitted(booster, used)
+
+
+def part_fitter(
+    rows: Rows, feature_names: list[str], chosen: Hyperparameters, training: Training, *, device: Device, workers: int
+) -> FitParts:
+    """Return a function that fits boosters with the same hyperparameters on parts of ``rows``.
+
+    Calibration and the leakage checks use it.
+
+    Args:
+        rows: The training rows.
+        feature_names: The names of the features.
+        chosen: The hyperparameters of the candidate.
+        training: The seed and the histogram bins.
+        device: Where to train; a fit raises ``DeviceError`` if XGBoost trains elsewhere.
+        workers: Number of parallel fits, of one thread each. The boosters do not depend on it.
+    """
+
+    def fit_part(part: NDArray[np.bool_]) -> xgb.Booster:
+        return fit(
+            rows.matrix[part],
+            rows.churned[part],
+            feature_names,
+            chosen,
+            seed=training.seed,
+            max_bin=training.max_bin,
+            device=device,
+        ).booster
+
+    def fit_parts(parts: Sequence[NDArray[np.bool_]]) -> list[xgb.Booster]:
+        with ThreadPoolExecutor(workers) as pool:
+            return list(pool.map(fit_part, parts))
+
+    return fit_parts
+
+
+def probe_device(device: Device) -> None:
+    """Fit one tree on two rows, to detect a missing GPU before any work is done.
+
+    Raises:
+        DeviceError: XGBoost cannot use ``device``.
+    """
+    rows = xgb.DMatrix(np.array([[0.0], [1.0]], dtype=np.float32), np.array([0, 1]), nthread=1)
+    with xgb.config_context(verbosity=0):
+        require_device(xgb.train({"tree_method": "hist", "device": device, "nthread": 1}, rows, 1), device)
+
+
+def require_device(booster: xgb.Booster, device: Device) -> str:
+    """Return the device that trained ``booster``. Without a GPU, XGBoost warns and trains on the CPU.
+
+    Args:
+        booster: A booster that was just trained.
+        device: The configured device.
+
+    Raises:
+        DeviceError: Another device trained it.
+    """
+    used = str(json.loads(booster.save_config())["learner"]["generic_param"]["device"])
+    if used.split(":")[0] != device:
+        raise DeviceError(
+            f"The configured device is {device}, but XGBoost trained on {used}.",
+            where="setting CHURN_TRAINING__DEVICE",
+            remedy="Run on a machine whose GPU this build of XGBoost can use, or set CHURN_TRAINING__DEVICE=cpu.",
+        )
+    return used
+
+
+def shift_between_values(matrix: NDArray[np.float32]) -> NDArray[np.float32]:
+    """Return ``matrix`` with each value moved about half way down to the next smaller value of its column.
+
+    XGBoost's histograms take a split's threshold from the values themselves: at ``x < 3``, 3 sessions go right and
+    2.9999999 go left. Most features are counts or ratios, so many customers would be exactly on a threshold, and the
+    last digit of a number could move a probability by tens of percent. A classic decision tree splits half way between
+    two neighbouring values (Breiman et al., 1984, Classification and Regression Trees). A booster that is fitted on the
+    returned matrix splits near there. The fraction is irrational, since another customer's value often is exactly half
+    way between two counts or shares.
+
+    The order within a column does not change, so the histograms and the trees are those of ``matrix``. A row of
+    ``matrix`` is on the same side of every threshold of such a tree as its shifted row.
+
+    Args:
+        matrix: Features, shape (n, k). NaN stays NaN; the smallest value of a column does not move.
+    """
+    shifted = matrix.copy()
+    for column in shifted.T:
+        known = ~np.isnan(column)
+        values, position = np.unique(column[known], return_inverse=True)
+        column[known] = _shifted_values(values)[position]
+    return shifted
+
+
+def _shifted_values(values: NDArray[np.float32]) -> NDArray[np.float32]:
+    below, above = values[:-1], values[1:]
+    between = (below + _SPLIT_FRACTION * (above.astype(np.float64) - below)).astype(np.float32)
+    # No float lies between two adjacent floats: the upper one is then the threshold.
+    return np.concatenate([values[:1], np.where(between > below, between, above)])
