@@ -21,7 +21,7 @@ SURELY_ABOVE_LOGISTIC = {"subscription"}
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(900)]  # a world is made on the way
 
 
-def test_the_model_beats_the_days_since_the_last_event(trained: Trained) -> None:
+def test_model_beats_recency(trained: Trained) -> None:
     feature = recency_feature(trained.project)
     if feature is None:
         pytest.skip("no feature of the project counts the days since the last event")
@@ -31,7 +31,7 @@ def test_the_model_beats_the_days_since_the_last_event(trained: Trained) -> None
     assert over.pr_auc_interval.low > 0
 
 
-def test_the_model_is_not_worse_than_logistic_regression_by_more_than_a_margin(trained: Trained) -> None:
+def test_model_is_not_worse_than_logistic_regression(trained: Trained) -> None:
     """A few hundred churners decide at the top; where there are enough, both differences lie surely above zero."""
     linear = logistic_probabilities(trained.project, trained.train, trained.test)
     over = advantage(trained.test, trained.candidate.probabilities, linear)
@@ -45,7 +45,7 @@ def test_the_model_is_not_worse_than_logistic_regression_by_more_than_a_margin(t
         assert over.pr_auc_interval.low > 0
 
 
-def test_the_data_of_every_project_here_is_used() -> None:
+def test_every_data_set_has_a_project() -> None:
     assert set(DATA) <= set(project_names())
 
 
@@ -57,7 +57,7 @@ def noisy(trained: Trained, share: float) -> NDArray[np.float32]:
     return matrix + noise.astype(np.float32)
 
 
-def test_tiny_noise_moves_probabilities_little(trained: Trained) -> None:
+def test_small_noise_changes_probabilities_little(trained: Trained) -> None:
     """A tree's answer jumps at its thresholds, so that some rows always move; a brittle model moves whole crowds.
 
     With thresholds on the values of counts, noise of a thousandth moved the mean by .01 and the hundredth row by .1.
@@ -71,14 +71,14 @@ def test_tiny_noise_moves_probabilities_little(trained: Trained) -> None:
     assert rank > 0.999
 
 
-def test_the_last_digits_of_a_number_move_nobody(trained: Trained) -> None:
+def test_last_digits_change_no_probability(trained: Trained) -> None:
     change = np.abs(trained.bundle.predict_matrix(noisy(trained, 1e-6)) - trained.candidate.probabilities)
     print(f"{trained.project.name}: mean {change.mean():.7f}, moved by .001: {(change > 0.001).mean():.5f}")
     assert (change > 0.001).mean() < 0.001
 
 
 @pytest.mark.parametrize("size", [1, 64])
-def test_a_probability_depends_neither_on_the_batch_nor_on_the_order(trained: Trained, size: int) -> None:
+def test_probability_ignores_batch_size_and_order(trained: Trained, size: int) -> None:
     rng = np.random.default_rng(size)
     rows = rng.integers(len(trained.test), size=400)
     rows = np.concatenate([rows, rows[:100]])
@@ -87,7 +87,7 @@ def test_a_probability_depends_neither_on_the_batch_nor_on_the_order(trained: Tr
     assert np.array_equal(answers, trained.candidate.probabilities[rows])
 
 
-def test_a_customer_who_is_listed_twice_has_one_rank_after_the_other(trained: Trained) -> None:
+def test_duplicate_customers_have_adjacent_ranks(trained: Trained) -> None:
     newest = trained.test.days.max()
     rows = np.flatnonzero(trained.test.days == newest)
 

@@ -60,7 +60,7 @@ def as_it_was(subscription: Trained, score: Callable[[Lake], Scored]) -> Scored:
         pytest.param([last_charge_fails(retries=0), last_charge_fails(retries=2)], id="payments fail"),
     ],
 )
-def test_the_average_customer_is_at_a_higher_risk(
+def test_intervention_raises_the_mean_risk(
     doses: list[Change], subscription: Trained, score: Callable[[Lake], Scored], as_it_was: Scored, tmp_path: Path
 ) -> None:
     means = [as_it_was.risk.mean()]
@@ -77,7 +77,7 @@ def test_the_average_customer_is_at_a_higher_risk(
     assert means[-1] > means[0] + NOISE
 
 
-def test_a_customer_copied_twice_has_the_same_features_and_the_same_risk(
+def test_equal_histories_have_equal_features_and_risk(
     subscription: Trained, score: Callable[[Lake], Scored], as_it_was: Scored, tmp_path: Path
 ) -> None:
     chosen = as_it_was.customers[::20]

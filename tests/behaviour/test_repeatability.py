@@ -20,9 +20,7 @@ def content(folder: Path) -> dict[str, bytes]:
     return {file.name: file.read_bytes() for file in folder.iterdir()}
 
 
-def test_trainings_in_other_processes_with_other_threads_and_workers_give_the_same_bytes(
-    subscription: Trained, tmp_path: Path
-) -> None:
+def test_bundle_bytes_do_not_depend_on_threads_or_workers(subscription: Trained, tmp_path: Path) -> None:
     project = project_of("subscription", n_trials=3, search_space={"n_estimators": {"low": 40, "high": 80}})
     processes = []
     for name, workers, variables in (

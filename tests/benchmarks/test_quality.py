@@ -13,7 +13,7 @@ from benchmarks.quality import best_f1, subscription
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(300)]
 
 
-def test_the_figures_of_a_small_world_are_within_what_anyone_could_reach(tmp_path: Path) -> None:
+def test_metrics_of_a_small_world_are_plausible(tmp_path: Path) -> None:
     figures = subscription(tmp_path, customers=1_500, days=372, trials=2)
     assert json.loads(json.dumps(figures)) == figures
     assert figures["features"] == 102
@@ -29,7 +29,7 @@ def test_the_figures_of_a_small_world_are_within_what_anyone_could_reach(tmp_pat
     assert figures["requirements_missed"][0].startswith("training_samples is ")
 
 
-def test_the_best_f1_is_that_of_the_best_threshold() -> None:
+def test_best_f1_is_of_the_best_threshold() -> None:
     churned = np.array([1, 0, 1, 0, 0], dtype=np.int8)
     assert best_f1(churned, np.array([0.9, 0.8, 0.7, 0.2, 0.1])) == pytest.approx(0.8)
     assert best_f1(churned, np.array([0.9, 0.1, 0.8, 0.2, 0.3])) == 1.0

@@ -66,9 +66,7 @@ def send(home: Path, error: str, **environment: str) -> str:
     return done.stdout + done.stderr
 
 
-def test_an_alert_reaches_slack_through_the_connection(
-    receiver: tuple[str, list[dict[str, Any]]], tmp_path: Path
-) -> None:
+def test_alert_is_sent_through_the_slack_connection(receiver: tuple[str, list[dict[str, Any]]], tmp_path: Path) -> None:
     url, bodies = receiver
     connection = json.dumps({"conn_type": "slackwebhook", "host": url, "password": "T/B/X"})
     send(tmp_path, OUR_ERROR, AIRFLOW_CONN_SLACK_CHURN=connection)
@@ -79,14 +77,14 @@ def test_an_alert_reaches_slack_through_the_connection(
     assert "Deliver it again." in details
 
 
-def test_without_a_connection_the_alert_is_one_log_line(tmp_path: Path) -> None:
+def test_alert_without_connection_is_one_log_line(tmp_path: Path) -> None:
     output = send(tmp_path, OUR_ERROR)
     (line,) = [line for line in output.splitlines() if "build_silver_and_gold" in line]
     assert "no connection 'slack_churn'" in line
     assert "The file <a & b> is empty." in line
 
 
-def test_the_text_of_a_strange_error_is_not_sent(tmp_path: Path) -> None:
+def test_text_of_unknown_error_is_not_sent(tmp_path: Path) -> None:
     output = send(tmp_path, 'ValueError("jane@example.com")')
     assert "ValueError; see the task's log." in output
     assert "jane" not in output

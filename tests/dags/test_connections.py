@@ -40,24 +40,24 @@ def airflow_connection(monkeypatch, **fields):
     monkeypatch.setenv("AIRFLOW_CONN_CHURN_SHOP", json.dumps(connection))
 
 
-def test_an_airflow_connection_is_the_address_of_a_database(monkeypatch):
+def test_airflow_connection_becomes_database_url(monkeypatch):
     airflow_connection(monkeypatch, password=PASSWORD, extra={"sslmode": "require"})
     url = sa.make_url(project_connections().database_url("shop").get_secret_value())
     assert (url.drivername, url.username, url.password) == ("postgresql+psycopg2", "app", PASSWORD)
     assert (url.host, url.port, url.database, url.query) == ("db", 5433, "shop", {"sslmode": "require"})
 
 
-def test_the_environment_wins(monkeypatch):
+def test_environment_takes_precedence(monkeypatch):
     airflow_connection(monkeypatch)
     monkeypatch.setenv("CHURN_DATABASES__SHOP", "postgresql://elsewhere/shop")
     assert project_connections().database_url("shop").get_secret_value() == "postgresql://elsewhere/shop"
 
 
-def test_a_password_is_not_shown(monkeypatch):
+def test_password_is_hidden(monkeypatch):
     airflow_connection(monkeypatch, password=PASSWORD)
     assert PASSWORD not in repr(project_connections())
 
 
-def test_without_either_both_are_named(monkeypatch):
+def test_error_names_variable_and_connection(monkeypatch):
     with pytest.raises(SourceConnectionError, match=r"CHURN_DATABASES__SHOP and the Airflow connection churn_shop"):
         project_connections().database_url("shop")

@@ -34,12 +34,12 @@ def event(day: str):
     ],
     ids=["partition", "partition with time", "run's partition", "interval", "events", "typed", "typed wins"],
 )
-def test_each_way_a_run_starts_names_its_day(given):
+def test_resolves_day_of_every_kind_of_run(given):
     assert resolve_day(given) == DAY
     assert resolve_days(given) == DayRange.single(DAY)
 
 
-def test_a_range_is_typed():
+def test_resolves_range_from_params():
     given = context(params={"from_day": "2017-01-01", "to_day": "2017-12-17"}, partition_key="2017-12-17")
     assert resolve_days(given) == DayRange(dt.date(2017, 1, 1), DAY)
     assert resolve_days(context(params={"from_day": None, "to_day": "2017-12-17"})) == DayRange.single(DAY)
@@ -53,6 +53,6 @@ def test_a_range_is_typed():
         context(params={"from_day": "2017-12-18", "to_day": "2017-12-17"}),
     ],
 )
-def test_a_run_without_a_usable_day_says_what_to_do(given):
+def test_run_without_valid_day_has_remedy(given):
     with pytest.raises(DayError, match="Remedy"):
         resolve_days(given)

@@ -34,7 +34,7 @@ def test_all_dags_parse(bag):
 
 
 @pytest.mark.parametrize("dag_id", DAGS)
-def test_a_dag_tells_the_reader_what_it_is(bag, dag_id):
+def test_dag_is_documented(bag, dag_id):
     dag = bag.dags[dag_id]
     assert dag.description
     assert dag.doc_md
@@ -51,19 +51,19 @@ def test_dags_are_chained_by_assets(bag, dag_id):
     assert {asset.name for asset in getattr(condition, "objects", [condition])} == FEEDS[dag_id]
 
 
-def test_every_asset_that_a_dag_waits_for_is_updated_by_another(bag):
+def test_every_scheduling_asset_has_a_producer(bag):
     outlets = {asset.name for dag in bag.dags.values() for task in dag.tasks for asset in task.outlets}
     assert set().union(*FEEDS.values()) <= outlets
 
 
-def test_with_the_schedule_off_nothing_starts_by_itself_and_the_page_says_so(bag):
+def test_schedule_off_starts_no_runs(bag):
     dag = bag.dags["churn_ingest"]
     assert dag.end_date is not None
     assert "Nothing runs by itself" in dag.description
     assert "Nothing runs by itself" in dag.doc_md
 
 
-def test_with_the_schedule_on_the_ingest_has_no_end():
+def test_daily_schedule_has_no_end():
     code = "import dags.churn_ingest as file; dag = file.churn_ingest(); print(dag.end_date, dag.description)"
     done = subprocess.run(
         [sys.executable, "-c", code],
@@ -89,7 +89,7 @@ def imports(path: Path, *, top_level: bool) -> set[str]:
 
 
 @pytest.mark.parametrize("path", sorted((ROOT / "dags").rglob("*.py")), ids=lambda path: path.name)
-def test_parsing_a_dag_file_imports_nothing_heavy(path):
+def test_dag_file_has_no_heavy_imports(path):
     heavy = {"pandas", "numpy", "pyarrow", "duckdb", "ibis", "deltalake", "xgboost", "mlflow", "evidently", "bentoml"}
     assert not imports(path, top_level=True) & heavy
 
@@ -100,7 +100,7 @@ def test_the_product_never_imports_airflow(path):
 
 
 @pytest.mark.parametrize("path", sorted((ROOT / "dags").glob("churn_*.py")), ids=lambda path: path.name)
-def test_a_task_body_is_a_call_into_include(path):
+def test_task_bodies_are_short(path):
     for function in [node for node in ast.walk(ast.parse(path.read_text())) if isinstance(node, ast.FunctionDef)]:
         decorators = {ast.unparse(item).split("(")[0] for item in function.decorator_list}
         if "task" in decorators:

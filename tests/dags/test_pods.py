@@ -40,14 +40,14 @@ def states_of(dag: DAG) -> dict[str, str]:
     }
 
 
-def test_a_pod_that_succeeds_hands_its_result_over_and_is_deleted(cluster: KubernetesApi, home: Path) -> None:
+def test_successful_pod_writes_result_and_is_deleted(cluster: KubernetesApi, home: Path) -> None:
     states = run(home, workers=2)
     assert states == dict.fromkeys(["start", "tune, worker 0", "tune, worker 1", "train", "read_result"], "success")
     assert len(cluster.created) == 3
     assert cluster.pods == {}
 
 
-def test_a_pod_that_fails_fails_its_task_and_is_kept(cluster: KubernetesApi, home: Path, capfd: Printed) -> None:
+def test_failed_pod_fails_its_task_and_is_kept(cluster: KubernetesApi, home: Path, capfd: Printed) -> None:
     states = run(home, training=FAIL)
     assert (states["train"], states["read_result"]) == ("failed", "upstream_failed")
     (kept,) = cluster.pods.values()
@@ -56,7 +56,7 @@ def test_a_pod_that_fails_fails_its_task_and_is_kept(cluster: KubernetesApi, hom
     assert "no such column" in capfd.readouterr().out
 
 
-def test_a_failed_worker_is_tried_again_and_stops_nothing(cluster: KubernetesApi, home: Path) -> None:
+def test_failed_worker_is_retried_and_does_not_stop_training(cluster: KubernetesApi, home: Path) -> None:
     states = run(home, workers=2, tuning="import sys; sys.exit(int(sys.argv[1]))", retries=1)
     assert states == {"start": "success", "tune, worker 0": "success", "tune, worker 1": "failed"} | dict.fromkeys(
         ["train", "read_result"], "success"
@@ -65,7 +65,7 @@ def test_a_failed_worker_is_tried_again_and_stops_nothing(cluster: KubernetesApi
     assert sorted(workers) == ["0", "1", "1"]
 
 
-def test_without_a_data_set_no_pod_is_created(cluster: KubernetesApi, home: Path) -> None:
+def test_no_pod_is_created_without_a_data_set(cluster: KubernetesApi, home: Path) -> None:
     settings = Settings(home=home, training=TrainingSettings(backend="kubernetes", device="cuda"))
     states = states_of(pods(settings, without_dataset=True))
     assert states.pop("start") == "failed"
@@ -74,7 +74,7 @@ def test_without_a_data_set_no_pod_is_created(cluster: KubernetesApi, home: Path
     assert cluster.created == []
 
 
-def test_an_evicted_pod_is_tried_again(cluster: KubernetesApi, home: Path, capfd: Printed) -> None:
+def test_evicted_pod_is_retried(cluster: KubernetesApi, home: Path, capfd: Printed) -> None:
     cluster.fates = [Fate.RUNS, Fate.IS_EVICTED]
     states = run(home, training=f"{LINGER}; {SUCCEED}", retries=1)
     assert states["train"] == "success"
@@ -83,9 +83,7 @@ def test_an_evicted_pod_is_tried_again(cluster: KubernetesApi, home: Path, capfd
     assert "Evicted" in capfd.readouterr().out
 
 
-def test_a_pod_that_ran_into_its_deadline_is_not_tried_again(
-    cluster: KubernetesApi, home: Path, capfd: Printed
-) -> None:
+def test_pod_at_its_deadline_is_not_retried(cluster: KubernetesApi, home: Path, capfd: Printed) -> None:
     states = run(home, training=f"{LINGER}; time.sleep(60)", retries=3, active_deadline_seconds=2)
     assert (states["train"], states["read_result"]) == ("failed", "upstream_failed")
     (kept,) = cluster.pods.values()
@@ -95,7 +93,7 @@ def test_a_pod_that_ran_into_its_deadline_is_not_tried_again(
     assert "CHURN_TRAINING__POD__ACTIVE_DEADLINE_SECONDS" in told
 
 
-def test_a_log_that_breaks_off_ends_no_task(cluster: KubernetesApi, home: Path, capfd: Printed) -> None:
+def test_interrupted_log_does_not_end_the_task(cluster: KubernetesApi, home: Path, capfd: Printed) -> None:
     cluster.cut_logs = 2
     lines = "[print('line', i, flush=True) or time.sleep(0.1) for i in range(25)]"
     states = run(home, training=f"import time; {lines}; {SUCCEED}")
@@ -111,7 +109,7 @@ def test_a_log_that_breaks_off_ends_no_task(cluster: KubernetesApi, home: Path, 
         (Fate.FINDS_NO_IMAGE, "Image cannot be pulled"),
     ],
 )
-def test_a_pod_that_never_starts_is_given_up_and_deleted(
+def test_pod_that_never_starts_is_deleted(
     cluster: KubernetesApi, home: Path, capfd: Printed, fate: Fate, reason: str
 ) -> None:
     cluster.fates = [Fate.RUNS, fate]
@@ -121,13 +119,13 @@ def test_a_pod_that_never_starts_is_given_up_and_deleted(
     assert reason in capfd.readouterr().out
 
 
-def test_a_pod_without_its_secret_is_given_up(cluster: KubernetesApi, home: Path) -> None:
+def test_pod_without_its_secret_fails(cluster: KubernetesApi, home: Path) -> None:
     states = run(home, startup_timeout_seconds=1, tracking_env_from="elsewhere")
     assert (states["tune, worker 0"], states["train"]) == ("failed", "failed")
     assert cluster.pods == {}
 
 
-def test_success_without_a_result_is_a_failure(cluster: KubernetesApi, home: Path, capfd: Printed) -> None:
+def test_success_without_result_fails(cluster: KubernetesApi, home: Path, capfd: Printed) -> None:
     cluster.fates = [Fate.RUNS, Fate.VANISHES]
     states = run(home, training=LINGER)
     assert (states["train"], states["read_result"]) == ("success", "failed")

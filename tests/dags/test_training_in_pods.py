@@ -39,7 +39,7 @@ def image(tmp_path: Path) -> Path:
     return folder
 
 
-def test_two_workers_and_a_final_fit_lead_to_a_registered_model(
+def test_workers_and_final_fit_register_a_model(
     cluster: KubernetesApi, home: Path, image: Path, capfd: pytest.CaptureFixture[str]
 ) -> None:
     cluster.cluster.image = image

@@ -57,7 +57,7 @@ def worker_pods(**changes):
     return [rendered_by(worker) for worker in workers]
 
 
-def test_both_backends_run_the_same_command_on_their_own_paths():
+def test_both_backends_run_the_same_training_command():
     process = training_task(Settings(), DATASET)
     _, rendered = pod()
     container = rendered["spec"]["containers"][0]
@@ -72,7 +72,7 @@ def test_both_backends_run_the_same_command_on_their_own_paths():
     assert process.task_id == "train"
 
 
-def test_both_backends_run_the_same_workers_on_their_own_paths():
+def test_both_backends_run_the_same_tuning_commands():
     processes = tuning_task(Settings(training=TrainingSettings(workers=3)), DATASET)
     commands = processes.expand_input.value["bash_command"]
     home = Settings().home
@@ -87,13 +87,13 @@ def test_both_backends_run_the_same_workers_on_their_own_paths():
 
 
 @pytest.mark.parametrize("version", ["1.33", "1.35"])
-def test_the_pods_are_valid_for_kubernetes(version):
+def test_pods_are_valid_for_kubernetes(version):
     labels = {"example.com/cost-centre": "42"}
     for rendered in (pod(labels=labels)[1], pod(**NO_GPUS)[1], *worker_pods(labels=labels)):
         kubernetes_validate.validate(rendered, version, strict=True)
 
 
-def test_the_pod_asks_for_what_the_requirements_say():
+def test_pod_has_the_configured_resources():
     operator, rendered = pod()
     container, spec = rendered["spec"]["containers"][0], rendered["spec"]
     assert container["resources"] == {
@@ -109,14 +109,14 @@ def test_the_pod_asks_for_what_the_requirements_say():
     assert spec["nodeSelector"] == {"accelerator": "nvidia"}
 
 
-def test_a_worker_asks_for_the_one_gpu_that_a_booster_uses():
+def test_worker_pod_requests_one_gpu():
     (resources, *_) = [rendered["spec"]["containers"][0]["resources"] for rendered in worker_pods()]
     assert resources["limits"] == {"nvidia.com/gpu": "1", "cpu": "8", "memory": "32Gi"}
     (resources, *_) = [rendered["spec"]["containers"][0]["resources"] for rendered in worker_pods(**NO_GPUS)]
     assert "nvidia.com/gpu" not in resources["limits"] | resources["requests"]
 
 
-def test_labels_say_who_is_charged_for_what():
+def test_labels_allow_cost_allocation():
     changes = {"team": "growth", "labels": {"example.com/cost-centre": "42"}}
     for component, rendered in (("training", pod(**changes)[1]), ("tuning", worker_pods(**changes)[0])):
         assert (
@@ -133,12 +133,12 @@ def test_labels_say_who_is_charged_for_what():
         assert rendered["metadata"]["annotations"]["cluster-autoscaler.kubernetes.io/safe-to-evict"] == "false"
 
 
-def test_a_label_that_kubernetes_would_refuse_is_refused_here():
+def test_rejects_invalid_kubernetes_label():
     with pytest.raises(ValidationError, match="team"):
         PodSettings(team="the growth team")
 
 
-def test_the_pod_is_locked_down_and_gets_its_secrets_by_reference():
+def test_pod_is_restricted_and_references_its_secrets():
     _, rendered = pod()
     container, spec = rendered["spec"]["containers"][0], rendered["spec"]
     environment = {entry["name"]: entry["value"] for entry in container["env"]}
@@ -154,7 +154,7 @@ def test_the_pod_is_locked_down_and_gets_its_secrets_by_reference():
     assert {"name": scratch, "mountPath": environment["HOME"]} in container["volumeMounts"]
 
 
-def test_every_number_comes_from_settings():
+def test_pod_numbers_come_from_settings():
     _, rendered = pod(**NO_GPUS, cpu_limit="2", memory_limit="4Gi", namespace="elsewhere", image="registry/train:7")
     container = rendered["spec"]["containers"][0]
     assert container["resources"]["limits"] == {"cpu": "2", "memory": "4Gi"}

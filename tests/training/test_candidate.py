@@ -24,9 +24,7 @@ def with_test_rows(dataset: DatasetRef, folder: Path, rows: pa.Table) -> Dataset
     return dataclasses.replace(dataset, folder=copied)
 
 
-def test_a_test_that_can_judge_nothing_is_refused_before_the_search(
-    project: Project, dataset: DatasetRef, tmp_path: Path
-) -> None:
+def test_rejects_unusable_test_before_the_search(project: Project, dataset: DatasetRef, tmp_path: Path) -> None:
     rows = pq.read_table(dataset.folder / dataset.manifest.test.file)
     stayed = rows.filter(pc.equal(rows[project.label.name], 0))
     for kept, reason in ((stayed, "all have the same label"), (rows.slice(0, 0), "no test rows")):

@@ -1,4 +1,4 @@
-"""A table without time, from gold to a promoted model, and what monitoring makes of it."""
+"""Data without time: data set, training, promotion and monitoring."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ def lake(tmp_path: Path) -> Lake:
     return found
 
 
-def test_the_newest_delivery_is_split_by_customer(lake: Lake, tmp_path: Path) -> None:
+def test_newest_delivery_is_split_by_customer(lake: Lake, tmp_path: Path) -> None:
     project = flat_project()
     write_flat_gold(lake, project, LATER, customers=440)
     write_flat_gold(lake, project, LATER + dt.timedelta(days=1))
@@ -47,7 +47,7 @@ def test_the_newest_delivery_is_split_by_customer(lake: Lake, tmp_path: Path) ->
     assert manifest.test.positive_ratio == pytest.approx(manifest.train.positive_ratio, abs=0.01)
 
 
-def test_folds_hold_other_customers_and_both_labels(lake: Lake, tmp_path: Path) -> None:
+def test_folds_have_disjoint_customers_and_both_labels(lake: Lake, tmp_path: Path) -> None:
     project = flat_project()
     dataset = build_dataset(project, lake, DAY, tmp_path / "dataset")
     rows = load_rows(dataset, dataset.manifest.train, model_contract(project, dataset.manifest))
@@ -59,23 +59,23 @@ def test_folds_hold_other_customers_and_both_labels(lake: Lake, tmp_path: Path) 
         assert len(np.unique(rows.churned[split.valid])) == 2
 
 
-def test_no_labelled_day_is_a_named_error(lake: Lake, tmp_path: Path) -> None:
+def test_rejects_data_without_labelled_day(lake: Lake, tmp_path: Path) -> None:
     with pytest.raises(DatasetError, match="No day has labelled rows"):
         build_dataset(flat_project(), lake, DAY - dt.timedelta(days=1), tmp_path / "dataset")
 
 
-def test_two_deliveries_are_compared_and_no_performance_is_claimed(lake: Lake, tmp_path: Path) -> None:
+def test_monitoring_compares_deliveries_without_performance(lake: Lake, tmp_path: Path) -> None:
     project = flat_project()
     write_flat_gold(lake, project, LATER, customers=90)
     dataset = build_dataset(project, lake, DAY, tmp_path / "dataset")
     contract = model_contract(project, dataset.manifest)
     assert reference_window(lake, project, contract).days == (DAY,)
     assert len(current_window(lake, project, contract, LATER).rows) == 90
-    found = realised_performance(lake, project, None, "1", LATER)  # type: ignore[arg-type] - no model is asked
+    found = realised_performance(lake, project, None, "1", LATER)  # type: ignore[arg-type] - without time, no model is used
     assert (found.state, found.auc, found.decayed) == ("not known", None, False)
 
 
-def test_drift_asks_for_a_training_once_in_a_while() -> None:
+def test_drift_requests_training_at_most_once_per_interval() -> None:
     project = flat_project(every_days=10)
     found = {"drift": {"drifted": True, "reason": "moved"}, "performance": {"decayed": False, "reason": ""}}
     days = [DAY + dt.timedelta(days=ahead) for ahead in range(30)]
@@ -86,7 +86,7 @@ def test_drift_asks_for_a_training_once_in_a_while() -> None:
 
 
 @pytest.mark.slow
-def test_from_gold_to_a_champion_that_a_later_delivery_can_replace(
+def test_champion_of_one_delivery_is_compared_on_a_later_one(
     lake: Lake, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(tmp_path)
@@ -99,7 +99,7 @@ def test_from_gold_to_a_champion_that_a_later_delivery_can_replace(
     bundle = Registry(settings).bundle(trained.model_version)
     assert (bundle.contract.horizon_days, bundle.contract.trained_through) == (0, DAY)
     card = mlflow.artifacts.load_text(f"runs:/{trained.run_id}/model_card.md")
-    assert "The score assumes that tomorrow's customers are like today's." in card
+    assert "The metrics assume that future customers are similar." in card
     assert "3 stratified folds" in card
     assert "time folds" not in card
 
@@ -112,5 +112,7 @@ def test_from_gold_to_a_champion_that_a_later_delivery_can_replace(
 
     third = build_dataset(flat_project(test_share=0.3), lake, LATER, tmp_path / "third")
     other = promote(settings, third.folder, train_challenger(settings, third.folder).model_version)
-    assert (other.promoted, other.champion) == (True, None), "it may have learned from customers of this test"
+    assert (other.promoted, other.champion) == (True, None), (
+        "the champion may have been trained on these test customers"
+    )
     assert "another seed or test_share" in other.reason

@@ -127,7 +127,7 @@ def prepared(project: Project, settings: Settings) -> Path:
     return build_dataset(project, lake_of(settings), LAST_DAY, dataset_dir(settings, LAST_DAY)).folder
 
 
-def test_from_the_command_line_to_a_champion(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_training_command_registers_a_challenger(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     settings = use(tmp_path, monkeypatch)
     project = load_project("grocery")
     days = snapshot_days(project, 37)
@@ -183,7 +183,7 @@ def test_from_the_command_line_to_a_champion(tmp_path: Path, monkeypatch: pytest
     drawings = client.list_artifacts(trained["run_id"], "plots")
     assert {Path(drawing.path).name for drawing in drawings} == {f"{name}.svg" for name in PLOTS}
     kept = mlflow.artifacts.load_dict(f"{run.info.artifact_uri}/tuning.json")
-    assert [record["slot"] for record in kept["history"]] == list(range(project.training.n_trials))
+    assert [record["number"] for record in kept["history"]] == list(range(project.training.n_trials))
     assert {record["worker"] for record in kept["history"]} == {1}
     assert run.data.metrics["trials_complete"] + run.data.metrics["trials_pruned"] == project.training.n_trials
     assert run.data.metrics["auc"] == pytest.approx(trained["metrics"]["auc"], abs=1e-5)
@@ -195,11 +195,11 @@ def test_from_the_command_line_to_a_champion(tmp_path: Path, monkeypatch: pytest
         assert json.loads(result.read_text())["device"].startswith("cuda")
     else:
         assert on_a_gpu.returncode != 0
-        assert "Training was to run on cuda, and ran on cpu." in on_a_gpu.stderr
+        assert "Training configured device is cuda, but XGBoost trained on cpu." in on_a_gpu.stderr
         assert "Traceback" not in on_a_gpu.stderr
 
 
-def test_a_champion_is_replaced_only_by_a_better_model(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_champion_is_replaced_only_by_a_better_model(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     settings = use(tmp_path, monkeypatch)
     project = small_project()
     folder = prepared(project, settings)
@@ -209,9 +209,9 @@ def test_a_champion_is_replaced_only_by_a_better_model(tmp_path: Path, monkeypat
     first = promote(settings, folder, "1")
     assert (first.promoted, first.champion_version, first.champion) == (True, "1", None), first.reason
     assert first.gain is not None
-    assert first.rule is not None
+    assert first.baseline is not None
     assert 0 < first.gain.low < first.gain.usd_per_1000 < first.gain.high
-    assert first.gain.over == first.rule.name
+    assert first.gain.over == first.baseline.name
     assert promote(settings, folder, "1").promoted
     assert registry.version_of("previous") is None
 
@@ -232,7 +232,7 @@ def test_a_champion_is_replaced_only_by_a_better_model(tmp_path: Path, monkeypat
     client = mlflow.MlflowClient(settings.mlflow.tracking_uri)
     source = client.get_model_version(registry.name, "2").source
     third = registry.register(source, unchecked.info.run_id, tags={})
-    with pytest.raises(LeakageError, match="nobody has looked"):
+    with pytest.raises(LeakageError, match="not checked for leakage"):
         promote(settings, folder, third)
     report = LeakageReport.model_validate_json(registry.document("2", LEAKAGE_FILE) or b"")
     found = report.model_copy(update={"findings": ("The feature age alone has an AUC of 0.990.",)})
@@ -259,14 +259,14 @@ def test_a_champion_is_replaced_only_by_a_better_model(tmp_path: Path, monkeypat
     # A model that has learned from the test's days cannot be judged on them. A champion that reads features which are
     # gone is not compared: the challenger has to beat the rule.
     earlier = build_dataset(project, lake_of(settings), dt.date(2017, 9, 3), tmp_path / "earlier").folder
-    with pytest.raises(PromotionError, match="learned from labels"):
+    with pytest.raises(PromotionError, match="trained on labels"):
         promote(settings, earlier, "2")
     fewer = without_family(project, "baskets_{window}d")
     other = build_dataset(fewer, lake_of(settings), LAST_DAY, tmp_path / "fewer").folder
     alone = train_challenger(settings, other)
     decided = promote(settings, other, alone.model_version)
     assert (decided.promoted, decided.champion) == (False, None), "without its best features it beats no rule"
-    assert "version 1, cannot be asked about this data. It reads 5 features" in decided.reason
-    assert "than the rule" in decided.reason
+    assert "version 1, cannot score this data. It uses 5 features" in decided.reason
+    assert "than the baseline" in decided.reason
     with pytest.raises(RegistryError, match="version 7"):
         promote(settings, folder, "7")

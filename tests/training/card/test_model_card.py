@@ -87,7 +87,7 @@ def markdown_rows(card: ModelCard) -> list[list[str]]:
     return [[cell.strip() for cell in line.strip("| ").split(" | ")] for line in lines]
 
 
-def test_figures_and_their_intervals_are_those_of_the_evaluation(candidate: Candidate, card: ModelCard) -> None:
+def test_metrics_and_intervals_equal_the_evaluation(candidate: Candidate, card: ModelCard) -> None:
     evaluation = candidate.evaluation
     rows = {row[0]: row[1:] for row in markdown_rows(card)}
     for title, name in {"area under the ROC curve (AUC)": "auc", "Brier score": "brier"}.items():
@@ -102,17 +102,17 @@ def test_figures_and_their_intervals_are_those_of_the_evaluation(candidate: Cand
     ]
 
 
-def test_money_saved_and_money_lost_add_up_to_what_all_churners_cost(candidate: Candidate, card: ModelCard) -> None:
+def test_savings_and_costs_sum_to_the_cost_of_all_churners(candidate: Candidate, card: ModelCard) -> None:
     evaluation, costs = candidate.evaluation, candidate.project.requirements.costs
     whole = evaluation.positive_ratio * 1000 * costs.missed_churner_usd
     rows = {row[0]: row for row in markdown_rows(card) if len(row) == 5}
-    for way in ("offer to nobody", "offer to everybody", "offer by recency", "the model, from 0.0909"):
+    for way in ("offer to nobody", "offer to everybody", "offer by recency", "the model, at 0.0909"):
         lost, saved = (float(cell.replace(",", "")) for cell in rows[way][3:])
         assert lost + saved == pytest.approx(whole, abs=1.01), way
-    assert rows["the model, from 0.0909"][4] == f"{evaluation.at_threshold.saving_usd_per_1000:,.0f}"
+    assert rows["the model, at 0.0909"][4] == f"{evaluation.at_threshold.saving_usd_per_1000:,.0f}"
 
 
-def test_every_segment_decile_and_bin_has_its_row(candidate: Candidate, card: ModelCard) -> None:
+def test_every_segment_decile_and_bin_has_a_row(candidate: Candidate, card: ModelCard) -> None:
     rows = markdown_rows(card)
     judged = evaluate_segments(candidate.project, candidate.test, candidate.probabilities, candidate.contract.threshold)
     for segment in judged:
@@ -123,7 +123,7 @@ def test_every_segment_decile_and_bin_has_its_row(candidate: Candidate, card: Mo
         assert [f"{part.rows:,}", f"{part.predicted:.1%}", f"{part.observed:.1%}"] in rows
 
 
-def test_features_come_with_their_meaning_the_most_important_first(candidate: Candidate, card: ModelCard) -> None:
+def test_features_are_sorted_by_importance_with_description(candidate: Candidate, card: ModelCard) -> None:
     ranked = importances(candidate.bundle("run-1"), candidate.test.matrix)
     names = [one.feature for one in ranked]
     told = [row for row in markdown_rows(card) if row[0] in names and len(row) == 4]
@@ -138,7 +138,7 @@ def test_features_come_with_their_meaning_the_most_important_first(candidate: Ca
     assert {directions[name] for name in names[:2] if name.startswith("baskets")} == {"lower"}
 
 
-def test_a_missed_requirement_is_told_with_what_comes_of_it(card: ModelCard) -> None:
+def test_missed_requirement_is_shown_with_its_consequence(card: ModelCard) -> None:
     rows = {row[0]: row[1:] for row in markdown_rows(card)}
     assert rows["training samples"] == ["met", "stops the training", "50,693", "at least 10,000"]
     assert rows["precision"] == ["missed", "is reported", "0.5", "at least 0.7"]
@@ -146,7 +146,7 @@ def test_a_missed_requirement_is_told_with_what_comes_of_it(card: ModelCard) -> 
     assert "- requirements missed: precision\n" in card.summary
 
 
-def test_what_looks_like_a_leak_is_told_in_words(candidate: Candidate, card: ModelCard) -> None:
+def test_leakage_finding_is_shown(candidate: Candidate, card: ModelCard) -> None:
     assert "## Leakage (none found)" in card.markdown
     found = "The feature refunds alone has an AUC of 0.990; more than 0.95 is not believed."
     leaking = candidate.leakage.model_copy(update={"findings": (found,)})
@@ -155,19 +155,19 @@ def test_what_looks_like_a_leak_is_told_in_words(candidate: Candidate, card: Mod
     assert f"- {found}" in told
 
 
-def test_versions_of_the_data_are_told(candidate: Candidate, card: ModelCard) -> None:
+def test_data_versions_are_shown(candidate: Candidate, card: ModelCard) -> None:
     manifest = candidate.dataset.manifest
     for table, version in manifest.tables.items():
         assert f"| table {table} | Delta version {version} |" in card.markdown
     assert manifest.fingerprint in card.markdown
 
 
-def test_both_forms_have_the_same_tables(card: ModelCard) -> None:
+def test_markdown_and_html_have_equal_tables(card: ModelCard) -> None:
     page = [[" ".join(cell.split()) for cell in row] for row in Reader(card.html).rows]
     assert page == [row for row in markdown_rows(card) if set(row) - {"---", "--:"}]
 
 
-def test_the_page_is_whole_and_needs_nothing_else(card: ModelCard) -> None:
+def test_page_is_self_contained(card: ModelCard) -> None:
     reader = Reader(card.html)
     assert len(reader.pictures) == len(card.plots) == 4
     assert all(picture["alt"] for picture in reader.pictures)
@@ -176,12 +176,12 @@ def test_the_page_is_whole_and_needs_nothing_else(card: ModelCard) -> None:
     assert "url(" not in card.html
 
 
-def test_markdown_names_the_files_of_the_plots(card: ModelCard) -> None:
+def test_markdown_links_the_plot_files(card: ModelCard) -> None:
     named = re.findall(r"^!\[.+\]\((.+)\)$", card.markdown, re.MULTILINE)
     assert sorted(named) == sorted(card.plots)
 
 
-def test_plots_have_titles_axes_and_no_date(card: ModelCard) -> None:
+def test_plots_have_labels_and_no_date(card: ModelCard) -> None:
     for name, svg in card.plots.items():
         ElementTree.fromstring(svg)  # noqa: S314 - our own
         assert "<dc:date>" not in svg, name
@@ -189,11 +189,11 @@ def test_plots_have_titles_axes_and_no_date(card: ModelCard) -> None:
     assert "Saved, $ per 1,000" in card.plots["plots/saving.svg"]
 
 
-def test_the_same_model_has_the_same_card(candidate: Candidate, card: ModelCard) -> None:
+def test_card_is_reproducible(candidate: Candidate, card: ModelCard) -> None:
     assert card_of(candidate) == card
 
 
-def test_what_the_configuration_says_is_text_and_never_markup(candidate: Candidate) -> None:
+def test_configuration_text_is_escaped(candidate: Candidate) -> None:
     hostile = "<script>alert(1)</script> | <img src=x onerror=y>"
     content = candidate.project.model_dump() | {"description": hostile}
     content["requirements"]["notes"] = hostile
@@ -206,7 +206,7 @@ def test_what_the_configuration_says_is_text_and_never_markup(candidate: Candida
     assert "<img" not in card.markdown
 
 
-def test_the_summary_fits_the_registry(candidate: Candidate, card: ModelCard) -> None:
+def test_summary_fits_the_registry(candidate: Candidate, card: ModelCard) -> None:
     assert len(card.summary) < 1000
     assert f"AUC {candidate.evaluation.auc:.3f}" in card.summary
     assert "`model_card.html`" in card.summary

@@ -29,7 +29,7 @@ from include.training.data.splits import TooFewSnapshotsError
 from tests.training.gold import LAST_DAY, snapshot_days, without_family, write_gold
 
 
-def test_it_holds_matured_snapshots_split_by_time(dataset: DatasetRef, project: Project) -> None:
+def test_has_matured_snapshots_split_by_time(dataset: DatasetRef, project: Project) -> None:
     manifest = dataset.manifest
     train, test = (pq.read_table(dataset.folder / part.file) for part in (manifest.train, manifest.test))
     assert train.column_names == ["dt", "customer_id", *[spec.name for spec in project.features], "churned"]
@@ -40,7 +40,7 @@ def test_it_holds_matured_snapshots_split_by_time(dataset: DatasetRef, project: 
     assert manifest.tables == {FEATURES_TABLE: 1, LABELS_TABLE: 1}
 
 
-def test_labels_that_mature_later_are_left_out(project: Project, gold: Lake, tmp_path: Path) -> None:
+def test_excludes_immature_labels(project: Project, gold: Lake, tmp_path: Path) -> None:
     days = snapshot_days(project, 30)
     through = days[-1] + dt.timedelta(days=27)
     built = build_dataset(project, gold, through, tmp_path)
@@ -48,7 +48,7 @@ def test_labels_that_mature_later_are_left_out(project: Project, gold: Lake, tmp
     assert build_dataset(project, gold, days[-1] + dt.timedelta(days=28), tmp_path).manifest.test.days[-1] == days[-1]
 
 
-def test_days_between_snapshots_are_not_training_data(project: Project, tmp_path: Path) -> None:
+def test_excludes_days_between_snapshots(project: Project, tmp_path: Path) -> None:
     lake = Lake(str(tmp_path / "lake"))
     snapshots = snapshot_days(project, 20)
     write_gold(lake, project, sorted([*snapshots, snapshots[3] + dt.timedelta(days=2)]), customers=30)
@@ -56,13 +56,13 @@ def test_days_between_snapshots_are_not_training_data(project: Project, tmp_path
     assert all(project.is_snapshot_day(day) for day in (*manifest.train.days, *manifest.test.days))
 
 
-def test_building_twice_gives_the_same_rows(project: Project, gold: Lake, dataset: DatasetRef, tmp_path: Path) -> None:
+def test_build_is_reproducible(project: Project, gold: Lake, dataset: DatasetRef, tmp_path: Path) -> None:
     again = build_dataset(project, gold, LAST_DAY, tmp_path)
     assert again.manifest == dataset.manifest
     assert load_dataset(tmp_path) == again
 
 
-def test_the_checksums_of_columns_do_not_depend_on_the_file(dataset: DatasetRef, tmp_path: Path) -> None:
+def test_column_checksums_do_not_depend_on_the_file(dataset: DatasetRef, tmp_path: Path) -> None:
     rows = pq.read_table(dataset.folder / "test.parquet")
     pq.write_table(rows, tmp_path / "other.parquet", compression="zstd", row_group_size=50)
     assert (tmp_path / "other.parquet").read_bytes() != (dataset.folder / "test.parquet").read_bytes()
@@ -70,7 +70,7 @@ def test_the_checksums_of_columns_do_not_depend_on_the_file(dataset: DatasetRef,
 
 
 @pytest.mark.parametrize("column", ["days_since_purchase", "customer_id", "dt"])
-def test_the_checksums_of_columns_depend_on_every_value(dataset: DatasetRef, column: str) -> None:
+def test_column_checksums_depend_on_every_value(dataset: DatasetRef, column: str) -> None:
     rows = pq.read_table(dataset.folder / "test.parquet")
     values = rows[column].to_pylist()
     values[-1] = next(value for value in values if value != values[-1])
@@ -80,31 +80,31 @@ def test_the_checksums_of_columns_depend_on_every_value(dataset: DatasetRef, col
     assert {name for name in recorded if checksums[name] != recorded[name]} == {column}
 
 
-def test_the_configuration_lies_beside_the_rows(project: Project, dataset: DatasetRef, tmp_path: Path) -> None:
+def test_configuration_is_stored_with_the_rows(project: Project, dataset: DatasetRef, tmp_path: Path) -> None:
     assert read_configuration(dataset.folder / "project.yaml") == project
     (tmp_path / "project.yaml").write_text("name: grocery\nlabel: removed\n")
     with pytest.raises(ConfigurationError, match="version of the code"):
         read_configuration(tmp_path / "project.yaml")
 
 
-def test_what_is_recorded_is_used_and_nothing_else(project: Project, dataset: DatasetRef, dataset_copy: Path) -> None:
+def test_only_the_recorded_configuration_is_used(project: Project, dataset: DatasetRef, dataset_copy: Path) -> None:
     settings = Settings(project="grocery")
     assert recorded_project(dataset, settings) == project
     with pytest.raises(ProjectMismatchError, match=r"grocery.*subscription"):
         recorded_project(dataset, Settings(project="subscription"))
     (dataset_copy / "project.yaml").write_text(configuration_text(without_family(project, "baskets_{window}d")))
-    with pytest.raises(ConfigurationError, match="not the one that the data set was made with"):
+    with pytest.raises(ConfigurationError, match="not the one that the data set was built with"):
         recorded_project(load_dataset(dataset_copy), settings)
 
 
-def test_the_manifest_carries_the_version_of_the_raw_data(dataset_copy: Path) -> None:
+def test_manifest_records_the_data_version(dataset_copy: Path) -> None:
     version = DataVersion(revision="0" * 32, remote="s3://data", files=2, bytes=9, tables={"bronze/transactions": 4})
     noted = record_data_version(dataset_copy, version)
     assert load_dataset(dataset_copy) == noted
     assert noted.manifest.all_tables == {FEATURES_TABLE: 1, LABELS_TABLE: 1, "bronze/transactions": 4}
 
 
-def test_customers_without_a_label_are_left_out(project: Project, tmp_path: Path) -> None:
+def test_excludes_customers_without_a_label(project: Project, tmp_path: Path) -> None:
     lake = Lake(str(tmp_path / "lake"))
     days = snapshot_days(project, 20)
     write_gold(lake, project, days, customers=30)
@@ -116,7 +116,7 @@ def test_customers_without_a_label_are_left_out(project: Project, tmp_path: Path
     assert built.tables[LABELS_TABLE] == 2
 
 
-def test_matured_days_without_labels_are_named(project: Project, tmp_path: Path) -> None:
+def test_manifest_lists_unlabelled_days(project: Project, tmp_path: Path) -> None:
     lake = Lake(str(tmp_path / "lake"))
     days = snapshot_days(project, 20)
     write_gold(lake, project, days, customers=30)
@@ -125,12 +125,12 @@ def test_matured_days_without_labels_are_named(project: Project, tmp_path: Path)
     assert build_dataset(project, lake, LAST_DAY, tmp_path / "dataset").manifest.unlabelled_days == (days[2],)
 
 
-def test_too_few_snapshots_is_a_named_error(project: Project, gold: Lake, tmp_path: Path) -> None:
+def test_rejects_too_few_snapshots(project: Project, gold: Lake, tmp_path: Path) -> None:
     with pytest.raises(TooFewSnapshotsError, match="are missing"):
         build_dataset(project, gold, dt.date(2017, 6, 1), tmp_path)
 
 
-def test_no_gold_is_a_named_error(project: Project, gold: Lake, tmp_path: Path) -> None:
+def test_rejects_empty_gold(project: Project, gold: Lake, tmp_path: Path) -> None:
     empty = Lake(str(tmp_path / "lake"))
     with pytest.raises(TooFewSnapshotsError, match="0 matured snapshots"):
         build_dataset(project, empty, LAST_DAY, tmp_path / "dataset")
@@ -138,7 +138,7 @@ def test_no_gold_is_a_named_error(project: Project, gold: Lake, tmp_path: Path) 
         empty.table(FEATURES_TABLE).version()
 
 
-def test_gold_without_a_feature_is_a_named_error(project: Project, tmp_path: Path) -> None:
+def test_rejects_gold_without_a_feature(project: Project, tmp_path: Path) -> None:
     lake = Lake(str(tmp_path / "lake"))
     days = snapshot_days(project, 20)
     write_gold(lake, without_family(project, "days_since_purchase"), days, customers=20)
@@ -146,7 +146,7 @@ def test_gold_without_a_feature_is_a_named_error(project: Project, tmp_path: Pat
         build_dataset(project, lake, LAST_DAY, tmp_path / "dataset")
 
 
-def test_labels_other_than_0_and_1_are_refused(project: Project, tmp_path: Path) -> None:
+def test_rejects_labels_other_than_0_and_1(project: Project, tmp_path: Path) -> None:
     lake = Lake(str(tmp_path / "lake"))
     days = snapshot_days(project, 20)
     write_gold(lake, project, days, customers=20)
@@ -158,14 +158,14 @@ def test_labels_other_than_0_and_1_are_refused(project: Project, tmp_path: Path)
         build_dataset(project, lake, LAST_DAY, tmp_path / "dataset")
 
 
-def test_a_changed_file_is_refused(dataset_copy: Path) -> None:
+def test_rejects_changed_file(dataset_copy: Path) -> None:
     with (dataset_copy / "train.parquet").open("ab") as file:
         file.write(b"x")
     with pytest.raises(DatasetError, match=r"train\.parquet"):
         load_dataset(dataset_copy)
 
 
-def test_a_half_written_data_set_is_refused(dataset_copy: Path) -> None:
+def test_rejects_partly_written_data_set(dataset_copy: Path) -> None:
     (dataset_copy / "manifest.json").unlink()
     with pytest.raises(DatasetError, match=r"manifest\.json"):
         load_dataset(dataset_copy)

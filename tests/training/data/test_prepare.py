@@ -19,14 +19,14 @@ def lake(gold: Lake, tmp_path: Path) -> Lake:
     return Lake(str(shutil.copytree(gold.uri, tmp_path / "lake")))
 
 
-def test_days_of_one_definition_may_be_learned_from(project: Project, lake: Lake, tmp_path: Path) -> None:
+def test_accepts_days_of_equal_definitions(project: Project, lake: Lake, tmp_path: Path) -> None:
     prepared = prepare_dataset(project, lake, LAST_DAY, tmp_path / "dataset")
     assert prepared.as_dict()["train_rows"] == prepared.dataset.manifest.train.rows
     fewer = without_family(project, "baskets_{window}d")
     assert prepare_dataset(fewer, lake, LAST_DAY, tmp_path / "fewer").dataset.manifest.train.rows > 0
 
 
-def test_days_of_another_definition_of_a_feature_are_named_with_what_to_run(
+def test_days_with_other_feature_definitions_are_named_with_remedy(
     project: Project, lake: Lake, tmp_path: Path
 ) -> None:
     days = snapshot_days(project, 30)
@@ -38,7 +38,7 @@ def test_days_of_another_definition_of_a_feature_are_named_with_what_to_run(
     assert f'"from_day": "{days[0]}", "to_day": "{days[4]}"' in str(caught.value)
 
 
-def test_days_of_another_label_are_named(project: Project, lake: Lake, tmp_path: Path) -> None:
+def test_days_with_another_label_definition_are_named(project: Project, lake: Lake, tmp_path: Path) -> None:
     days = snapshot_days(project, 30)
     longer = project.model_copy(update={"label": project.label.model_copy(update={"horizon_days": 60})})
     mark_labelled(longer, lake, [], days[:2])
@@ -46,13 +46,13 @@ def test_days_of_another_label_are_named(project: Project, lake: Lake, tmp_path:
         prepare_dataset(project, lake, LAST_DAY, tmp_path / "dataset")
 
 
-def test_days_of_which_nobody_knows_are_refused(project: Project, lake: Lake, tmp_path: Path) -> None:
+def test_rejects_days_without_recorded_definitions(project: Project, lake: Lake, tmp_path: Path) -> None:
     shutil.rmtree(Path(lake.uri) / "gold" / "_days")
     with pytest.raises(DatasetError, match="training days"):
         prepare_dataset(project, lake, LAST_DAY, tmp_path / "dataset")
 
 
-def test_a_requirement_that_is_missed_stops(project: Project, lake: Lake, tmp_path: Path) -> None:
+def test_missed_requirement_stops(project: Project, lake: Lake, tmp_path: Path) -> None:
     content = project.model_dump()
     content["requirements"]["data"] |= {"mode": "enabled", "min_training_samples": 10**6}
     demanding = Project.model_validate(content)

@@ -16,16 +16,14 @@ def customers(rows: Rows) -> set[str]:
     return set(rows.customers.to_pylist())
 
 
-def test_all_rows_are_used_where_no_sample_is_wanted_or_none_is_needed() -> None:
+def test_all_rows_are_used_without_a_sample() -> None:
     assert sample_customers(ROWS, None, seed=1) is ROWS
     assert sample_customers(ROWS, len(ROWS), seed=1) is ROWS
 
 
 @settings(max_examples=20, deadline=None)
 @given(wanted=st.integers(100, 2_999), more=st.integers(100, 2_999), seed=st.integers(0, 99), order=st.integers(0, 99))
-def test_a_sample_is_of_whole_customers_whatever_the_order_of_rows(
-    wanted: int, more: int, seed: int, order: int
-) -> None:
+def test_sample_has_whole_customers_and_ignores_row_order(wanted: int, more: int, seed: int, order: int) -> None:
     sample = sample_customers(ROWS, wanted, seed)
     assert set(Counter(sample.customers.to_pylist()).values()) == {3}
     assert wanted <= len(sample) < wanted + 3
@@ -45,5 +43,5 @@ def test_a_sample_is_of_whole_customers_whatever_the_order_of_rows(
     assert customers(sample_customers(ROWS, smaller, seed)) <= customers(sample_customers(ROWS, larger, seed))
 
 
-def test_another_seed_draws_others() -> None:
+def test_other_seed_draws_other_customers() -> None:
     assert customers(sample_customers(ROWS, 300, seed=1)) != customers(sample_customers(ROWS, 300, seed=2))

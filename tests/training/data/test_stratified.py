@@ -17,7 +17,7 @@ def ids(count: int) -> list[str]:
 
 
 @given(labels=populations, share=st.floats(0.05, 0.9), seed=st.integers(0, 1000), data=st.data())
-def test_the_test_depends_on_customers_and_not_on_their_order(labels, share, seed, data) -> None:
+def test_split_ignores_row_order(labels, share, seed, data) -> None:
     customers, churned = ids(len(labels)), np.array(labels, dtype=np.int8)
     order = data.draw(st.permutations(range(len(labels))))
     test = stratified_test(customers, churned, share, seed)
@@ -26,7 +26,7 @@ def test_the_test_depends_on_customers_and_not_on_their_order(labels, share, see
 
 
 @given(labels=populations, share=st.floats(0.05, 0.9), seed=st.integers(0, 1000))
-def test_both_labels_have_their_share_in_the_test_and_some_are_left_to_learn_from(labels, share, seed) -> None:
+def test_both_labels_are_in_training_and_test(labels, share, seed) -> None:
     churned = np.array(labels, dtype=np.int8)
     test = stratified_test(ids(len(labels)), churned, share, seed)
     for label in (0, 1):
@@ -36,7 +36,7 @@ def test_both_labels_have_their_share_in_the_test_and_some_are_left_to_learn_fro
 
 
 @given(labels=populations, folds=st.integers(2, 3), seed=st.integers(0, 1000))
-def test_every_customer_is_validated_once_and_folds_are_alike(labels, folds, seed) -> None:
+def test_folds_partition_customers_evenly(labels, folds, seed) -> None:
     churned = np.array(labels, dtype=np.int8)
     masks = stratified_folds(ids(len(labels)), churned, folds, seed)
     assert (np.sum(masks, axis=0) == 1).all()
@@ -45,7 +45,7 @@ def test_every_customer_is_validated_once_and_folds_are_alike(labels, folds, see
         assert max(counts) - min(counts) <= 1
 
 
-def test_a_later_delivery_keeps_its_customers_in_the_test() -> None:
+def test_later_delivery_keeps_test_customers() -> None:
     rng = np.random.default_rng(1)
     churned = (rng.random(2000) < 0.2).astype(np.int8)
     before = stratified_test(ids(1900), churned[:1900], 0.2, seed=5)
@@ -54,9 +54,9 @@ def test_a_later_delivery_keeps_its_customers_in_the_test() -> None:
     assert np.mean(stratified_test(ids(2000), churned, 0.2, seed=6) != after) > 0.2
 
 
-def test_too_few_of_a_label_is_a_named_error() -> None:
+def test_rejects_too_few_customers_of_a_label() -> None:
     churned = np.array([1] + [0] * 20, dtype=np.int8)
-    with pytest.raises(TooFewCustomersError, match=r"1 churners and 20 who stay.*label\.yaml"):
+    with pytest.raises(TooFewCustomersError, match=r"1 churners and 20 customers who stay.*label\.yaml"):
         stratified_test(ids(21), churned, 0.2, seed=1)
     with pytest.raises(TooFewCustomersError, match="too few for 5 folds"):
         stratified_folds(ids(10), np.array([1, 1] + [0] * 8, dtype=np.int8), 5, seed=1)

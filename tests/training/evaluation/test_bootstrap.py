@@ -15,7 +15,7 @@ few_rows = st.lists(
 
 
 @given(rows=few_rows)
-def test_weights_are_what_repeated_rows_are(rows: list[tuple[int, float, int]]) -> None:
+def test_weights_equal_repeated_rows(rows: list[tuple[int, float, int]]) -> None:
     churned, scores, weights = (np.array(column) for column in zip(*rows, strict=True))
     found = WeightedRanking(churned.astype(np.int8), scores).auc_and_average_precision(weights.astype(float))
     repeated, their_scores = np.repeat(churned, weights), np.repeat(scores, weights)
@@ -27,27 +27,27 @@ def test_weights_are_what_repeated_rows_are(rows: list[tuple[int, float, int]]) 
 
 
 @given(value=st.floats(-1e6, 1e6), customers=st.integers(1, 20), seed=st.integers(0, 99))
-def test_customers_who_are_all_alike_leave_no_doubt(value: float, customers: int, seed: int) -> None:
+def test_equal_customers_have_an_empty_interval(value: float, customers: int, seed: int) -> None:
     bootstrap = CustomerBootstrap([f"c{number}" for number in range(customers)] * 2, 100, seed)
     ends = interval(bootstrap.means(np.full(customers * 2, value)))
     assert (ends.low, ends.high) == pytest.approx((value, value))
 
 
-def test_a_customers_rows_are_drawn_together() -> None:
+def test_rows_of_a_customer_are_drawn_together() -> None:
     bootstrap = CustomerBootstrap(["a", "b", "a", "c", "a"], 200, seed=1)
     for weights in bootstrap.weights():
         assert weights[0] == weights[2] == weights[4]
         assert weights[0] + weights[1] + weights[3] == bootstrap.customers
 
 
-def test_draws_depend_on_the_customers_and_the_seed_and_not_on_the_order_of_rows() -> None:
+def test_draws_depend_on_customers_and_seed_only() -> None:
     customers, values = ["a", "b", "c", "d", "a"], np.array([1.0, 2.0, 3.0, 4.0, 5.0])
     turned = CustomerBootstrap(customers[::-1], 100, seed=4).means(values[::-1])
     np.testing.assert_allclose(turned, CustomerBootstrap(customers, 100, seed=4).means(values))
     assert not np.allclose(turned, CustomerBootstrap(customers, 100, seed=5).means(values))
 
 
-def test_rows_of_the_same_customers_are_less_sure_than_as_many_customers() -> None:
+def test_correlated_rows_widen_the_interval() -> None:
     random = np.random.default_rng(2)
     of_customers = np.repeat(random.normal(size=60), 8)
     alike = interval(CustomerBootstrap([f"c{number // 8:03d}" for number in range(480)], 300, 1).means(of_customers))
@@ -55,7 +55,7 @@ def test_rows_of_the_same_customers_are_less_sure_than_as_many_customers() -> No
     assert alike.high - alike.low > 2 * (apart.high - apart.low)
 
 
-def test_an_interval_holds_the_true_mean_about_as_often_as_it_says() -> None:
+def test_interval_coverage() -> None:
     random = np.random.default_rng(8)
     names = [f"c{number:03d}" for number in range(150)]
     held = 0
@@ -65,7 +65,7 @@ def test_an_interval_holds_the_true_mean_about_as_often_as_it_says() -> None:
     assert 0.88 <= held / 200 <= 0.99
 
 
-def test_a_bound_is_one_sided_and_leaves_out_what_has_no_value() -> None:
+def test_bounds_ignore_nan() -> None:
     resampled = np.append(np.arange(101.0), np.nan)
     assert lower_bound(resampled, 0.95) == pytest.approx(5)
     assert (interval(resampled).low, interval(resampled).high) == pytest.approx((2.5, 97.5))

@@ -33,35 +33,35 @@ TRAIN = rows([0, 0, 0, 1, 1], [1, 2, 3, 20, None])
 TEST = rows([0, 0, 1, 1], [1, 30, 25, None])
 
 
-def test_money_is_counted_against_offering_to_nobody() -> None:
+def test_savings_are_relative_to_no_offers() -> None:
     decided = decide(np.array([1, 1, 0, 0], np.int8), np.array([True, False, True, False]), COSTS)
     assert decided.saving_usd_per_1000 == (500 - 50) / 4 * 1000
     assert (decided.precision, decided.recall, decided.accuracy) == (0.5, 0.5, 0.5)
     assert decided.offers_per_1000 == 500
 
 
-def test_no_offer_saves_nothing() -> None:
+def test_no_offers_save_nothing() -> None:
     decided = decide(np.array([1, 0], np.int8), np.array([False, False]), COSTS)
     assert (decided.saving_usd_per_1000, decided.precision, decided.f1) == (0, 0, 0)
 
 
-def test_a_perfect_model(project: Project) -> None:
+def test_perfect_model(project: Project) -> None:
     judged = evaluate(project, TRAIN, TEST, np.array([0.0, 0.05, 0.9, 1.0], np.float32), COSTS.threshold)
     assert (judged.auc, judged.pr_auc) == (1.0, 1.0)
     assert judged.at_threshold.saving_usd_per_1000 == 2 * 500 / 4 * 1000
     assert judged.metrics()["accuracy"] == 1.0
 
 
-def test_both_thresholds_are_reported(project: Project) -> None:
+def test_reports_both_thresholds(project: Project) -> None:
     metrics = evaluate(project, TRAIN, TEST, np.array([0.0, 0.2, 0.3, 0.6], np.float32), 0.1).metrics()
     assert metrics["recall"] == 0.5
     assert metrics["recall_at_threshold"] == 1.0
     assert metrics["precision_at_threshold"] == pytest.approx(2 / 3)
 
 
-def test_the_recency_limit_is_chosen_on_the_training_rows(project: Project) -> None:
+def test_recency_limit_is_chosen_on_training_rows(project: Project) -> None:
     judged = evaluate(project, TRAIN, TEST, np.array([0.1, 0.1, 0.1, 0.1], np.float32), 0.1)
-    everybody, recency = judged.rules
+    everybody, recency = judged.baselines
     # On the test, 25 days would be the better limit; on the training rows it is 20.
     assert recency.decisions.offers_per_1000 == 750
     assert recency.decisions.saving_usd_per_1000 == (2 * 500 - 50) / 4 * 1000
@@ -70,19 +70,19 @@ def test_the_recency_limit_is_chosen_on_the_training_rows(project: Project) -> N
     assert judged.best_baseline is recency
 
 
-def test_to_offer_to_nobody_is_the_best_rule_where_churn_is_rare(project: Project) -> None:
+def test_no_offers_are_the_best_baseline_for_expensive_offers(project: Project) -> None:
     costs = COSTS.model_copy(update={"needless_offer_usd": 100_000.0})
     dear = project.model_copy(update={"requirements": project.requirements.model_copy(update={"costs": costs})})
     judged = evaluate(dear, TRAIN, TEST, np.array([0.1, 0.2, 0.3, 0.4], np.float32), 0.5)
     assert judged.best_baseline.name == "offer to nobody"
 
 
-def test_one_label_only_cannot_judge(project: Project) -> None:
+def test_rejects_test_with_one_label(project: Project) -> None:
     with pytest.raises(EvaluationError):
         evaluate(project, TRAIN, rows([0, 0], [1, 2]), np.array([0.1, 0.2], np.float32), 0.1)
 
 
-def test_the_recency_feature_is_found_by_what_it_calculates(project: Project) -> None:
+def test_finds_recency_feature_by_calculation(project: Project) -> None:
     assert recency_feature(load_project("grocery")) == "days_since_purchase"
     assert recency_feature(without_family(project, "days_since_purchase")) is None
     assert recency_feature(load_project("subscription")) == "days_since_session"
@@ -96,7 +96,7 @@ def many(count: int = 4_000, customers: int = 500) -> tuple[Rows, np.ndarray]:
     return replace(test, customers=pa.chunked_array([[f"c{i % customers:03d}" for i in range(count)]])), probabilities
 
 
-def test_every_figure_lies_in_its_interval(project: Project) -> None:
+def test_every_metric_is_within_its_interval(project: Project) -> None:
     test, probabilities = many()
     judged = evaluate(project, TRAIN, test, probabilities, 0.1)
     metrics = judged.metrics()
@@ -107,13 +107,13 @@ def test_every_figure_lies_in_its_interval(project: Project) -> None:
     assert judged.intervals["observed_over_expected"].low < 1 < judged.intervals["observed_over_expected"].high
 
 
-def test_the_same_seed_gives_the_same_intervals(project: Project) -> None:
+def test_intervals_are_reproducible(project: Project) -> None:
     test, probabilities = many(800, 100)
     first, again = (evaluate(project, TRAIN, test, probabilities, 0.1).intervals for _ in range(2))
     assert first == again
 
 
-def test_resampled_decisions_are_what_scikit_learn_counts(project: Project) -> None:
+def test_resampled_metrics_equal_scikit_learn(project: Project) -> None:
     project = project.model_copy(update={"training": project.training.model_copy(update={"resamples": 100})})
     test, probabilities = many(300, 40)
     bootstrap = CustomerBootstrap(test.customers, project.training.resamples, project.training.seed)
@@ -129,7 +129,7 @@ def test_resampled_decisions_are_what_scikit_learn_counts(project: Project) -> N
         assert (found[name].low, found[name].high) == pytest.approx((ends.low, ends.high)), name
 
 
-def test_probabilities_that_are_too_high_have_a_calibration_error() -> None:
+def test_calibration_error_of_biased_probabilities() -> None:
     test, probabilities = many()
     honest = reliability(test.churned, probabilities.astype(float))
     assert sum(part.rows for part in honest) == len(test)
@@ -139,12 +139,12 @@ def test_probabilities_that_are_too_high_have_a_calibration_error() -> None:
     assert expected_calibration_error(boasting) == pytest.approx(0.1, abs=0.01)
 
 
-def test_one_probability_for_all_is_one_bin() -> None:
+def test_constant_probability_is_one_bin() -> None:
     (only,) = reliability(np.array([1, 0, 0, 0], np.int8), np.full(4, 0.25))
     assert (only.predicted, only.observed, only.rows) == (0.25, 0.25, 4)
 
 
-def test_deciles_go_from_the_riskiest_and_hold_everybody() -> None:
+def test_deciles_partition_rows_by_risk() -> None:
     churned = np.array([1] * 2 + [0] * 18, np.int8)
     found = deciles(churned, np.linspace(1, 0, 20))
     assert [tenth.number for tenth in found] == list(range(1, 11))
@@ -153,7 +153,7 @@ def test_deciles_go_from_the_riskiest_and_hold_everybody() -> None:
     assert sum(tenth.rows for tenth in deciles(churned[:7], np.arange(7.0))) == 7
 
 
-def test_the_saving_curve_agrees_with_the_decisions_at_each_threshold() -> None:
+def test_saving_curve_equals_decisions() -> None:
     test, probabilities = many(500)
     scores = probabilities.astype(float)
     for point in saving_curve(test.churned, scores, COSTS)[::10]:

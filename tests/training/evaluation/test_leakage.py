@@ -1,4 +1,4 @@
-"""Planted leaks are caught, and clean data passes."""
+"""Leakage checks detect planted leaks and accept data without leaks."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ Extra = Callable[[np.random.Generator, np.ndarray, np.ndarray], np.ndarray]
 
 
 def history(extra: Extra) -> tuple[Rows, Rows]:
-    """Return training and test rows: churn follows a customer's lasting trait and the pace, which is seen, of a day."""
+    """Return training and test rows; churn depends on a hidden trait of the customer and on the daily pace feature."""
     random = np.random.default_rng(11)
     trait = random.normal(0, 1.5, CUSTOMERS)
 
@@ -48,24 +48,24 @@ def history(extra: Extra) -> tuple[Rows, Rows]:
     return rows(TRAIN_DAYS), rows(TEST_DAYS)
 
 
-def checked(project: Project, extra: Extra, chosen: Hyperparameters = MODEST, horizon: int = HORIZON) -> LeakageReport:
+def check(project: Project, extra: Extra, chosen: Hyperparameters = MODEST, horizon: int = HORIZON) -> LeakageReport:
     train, test = history(extra)
     features = tuple(FeatureContract(name=name, dtype="number", nullable=True) for name in NAMES)
     contract = CONTRACT.model_copy(update={"features": features})
 
     training = project.training.model_copy(update={"resamples": 100, "seed": 1, "max_bin": 256})
-    fit_each = part_fitter(train, NAMES, chosen, training, device="cpu", workers=2)
-    (booster,) = fit_each([np.ones(len(train), dtype=bool)])
+    fit_parts = part_fitter(train, NAMES, chosen, training, device="cpu", workers=2)
+    (booster,) = fit_parts([np.ones(len(train), dtype=bool)])
     bundle = Bundle(contract, booster)
-    return check_leakage(train, test, bundle, bundle.predict_matrix(test.matrix), training, horizon, fit_each)
+    return check_leakage(train, test, bundle, bundle.predict_matrix(test.matrix), training, horizon, fit_parts)
 
 
 def noise(random: np.random.Generator, churned: np.ndarray, who: np.ndarray) -> np.ndarray:
     return random.normal(size=len(who))
 
 
-def test_clean_data_passes(project: Project) -> None:
-    report = checked(project, noise)
+def test_data_without_leak_passes(project: Project) -> None:
+    report = check(project, noise)
     assert report.findings == ()
     assert report.skipped == ()
     assert [split.name for split in report.splits] == ["unseen_customers", "earlier_training"]
@@ -74,41 +74,41 @@ def test_clean_data_passes(project: Project) -> None:
 
 
 @pytest.mark.parametrize("direction", [1, -1])
-def test_the_label_with_noise_is_caught(project: Project, direction: int) -> None:
+def test_detects_noisy_label(project: Project, direction: int) -> None:
     def label(random: np.random.Generator, churned: np.ndarray, who: np.ndarray) -> np.ndarray:
         return direction * (churned + random.normal(0, 0.2, len(who)))
 
-    report = checked(project, label)
+    report = check(project, label)
     assert any("feature extra alone" in finding for finding in report.findings)
     with pytest.raises(LeakageError, match="feature extra alone has an AUC of"):
         require_no_leakage(report.model_dump_json().encode(), "churn version 1")
 
 
-def test_a_value_that_is_missing_for_churners_is_caught(project: Project) -> None:
+def test_detects_informative_missing_values(project: Project) -> None:
     def missing(random: np.random.Generator, churned: np.ndarray, who: np.ndarray) -> np.ndarray:
         return np.where(churned == 1, np.nan, random.normal(size=len(who)))
 
-    assert any("feature extra alone" in finding for finding in checked(project, missing).findings)
+    assert any("feature extra alone" in finding for finding in check(project, missing).findings)
 
 
-def test_a_feature_that_names_the_customer_is_caught(project: Project) -> None:
+def test_detects_customer_identifier(project: Project) -> None:
     def identity(random: np.random.Generator, churned: np.ndarray, who: np.ndarray) -> np.ndarray:
         return np.random.default_rng(5).permutation(CUSTOMERS)[who].astype(float)
 
-    report = checked(project, identity, DEEP)
+    report = check(project, identity, DEEP)
     (finding,) = report.findings
-    assert "about customers whom the model has not seen" in finding
-    assert "The model listens most to pace, extra" in finding
-    with pytest.raises(LeakageError, match="knows the label or names the customer, correct or remove it"):
+    assert "on customers that the model has not seen" in finding
+    assert "The most important features are pace, extra" in finding
+    with pytest.raises(LeakageError, match="leaks the label or identifies the customer, correct or remove it"):
         require_no_leakage(report.model_dump_json().encode(), "churn version 1")
 
 
-def test_without_time_only_single_features_are_judged(project: Project) -> None:
-    report = checked(project, noise, horizon=0)
+def test_without_time_only_single_features_are_checked(project: Project) -> None:
+    report = check(project, noise, horizon=0)
     assert (report.splits, len(report.skipped)) == ((), 2)
 
 
 @pytest.mark.parametrize("document", [None, b"", b"{}", b"not json"])
-def test_a_run_that_does_not_say_is_refused(document: bytes | None) -> None:
-    with pytest.raises(LeakageError, match="nobody has looked for leaks"):
+def test_rejects_run_without_report(document: bytes | None) -> None:
+    with pytest.raises(LeakageError, match="not checked for leakage"):
         require_no_leakage(document, "churn version 1")

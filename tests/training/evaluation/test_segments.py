@@ -50,20 +50,20 @@ def probabilities() -> NDArray[np.float32]:
 
 @pytest.fixture(scope="module")
 def segments(project: Project, test_rows: Rows, probabilities: NDArray[np.float32]) -> dict[tuple[str, str], Segment]:
-    judged = evaluate_segments(project, test_rows, probabilities, threshold=0.1)
-    return {(segment.feature, segment.value): segment for segment in judged}
+    evaluated = evaluate_segments(project, test_rows, probabilities, threshold=0.1)
+    return {(segment.feature, segment.value): segment for segment in evaluated}
 
 
-def test_every_row_is_in_one_segment_of_each_feature(segments: dict[tuple[str, str], Segment]) -> None:
+def test_segments_partition_the_rows(segments: dict[tuple[str, str], Segment]) -> None:
     for feature in ("age", "days_since_purchase"):
         assert sum(segment.rows for (name, _), segment in segments.items() if name == feature) == ROWS
 
 
-def test_a_category_has_one_for_each_value_in_order_and_for_none(segments: dict[tuple[str, str], Segment]) -> None:
+def test_category_has_a_segment_per_value_and_for_missing(segments: dict[tuple[str, str], Segment]) -> None:
     assert [value for feature, value in segments if feature == "age"] == ["19-24", "45-54", MISSING]
 
 
-def test_a_number_is_cut_in_quarters(segments: dict[tuple[str, str], Segment], test_rows: Rows) -> None:
+def test_number_is_cut_into_quarters(segments: dict[tuple[str, str], Segment], test_rows: Rows) -> None:
     quarters = [segment for (feature, _), segment in segments.items() if feature == "days_since_purchase"]
     assert quarters[-1].value == MISSING
     assert [quarter.value.split()[0] for quarter in quarters[:-1]] == ["up", "above", "above", "above"]
@@ -74,50 +74,50 @@ def test_a_number_is_cut_in_quarters(segments: dict[tuple[str, str], Segment], t
     assert quarters[0].rows == np.sum(days <= first)
 
 
-def test_the_figures_are_those_of_its_rows(
+def test_metrics_are_computed_on_the_segment(
     segments: dict[tuple[str, str], Segment], test_rows: Rows, probabilities: NDArray[np.float32]
 ) -> None:
     mask = np.array(test_rows.features["age"].to_pylist(), dtype=object) == "45-54"
-    figures = segments["age", "45-54"].figures
-    assert figures is not None
-    assert figures.positive_ratio == pytest.approx(test_rows.churned[mask].mean())
-    assert figures.mean_probability == pytest.approx(probabilities[mask].mean())
-    assert figures.auc == pytest.approx(roc_auc_score(test_rows.churned[mask], probabilities[mask]))
+    metrics = segments["age", "45-54"].metrics
+    assert metrics is not None
+    assert metrics.positive_ratio == pytest.approx(test_rows.churned[mask].mean())
+    assert metrics.mean_probability == pytest.approx(probabilities[mask].mean())
+    assert metrics.auc == pytest.approx(roc_auc_score(test_rows.churned[mask], probabilities[mask]))
     offered = probabilities[mask] >= 0.1
     kept = (
         np.sum(offered & (test_rows.churned[mask] == 1)) * 500 - np.sum(offered & (test_rows.churned[mask] == 0)) * 50
     )
-    assert figures.saving_usd_per_1000 == pytest.approx(kept / mask.sum() * 1000)
-    assert figures.offers_per_1000 == pytest.approx(offered.mean() * 1000)
+    assert metrics.saving_usd_per_1000 == pytest.approx(kept / mask.sum() * 1000)
+    assert metrics.offers_per_1000 == pytest.approx(offered.mean() * 1000)
 
 
-def test_one_label_alone_has_no_auc(segments: dict[tuple[str, str], Segment]) -> None:
-    figures = segments["age", "19-24"].figures
-    assert figures is not None
-    assert (figures.auc, figures.positive_ratio) == (None, 0.0)
+def test_segment_with_one_label_has_no_auc(segments: dict[tuple[str, str], Segment]) -> None:
+    metrics = segments["age", "19-24"].metrics
+    assert metrics is not None
+    assert (metrics.auc, metrics.positive_ratio) == (None, 0.0)
 
 
-def test_few_customers_are_counted_and_not_judged(project: Project) -> None:
+def test_small_segment_has_no_metrics(project: Project) -> None:
     many = rows_of(["19-24"] * 100 + ["65+"] * 49, np.arange(149.0), np.arange(149, dtype=np.int8) % 2)
     probabilities = np.full(149, 0.5, np.float32)
     by_value = {s.value: s for s in evaluate_segments(project, many, probabilities, 0.1) if s.feature == "age"}
-    assert by_value["19-24"].figures is not None
-    assert (by_value["65+"].rows, by_value["65+"].customers, by_value["65+"].figures) == (49, 49, None)
+    assert by_value["19-24"].metrics is not None
+    assert (by_value["65+"].rows, by_value["65+"].customers, by_value["65+"].metrics) == (49, 49, None)
 
 
-def test_a_number_that_is_always_the_same_is_one_segment(project: Project) -> None:
+def test_constant_number_is_one_segment(project: Project) -> None:
     same = rows_of(["19-24"] * 60, np.full(60, 7.0), np.arange(60, dtype=np.int8) % 2)
-    judged = evaluate_segments(project, same, np.full(60, 0.5, np.float32), 0.1)
-    assert [(s.value, s.rows) for s in judged if s.feature == "days_since_purchase"] == [("up to 7", 60)]
+    evaluated = evaluate_segments(project, same, np.full(60, 0.5, np.float32), 0.1)
+    assert [(s.value, s.rows) for s in evaluated if s.feature == "days_since_purchase"] == [("up to 7", 60)]
 
 
 @pytest.mark.parametrize(
-    ("segments", "said"),
+    ("segments", "message"),
     [
         (("shoe_size",), "training.segments names the unknown feature 'shoe_size'"),
         (("age", "age"), "training.segments names feature 'age' twice"),
     ],
 )
-def test_a_segment_that_is_no_feature_is_refused_with_its_project(segments: tuple[str, ...], said: str) -> None:
-    with pytest.raises(ValidationError, match=said):
+def test_unknown_segment_feature_is_rejected(segments: tuple[str, ...], message: str) -> None:
+    with pytest.raises(ValidationError, match=message):
         small_project(segments=segments)

@@ -16,14 +16,14 @@ columns = arrays(
 
 
 @given(columns)
-def test_every_value_is_on_the_same_side_of_a_moved_value_as_of_the_value(matrix: np.ndarray) -> None:
+def test_shift_keeps_the_order_of_values(matrix: np.ndarray) -> None:
     moved = shift_between_values(matrix)
     assert np.array_equal(np.isnan(moved), np.isnan(matrix))
     assert np.array_equal(matrix < moved.T, matrix < matrix.T)
     assert np.array_equal(moved < moved.T, matrix < matrix.T)
 
 
-def test_a_customer_who_is_nearly_at_a_count_is_treated_like_one_who_is() -> None:
+def test_values_near_a_count_have_equal_predictions() -> None:
     rng = np.random.default_rng(1)
     counts = rng.integers(0, 10, (2_000, 2)).astype(np.float32)
     churned = (rng.random(2_000) < np.where(counts[:, 0] < 4, 0.8, 0.2)).astype(np.int8)

@@ -20,19 +20,19 @@ def drawn(slope: float, intercept: float, rows: int = 20_000) -> tuple[np.ndarra
 
 
 @pytest.mark.parametrize(("slope", "intercept"), [(1.0, 0.0), (0.5, 0.3), (2.0, -0.5)])
-def test_the_true_line_is_found(slope: float, intercept: float) -> None:
+def test_finds_the_true_line(slope: float, intercept: float) -> None:
     found = fit_calibrator(*drawn(slope, intercept))
     assert found.method == "logistic"
     assert found.slope == pytest.approx(slope, rel=0.06)
     assert found.intercept == pytest.approx(intercept, abs=0.1)
 
 
-def test_expected_and_observed_churn_then_agree() -> None:
+def test_calibrated_mean_equals_observed_churn() -> None:
     margins, churned = drawn(0.5, -0.8)
     assert fit_calibrator(margins, churned).probabilities(margins).mean() == pytest.approx(churned.mean(), abs=1e-4)
 
 
-def test_a_falling_curve_and_one_label_leave_the_probabilities_as_they_are() -> None:
+def test_no_calibration_for_falling_curve_or_one_label() -> None:
     margins, churned = drawn(-0.5, 0.0)
     assert fit_calibrator(margins, churned) == Calibrator()
     assert fit_calibrator(margins, np.zeros_like(churned)) == Calibrator()
@@ -43,7 +43,7 @@ def test_a_falling_curve_and_one_label_leave_the_probabilities_as_they_are() -> 
     slope=st.floats(1e-3, 1e3),
     intercept=st.floats(-50, 50),
 )
-def test_a_higher_margin_never_gets_a_lower_probability(margins: np.ndarray, slope: float, intercept: float) -> None:
+def test_calibration_keeps_the_ranking(margins: np.ndarray, slope: float, intercept: float) -> None:
     calibrator = Calibrator(method="logistic", slope=slope, intercept=intercept)
     answers = calibrator.probabilities(np.sort(margins))
     assert answers.dtype == np.float32
@@ -61,6 +61,6 @@ def test_a_higher_margin_never_gets_a_lower_probability(margins: np.ndarray, slo
         {"method": "none", "slope": 2.0},
     ],
 )
-def test_what_is_no_calibration_is_refused(values: dict[str, object]) -> None:
+def test_rejects_invalid_calibrators(values: dict[str, object]) -> None:
     with pytest.raises(ValidationError):
         Calibrator.model_validate(values)

@@ -58,7 +58,7 @@ def bundle() -> Bundle:
 
 class TestEncode:
     @given(rows=rows, order=st.permutations(NAMES))
-    def test_column_order_does_not_matter(
+    def test_ignores_column_order(
         self, rows: list[tuple[float | None, float | None, str | None]], order: list[str]
     ) -> None:
         columns = columns_of(rows)
@@ -66,10 +66,12 @@ class TestEncode:
         np.testing.assert_array_equal(CONTRACT.encode(shuffled), CONTRACT.encode(columns))
 
     @given(rows=rows)
-    def test_rows_encode_as_columns_do(self, rows: list[tuple[float | None, float | None, str | None]]) -> None:
+    def test_row_encoding_equals_column_encoding(
+        self, rows: list[tuple[float | None, float | None, str | None]]
+    ) -> None:
         np.testing.assert_array_equal(CONTRACT.encode_rows(rows), CONTRACT.encode(columns_of(rows)))
 
-    def test_every_container_gives_the_same_matrix(self) -> None:
+    def test_encodes_every_container_alike(self) -> None:
         columns = {"spend": [1.5, None, 3.0], "visits": [1, 2, 3], "tier": ["silver", "gold", None]}
         expected = np.array([[1.5, 1, 1], [np.nan, 2, np.nan], [3, 3, np.nan]], dtype=np.float32)
         assert CONTRACT.encode(columns).dtype == np.float32
@@ -77,7 +79,7 @@ class TestEncode:
         np.testing.assert_array_equal(CONTRACT.encode(pa.table(columns)), expected)
         np.testing.assert_array_equal(CONTRACT.encode(pd.DataFrame(columns)), expected)
 
-    def test_null_category_is_not_the_category_named_none(self) -> None:
+    def test_null_is_not_the_category_none(self) -> None:
         assert np.isnan(CONTRACT.encode_rows([(1.0, 1.0, None)])[0, 2])
         assert CONTRACT.encode_rows([(1.0, 1.0, "None")])[0, 2] == 2
 
@@ -93,26 +95,26 @@ class TestEncode:
             ({"spend": [1, 2], "visits": [1], "tier": ["silver"]}, "length"),
         ],
     )
-    def test_unfit_columns_are_named(self, columns: dict[str, object], named: str) -> None:
+    def test_invalid_columns_are_named(self, columns: dict[str, object], named: str) -> None:
         with pytest.raises(EncodingError, match=named):
             CONTRACT.encode(columns)
 
 
 class TestContract:
-    def test_category_without_categories_is_refused(self) -> None:
+    def test_rejects_category_without_categories(self) -> None:
         with pytest.raises(ValidationError, match="categories"):
             FeatureContract(name="tier", dtype="category", nullable=True)
 
-    def test_two_features_of_one_name_are_refused(self) -> None:
+    def test_rejects_duplicate_feature_names(self) -> None:
         with pytest.raises(ValidationError, match="unique"):
             ModelContract.model_validate(CONTRACT.model_dump() | {"features": [CONTRACT.features[0].model_dump()] * 2})
 
-    def test_the_threshold_itself_means_churn(self) -> None:
+    def test_threshold_is_inclusive(self) -> None:
         assert [CONTRACT.decide(p) for p in (0.39, 0.4, 0.41)] == ["retain", "churn", "churn"]
 
 
 class TestBundle:
-    def test_loaded_bundle_answers_as_the_saved_one(self, bundle: Bundle, tmp_path: Path) -> None:
+    def test_save_and_load_keep_predictions(self, bundle: Bundle, tmp_path: Path) -> None:
         bundle.save(tmp_path / "bundle")
         loaded = Bundle.load(tmp_path / "bundle")
         columns = {"spend": [1.0, None, 12.0], "visits": [0, 4, 8], "tier": ["silver", None, "bronze"]}
@@ -122,7 +124,7 @@ class TestBundle:
         np.testing.assert_array_equal(loaded.predict(columns), bundle.predict(columns))
 
     @given(rows=rows, order=st.permutations(NAMES))
-    def test_column_order_does_not_matter(
+    def test_ignores_column_order(
         self, bundle: Bundle, rows: list[tuple[float | None, float | None, str | None]], order: list[str]
     ) -> None:
         columns = columns_of(rows)
@@ -140,7 +142,7 @@ class TestBundle:
             bundle.predict(wrong)
 
     @given(rows=rows)
-    def test_calibrator_is_applied_to_the_log_odds_and_keeps_the_order(
+    def test_applies_calibrator_and_keeps_ranking(
         self, bundle: Bundle, rows: list[tuple[float | None, float | None, str | None]]
     ) -> None:
         matrix = bundle.contract.encode_rows(rows)
@@ -150,7 +152,7 @@ class TestBundle:
         np.testing.assert_allclose(answers, 1 / (1 + np.exp(-(0.7 * log_odds - 0.4))), rtol=1e-6)
         assert (np.diff(answers[np.argsort(log_odds)]) >= 0).all()
 
-    def test_without_a_calibrator_it_answers_as_the_booster(self, bundle: Bundle) -> None:
+    def test_without_calibrator_predicts_as_booster(self, bundle: Bundle) -> None:
         matrix = CONTRACT.encode({"spend": [1.0, None, 12.0], "visits": [0, 4, 8], "tier": ["silver", None, "bronze"]})
         plain = Bundle(CONTRACT, bundle.booster)
         np.testing.assert_allclose(plain.predict_matrix(matrix), bundle.booster.inplace_predict(matrix), rtol=1e-6)
@@ -175,7 +177,7 @@ class TestBundle:
             Bundle.load(tmp_path)
 
     @pytest.mark.parametrize("found", [2, 4])
-    def test_bundle_of_another_format_says_what_to_do(self, bundle: Bundle, tmp_path: Path, found: int) -> None:
+    def test_other_format_is_rejected_with_remedy(self, bundle: Bundle, tmp_path: Path, found: int) -> None:
         bundle.save(tmp_path)
         contract = json.loads((tmp_path / "contract.json").read_text())
         rewrite(tmp_path, "contract.json", contract | {"format": found})
@@ -183,13 +185,13 @@ class TestBundle:
         with pytest.raises(BundleError, match=rf"format {found}.*reads format 3.*Train a model again"):
             Bundle.load(tmp_path)
 
-    def test_calibrator_that_would_turn_the_order_is_refused(self, bundle: Bundle, tmp_path: Path) -> None:
+    def test_rejects_calibrator_with_negative_slope(self, bundle: Bundle, tmp_path: Path) -> None:
         bundle.save(tmp_path)
         rewrite(tmp_path, "calibrator.json", {"method": "logistic", "slope": -1.0, "intercept": 0.0})
         with pytest.raises(BundleError, match="Calibrator cannot be read at slope"):
             Bundle.load(tmp_path)
 
-    def test_booster_of_another_width_is_refused(self, bundle: Bundle, tmp_path: Path) -> None:
+    def test_rejects_booster_of_other_width(self, bundle: Bundle, tmp_path: Path) -> None:
         narrow = CONTRACT.model_copy(update={"features": CONTRACT.features[:2]})
         with pytest.raises(BundleError, match="3 inputs, its contract 2"):
             Bundle(narrow, bundle.booster).save(tmp_path)

@@ -86,20 +86,20 @@ rows = st.fixed_dictionaries(
 
 @settings(max_examples=60, deadline=None)
 @given(columns=rows)
-def test_contributions_always_add_up_to_the_log_odds_of_the_answer(columns: dict[str, float | str | None]) -> None:
+def test_contributions_sum_to_log_odds(columns: dict[str, float | str | None]) -> None:
     matrix = encoded(**columns)
     assert contributions(BUNDLE, matrix).sum() == pytest.approx(
         logit(float(BUNDLE.predict_matrix(matrix)[0])), abs=1e-4
     )
 
 
-def test_the_base_is_the_same_for_everybody() -> None:
+def test_base_is_equal_for_all_customers() -> None:
     both = np.vstack([encoded(), encoded(recency=80.0, plan=None)])
     base = contributions(BUNDLE, both)[:, -1]
     assert base[0] == base[1]
 
 
-def test_reasons_are_told_with_description_and_value() -> None:
+def test_reason_text_has_description_and_value() -> None:
     long_gone = only(recency=60.0, spend_28d=1234.5, plan="premium")
     assert long_gone.raises[0].text == "Days since the last purchase, within 84 days: 60"
     assert (long_gone.raises[0].feature, long_gone.raises[0].value) == ("recency", 60.0)
@@ -108,13 +108,13 @@ def test_reasons_are_told_with_description_and_value() -> None:
     assert told["spend_28d"] == "Dollars of 28 days: 1,234"
 
 
-def test_a_missing_value_is_told_in_words() -> None:
+def test_missing_value_has_its_own_text() -> None:
     reason = only(recency=None).raises[0]
     assert (reason.feature, reason.value) == ("recency", None)
     assert reason.text == f"Days since the last purchase, within 84 days: {MISSING}"
 
 
-def test_the_features_of_a_topic_are_one_reason() -> None:
+def test_features_of_a_topic_are_one_reason() -> None:
     matrix = encoded(spend_7d=1.0, spend_28d=2.0)
     added = dict(zip(CONTRACT.feature_names, contributions(BUNDLE, matrix)[0], strict=False))
     reasons = explain(BUNDLE, matrix, top=5)[0]
@@ -123,7 +123,7 @@ def test_the_features_of_a_topic_are_one_reason() -> None:
     assert spending[0].contribution == pytest.approx(added["spend_7d"] + added["spend_28d"])
 
 
-def test_the_strongest_come_first_and_each_has_its_side() -> None:
+def test_reasons_are_sorted_by_contribution() -> None:
     matrix = np.vstack([encoded(recency=float(days), spend_28d=float(days * 3)) for days in range(0, 84, 4)])
     for explanation in explain(BUNDLE, matrix, top=2):
         raised = [reason.contribution for reason in explanation.raises]
@@ -135,5 +135,5 @@ def test_the_strongest_come_first_and_each_has_its_side() -> None:
         assert max(len(raised), len(lowered)) <= 2
 
 
-def test_nobody_has_no_reasons() -> None:
+def test_no_rows_have_no_explanations() -> None:
     assert explain(BUNDLE, np.empty((0, 5), dtype=np.float32)) == []

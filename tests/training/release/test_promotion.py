@@ -20,15 +20,15 @@ def over_rule(usd: float, low: float) -> Gain:
 @pytest.mark.parametrize(
     ("rule", "champion", "promote", "reason"),
     [
-        ((300, 100), None, True, "$300 more per 1,000 customers than the rule 'offer by recency' (95% bound $100)"),
+        ((300, 100), None, True, "$300 more per 1,000 customers than the baseline 'offer by recency' (95% bound $100)"),
         ((300, 0), None, False, "(95% bound $0): not above the margin of $0"),
         ((300, -50), None, False, "(95% bound -$50)"),
-        ((float("nan"), float("nan")), None, False, "than the rule"),
+        ((float("nan"), float("nan")), None, False, "than the baseline"),
         ((300, 100), (123, 45), True, "Saves $123 more per 1,000 customers than the champion (95% bound $45): above"),
         ((300, 100), (123, 20), False, "not above the margin of $20"),
         ((300, -50), (123, 45), True, "than the champion"),
         ((300, 100), (-10, -80), False, "$10 less per 1,000 customers than the champion"),
-        ((-1, -200), (500, 400), False, "$1 less per 1,000 customers than the rule 'offer by recency'"),
+        ((-1, -200), (500, 400), False, "$1 less per 1,000 customers than the baseline 'offer by recency'"),
         ((300, 100), (float("nan"), float("nan")), False, "not above"),
     ],
 )
@@ -39,15 +39,13 @@ def test_decision(rule: tuple[float, float], champion: tuple[float, float] | Non
 
 
 @given(rule=amounts, rule_low=amounts, usd=amounts, low=amounts, margin=st.floats(0, 1e5))
-def test_a_bound_that_does_not_clear_the_margin_never_promotes(
-    rule: float, rule_low: float, usd: float, low: float, margin: float
-) -> None:
+def test_never_promotes_below_the_margin(rule: float, rule_low: float, usd: float, low: float, margin: float) -> None:
     later = decide_promotion("2", over_rule(rule, rule_low), gain(usd, low), margin)
     assert not later.promote or (low > margin and rule >= 0)
     first = decide_promotion("2", over_rule(rule, rule_low), None, margin)
     assert first.promote is (rule_low > 0)
 
 
-def test_a_model_is_never_compared_with_itself() -> None:
+def test_rejects_comparison_of_a_version_with_itself() -> None:
     with pytest.raises(PromotionError, match="itself"):
         decide_promotion("1", over_rule(300, 100), gain(0, 0, "1"), margin=0)

@@ -10,14 +10,14 @@ from pydantic import SecretStr
 from include.training.tuning.study import SharedStudy, StudyError
 
 
-def trial(slot: int, value: float = 0.5, state: TrialState = TrialState.COMPLETE) -> FrozenTrial:
+def trial(number: int, value: float = 0.5, state: TrialState = TrialState.COMPLETE) -> FrozenTrial:
     return create_trial(
         state=state,
         value=value if state == TrialState.COMPLETE else None,
         params={"learning_rate": 0.1},
         distributions={"learning_rate": FloatDistribution(0.01, 0.3)},
         intermediate_values={0: value},
-        user_attrs={"slot": slot},
+        user_attrs={"number": number},
     )
 
 
@@ -25,26 +25,26 @@ def opened(folder: Path, name: str = "study") -> SharedStudy:
     return SharedStudy(name, folder / "journal", SecretStr(""))
 
 
-def test_workers_see_each_others_trials_in_the_order_of_slots(tmp_path: Path) -> None:
+def test_workers_share_trials_sorted_by_number(tmp_path: Path) -> None:
     one, two = opened(tmp_path), opened(tmp_path)
     one.add(trial(2))
     two.add(trial(0, state=TrialState.PRUNED))
     for study in (one, two, opened(tmp_path)):
-        assert [(slot, found.state.name) for slot, found in study.finished().items()] == [
+        assert [(number, found.state.name) for number, found in study.finished().items()] == [
             (0, "PRUNED"),
             (2, "COMPLETE"),
         ]
     assert opened(tmp_path, "other").finished() == {}
 
 
-def test_a_second_trial_of_a_slot_counts_for_nothing(tmp_path: Path) -> None:
+def test_second_trial_of_a_number_is_ignored(tmp_path: Path) -> None:
     study = opened(tmp_path)
     study.add(trial(0, 0.5))
     study.add(trial(0, 0.9))
     assert [found.value for found in study.finished().values()] == [0.5]
 
 
-def test_the_last_claim_of_a_slot_stands(tmp_path: Path) -> None:
+def test_last_claim_wins(tmp_path: Path) -> None:
     one, two = opened(tmp_path), opened(tmp_path)
     one.claim(3, 0)
     two.claim(3, 1)
@@ -52,7 +52,7 @@ def test_the_last_claim_of_a_slot_stands(tmp_path: Path) -> None:
     assert one.finished() == {}
 
 
-def test_half_a_line_at_the_end_of_a_journal_costs_that_line_alone(tmp_path: Path) -> None:
+def test_partial_last_line_is_removed(tmp_path: Path) -> None:
     study = opened(tmp_path)
     study.add(trial(0))
     whole = (tmp_path / "journal").read_bytes()
@@ -69,7 +69,7 @@ def test_half_a_line_at_the_end_of_a_journal_costs_that_line_alone(tmp_path: Pat
         assert list(before.finished()) == list(after.finished()) == list(opened(tmp_path).finished()) == [0, 2, 3]
 
 
-def test_a_damaged_journal_is_refused_and_left_as_it_is(tmp_path: Path) -> None:
+def test_damaged_journal_is_rejected_and_unchanged(tmp_path: Path) -> None:
     opened(tmp_path).add(trial(0))
     journal = tmp_path / "journal"
     content = journal.read_bytes() + b'{"op_co' + journal.read_bytes()
@@ -83,7 +83,7 @@ def test_a_damaged_journal_is_refused_and_left_as_it_is(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     "url", ["postgresql+psycopg2://u:hunter2@127.0.0.1:1/db", "no url hunter2", "x://u:hunter2@h/d"]
 )
-def test_a_database_that_cannot_be_used_is_named_without_its_password(tmp_path: Path, url: str) -> None:
+def test_database_error_does_not_show_the_password(tmp_path: Path, url: str) -> None:
     with pytest.raises(StudyError, match="CHURN_TRAINING__TUNING_STORAGE") as caught:
         SharedStudy("study", tmp_path / "journal", SecretStr(url))
     assert "hunter2" not in str(caught.value)

@@ -21,18 +21,18 @@ def search() -> Search:
 @cache
 def in_order() -> dict[int, FrozenTrial]:
     finished: dict[int, FrozenTrial] = {}
-    for slot in range(TRIALS):
-        finished[slot] = run_trial(search(), finished, slot, worker=0)
+    for number in range(TRIALS):
+        finished[number] = run_trial(search(), finished, number, worker=0)
     return finished
 
 
-def what(slot: int, trial: FrozenTrial) -> tuple[object, ...]:
-    record = TrialRecord.of(slot, trial)
+def content(number: int, trial: FrozenTrial) -> tuple[object, ...]:
+    record = TrialRecord.of(number, trial)
     return record.state, record.parameters, record.fold_scores
 
 
-def test_generations_follow_each_other() -> None:
-    assert [list(batch_of(slot, TRIALS)) for slot in (0, BATCH_SIZE, TRIALS - 1)] == [
+def test_batches_are_consecutive() -> None:
+    assert [list(batch_of(number, TRIALS)) for number in (0, BATCH_SIZE, TRIALS - 1)] == [
         list(range(BATCH_SIZE)),
         list(range(BATCH_SIZE, 2 * BATCH_SIZE)),
         [TRIALS - 2, TRIALS - 1],
@@ -43,20 +43,20 @@ def test_generations_follow_each_other() -> None:
 
 @settings(max_examples=25, deadline=None)
 @given(data=st.data())
-def test_a_trial_depends_on_earlier_generations_alone(data: st.DataObject) -> None:
-    slot = data.draw(st.integers(0, TRIALS - 1))
-    needed = list(earlier_batches(slot))
+def test_trial_depends_on_earlier_batches_only(data: st.DataObject) -> None:
+    number = data.draw(st.integers(0, TRIALS - 1))
+    needed = list(earlier_batches(number))
     others = [other for other in range(TRIALS) if other not in needed]
     seen = data.draw(st.permutations(needed + data.draw(st.lists(st.sampled_from(others), unique=True))))
-    again = run_trial(search(), {other: in_order()[other] for other in seen}, slot, worker=1)
-    assert what(slot, again) == what(slot, in_order()[slot])
+    again = run_trial(search(), {other: in_order()[other] for other in seen}, number, worker=1)
+    assert content(number, again) == content(number, in_order()[number])
 
 
-def test_a_trial_behind_the_best_in_its_first_two_folds_is_given_up() -> None:
-    for slot, trial in in_order().items():
-        rivals = [in_order()[earlier] for earlier in earlier_batches(slot)]
+def test_prunes_trial_behind_the_best_in_two_folds() -> None:
+    for number, trial in in_order().items():
+        rivals = [in_order()[earlier] for earlier in earlier_batches(number)]
         complete = [rival for rival in rivals if rival.state.name == "COMPLETE"]
-        scores = TrialRecord.of(slot, trial).fold_scores
+        scores = TrialRecord.of(number, trial).fold_scores
         best = max(complete, key=lambda rival: rival.value or 0, default=None)
         behind = best is not None and all(scores[fold] < best.intermediate_values[fold] for fold in (0, 1))
         if behind:

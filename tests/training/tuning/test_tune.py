@@ -49,12 +49,12 @@ def model_bytes(train: Rows, dataset: DatasetRef, seed: int) -> bytes:
     return bytes(fitted.booster.save_raw("ubj"))
 
 
-def test_the_same_data_and_seed_give_the_same_model(train: Rows, dataset: DatasetRef) -> None:
+def test_fit_is_reproducible(train: Rows, dataset: DatasetRef) -> None:
     assert model_bytes(train, dataset, seed=1) == model_bytes(train, dataset, seed=1)
     assert model_bytes(train, dataset, seed=1) != model_bytes(train, dataset, seed=2)
 
 
-def test_any_number_of_workers_makes_the_same_trials(search: Search, tmp_path: Path) -> None:
+def test_trials_do_not_depend_on_number_of_workers(search: Search, tmp_path: Path) -> None:
     alone = run(search, tmp_path / "1")
     assert alone.trials == TRIALS
     for workers in (2, 3):
@@ -64,7 +64,7 @@ def test_any_number_of_workers_makes_the_same_trials(search: Search, tmp_path: P
         assert len({record.worker for record in shared.history}) > 1
 
 
-def test_a_trial_that_falls_behind_is_given_up_and_never_chosen(search: Search, tmp_path: Path) -> None:
+def test_pruned_trial_is_never_chosen(search: Search, tmp_path: Path) -> None:
     tuned = run(search, tmp_path / "journal", 2)
     states = {record.state: len(record.fold_scores) for record in tuned.history}
     assert (states["complete"], states["pruned"] < 4) == (4, True)
@@ -75,14 +75,14 @@ def test_a_trial_that_falls_behind_is_given_up_and_never_chosen(search: Search, 
     assert {record.state for record in tuned.history[:BATCH_SIZE]} == {"complete"}
 
 
-def test_a_finished_search_is_not_run_again(search: Search, tmp_path: Path) -> None:
+def test_finished_search_is_not_repeated(search: Search, tmp_path: Path) -> None:
     first = run(search, tmp_path / "journal")
     again = run(search, tmp_path / "journal")
     assert (first.resumed, again.resumed) == (0, TRIALS)
     assert again.history == first.history
 
 
-def test_other_data_or_another_search_does_not_reuse_trials(search: Search, tmp_path: Path) -> None:
+def test_trials_of_other_inputs_are_not_reused(search: Search, tmp_path: Path) -> None:
     run(search, tmp_path / "journal")
     others = [
         dataclasses.replace(search, fingerprint="other"),
@@ -94,9 +94,7 @@ def test_other_data_or_another_search_does_not_reuse_trials(search: Search, tmp_
     assert run(others[0], tmp_path / "journal").resumed == 0
 
 
-def test_a_large_data_set_is_searched_on_a_sample_of_its_customers(
-    train: Rows, dataset: DatasetRef, project: Project
-) -> None:
+def test_large_data_is_searched_on_a_sample(train: Rows, dataset: DatasetRef, project: Project) -> None:
     training = project.training.model_copy(update={"tuning_rows": len(train) // 2})
     sampled = make_search(project.model_copy(update={"training": training}), dataset.manifest, train, "cpu")
     assert len(train) // 2 <= sampled.rows < len(train) // 2 + len(dataset.manifest.train.days)
@@ -106,7 +104,7 @@ def test_a_large_data_set_is_searched_on_a_sample_of_its_customers(
     )
 
 
-def test_the_metric_decides_what_a_score_is(search: Search, tmp_path: Path) -> None:
+def test_score_is_the_configured_metric(search: Search, tmp_path: Path) -> None:
     ranking = run(search, tmp_path / "journal")
     at_half = run(with_training(search, metric="f1"), tmp_path / "journal")
     assert (ranking.metric, at_half.metric) == ("average_precision", "f1")
@@ -115,19 +113,19 @@ def test_the_metric_decides_what_a_score_is(search: Search, tmp_path: Path) -> N
     assert "cv_f1" in at_half.figures()
 
 
-def test_a_fold_without_churners_cannot_be_scored(train: Rows, dataset: DatasetRef, project: Project) -> None:
+def test_rejects_fold_without_churners(train: Rows, dataset: DatasetRef, project: Project) -> None:
     nobody = dataclasses.replace(train, churned=np.zeros_like(train.churned))
     with pytest.raises(FoldError, match="churners"):
         bin_folds(nobody, row_splits(nobody, dataset.manifest, project.training), max_bin=64)
 
 
 @pytest.mark.skipif(HAS_GPU, reason="this machine has a GPU")
-def test_a_missing_gpu_is_an_error(search: Search, train: Rows, dataset: DatasetRef, tmp_path: Path) -> None:
+def test_missing_gpu_is_an_error(search: Search, train: Rows, dataset: DatasetRef, tmp_path: Path) -> None:
     probe_device("cpu")
-    with pytest.raises(DeviceError, match=r"was to run on cuda, and ran on cpu.*CHURN_TRAINING__DEVICE"):
+    with pytest.raises(DeviceError, match=r"but XGBoost trained on cpu.*CHURN_TRAINING__DEVICE"):
         probe_device("cuda")
     names = list(dataset.manifest.features)
     with pytest.raises(DeviceError), pytest.warns(UserWarning, match="GPU"):
         fit(train.matrix, train.churned, names, CHOSEN, seed=1, max_bin=64, device="cuda")
-    with pytest.raises(DeviceError, match="was to run on cuda"):
+    with pytest.raises(DeviceError, match="configured device is cuda"):
         run(dataclasses.replace(search, device="cuda"), tmp_path / "journal")

@@ -26,7 +26,7 @@ def trial(begin: float, end: float) -> FrozenTrial:
     )
 
 
-def test_trials_side_by_side_count_once_and_pauses_not_at_all() -> None:
+def test_wall_time_of_parallel_trials() -> None:
     side_by_side = [trial(0, 10), trial(1, 4), trial(8, 12)]
     after_a_crash = [trial(100, 103)]
     assert wall_seconds([*after_a_crash, *side_by_side]) == 15

@@ -36,7 +36,7 @@ def database() -> Iterator[str]:
         yield database_url(host, "postgres")
 
 
-def test_a_worker_does_the_slots_of_one_that_is_never_heard_of(tmp_path: Path) -> None:
+def test_worker_takes_over_from_a_silent_worker(tmp_path: Path) -> None:
     search = drawn_search(3, trees=5)
     study = SharedStudy(search.name, tmp_path / "journal", SecretStr(""))
     study.claim(1, worker=1)
@@ -46,11 +46,11 @@ def test_a_worker_does_the_slots_of_one_that_is_never_heard_of(tmp_path: Path) -
     assert study.claims() == {0: 0, 1: 0, 2: 0}
 
 
-def test_a_worker_that_starts_again_does_not_wait_for_itself(tmp_path: Path) -> None:
+def test_restarted_worker_ignores_its_own_claims(tmp_path: Path) -> None:
     search = drawn_search(3, trees=5)
     study = SharedStudy(search.name, tmp_path / "journal", SecretStr(""))
-    for slot in range(3):
-        study.claim(slot, worker=1)
+    for number in range(3):
+        study.claim(number, worker=1)
     assert work(search, study, 1, 2, min_patience=600) == 3
     assert work(search, study, 1, 2) == 0
 
@@ -66,7 +66,7 @@ def start(journal: Path, database: str, worker: int) -> BaseProcess:
 def kill_in_a_trial(process: BaseProcess, study: SharedStudy, worker: int) -> None:
     deadline = time.monotonic() + 60
     while time.monotonic() < deadline:
-        if {slot for slot, owner in study.claims().items() if owner == worker} - set(study.finished()):
+        if {number for number, owner in study.claims().items() if owner == worker} - set(study.finished()):
             break
         time.sleep(0.01)
     time.sleep(0.1)  # it has let go of the journal by now, which others would otherwise wait half a minute for
@@ -78,7 +78,7 @@ def kill_in_a_trial(process: BaseProcess, study: SharedStudy, worker: int) -> No
 
 @pytest.mark.slow
 @pytest.mark.parametrize("storage", ["journal", "database"])
-def test_a_killed_worker_loses_its_trial_alone(
+def test_killed_worker_loses_only_its_current_trial(
     storage: str, alone: TuningResult, tmp_path: Path, request: pytest.FixtureRequest
 ) -> None:
     url = request.getfixturevalue("database") if storage == "database" else ""
@@ -96,7 +96,7 @@ def test_a_killed_worker_loses_its_trial_alone(
 
 
 @pytest.mark.slow
-def test_a_search_whose_workers_were_all_killed_goes_on(alone: TuningResult, tmp_path: Path) -> None:
+def test_search_continues_after_all_workers_were_killed(alone: TuningResult, tmp_path: Path) -> None:
     search, journal = drawn_search(TRIALS, trees=60), tmp_path / "journal"
     workers = [start(journal, "", worker) for worker in range(2)]
     study = SharedStudy(search.name, journal, SecretStr(""))

@@ -33,14 +33,14 @@ def kept(folder: Path) -> list[dict[str, Any]]:
     return verdicts
 
 
-def test_data_that_is_fit_passes_and_its_verdicts_are_kept(project: Project, dataset_copy: Path) -> None:
+def test_valid_data_passes_and_verdicts_are_written(project: Project, dataset_copy: Path) -> None:
     verdicts = require_data(project, load_dataset(dataset_copy))
     assert [verdict.name for verdict in verdicts] == ["training_samples", "positive_ratio", "features", "features"]
     assert all(verdict.ok and verdict.missing == 0 for verdict in verdicts)
     assert kept(dataset_copy) == [verdict.as_dict() for verdict in verdicts]
 
 
-def test_too_little_data_stops_says_how_much_is_missing_and_is_kept(project: Project, dataset_copy: Path) -> None:
+def test_missed_data_requirement_stops_and_names_the_gap(project: Project, dataset_copy: Path) -> None:
     dataset = load_dataset(dataset_copy)
     rows = dataset.manifest.train.rows
     demanding = with_group(project, "data", min_training_samples=rows + 1234, min_features=12)
@@ -59,15 +59,13 @@ def test_too_little_data_stops_says_how_much_is_missing_and_is_kept(project: Pro
     assert load_dataset(dataset_copy) == dataset
 
 
-def test_too_few_churners_are_noticed(project: Project, dataset: DatasetRef) -> None:
+def test_detects_too_few_churners(project: Project, dataset: DatasetRef) -> None:
     verdicts = check_data(with_group(project, "data", min_positive_ratio=0.9), dataset.manifest)
     assert [verdict.name for verdict in verdicts if not verdict.ok] == ["positive_ratio"]
 
 
 @pytest.mark.parametrize(("mode", "checked"), [("dry_run", 4), ("disabled", 0)])
-def test_data_stops_nothing_where_its_mode_is_not_enabled(
-    project: Project, dataset_copy: Path, mode: str, checked: int
-) -> None:
+def test_data_miss_does_not_stop_unless_enabled(project: Project, dataset_copy: Path, mode: str, checked: int) -> None:
     lenient = with_group(project, "data", mode=mode, min_training_samples=10**9)
     verdicts = require_data(lenient, load_dataset(dataset_copy))
     assert len(verdicts) == len(kept(dataset_copy)) == checked
@@ -83,9 +81,7 @@ def test_data_stops_nothing_where_its_mode_is_not_enabled(
         ("disabled", "disabled", []),
     ],
 )
-def test_each_group_is_checked_by_its_own_mode(
-    project: Project, metrics: str, performance: str, checked: list[str]
-) -> None:
+def test_each_group_has_its_own_mode(project: Project, metrics: str, performance: str, checked: list[str]) -> None:
     project = with_group(with_group(project, "metrics", mode=metrics), "performance", mode=performance)
     assert [verdict.name for verdict in check_model(project, GOOD, 60)] == checked
 
@@ -98,7 +94,7 @@ def test_each_group_is_checked_by_its_own_mode(
         ("performance", GOOD, 3 * 3600, r"training_hours is 3, required is max 2 \(1 too many\)"),
     ],
 )
-def test_only_enabled_refuses_a_model(
+def test_only_enabled_mode_rejects_a_model(
     project: Project, group: str, metrics: dict[str, float], seconds: float, told: str, mode: str, refused: bool
 ) -> None:
     project = with_group(with_group(project, "metrics", mode="enabled"), group, mode=mode)
@@ -110,11 +106,11 @@ def test_only_enabled_refuses_a_model(
         require_model(project, verdicts)
 
 
-def test_enabled_lets_a_good_model_pass(project: Project) -> None:
+def test_enabled_mode_accepts_a_good_model(project: Project) -> None:
     project = with_group(project, "metrics", mode="enabled")
     require_model(project, check_model(project, GOOD, 60))
 
 
-def test_a_value_that_is_no_number_meets_nothing() -> None:
+def test_nan_meets_no_requirement() -> None:
     assert not Verdict("auc", "min", 0.5, float("nan"), "after_training", "enabled").ok
     assert not Verdict("hours", "max", 2, float("nan"), "after_training", "enabled").ok

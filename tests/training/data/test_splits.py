@@ -27,7 +27,7 @@ def assert_no_overlap(split: TimeSplit, horizon: int) -> None:
 
 
 @given(days=days_strategy, horizon=st.integers(1, 60), test_snapshots=st.integers(1, 10))
-def test_no_training_label_ever_reaches_the_test(days: list[dt.date], horizon: int, test_snapshots: int) -> None:
+def test_training_labels_end_before_the_test(days: list[dt.date], horizon: int, test_snapshots: int) -> None:
     try:
         split = split_by_time(days, horizon, test_snapshots)
     except TooFewSnapshotsError:
@@ -40,7 +40,7 @@ def test_no_training_label_ever_reaches_the_test(days: list[dt.date], horizon: i
 
 
 @given(days=days_strategy, horizon=st.integers(1, 60), folds=st.integers(2, 5))
-def test_no_fold_validates_on_what_it_learned_from(days: list[dt.date], horizon: int, folds: int) -> None:
+def test_folds_have_no_overlap(days: list[dt.date], horizon: int, folds: int) -> None:
     try:
         splits = time_folds(days, horizon, folds)
     except TooFewSnapshotsError:
@@ -54,20 +54,20 @@ def test_no_fold_validates_on_what_it_learned_from(days: list[dt.date], horizon:
     assert validated[-1] == max(days)
 
 
-def test_the_gap_is_one_horizon_and_no_more() -> None:
+def test_gap_is_exactly_one_horizon() -> None:
     split = split_by_time(weekly(37), horizon_days=28, test_snapshots=8)
     assert len(split.test) == 8
     assert split.test[0] - split.train[-1] == dt.timedelta(days=35)
     assert len(split.train) == 37 - 8 - 4
 
 
-def test_folds_leave_the_earlier_half_to_learn_from() -> None:
+def test_folds_train_on_the_earlier_half() -> None:
     splits = time_folds(weekly(25), horizon_days=28, folds=3)
     assert [len(split.test) for split in splits] == [4, 4, 4]
     assert [len(split.train) for split in splits] == [9, 13, 17]
 
 
-def test_too_few_snapshots_says_how_many_are_missing() -> None:
+def test_too_few_snapshots_names_the_missing_number() -> None:
     with pytest.raises(TooFewSnapshotsError, match="about 3 are missing"):
         split_by_time(weekly(10), horizon_days=28, test_snapshots=8)
     with pytest.raises(TooFewSnapshotsError, match="0 matured snapshots"):
@@ -75,7 +75,7 @@ def test_too_few_snapshots_says_how_many_are_missing() -> None:
     assert split_by_time(weekly(13), horizon_days=28, test_snapshots=8).train
 
 
-def test_too_few_snapshots_for_folds_says_how_many_are_missing() -> None:
+def test_too_few_snapshots_for_folds_names_the_missing_number() -> None:
     with pytest.raises(TooFewSnapshotsError, match="about 2 are missing"):
         time_folds(weekly(6), horizon_days=28, folds=3)
     assert time_folds(weekly(8), horizon_days=28, folds=3)

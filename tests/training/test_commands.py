@@ -12,7 +12,7 @@ from include.training.data.dataset import dataset_dir, dataset_name
 from include.training.tuning.trials import BATCH_SIZE
 
 
-def test_process_and_pod_run_the_same_command_on_the_same_data_set(tmp_path: Path) -> None:
+def test_process_and_pod_run_the_same_command(tmp_path: Path) -> None:
     day = dt.date(2017, 12, 31)
     name = dataset_name("grocery", day)
     process, pod = (
@@ -25,12 +25,12 @@ def test_process_and_pod_run_the_same_command_on_the_same_data_set(tmp_path: Pat
     assert commands[0][:5] == commands[1][:5] == ["python", "-m", "include.training", "run", "--dataset"]
 
 
-def test_a_template_of_the_name_passes_unchanged(tmp_path: Path) -> None:
+def test_template_in_name_is_unchanged(tmp_path: Path) -> None:
     name = "{{ ti.xcom_pull(task_ids='build_dataset')['name'] }}"
     assert dataset_path(Settings(home=tmp_path), name) == f"{tmp_path}/training/{name}"
 
 
-def test_the_environment_reproduces_the_settings(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_environment_reproduces_the_settings(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     settings = Settings(
         home=tmp_path,
         mlflow={"tracking_uri": "http://mlflow.example:5000"},
@@ -45,14 +45,14 @@ def test_the_environment_reproduces_the_settings(tmp_path: Path, monkeypatch: py
 @pytest.mark.parametrize(
     ("device", "gpus", "tuning_gpus"), [("cpu", 2, 1), ("cpu", 0, 1), ("cuda", 0, 1), ("cuda", 2, 0)]
 )
-def test_pods_that_reserve_gpus_without_training_on_them_are_refused(device: str, gpus: int, tuning_gpus: int) -> None:
+def test_rejects_mismatch_of_device_and_gpus(device: str, gpus: int, tuning_gpus: int) -> None:
     described = {"device": device, "pod": {"gpus": gpus, "tuning_gpus": tuning_gpus}}
     with pytest.raises(ValueError, match="CHURN_TRAINING__DEVICE=cuda"):
         Settings(training={"backend": "kubernetes", **described})
     assert Settings(training={"backend": "process", **described}).training.device == device
 
 
-def test_a_storage_of_trials_that_pods_would_not_see_is_refused_with_where_it_belongs() -> None:
+def test_rejects_tuning_storage_outside_the_pod_secret() -> None:
     storage = "postgresql+psycopg2://user:hidden@database/trials"
     described = {"device": "cuda", "tuning_storage": storage, "pod": {"tracking_env_from": "our-secret"}}
     with pytest.raises(ValueError, match="a key of the secret 'our-secret'") as caught:
@@ -61,7 +61,7 @@ def test_a_storage_of_trials_that_pods_would_not_see_is_refused_with_where_it_be
     assert Settings(training={"backend": "process", **described}).training.tuning_storage.get_secret_value() == storage
 
 
-def test_a_pod_reads_the_storage_of_trials_from_its_secret(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_pod_reads_tuning_storage_from_its_secret(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     outside = Settings(home=tmp_path, training={"backend": "kubernetes", "device": "cuda"})
     secret = {"CHURN_TRAINING__TUNING_STORAGE": "postgresql+psycopg2://user:hidden@database/trials"}
     for name, value in (pod_environment(outside) | secret).items():
@@ -70,9 +70,7 @@ def test_a_pod_reads_the_storage_of_trials_from_its_secret(tmp_path: Path, monke
 
 
 @pytest.mark.parametrize("credentials", ["user:hidden@", "hidden@", "user:@"])
-def test_credentials_in_the_address_of_the_tracking_server_are_refused_and_not_shown(
-    credentials: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_rejects_credentials_in_tracking_uri_and_hides_them(credentials: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("CHURN_MLFLOW__TRACKING_URI", f"https://{credentials}mlflow.example/path")
     get_settings.cache_clear()
     with pytest.raises(SettingsError, match="MLFLOW_TRACKING_USERNAME and MLFLOW_TRACKING_PASSWORD") as caught:
@@ -84,11 +82,11 @@ def test_credentials_in_the_address_of_the_tracking_server_are_refused_and_not_s
 @pytest.mark.parametrize(
     "uri", ["http://mlflow:5000", "https://mlflow.example/a@b", "postgresql://user:hidden@database/mlflow"]
 )
-def test_other_addresses_are_taken_as_they_are(uri: str) -> None:
+def test_accepts_other_tracking_uris(uri: str) -> None:
     assert Settings(mlflow={"tracking_uri": uri}).mlflow.tracking_uri == uri
 
 
-def test_there_are_no_more_workers_than_trials_that_run_side_by_side() -> None:
+def test_workers_are_at_most_a_batch() -> None:
     assert Settings(training={"workers": BATCH_SIZE}).training.workers == BATCH_SIZE
     with pytest.raises(ValueError, match="workers"):
         Settings(training={"workers": BATCH_SIZE + 1})
