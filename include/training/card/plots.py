@@ -1,4 +1,4 @@
-"""The plots of the model card, as SVG: the same figures give the same bytes."""
+"""The plots of the model card as SVG; equal metrics give equal bytes."""
 
 from __future__ import annotations
 

@@ -66,9 +66,7 @@ class TestEncode:
         np.testing.assert_array_equal(CONTRACT.encode(shuffled), CONTRACT.encode(columns))
 
     @given(rows=rows)
-    def test_row_encoding_equals_column_encoding(
-        self, rows: list[tuple[float | None, float | None, str | None]]
-    ) -> None:
+    def test_rows_encode_like_columns(self, rows: list[tuple[float | None, float | None, str | None]]) -> None:
         np.testing.assert_array_equal(CONTRACT.encode_rows(rows), CONTRACT.encode(columns_of(rows)))
 
     def test_encodes_every_container_alike(self) -> None:
