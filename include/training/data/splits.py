@@ -54,7 +54,7 @@ def split_by_time(days: Iterable[dt.date], horizon_days: int, test_snapshots: in
         >>> days = [dt.date(2017, 4, 2) + dt.timedelta(days=7 * week) for week in range(8)]
         >>> split = split_by_time(days, horizon_days=28, test_snapshots=2)
         >>> len(split.train), len(split.test)
-        (1, 2)
+        (2, 2)
     """
     ordered = tuple(sorted(set(days)))
     test = ordered[-test_snapshots:]
