@@ -11,7 +11,6 @@ year).
 from __future__ import annotations
 
 import json
-import resource
 import statistics
 import tempfile
 import time
@@ -29,6 +28,7 @@ import pyarrow.parquet as pq
 import typer
 
 from benchmarks.features_world import DAY, YEAR, write_lake, write_landing
+from benchmarks.figures import peak_gb
 from benchmarks.ingest_runs import report
 from include.days import DayRange
 from include.features.compile import compute_features
@@ -151,8 +151,7 @@ def _compute(contender: str, lake: str, out: Path) -> dict[str, float]:
     rows = CONTENDERS[contender](lake)
     seconds, cpu = time.perf_counter() - start, time.process_time() - cpu
     pq.write_table(rows, out)
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20
-    return {"seconds": seconds, "cpu_seconds": cpu, "peak_gb": peak}
+    return {"seconds": seconds, "cpu_seconds": cpu, "peak_gb": peak_gb()}
 
 
 def _ingest_seconds(root: Path, days: DayRange) -> float:

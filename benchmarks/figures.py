@@ -1,12 +1,26 @@
-"""How a benchmark prints: what it measured in detail on the line before the last, its figures alone on the last."""
+"""The output of a benchmark: the details on the last line but one, the figures on the last line."""
 
 from __future__ import annotations
 
 import json
+import resource
+import sys
 from typing import Any
 
 
 def print_figures(benchmark: str, figures: dict[str, Any], details: dict[str, Any]) -> None:
-    """Print two JSON objects: the details under the benchmark's name, and on the last line the figures."""
+    """Print two JSON objects.
+
+    Args:
+        benchmark: The name of the benchmark.
+        figures: The figures, for the last line.
+        details: Everything else, for the line before.
+    """
     print(json.dumps({"benchmark": benchmark, **details}))
     print(json.dumps(figures), flush=True)
+
+
+def peak_gb() -> float:
+    """Return the peak memory of this process in GiB."""
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return peak / (2**30 if sys.platform == "darwin" else 2**20)  # bytes on macOS, KiB on Linux

@@ -7,7 +7,6 @@ in a process of its own, whose peak memory is read when it ends.
 from __future__ import annotations
 
 import asyncio
-import resource
 import statistics
 import sys
 import tempfile
@@ -21,7 +20,7 @@ from typing import Annotated, Any
 
 import typer
 
-from benchmarks.figures import print_figures
+from benchmarks.figures import peak_gb, print_figures
 from benchmarks.scoring_world import DAY, customer_ids, make_world
 from include.retention.retention_list import score_day
 from include.serving.online_store import open_store
@@ -79,7 +78,7 @@ def alone(step: Callable[[Settings], dict[str, float]], settings: Settings) -> d
 
 def _with_peak(step: Callable[[Settings], dict[str, float]], settings: Settings) -> dict[str, float]:
     figures = step(settings)
-    return figures | {"peak_gb": round(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024**2, 2)}
+    return figures | {"peak_gb": round(peak_gb(), 2)}
 
 
 def figures_of(home: Path, redis_url: str) -> dict[str, Any]:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import datetime as dt
 import json
-import resource
 import sys
 import tempfile
 import time
@@ -14,6 +13,7 @@ from typing import Annotated
 import typer
 from sklearn.metrics import roc_auc_score
 
+from benchmarks.figures import peak_gb
 from simulator import World, generate, read_outcomes
 from simulator.generate import LANDING, TRUTH
 
@@ -51,7 +51,7 @@ def measure(out: Path, customers: int, days: int) -> dict[str, float]:
         "seconds": round(seconds, 1),
         "events_per_second": round(made.events / seconds),
         "megabytes": round(made.bytes / 1e6),
-        "peak_gb": round(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024**2, 2),
+        "peak_gb": round(peak_gb(), 2),
         "snapshots": int(warm["dt"].nunique()),
         "positive_ratio": round(float(warm["churned"].mean()), 4),
         "expected_positive_ratio": round(float(warm["probability"].mean()), 4),

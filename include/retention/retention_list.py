@@ -117,7 +117,10 @@ class _Slice:
 
 def _scored_slices(features: pa.Table | pa.RecordBatchReader, bundle: Bundle, top: int) -> list[_Slice]:
     batches = iter(features if isinstance(features, pa.RecordBatchReader) else features.to_batches(_SLICE_ROWS))
-    threads = len(os.sched_getaffinity(0))
+    cores = (
+        len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
+    )  # macOS has only the latter
+    threads = cores or 1
     scored: list[_Slice] = []
     with ThreadPoolExecutor(threads) as pool:
         # As many slices as threads at a time: a stream that was read ahead would be in memory.

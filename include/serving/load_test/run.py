@@ -154,8 +154,9 @@ def _doubling() -> Iterator[int]:
 
 
 def _processor() -> str:
-    # The platform module knows only the architecture on Linux.
-    for line in Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines():
+    # On Linux the platform module returns only the architecture.
+    described = Path("/proc/cpuinfo")
+    for line in described.read_text(encoding="utf-8").splitlines() if described.exists() else ():
         if line.startswith("model name"):
             return line.partition(":")[2].strip()
     return platform.machine()

@@ -22,9 +22,13 @@ def raise_open_files_limit(connections: int) -> None:
         connections: How many connections the process allows.
     """
     _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
-    if hard != resource.RLIM_INFINITY and hard < connections + _OTHER_FILES:
+    needed = connections + _OTHER_FILES
+    try:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
+    except ValueError:  # macOS rejects an infinite soft limit
+        resource.setrlimit(resource.RLIMIT_NOFILE, (needed, hard))
+    if hard != resource.RLIM_INFINITY and hard < needed:
         log.warning(
             "fewer open files allowed than connections need",
-            extra={"open_files": hard, "connections": connections, "needed": connections + _OTHER_FILES},
+            extra={"open_files": hard, "connections": connections, "needed": needed},
         )
