@@ -1,12 +1,13 @@
 from __future__ import annotations
 
 import contextlib
+import datetime as dt
 import os
 import shutil
 import socket
 import subprocess
-import sys
 import tempfile
+import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,10 +15,16 @@ from pathlib import Path
 import psutil
 import pytest
 
+from include.days import DayRange
 from include.settings import ROOT, ServingSettings, Settings
-from local.client import AirflowClient
+from local.client import AirflowClient, ApiError, Run
+from local.demo import LIMIT_SECONDS
 from local.ports import LocalPorts
 from local.stack import Stack
+from tests.failures import LOG_FOLDERS
+
+_POLL_SECONDS = 0.5
+_LOG_LINES = 40
 
 
 @dataclass(frozen=True)
@@ -40,6 +47,69 @@ class RunningStack:
             check=False,
         )
 
+    def wait_for(self, *runs: Run, state: str = "success", seconds: float = 400) -> None:
+        """Wait until DAG runs have ended, and check how.
+
+        Args:
+            runs: The runs, as triggered.
+            state: How each of them must end.
+            seconds: How long to wait; less than the test's time-out, so that a failure says what was awaited.
+
+        Raises:
+            AssertionError: A run ended otherwise or has not ended; the message has the log of its last task.
+        """
+        end = time.monotonic() + seconds
+        pending = {run.run_id: run for run in runs}
+        since = min(run.created for run in runs)
+        while pending:
+            for run in self.client.snapshot(since).runs:
+                if run.run_id in pending and run.ended:
+                    del pending[run.run_id]
+                    assert run.state == state, f"{run.title} ended as {run.state}.\n{self.last_task_log(run)}"
+            if pending and time.monotonic() > end:
+                logs = "\n".join(self.last_task_log(run) for run in pending.values())
+                waited = ", ".join(run.title for run in pending.values())
+                raise AssertionError(f"Waited {seconds:.0f} s for the end of {waited}.\n{logs}")
+            time.sleep(_POLL_SECONDS)
+
+    def wait_for_days(self, days: DayRange, dag_id: str, seconds: float = 900) -> None:
+        """Wait until a DAG has succeeded for each of some days, as the last one that an ingest triggers.
+
+        Args:
+            days: The partitions of the runs.
+            dag_id: The DAG to wait for.
+            seconds: How long to wait; less than the test's time-out, so that a failure says what was awaited.
+
+        Raises:
+            AssertionError: A run of any DAG for these days failed, or the time is over; with the log of a task.
+        """
+        end = time.monotonic() + seconds
+        wanted = {str(day) for day in days}
+        start = dt.datetime.now(dt.UTC) - dt.timedelta(seconds=seconds)
+        while True:
+            runs = [run for run in self.client.snapshot(start).runs if run.partition_key in wanted]
+            for run in runs:
+                assert run.state != "failed", f"{run.title} failed.\n{self.last_task_log(run)}"
+            done = {run.partition_key for run in runs if run.dag_id == dag_id and run.state == "success"}
+            if done == wanted:
+                return
+            if time.monotonic() > end:
+                logs = "\n".join(self.last_task_log(run) for run in runs if not run.ended)
+                raise AssertionError(f"Waited {seconds:.0f} s for {dag_id} of {sorted(wanted - done)}.\n{logs}")
+            time.sleep(_POLL_SECONDS)
+
+    def last_task_log(self, run: Run) -> str:
+        """Return the end of the log of the run's task that failed or, if none did, of the one that runs."""
+        tasks = [task for task in self.client.snapshot(run.created).tasks if task.run_id == run.run_id]
+        chosen = [task for state in ("failed", "up_for_retry", "running") for task in tasks if task.state == state]
+        if not chosen:
+            return f"No task of {run.title} failed or runs: {[(task.title, task.state) for task in tasks]}"
+        try:
+            lines = self.client.task_log_tail(chosen[0], _LOG_LINES)
+        except ApiError as error:
+            lines = [str(error)]
+        return "\n".join([f"The log of {chosen[0].title} ends:", *lines])
+
     def processes(self) -> list[psutil.Process]:
         """Return all processes that were started for this stack, however they were detached.
 
@@ -61,10 +131,9 @@ class RunningStack:
 def folder(request: pytest.FixtureRequest) -> Iterator[Path]:
     """An empty folder that PostgreSQL may use, see ``tests/postgres.py``; after a failure it stays, for its logs."""
     folder = Path(tempfile.mkdtemp(prefix="churnflow-e2e-"))
+    request.config.stash[LOG_FOLDERS].append(folder)
     yield folder
-    if request.session.testsfailed:
-        print(f"The stack's logs are in {folder}.", file=sys.stderr)
-    else:
+    if not request.session.testsfailed:
         shutil.rmtree(folder)
 
 
@@ -95,6 +164,14 @@ def stack(folder: Path) -> Iterator[RunningStack]:
     assert down.returncode == 0, down.stdout + down.stderr
     assert running.processes() == []
     assert psutil.wait_procs(before, timeout=30)[1] == []
+
+
+@pytest.fixture(scope="session")
+def demo(stack: RunningStack) -> RunningStack:
+    """The stack in the state in which ``make demo`` leaves it."""
+    done = stack.run(".venv/bin/python", "-m", "local", "demo", timeout=LIMIT_SECONDS + 300)
+    assert done.returncode == 0, f"{done.stdout[-6000:]}\n{done.stderr[-2000:]}"
+    return stack
 
 
 def _free_ports(count: int) -> list[int]:

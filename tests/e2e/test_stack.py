@@ -9,7 +9,7 @@ import pytest
 
 from tests.e2e.conftest import RunningStack
 
-pytestmark = [pytest.mark.e2e, pytest.mark.timeout(900)]
+pytestmark = [pytest.mark.e2e, pytest.mark.timeout(2000)]
 
 PROGRAMS = {"postgres", "api-server", "dag-processor", "scheduler", "triggerer", "mlflow", "serving"}
 
