@@ -1,4 +1,4 @@
-"""What every test needs: an Airflow home of its own, set before anything imports Airflow, and logs that are on."""
+"""Settings of all tests: a temporary Airflow home, set before the first import of Airflow, and enabled logs."""
 
 import logging
 import os
@@ -13,21 +13,21 @@ from include.settings import ROOT
 
 pytest_plugins = ["tests.failures", "tests.scheduling"]
 
-_home = tempfile.TemporaryDirectory(prefix="churnflow-airflow-")  # removed when this process ends
+_home = tempfile.TemporaryDirectory(prefix="churnflow-airflow-")  # removed at the end of this process
 os.environ |= {
     "AIRFLOW_HOME": _home.name,
     "AIRFLOW__CORE__DAGS_FOLDER": str(ROOT / "dags"),
     "AIRFLOW__CORE__PLUGINS_FOLDER": str(ROOT / "plugins"),
     "AIRFLOW__CORE__LOAD_EXAMPLES": "False",
     "AIRFLOW__DATABASE__SQL_ALCHEMY_CONN": f"sqlite:///{Path(_home.name) / 'airflow.db'}",
-    "AIRFLOW__API_AUTH__JWT_SECRET": "a secret that only these tests know, 64 bytes so that HS512 is content",
+    "AIRFLOW__API_AUTH__JWT_SECRET": "a secret for these tests only, with the 64 bytes that HS512 requires",
 }
 
 
 @pytest.fixture(autouse=True)
-def product_logs_are_on() -> Iterator[None]:
-    """Let every log call of the product run: a call that is wrong only fails where its level is on."""
-    show_details_in_messages(enabled=False)  # a DAG that was parsed has switched it on
+def product_logs_enabled() -> Iterator[None]:
+    """Enable the INFO logs of the product: a wrong log call fails only when its level is enabled."""
+    show_details_in_messages(enabled=False)  # parsing a DAG enables it
     product = logging.getLogger("include")
     level = product.level
     product.setLevel(logging.INFO)
@@ -37,7 +37,7 @@ def product_logs_are_on() -> Iterator[None]:
 
 @pytest.fixture(scope="session")
 def airflow_database() -> None:
-    """Airflow's tables, made once."""
+    """Airflow's tables, created once per process."""
     from airflow.utils.db import initdb
 
     initdb()

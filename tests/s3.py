@@ -1,4 +1,4 @@
-"""An S3 server of their own for tests: a process, since a server in a thread would wait for Delta, and Delta for it."""
+"""An S3 server for tests. It is a process: a server in a thread and Delta would wait for each other."""
 
 from __future__ import annotations
 
@@ -16,15 +16,11 @@ import pytest
 
 @contextmanager
 def s3_server(bucket: str) -> Iterator[str]:
-    """Serve an empty bucket, with the environment pointing to it; gives the bucket's address."""
+    """Serve an empty bucket, point the environment to it, and yield the address of the bucket."""
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]
-    server = subprocess.Popen(
-        [sys.executable, "-m", "moto.server", "-H", "127.0.0.1", "-p", str(port)],
-        stdout=subprocess.DEVNULL,
-        stderr=subprocess.DEVNULL,
-    )
+    server = subprocess.Popen([sys.executable, "-m", "moto.server", "-H", "127.0.0.1", "-p", str(port)])
     store = fsspec.get_filesystem_class("s3")
     try:
         with pytest.MonkeyPatch.context() as patch:
@@ -36,8 +32,8 @@ def s3_server(bucket: str) -> Iterator[str]:
             patch.setenv("AWS_DEFAULT_REGION", "us-east-1")
             patch.setenv("AWS_ENDPOINT_URL", f"http://127.0.0.1:{port}")
             patch.setenv("AWS_ALLOW_HTTP", "true")
-            _wait_until_it_listens(server, port)
-            store.clear_instance_cache()  # a file system that is remembered would talk to an earlier server
+            _wait_until_listening(server, port)
+            store.clear_instance_cache()  # a cached file system uses the address of an earlier server
             fsspec.filesystem("s3").mkdir(bucket)
             yield f"s3://{bucket}"
     finally:
@@ -46,7 +42,7 @@ def s3_server(bucket: str) -> Iterator[str]:
         server.wait()
 
 
-def _wait_until_it_listens(server: subprocess.Popen[bytes], port: int) -> None:
+def _wait_until_listening(server: subprocess.Popen[bytes], port: int) -> None:
     end = time.monotonic() + 60
     while time.monotonic() < end and server.poll() is None:
         try:
@@ -55,4 +51,4 @@ def _wait_until_it_listens(server: subprocess.Popen[bytes], port: int) -> None:
             time.sleep(0.1)
         else:
             return
-    raise RuntimeError("the S3 server did not start")
+    raise RuntimeError(f"the S3 server did not listen on port {port} within 60 s; exit code: {server.poll()}")

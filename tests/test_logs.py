@@ -14,14 +14,14 @@ def details() -> Iterator[None]:
     show_details_in_messages(enabled=False)
 
 
-def test_details_stay_apart_from_the_event_by_default(caplog: pytest.LogCaptureFixture) -> None:
+def test_details_are_not_in_the_message_by_default(caplog: pytest.LogCaptureFixture) -> None:
     with caplog.at_level(logging.INFO, "include"):
         get_logger("include.things").info("things done", extra={"rows": 3})
     assert caplog.records[0].getMessage() == "things done"
 
 
 @pytest.mark.usefixtures("details")
-def test_details_are_shown_where_a_host_shows_messages_only(caplog: pytest.LogCaptureFixture) -> None:
+def test_details_are_in_the_message_for_hosts_that_show_messages_only(caplog: pytest.LogCaptureFixture) -> None:
     with caplog.at_level(logging.INFO, "include"):
         get_logger("include.things").info("%d things done, 100 %%", 2, extra={"report": "silver.html", "rows": 3})
         get_logger("include.things").info("nothing more")

@@ -29,7 +29,7 @@ _LOG_LINES = 40
 
 @dataclass(frozen=True)
 class RunningStack:
-    """A stack of its own, and the command line that reaches it."""
+    """A stack for these tests, and its command line."""
 
     stack: Stack
     client: AirflowClient
@@ -85,7 +85,7 @@ class RunningStack:
         """
         end = time.monotonic() + seconds
         wanted = {str(day) for day in days}
-        start = dt.datetime.now(dt.UTC) - dt.timedelta(seconds=seconds)
+        start = dt.datetime(2000, 1, 1, tzinfo=dt.UTC)  # the run_after of a run of a backfill is its day
         while True:
             runs = [run for run in self.client.snapshot(start).runs if run.partition_key in wanted]
             for run in runs:
@@ -111,10 +111,10 @@ class RunningStack:
         return "\n".join([f"The log of {chosen[0].title} ends:", *lines])
 
     def processes(self) -> list[psutil.Process]:
-        """Return all processes that were started for this stack, however they were detached.
+        """Return all processes of this stack, also detached ones.
 
-        Airflow's servers overwrite their environment with a title, and PostgreSQL leaves the session: each process
-        is found by one or the other.
+        A process is found by its session or by its environment: Airflow's servers overwrite their environment with a
+        title, and PostgreSQL leaves the session.
         """
         session = self.stack.supervisor.pid()
         return [process for process in psutil.process_iter() if self._owns(process, session)]
@@ -129,7 +129,7 @@ class RunningStack:
 
 @pytest.fixture(scope="session")
 def folder(request: pytest.FixtureRequest) -> Iterator[Path]:
-    """An empty folder that PostgreSQL may use, see ``tests/postgres.py``; after a failure it stays, for its logs."""
+    """An empty folder that PostgreSQL can use, see ``tests/postgres.py``. After a failure it is kept for its logs."""
     folder = Path(tempfile.mkdtemp(prefix="churnflow-e2e-"))
     request.config.stash[LOG_FOLDERS].append(folder)
     yield folder
@@ -139,7 +139,7 @@ def folder(request: pytest.FixtureRequest) -> Iterator[Path]:
 
 @pytest.fixture(scope="session")
 def stack(folder: Path) -> Iterator[RunningStack]:
-    """A healthy stack on free ports; its home's path is longer than that of a socket may be."""
+    """A healthy stack on free ports. The path of its home is longer than the limit for a socket."""
     home = folder / ("home-" + "x" * 100)
     home.mkdir()
     ports = _free_ports(3)

@@ -31,7 +31,7 @@ BACKFILL = DayRange(NEXT_DAY + dt.timedelta(days=1), NEXT_DAY + dt.timedelta(day
 NO_FILES = dt.date(2018, 6, 1)
 
 
-def test_a_history_leads_to_a_served_and_monitored_model(demo: RunningStack) -> None:
+def test_the_demo_leaves_a_served_and_monitored_model(demo: RunningStack) -> None:
     summary = collect(demo.stack, NEXT_DAY).as_dict()
     assert 0.70 < summary["auc"] < 0.90, "far above the reference means that the future leaks in"
     assert summary["rows"][SCORES_TABLE] > 500
@@ -40,7 +40,7 @@ def test_a_history_leads_to_a_served_and_monitored_model(demo: RunningStack) -> 
     assert (demo.stack.settings.reports_dir / "drift" / str(NEXT_DAY) / "index.html").exists()
 
 
-def test_the_endpoint_gives_the_scores_of_the_list_by_features_and_by_id(demo: RunningStack) -> None:
+def test_online_predictions_equal_the_batch_scores_by_features_and_by_id(demo: RunningStack) -> None:
     settings = demo.stack.settings
     lake, day = open_lake(settings), NEXT_DAY
     scores = lake.table(SCORES_TABLE).read([day], ["customer_id", "churn_probability", "prediction"])
@@ -59,7 +59,7 @@ def test_the_endpoint_gives_the_scores_of_the_list_by_features_and_by_id(demo: R
             assert by_id["features_day"] == str(day)
 
 
-def test_bad_input_is_refused_with_the_field_named(demo: RunningStack) -> None:
+def test_the_error_response_for_invalid_input_names_the_field(demo: RunningStack) -> None:
     answer = httpx.post(
         f"{demo.stack.settings.serving.url}/predict", json={"customer_id": "1", "features": {"baskets_7d": "many"}}
     )
@@ -106,14 +106,14 @@ def test_a_parallel_backfill_equals_daily_runs(demo: RunningStack, tmp_path: Pat
     assert set(BACKFILL) <= set(open_lake(settings).table(SCORES_TABLE).days())
 
 
-def test_rolling_back_without_a_previous_model_changes_nothing(demo: RunningStack, rollback: Started) -> None:
+def test_a_rollback_without_a_previous_model_fails_and_changes_nothing(demo: RunningStack, rollback: Started) -> None:
     demo.wait_for(rollback.run, state="failed")
     assert rollback.before is not None
     assert read_pointer(demo.stack.settings.serving_dir) == rollback.before
 
 
 @pytest.mark.usefixtures("ingest_without_files")
-def test_another_version_serves_is_rolled_back_and_serves_in_shadow_under_traffic(demo: RunningStack) -> None:
+def test_deploy_rollback_and_shadow_under_traffic(demo: RunningStack) -> None:
     settings = demo.stack.settings
     registry = Registry(settings)
     first = registry.require("champion")
@@ -139,7 +139,9 @@ def test_another_version_serves_is_rolled_back_and_serves_in_shadow_under_traffi
     assert (registry.version_of("champion"), registry.version_of("previous")) == (first, second)
 
 
-def test_a_missing_file_stops_the_run_and_earlier_days_stay(demo: RunningStack, ingest_without_files: Started) -> None:
+def test_a_missing_file_fails_the_run_and_leaves_bronze_unchanged(
+    demo: RunningStack, ingest_without_files: Started
+) -> None:
     run = ingest_without_files.run
     demo.wait_for(run, state="failed")
     tasks = demo.client.snapshot(run.created).tasks
@@ -156,7 +158,7 @@ def bronze_versions(settings: Settings) -> dict[str, int]:
 
 
 def served_and_shadow(settings: Settings) -> set[tuple[str, str | None]]:
-    """Return which versions have answered, each with the one that scored the same rows in its shadow."""
+    """Return the pairs of serving version and shadow version of the logged predictions."""
     collect_predictions(settings)
     table = open_lake(settings).table(PREDICTIONS_TABLE)
     rows = table.scan(connect(), table.days()).select("model_version", "shadow_version").distinct().to_pyarrow()

@@ -14,13 +14,13 @@ pytestmark = [pytest.mark.e2e, pytest.mark.timeout(2000)]
 PROGRAMS = {"postgres", "api-server", "dag-processor", "scheduler", "triggerer", "mlflow", "serving"}
 
 
-def test_every_part_is_healthy(stack: RunningStack) -> None:
+def test_all_components_are_healthy(stack: RunningStack) -> None:
     assert stack.stack.supervisor.states() == dict.fromkeys(PROGRAMS, "RUNNING")
     assert set(stack.stack.health().values()) == {"healthy"}
     assert httpx.get(f"{stack.stack.mlflow_url}/health").text == "OK"
 
 
-def test_status_shows_each_process(stack: RunningStack) -> None:
+def test_status_lists_each_process(stack: RunningStack) -> None:
     done = stack.run(".venv/bin/python", "-m", "local", "status")
     assert done.returncode == 0, done.stderr
     assert {line.split()[0] for line in done.stdout.splitlines()} >= PROGRAMS
@@ -34,25 +34,25 @@ def test_a_second_up_changes_nothing(stack: RunningStack) -> None:
     assert stack.stack.supervisor.pid() == before
 
 
-def test_the_command_line_reaches_the_same_airflow(stack: RunningStack) -> None:
+def test_the_command_line_uses_the_same_airflow(stack: RunningStack) -> None:
     done = stack.run("bin/airflow", "dags", "list", "-o", "json")
     assert done.returncode == 0, done.stderr
-    answer = next(line for line in done.stdout.splitlines() if line.startswith("[{"))  # after Airflow's own warnings
+    answer = next(line for line in done.stdout.splitlines() if line.startswith("[{"))  # after the warnings of Airflow
     listed = {item["dag_id"] for item in json.loads(answer)}
     assert "churn_ingest" in listed
     assert listed == stack.client.dags().keys()
 
 
-def test_nothing_listens_beyond_this_machine(stack: RunningStack) -> None:
+def test_all_servers_listen_on_the_loopback_interface_only(stack: RunningStack) -> None:
     addresses = set()
     for process in stack.processes():
-        with contextlib.suppress(psutil.NoSuchProcess):  # one that has ended since listens nowhere
+        with contextlib.suppress(psutil.NoSuchProcess):  # the process ended in the meantime
             connections = process.net_connections("inet")
             addresses |= {found.laddr.ip for found in connections if found.status == psutil.CONN_LISTEN}
     assert addresses == {"127.0.0.1"}
 
 
-def test_secrets_are_readable_by_their_owner_only(stack: RunningStack) -> None:
+def test_only_the_owner_can_read_secrets(stack: RunningStack) -> None:
     folder = stack.stack.supervisor.folder
     modes = {name: (folder / name).stat().st_mode & 0o777 for name in ("secrets.json", "supervisord.conf")}
     assert set(modes.values()) == {0o600}, modes
