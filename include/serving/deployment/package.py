@@ -52,6 +52,7 @@ _SOURCES = (
     "include/serving/shutdown_timeouts.py",
 )
 _PACKAGES = (
+    "filelock",
     "httptools",
     "lmdb",
     "limits",

@@ -1,1 +1,1 @@
-"""What answers requests: the service inside the Bento and what stands before it."""
+"""The HTTP API for predictions: the BentoML service and its ASGI middleware."""

@@ -1,67 +1,157 @@
-"""The endpoint's routes, and what a request meets that none of them answers."""
+"""The endpoint of one model: its routes and error handlers."""
 
 from __future__ import annotations
 
 import traceback
-from collections.abc import Awaitable, Callable, Mapping
+from typing import Any
 
-from starlette.requests import ClientDisconnect, Request
-from starlette.responses import Response
+from prometheus_client import CONTENT_TYPE_LATEST
+from starlette.concurrency import run_in_threadpool
+from starlette.middleware.exceptions import ExceptionMiddleware
+from starlette.requests import Request
+from starlette.responses import JSONResponse, Response
+from starlette.routing import Route, Router
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from include.logs import get_logger
-from include.serving.endpoint.requests import RefusalError, refusal
+from include.serving.endpoint.batch_arrow import ArrowBatchReader
+from include.serving.endpoint.batches import BatchPredictor, JsonBatchReader
+from include.serving.endpoint.errors import RequestError, error_response
+from include.serving.endpoint.metrics import exposition
+from include.serving.endpoint.openapi import openapi_document
+from include.serving.endpoint.predict import Explainer, Predictor, StoredFeatures
+from include.serving.endpoint.requests import PredictRequestReader
+from include.serving.endpoint.responses import Health, ModelDescription
+from include.serving.endpoint.scorer import BatchScorer, Scorer
+from include.serving.online_store import open_store
+from include.serving.prediction_log.log import open_prediction_log
+from include.settings import Settings
+from include.training.model.bundle import Bundle
 
 log = get_logger(__name__)
 
-Handler = Callable[[Request], Awaitable[Response]]
-Route = tuple[str, Handler]
-"""A method, and what answers it."""
-Routes = Mapping[str, Route]
-"""The route of each path."""
-
-PROBES = frozenset({"/livez", "/readyz"})
-"""What BentoML itself answers. Its pages about the API would be wrong: it knows nothing of these routes."""
+# BentoML's own routes that stay reachable. Its pages about the API would be wrong: it does not know these routes.
+_PROBES = frozenset({"/livez", "/readyz"})
 
 
-class Router:
-    """ASGI middleware that answers every request but BentoML's probes.
+class Endpoint:
+    """The handlers of one model, and the resources behind them.
 
-    It stands before BentoML's own application, whose routing and bookkeeping cost more than a prediction.
+    Args:
+        bundle: The model.
+        bento: The version of the Bento that contains it.
+        settings: The deployment's settings. The online store and the prediction log are those of the model's project,
+            whatever project the settings name: a pod's settings name none.
+
+    Attributes:
+        routes: The routes.
+    """
+
+    def __init__(self, bundle: Bundle, bento: str, settings: Settings) -> None:
+        contract, serving = bundle.contract, settings.serving
+        settings = settings.model_copy(update={"project": contract.project})
+        # The version of a Bento is <model version>-<checksum of its files>; see build_bento.
+        model_version = bento.rpartition("-")[0]
+        self._contract = contract
+        self._model_version = model_version
+        self._bento = bento
+        self._log = open_prediction_log(contract, model_version, bento, settings)
+        self._stored = StoredFeatures(contract, open_store(settings), serving.stale_after_days)
+        refuse = serving.out_of_range == "refuse"
+        reader = PredictRequestReader(contract, refuse)
+        batch_reader = JsonBatchReader(contract, refuse, serving.max_batch_rows)
+        batches = BatchPredictor(
+            contract,
+            model_version,
+            batch_reader,
+            ArrowBatchReader(contract, refuse, serving.max_batch_rows),
+            BatchScorer(bundle, self._log),
+        )
+        explainer = Explainer(bundle, serving.reasons_per_direction)
+        predictor = Predictor(contract, model_version, reader, self._stored, Scorer(bundle, self._log), explainer)
+        self._openapi = openapi_document(contract, model_version, bundle.samples, reader.model, batch_reader.model)
+        self.routes = [
+            Route("/predict", predictor.handle, methods=["POST"]),
+            Route("/predict_batch", batches.handle, methods=["POST"]),
+            Route("/health", self._get_health),
+            Route("/model", self._get_model),
+            Route("/metrics", _get_metrics),
+            Route("/openapi.json", self._get_openapi),
+        ]
+
+    async def start(self) -> None:
+        """Start the background work."""
+        await self._log.start()
+
+    async def close(self) -> None:
+        """Write the rest of the prediction log, and close the online store."""
+        await self._log.close()
+        await self._stored.close()
+
+    async def _get_health(self, _: Request) -> Response:
+        version = self._model_version
+        return _json(Health(status="healthy", model_loaded=True, model_version=version, bento=self._bento))
+
+    async def _get_model(self, _: Request) -> Response:
+        contract = self._contract.model_dump(exclude={"format"})
+        return _json(ModelDescription(model_version=self._model_version, bento=self._bento, **contract))
+
+    async def _get_openapi(self, _: Request) -> Response:
+        return JSONResponse(self._openapi)
+
+
+async def _get_metrics(_: Request) -> Response:
+    return Response(await run_in_threadpool(exposition), media_type=CONTENT_TYPE_LATEST)
+
+
+def _json(body: Health | ModelDescription) -> Response:
+    return Response(body.model_dump_json(), media_type="application/json")
+
+
+class EndpointMiddleware:
+    """ASGI middleware that handles every request except BentoML's probes.
+
+    It stands before BentoML's own application, whose routing and bookkeeping take longer than a prediction.
 
     Args:
         app: BentoML's application.
-        routes: What is answered.
+        router: The endpoint's routes.
     """
 
-    def __init__(self, app: ASGIApp, routes: Routes) -> None:
-        self._app = app
-        self._routes = routes
+    def __init__(self, app: ASGIApp, router: Router) -> None:
+        self._bentoml = app
+        self._endpoint = ExceptionMiddleware(
+            router,
+            handlers={
+                RequestError: _on_request_error,
+                404: _on_unknown_path,
+                405: _on_wrong_method,
+                Exception: _on_unexpected_error,
+            },
+        )
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Answer one request."""
-        if scope["type"] != "http" or scope["path"] in PROBES:
-            await self._app(scope, receive, send)
-            return
-        try:
-            response = await self._answer(Request(scope, receive))
-        except RefusalError as refused:
-            response = refused.response
-        except ClientDisconnect:
-            return
-        except Exception as error:  # noqa: BLE001  # the error's text may hold what was sent: only its place is logged
-            place = traceback.extract_tb(error.__traceback__)[-1]
-            log.error(
-                "request failed", extra={"error": type(error).__name__, "place": f"{place.filename}:{place.lineno}"}
-            )
-            response = refusal(500, "internal", "The request could not be answered.")
-        await response(scope, receive, send)
+        """Handle one request."""
+        is_endpoint = scope["type"] == "http" and scope["path"] not in _PROBES
+        await (self._endpoint if is_endpoint else self._bentoml)(scope, receive, send)
 
-    async def _answer(self, request: Request) -> Response:
-        route = self._routes.get(request.scope["path"])
-        if route is None:
-            return refusal(404, "unknown_path", "There is nothing at this path.")
-        method, handler = route
-        if request.method != method and (request.method, method) != ("HEAD", "GET"):
-            return refusal(405, "method_not_allowed", f"This path answers {method}.", headers={"Allow": method})
-        return await handler(request)
+
+async def _on_request_error(_: Request, error: Any) -> Response:
+    response: Response = error.response
+    return response
+
+
+async def _on_unknown_path(_: Request, error: Exception) -> Response:
+    return error_response(404, "unknown_path", "There is nothing at this path.")
+
+
+async def _on_wrong_method(_: Request, error: Any) -> Response:
+    allow = ", ".join(sorted(error.headers["Allow"].split(", ")))
+    return error_response(405, "method_not_allowed", f"This path allows {allow}.", headers={"Allow": allow})
+
+
+async def _on_unexpected_error(_: Request, error: Exception) -> Response:
+    # Only the place: the error's message may contain values of the request.
+    place = traceback.extract_tb(error.__traceback__)[-1]
+    log.error("request failed", extra={"error": type(error).__name__, "place": f"{place.filename}:{place.lineno}"})
+    return error_response(500, "internal", "The request could not be processed.")

@@ -1,4 +1,4 @@
-"""Who may ask: API keys, when the endpoint has any."""
+"""Authentication by API keys, where the endpoint has any."""
 
 from __future__ import annotations
 
@@ -14,30 +14,30 @@ from prometheus_client import Counter
 from starlette.responses import JSONResponse
 from starlette.types import ASGIApp, Receive, Scope, Send
 
+from include.serving.endpoint.errors import error_response
 from include.serving.endpoint.keys import KeyRing
-from include.serving.endpoint.requests import refusal
 
-# What tells a machine whether to send requests here says nothing worth a key.
+# Probes need no key: their responses contain nothing secret.
 _PROBES = frozenset({"/health", "/healthz", "/livez", "/readyz"})
-# Addresses share this many counters, so that no number of addresses takes more memory.
+# Addresses share this many counters, so that the memory does not grow with their number.
 _COUNTERS = 4096
 
 REQUESTS = Counter("ml_api_key_requests_total", "Requests with an accepted key.", ["key"])
 
 
 class Authentication:
-    """ASGI middleware that lets a request pass when it brings an accepted key, in ``X-API-Key`` or as a bearer token.
+    """ASGI middleware that passes on requests with an accepted key, in ``X-API-Key`` or as a bearer token.
 
-    Requests over a Unix socket pass without one: who can open it is what the file system says.
+    Requests over a Unix socket need no key: the file system controls access to it.
 
-    A key that is right passes also where too many wrong ones came from the same address. Nobody finds a key by trying,
-    so that shutting it out would protect nothing, and one broken client behind a gateway would shut out all others.
+    A valid key is accepted even from an address with too many failures. Guessing a key of 256 bits is impossible, so
+    that a block would protect nothing, and one broken client behind a gateway would block all others.
 
     Args:
-        app: The application behind it.
+        app: The next application.
         keys: The accepted keys.
-        open_routes: Paths that need no key, besides those of probes.
-        failures_per_minute: How many wrong keys an address may send in a minute before the answer is 429.
+        open_routes: Paths that need no key, besides the probes.
+        failures_per_minute: The number of failures per address and minute after which the response is 429.
     """
 
     def __init__(self, app: ASGIApp, keys: KeyRing, open_routes: Iterable[str], failures_per_minute: int) -> None:
@@ -47,31 +47,35 @@ class Authentication:
         self._failures = _Failures(failures_per_minute)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Pass the request on, or answer 401 or 429."""
+        """Pass the request on, or respond with 401 or 429."""
         if scope["type"] == "lifespan" or is_private(scope) or scope["path"] in self._open:
             await self._app(scope, receive, send)
             return
         candidates = _candidates(scope)
-        # Of two keys it would be unclear which one counts.
+        # Two keys are ambiguous.
         name = self._keys.name_of(candidates[0]) if len(candidates) == 1 else None
         if name is None:
-            await self._refusal(scope)(scope, receive, send)
+            await self._error_response(scope)(scope, receive, send)
             return
         REQUESTS.labels(name).inc()
         await self._app(scope, receive, send)
 
-    def _refusal(self, scope: Scope) -> JSONResponse:
+    def _error_response(self, scope: Scope) -> JSONResponse:
         headers = {"WWW-Authenticate": "Bearer"}
         wait = self._failures.record(scope["client"][0] if scope["client"] else "")
         if wait is None:
             message = "Send one valid API key, as X-API-Key or as Authorization: Bearer."
-            return refusal(401, "unauthorized", message, headers=headers)
+            return error_response(401, "unauthorized", message, headers=headers)
         message = f"Too many requests without a valid API key. Wait {wait} s."
-        return refusal(429, "too_many_failures", message, headers=headers | {"Retry-After": str(wait)})
+        return error_response(429, "too_many_failures", message, headers=headers | {"Retry-After": str(wait)})
 
 
 class _Failures:
-    """Failures of the last minute by client address, in bounded memory."""
+    """The failures of the last minute by client address, in bounded memory.
+
+    Args:
+        per_minute: The limit.
+    """
 
     def __init__(self, per_minute: int) -> None:
         self._limit = RateLimitItemPerMinute(per_minute)
@@ -80,14 +84,14 @@ class _Failures:
     def record(self, address: str) -> int | None:
         """Count a failure; return None within the limit, else the seconds to wait."""
         counter = str(hash(_network(address)) % _COUNTERS)
-        # A hit lets the library start a thread that tidies up; a test does not.
+        # A hit can start a cleaning thread of the library; a test does not.
         if self._window.test(self._limit, counter) and self._window.hit(self._limit, counter):
             return None
         return max(1, math.ceil(self._window.get_window_stats(self._limit, counter).reset_time - time.time()))
 
 
 def _network(address: str) -> str:
-    """Return an IPv4 address as it is, and of an IPv6 address its /64, which one client has as a whole."""
+    """Return an IPv4 address unchanged; for an IPv6 address its /64, which usually belongs to one client."""
     try:
         parsed = ipaddress.ip_address(address)
     except ValueError:
@@ -98,7 +102,7 @@ def _network(address: str) -> str:
 
 
 def is_private(scope: Scope) -> bool:
-    """Return whether a request came by the Unix socket, on which only the runner asks."""
+    """Return whether a request came over the Unix socket, which only the runner uses."""
     server = scope.get("server")
     return server is not None and server[1] is None
 

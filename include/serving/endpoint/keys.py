@@ -1,24 +1,21 @@
-"""API keys: a file of names and hashes, which a running endpoint reads again when it changes.
+"""API keys: a file of names and hashes, which a running endpoint reloads when it changes.
 
-The file is JSON, ``{"<name>": {"sha256": "<64 hex digits>", "not_after": "2027-03-31"}}``. Only hashes are stored.
-A key is 256 random bits, so nobody finds it by trying, and a hash that is slow on purpose would protect nothing: those
-are for passwords, which people choose. SHA-256 costs a request one microsecond.
+The file is JSON, ``{"<name>": {"sha256": "<64 hex digits>", "not_after": "2027-03-31"}}``. It contains only hashes.
+A key has 256 random bits and cannot be guessed, so that a fast hash is enough: slow hashes protect passwords, which
+people choose. SHA-256 takes about one microsecond.
 """
 
 from __future__ import annotations
 
 import datetime as dt
-import fcntl
 import hashlib
 import hmac
-import os
 import secrets
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Annotated
 
+from filelock import FileLock
 from prometheus_client import Counter
 from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
 
@@ -31,20 +28,20 @@ log = get_logger(__name__)
 _PREFIX = "churn_"
 
 RELOAD_FAILURES = Counter(
-    "ml_api_keys_reload_failures_total", "Changes of the key file that could not be read: the former keys stay."
+    "ml_api_keys_reload_failures_total", "Failed reloads of the key file; the former keys stay valid."
 )
 
 
 class KeyFileError(ChurnflowError):
-    """The file of API keys cannot be read, or does not hold what it should."""
+    """The file of API keys cannot be read, or has another format."""
 
 
 class ApiKey(BaseModel):
-    """What is stored of a key.
+    """The stored form of a key.
 
     Attributes:
         sha256: The hash of the key, as hex digits.
-        not_after: The last day on which it is accepted, in UTC; None for ever.
+        not_after: The last day on which the key is valid, in UTC; None for no end.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
@@ -53,11 +50,11 @@ class ApiKey(BaseModel):
     not_after: dt.date | None = None
 
     def has_expired(self) -> bool:
-        """Return whether its last day is over."""
+        """Return whether the last day is over."""
         return self.not_after is not None and dt.datetime.now(dt.UTC).date() > self.not_after
 
 
-# A name is a metric's label: short, and printable everywhere.
+# A name is a metric's label: short and printable.
 KeyName = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,62}$")]
 _KEYS = TypeAdapter(dict[KeyName, ApiKey])
 
@@ -66,7 +63,7 @@ def read_keys(path: Path) -> dict[str, ApiKey]:
     """Return the keys of a file by name.
 
     Raises:
-        KeyFileError: It cannot be read, or is not a key file. The message repeats nothing of it.
+        KeyFileError: The file cannot be read, or is not a key file. The message does not contain any of its contents.
     """
     try:
         return _KEYS.validate_json(path.read_bytes())
@@ -77,7 +74,7 @@ def read_keys(path: Path) -> dict[str, ApiKey]:
             remedy="Create it by `python -m include.serving new-key NAME`, and let the endpoint's user read it.",
         ) from error
     except ValidationError as error:
-        # Not chained: pydantic's message would show what the file holds.
+        # Not chained: pydantic's message would show the contents.
         raise KeyFileError(
             f"The file of API keys breaks its format in {error.error_count()} places.",
             where=str(path),
@@ -86,18 +83,18 @@ def read_keys(path: Path) -> dict[str, ApiKey]:
 
 
 def add_key(path: Path, name: str, not_after: dt.date | None = None) -> str:
-    """Make a key, write its hash to the file, and return the key, which is nowhere else.
+    """Generate a key, write its hash to the file, and return the key, which is stored nowhere.
 
     Args:
-        path: The file, which is created when it is not there.
-        name: Whose key it is: letters, digits, ``.``, ``_`` and ``-``.
-        not_after: The last day on which it is accepted.
+        path: The file; created when it does not exist.
+        name: The key's name: letters, digits, ``.``, ``_`` and ``-``.
+        not_after: The last day on which the key is valid.
 
     Raises:
-        KeyFileError: The name is taken or cannot be used, or the file is not a key file.
+        KeyFileError: The name exists or is not allowed, or the file is not a key file.
     """
     key = _PREFIX + secrets.token_urlsafe(32)
-    with _only_writer(path):
+    with _lock(path):
         keys = read_keys(path) if path.exists() else {}
         if name in keys:
             raise KeyFileError(
@@ -111,10 +108,14 @@ def add_key(path: Path, name: str, not_after: dt.date | None = None) -> str:
 def revoke_key(path: Path, name: str) -> None:
     """Remove a key from the file.
 
+    Args:
+        path: The file.
+        name: The key's name.
+
     Raises:
-        KeyFileError: There is none of that name, or the file is not a key file.
+        KeyFileError: The file has no key of that name, or is not a key file.
     """
-    with _only_writer(path):
+    with _lock(path):
         keys = read_keys(path)
         if keys.pop(name, None) is None:
             raise KeyFileError(f"There is no key of the name {name}.", where=str(path), remedy="List the keys.")
@@ -122,29 +123,29 @@ def revoke_key(path: Path, name: str) -> None:
 
 
 class KeyRing:
-    """The keys that an endpoint accepts: those of the file, and of the file as it was when it can no longer be read.
+    """The keys that an endpoint accepts: those of the file, or the former ones when a changed file cannot be read.
 
     Args:
         path: The file.
-        look_again_seconds: How often the file is looked at, at most, and so how long a revoked key is still accepted.
+        reload_seconds: The interval at which the file is checked for changes: a revoked key is accepted for that long.
 
     Raises:
-        KeyFileError: It cannot be read now. Later that is logged and counted, and the former keys stay.
+        KeyFileError: The file cannot be read at the start. Later failures are logged and counted.
     """
 
-    def __init__(self, path: Path, look_again_seconds: float = 1.0) -> None:
+    def __init__(self, path: Path, reload_seconds: float = 1.0) -> None:
         self._path = path
-        self._look_again_seconds = look_again_seconds
-        self._seen = _state_of(path)
+        self._reload_seconds = reload_seconds
+        self._state = _state_of(path)
         self._keys = _by_digest(read_keys(path))
-        self._look_at = time.monotonic() + self._look_again_seconds
+        self._next_check = time.monotonic() + self._reload_seconds
 
     def name_of(self, candidate: bytes) -> str | None:
-        """Return the name of a key that is accepted now; None for anything else.
+        """Return the name of a key that is valid now; None for any other value.
 
-        Every stored hash is compared, and in constant time, so that nothing can be learned from how long it takes.
+        Every stored hash is compared in constant time, so that the duration reveals nothing.
         """
-        self._read_again_if_changed()
+        self._reload_if_changed()
         digest = hashlib.sha256(candidate).digest()
         found: tuple[str, ApiKey] | None = None
         for stored, name, key in self._keys:
@@ -154,21 +155,21 @@ class KeyRing:
             return None
         return found[0]
 
-    def _read_again_if_changed(self) -> None:
-        if time.monotonic() < self._look_at:
+    def _reload_if_changed(self) -> None:
+        if time.monotonic() < self._next_check:
             return
-        self._look_at = time.monotonic() + self._look_again_seconds
+        self._next_check = time.monotonic() + self._reload_seconds
         state = _state_of(self._path)
-        if state == self._seen:
+        if state == self._state:
             return
-        self._seen = state
+        self._state = state
         try:
             self._keys = _by_digest(read_keys(self._path))
         except KeyFileError as error:
             RELOAD_FAILURES.inc()
-            log.error("keys not read again", extra={"reason": str(error)})
+            log.error("keys not reloaded", extra={"reason": str(error)})
             return
-        log.info("keys read again", extra={"keys": len(self._keys)})
+        log.info("keys reloaded", extra={"keys": len(self._keys)})
 
 
 def _by_digest(keys: dict[str, ApiKey]) -> list[tuple[bytes, str, ApiKey]]:
@@ -183,16 +184,10 @@ def _state_of(path: Path) -> tuple[int, int, int] | None:
     return state.st_mtime_ns, state.st_ino, state.st_size
 
 
-@contextmanager
-def _only_writer(path: Path) -> Iterator[None]:
-    """Let one process at a time change the file: of two at once, one would undo the other's revocation."""
+def _lock(path: Path) -> FileLock:
+    """Return the lock of the file's writers: of two concurrent changes, one would overwrite the other."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    folder = os.open(path.parent, os.O_RDONLY)
-    try:
-        fcntl.flock(folder, fcntl.LOCK_EX)
-        yield
-    finally:
-        os.close(folder)
+    return FileLock(path.with_name(f".{path.name}.lock"))
 
 
 def _write(path: Path, keys: dict[str, ApiKey]) -> None:

@@ -1,6 +1,6 @@
-"""What the endpoint counts, and ``GET /metrics``.
+"""The endpoint's metrics, and ``GET /metrics``.
 
-Labels hold names from the contract and from this package only, so that no request can add one.
+Label values come from the contract and from this package only: requests cannot add series.
 """
 
 from __future__ import annotations
@@ -11,25 +11,25 @@ from typing import Literal
 from prometheus_client import REGISTRY, CollectorRegistry, Counter, Histogram, generate_latest
 from prometheus_client.multiprocess import MultiProcessCollector
 
-PREDICTIONS = Counter("ml_predictions_total", "Predictions answered.", ["prediction", "model_version"])
+PREDICTIONS = Counter("ml_predictions_total", "Predictions returned.", ["prediction", "model_version"])
 LATENCY = Histogram(
     "ml_prediction_latency_seconds",
-    "Time from a valid request to its answer.",
+    "Time from a valid request to its response.",
     ["model_version"],
     buckets=(0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0),
 )
 BATCH_LATENCY = Histogram(
     "ml_batch_latency_seconds",
-    "Time from the arrival of a batch to its answer.",
+    "Time from the arrival of a batch to its response.",
     ["model_version"],
     buckets=(0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0),
 )
-ERRORS = Counter("ml_prediction_errors_total", "Requests that were not answered with a prediction.", ["kind"])
-OUT_OF_RANGE = Counter("ml_feature_out_of_range_total", "Values beyond the contract's range.", ["feature"])
+ERRORS = Counter("ml_prediction_errors_total", "Error responses.", ["kind"])
+OUT_OF_RANGE = Counter("ml_feature_out_of_range_total", "Values outside the contract's range.", ["feature"])
 
 
 class PredictionMetrics:
-    """The counters of one model, looked up once: a lookup costs as much as counting.
+    """The metrics of one model. Their labels are resolved once, since that costs as much as counting.
 
     Args:
         model_version: The label of all of them.
@@ -40,16 +40,21 @@ class PredictionMetrics:
         self._latency = LATENCY.labels(model_version)
 
     def count(self, decision: Literal["churn", "retain"], number: int = 1) -> None:
-        """Count ``number`` predictions."""
+        """Count predictions.
+
+        Args:
+            decision: The prediction.
+            number: The number of customers who got it.
+        """
         self._predictions[decision].inc(number)
 
-    def took(self, seconds: float) -> None:
-        """Record the time that one request took."""
+    def observe_latency(self, seconds: float) -> None:
+        """Record the duration of one request."""
         self._latency.observe(seconds)
 
 
 def exposition() -> bytes:
-    """Return all metrics in Prometheus' text format; of all workers, where they share a folder for them."""
+    """Return all metrics in Prometheus' text format, summed over the workers that share a metrics folder."""
     if "PROMETHEUS_MULTIPROC_DIR" not in os.environ:
         return generate_latest(REGISTRY)
     registry = CollectorRegistry()

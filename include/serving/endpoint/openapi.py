@@ -1,48 +1,42 @@
-"""The OpenAPI document of the endpoint, made from the models that read and answer its requests."""
+"""The OpenAPI document of the endpoint, generated from the models of its requests and responses."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 from pydantic import BaseModel
 from pydantic.json_schema import models_json_schema
 
-from include.serving.endpoint.answers import BatchPrediction, Error, Health, ModelDescription, Prediction
 from include.serving.endpoint.batch_arrow import ARROW
-from include.serving.endpoint.batch_json import BatchRequest
-from include.serving.endpoint.requests import PredictRequest
+from include.serving.endpoint.errors import Error
+from include.serving.endpoint.requests import BatchRequest, PredictRequest
+from include.serving.endpoint.responses import BatchPrediction, Health, ModelDescription, Prediction
 from include.training.model.bundle import Sample
 from include.training.model.contract import ModelContract
 
+_JSON = "application/json"
 _REFERENCE = "#/components/schemas/{model}"
-_STREAM = {"type": "string", "format": "binary"}
-_REFUSALS = {
+_ARROW_CONTENT: dict[str, Any] = {ARROW: {"schema": {"type": "string", "format": "binary"}}}
+_ERRORS = {
     400: "The body is not JSON.",
     401: "The API key is missing or unknown, where keys are configured.",
-    404: "Nobody is known under this id, or there is nothing at this path.",
-    405: "The path answers another method.",
+    404: "The online store has no features of this customer, or there is nothing at this path.",
+    405: "The path has no such method.",
     408: "The body took too long to arrive.",
     413: "The body is too large.",
-    415: "The body is of another type.",
-    422: "The body breaks the model's contract; the fields are named.",
+    415: "The body has another content type.",
+    422: "The body breaks the model's contract; the response names the fields.",
     429: "Too many failed attempts to authenticate.",
     431: "The headers are too large.",
-    500: "The request could not be answered.",
-    503: "There are more requests than can be answered, or the online store does not answer.",
+    500: "The request could not be processed.",
+    503: "The endpoint is overloaded, or the online store is unavailable.",
 }
-_ALWAYS_ANSWERED = (401, 405, 429, 431, 500)
-_OF_ANY = (*_ALWAYS_ANSWERED, 503)
-_OF_A_BODY = (400, 401, 404, 405, 408, 413, 415, 422, 429, 431, 500, 503)
-# Either header will do, and neither is needed where no keys are configured.
-_SECURITY: list[dict[str, list[str]]] = [{"key": []}, {"bearer": []}, {}]
-_SECURITY_SCHEMES = {
-    "key": {"type": "apiKey", "in": "header", "name": "X-API-Key"},
-    "bearer": {"type": "http", "scheme": "bearer"},
-}
+_WITHOUT_BODY = (401, 405, 429, 431, 500, 503)
+_ALWAYS_ADMITTED = (401, 405, 429, 431, 500)
 
 
-def openapi(
+def openapi_document(
     contract: ModelContract,
     model_version: str,
     samples: Sequence[Sample],
@@ -54,123 +48,109 @@ def openapi(
     Args:
         contract: The model's contract.
         model_version: The registry's version of the model.
-        samples: Customers recorded by training: the examples.
-        request: The model that reads ``POST /predict``.
-        batch: The model that reads ``POST /predict_batch``.
+        samples: Customers that training recorded: the examples.
+        request: The model of the body of ``POST /predict``.
+        batch: The model of the body of ``POST /predict_batch`` in JSON.
     """
+    responses = (Prediction, BatchPrediction, Health, ModelDescription, Error)
     _, schemas = models_json_schema(
-        [
-            (request, "validation"),
-            (batch, "validation"),
-            *((answer, "serialization") for answer in (Prediction, BatchPrediction, Health, ModelDescription, Error)),
-        ],
+        [(request, "validation"), (batch, "validation"), *((model, "serialization") for model in responses)],
         ref_template=_REFERENCE,
     )
+    requests, predictions = _examples(contract, model_version, samples)
+    batches, batch_predictions = _batch_examples(contract, model_version, samples)
+    paths = {
+        "/predict": {
+            "post": {
+                "operationId": "predict",
+                "summary": "The churn probability of one customer",
+                "requestBody": {"required": True, "content": _content(request, requests)},
+                "responses": _responses("The prediction.", _content(Prediction, predictions), _ERRORS),
+            }
+        },
+        "/predict_batch": {
+            "post": {
+                "operationId": "predict_batch",
+                "summary": "The churn probabilities of many customers",
+                "description": "In Arrow: an IPC stream of customer_id and one column for each feature, not "
+                "compressed; the response has customer_id, churn_probability, prediction and model_version.",
+                "requestBody": {"required": True, "content": _content(batch, batches) | _ARROW_CONTENT},
+                "responses": _responses(
+                    "The predictions, in the format of the request unless Accept names one.",
+                    _content(BatchPrediction, batch_predictions) | _ARROW_CONTENT,
+                    _ERRORS,
+                ),
+            }
+        },
+        "/health": _get("health", "The model that is loaded", _content(Health), _ALWAYS_ADMITTED),
+        "/model": _get("model", "The model's training and inputs", _content(ModelDescription), _WITHOUT_BODY),
+        "/metrics": _get("metrics", "Metrics", {"text/plain": {"schema": {"type": "string"}}}, _ALWAYS_ADMITTED),
+        "/openapi.json": _get("openapi", "This document", {_JSON: {"schema": {"type": "object"}}}, _WITHOUT_BODY),
+    }
     return {
         "openapi": "3.1.0",
         "info": {
             "title": f"Churn of {contract.project}",
             "version": model_version,
-            "description": "The probability that a customer churns, and what the model's cost threshold makes of it.",
+            "description": "The probability that a customer churns, and the decision at the model's threshold.",
         },
-        "paths": {
-            "/predict": {"post": _predict(contract, model_version, samples, request)},
-            "/predict_batch": {"post": _predict_batch(contract, model_version, samples, batch)},
-            "/health": {"get": _get("health", "Whether a model is loaded, and which", Health, _ALWAYS_ANSWERED)},
-            "/model": {
-                "get": _get("model", "Where the model comes from, and what it expects", ModelDescription, _OF_ANY)
+        "paths": paths,
+        # Either header is enough, and none is needed where no keys are configured.
+        "security": [{"key": []}, {"bearer": []}, {}],
+        "components": {
+            "schemas": schemas["$defs"],
+            "securitySchemes": {
+                "key": {"type": "apiKey", "in": "header", "name": "X-API-Key"},
+                "bearer": {"type": "http", "scheme": "bearer"},
             },
-            "/metrics": {"get": _metrics()},
-            "/openapi.json": {"get": _document()},
         },
-        "security": _SECURITY,
-        "components": {"schemas": schemas["$defs"], "securitySchemes": _SECURITY_SCHEMES},
     }
 
 
-def _predict(
-    contract: ModelContract, model_version: str, samples: Sequence[Sample], request: type[PredictRequest]
-) -> dict[str, Any]:
-    # Whom the online store knows is asked for by the id alone; training's samples have no such id.
-    asked: dict[str, Any] = {"by-id": {"value": {"customer_id": "customer-0", "reasons": True}}}
-    answered = {}
+def _examples(
+    contract: ModelContract, model_version: str, samples: Sequence[Sample]
+) -> tuple[dict[str, Any], dict[str, Any]]:
+    # A request by id works where the online store has the customer; training's samples have no ids of customers.
+    requests: dict[str, Any] = {"by-id": {"value": {"customer_id": "customer-0", "reasons": True}}}
+    predictions = {}
     for position, sample in enumerate(samples):
         name, customer = f"sample-{position}", f"customer-{position}"
-        asked[name] = {"value": {"customer_id": customer, "features": sample.features}}
-        answered[name] = {
-            "value": {
-                "customer_id": customer,
-                "churn_probability": sample.churn_probability,
-                "prediction": contract.decide(sample.churn_probability),
-                "model_version": model_version,
-            }
+        requests[name] = {"value": {"customer_id": customer, "features": sample.features}}
+        prediction = {
+            "customer_id": customer,
+            "churn_probability": sample.churn_probability,
+            "prediction": contract.decide(sample.churn_probability),
+            "model_version": model_version,
         }
-    return {
-        "operationId": "predict",
-        "summary": "The churn probability of one customer",
-        "requestBody": {"required": True, "content": {"application/json": _content(request, asked)}},
-        "responses": {"200": _answer("The prediction.", Prediction, answered), **_refusals(_OF_A_BODY)},
-    }
+        predictions[name] = {"value": prediction}
+    return requests, predictions
 
 
-def _predict_batch(
-    contract: ModelContract, model_version: str, samples: Sequence[Sample], request: type[BatchRequest]
-) -> dict[str, Any]:
+def _batch_examples(
+    contract: ModelContract, model_version: str, samples: Sequence[Sample]
+) -> tuple[dict[str, Any], dict[str, Any]]:
     customers = [f"customer-{position}" for position in range(len(samples))]
     columns = {name: [sample.features[name] for sample in samples] for name in contract.feature_names}
-    asked = {"samples": {"value": {"customer_ids": customers, "features": columns}}}
-    probabilities = [sample.churn_probability for sample in samples]
-    answered = {
-        "samples": {
-            "value": {
-                "customer_ids": customers,
-                "churn_probabilities": probabilities,
-                "predictions": [contract.decide(probability) for probability in probabilities],
-                "model_version": model_version,
-            }
-        }
+    predictions = {
+        "customer_ids": customers,
+        "churn_probabilities": [sample.churn_probability for sample in samples],
+        "predictions": [contract.decide(sample.churn_probability) for sample in samples],
+        "model_version": model_version,
     }
-    answer = _answer("The predictions, in the form of the request unless Accept names one.", BatchPrediction, answered)
-    answer["content"][ARROW] = {"schema": _STREAM}
-    body = {"application/json": _content(request, asked if samples else {}), ARROW: {"schema": _STREAM}}
-    return {
-        "operationId": "predict_batch",
-        "summary": "The churn probabilities of many customers",
-        "description": "In Arrow: an IPC stream of customer_id and one column for each feature, not compressed; its "
-        "answer has customer_id, churn_probability, prediction and model_version.",
-        "requestBody": {"required": True, "content": body},
-        "responses": {"200": answer, **_refusals(_OF_A_BODY)},
-    }
+    requests = {"samples": {"value": {"customer_ids": customers, "features": columns}}} if samples else {}
+    return requests, {"samples": {"value": predictions}} if samples else {}
 
 
-def _get(name: str, summary: str, answer: type[BaseModel], refusals: Sequence[int]) -> dict[str, Any]:
-    return {
-        "operationId": name,
-        "summary": summary,
-        "responses": {"200": _answer(f"{summary}.", answer), **_refusals(refusals)},
-    }
+def _get(name: str, summary: str, content: dict[str, Any], errors: Iterable[int]) -> dict[str, Any]:
+    responses = _responses(f"{summary}.", content, errors)
+    return {"get": {"operationId": name, "summary": summary, "responses": responses}}
 
 
-def _metrics() -> dict[str, Any]:
-    content = {"text/plain": {"schema": {"type": "string"}}}
-    answer = {"description": "Metrics in the text format of Prometheus.", "content": content}
-    responses = {"200": answer, **_refusals(_ALWAYS_ANSWERED)}
-    return {"operationId": "metrics", "summary": "Metrics", "responses": responses}
+def _responses(description: str, content: dict[str, Any], errors: Iterable[int]) -> dict[str, Any]:
+    failed = {str(status): {"description": _ERRORS[status], "content": _content(Error)} for status in errors}
+    return {"200": {"description": description, "content": content}, **failed}
 
 
-def _document() -> dict[str, Any]:
-    answer = {"description": "OpenAPI 3.1.", "content": {"application/json": {"schema": {"type": "object"}}}}
-    return {"operationId": "openapi", "summary": "This document", "responses": {"200": answer, **_refusals(_OF_ANY)}}
-
-
-def _answer(description: str, model: type[BaseModel], examples: dict[str, Any] | None = None) -> dict[str, Any]:
-    return {"description": description, "content": {"application/json": _content(model, examples or {})}}
-
-
-def _content(model: type[BaseModel], examples: dict[str, Any]) -> dict[str, Any]:
-    schema = {"$ref": _REFERENCE.format(model=model.__name__)}
-    return {"schema": schema, "examples": examples} if examples else {"schema": schema}
-
-
-def _refusals(statuses: Sequence[int]) -> dict[str, Any]:
-    return {str(status): _answer(_REFUSALS[status], Error) for status in statuses}
+def _content(model: type[BaseModel], examples: dict[str, Any] | None = None) -> dict[str, Any]:
+    schema = {"schema": {"$ref": _REFERENCE.format(model=model.__name__)}}
+    return {_JSON: {**schema, "examples": examples} if examples else schema}

@@ -1,10 +1,13 @@
-"""One booster call for all requests that arrive together."""
+"""Scoring: single rows grouped into one call of the model, and batches in a thread."""
 
 from __future__ import annotations
 
 import asyncio
 import datetime as dt
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from typing import TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -16,16 +19,20 @@ from include.serving.prediction_log.predictions import Predictions
 from include.training.model.bundle import Bundle
 from include.training.model.contract import ModelContract
 
+_CHUNK_ROWS = 1000
+
+T = TypeVar("T")
+
 
 @dataclass(frozen=True, slots=True)
-class Question:
-    """One row to score.
+class Customer:
+    """One customer to score.
 
     Attributes:
-        customer_id: Whose row it is.
-        row: Validated values in the contract's order.
-        features_day: The day of the values, where they were stored.
-        logged: Whether the answer belongs into the prediction log.
+        customer_id: The customer.
+        row: Validated feature values in the contract's order.
+        features_day: The day of the values when they come from the online store.
+        logged: Whether the prediction log gets the prediction.
     """
 
     customer_id: str
@@ -34,79 +41,126 @@ class Question:
     logged: bool = True
 
 
-class Scorer:
-    """Scores rows that arrive within one turn of the event loop in one call.
+@dataclass(frozen=True)
+class Batch:
+    """The customers of one batch.
 
-    A call costs about as much for dozens of rows as for one, so that this adds throughput and no waiting.
+    Attributes:
+        customer_ids: The n customers.
+        matrix: Their validated features, encoded, float32 of shape (n, number of features).
+    """
+
+    customer_ids: Sequence[str]
+    matrix: NDArray[np.float32]
+
+
+class Scorer:
+    """Scores all rows that arrive within one turn of the event loop in one call of the model.
+
+    A call takes about as long for dozens of rows as for one: grouping adds throughput without delay.
 
     Args:
         bundle: The model.
-        log: Is given the answers.
+        log: The prediction log.
     """
 
     def __init__(self, bundle: Bundle, log: PredictionLog) -> None:
         self._bundle = bundle
         self._log = log
         self._range = RangeCounter(bundle.contract)
-        self._waiting: list[tuple[Question, asyncio.Future[float]]] = []
+        self._waiting: list[tuple[Customer, asyncio.Future[float]]] = []
 
-    async def score(self, question: Question) -> float:
-        """Return the churn probability of one row."""
+    async def score(self, customer: Customer) -> float:
+        """Return the churn probability of one customer."""
         loop = asyncio.get_running_loop()
-        answer: asyncio.Future[float] = loop.create_future()
-        self._waiting.append((question, answer))
+        probability: asyncio.Future[float] = loop.create_future()
+        self._waiting.append((customer, probability))
         if len(self._waiting) == 1:
             loop.call_soon(self._flush)
-        return await answer
+        return await probability
 
     def _flush(self) -> None:
         group, self._waiting = self._waiting, []
         try:
-            matrix = self._bundle.contract.encode_rows([question.row for question, _ in group])
+            matrix = self._bundle.contract.encode_rows([customer.row for customer, _ in group])
             self._range.count(matrix)
             probabilities = self._bundle.predict_matrix(matrix)
-        except Exception as error:  # noqa: BLE001  # whatever it is, those who wait must hear of it
-            for _, answer in group:
-                if not answer.done():
-                    answer.set_exception(error)
+        except Exception as error:  # noqa: BLE001  # each waiting request must get the error, or it would wait forever
+            for _, waiting in group:
+                if not waiting.done():
+                    waiting.set_exception(error)
             return
-        for (_, answer), probability in zip(group, probabilities.tolist(), strict=True):
-            if not answer.done():
-                answer.set_result(probability)
-        self._tell([question for question, _ in group], matrix, probabilities)
+        for (_, waiting), probability in zip(group, probabilities.tolist(), strict=True):
+            if not waiting.done():
+                waiting.set_result(probability)
+        self._append_to_log([customer for customer, _ in group], matrix, probabilities)
 
-    def _tell(self, questions: list[Question], matrix: NDArray[np.float32], probabilities: NDArray[np.float32]) -> None:
-        logged = [position for position, question in enumerate(questions) if question.logged]
-        if len(logged) < len(questions):
-            questions, matrix, probabilities = [questions[i] for i in logged], matrix[logged], probabilities[logged]
-        if questions:
+    def _append_to_log(
+        self, customers: list[Customer], matrix: NDArray[np.float32], probabilities: NDArray[np.float32]
+    ) -> None:
+        logged = [position for position, customer in enumerate(customers) if customer.logged]
+        if len(logged) < len(customers):
+            customers, matrix, probabilities = [customers[i] for i in logged], matrix[logged], probabilities[logged]
+        if customers:
             self._log.append(
                 Predictions(
-                    customer_ids=[question.customer_id for question in questions],
+                    customer_ids=[customer.customer_id for customer in customers],
                     matrix=matrix,
                     probabilities=probabilities,
                     answered_at=dt.datetime.now(dt.UTC),
-                    features_day=[question.features_day for question in questions],
+                    features_day=[customer.features_day for customer in customers],
                 )
             )
 
 
-class RangeCounter:
-    """Counts values that are scored although they lie beyond the contract's range.
+class BatchScorer:
+    """Scores batches in one thread, 1,000 rows at a time: batches that arrive together take turns.
 
     Args:
-        contract: Its minimum and maximum of each feature.
+        bundle: The model.
+        log: The prediction log.
+    """
+
+    def __init__(self, bundle: Bundle, log: PredictionLog) -> None:
+        self._bundle = bundle
+        self._log = log
+        self._range = RangeCounter(bundle.contract)
+        self._thread = ThreadPoolExecutor(max_workers=1, thread_name_prefix="batch")
+
+    async def run_in_thread(self, work: Callable[[], T]) -> T:
+        """Return the result of ``work``, which runs in the thread of the batches."""
+        return await asyncio.get_running_loop().run_in_executor(self._thread, work)
+
+    async def score(self, batch: Batch) -> NDArray[np.float32]:
+        """Return the churn probability of each row, shape (n,)."""
+        starts = range(0, len(batch.matrix), _CHUNK_ROWS)
+        chunks = [await self.run_in_thread(lambda start=start: self._score_chunk(batch, start)) for start in starts]  # type: ignore[misc]
+        probabilities = np.concatenate(chunks)
+        self._log.append(Predictions(batch.customer_ids, batch.matrix, probabilities, dt.datetime.now(dt.UTC)))
+        return probabilities
+
+    def _score_chunk(self, batch: Batch, start: int) -> NDArray[np.float32]:
+        rows = batch.matrix[start : start + _CHUNK_ROWS]
+        self._range.count(rows)
+        return self._bundle.predict_matrix(rows)
+
+
+class RangeCounter:
+    """Counts scored values that are outside the contract's range.
+
+    Args:
+        contract: The model's contract.
     """
 
     def __init__(self, contract: ModelContract) -> None:
         bounds = [(feature.minimum, feature.maximum) for feature in contract.features]
-        self._least = np.array([-np.inf if least is None else least for least, _ in bounds], dtype=np.float32)
-        self._most = np.array([np.inf if most is None else most for _, most in bounds], dtype=np.float32)
+        self._smallest = np.array([-np.inf if least is None else least for least, _ in bounds], dtype=np.float32)
+        self._largest = np.array([np.inf if most is None else most for _, most in bounds], dtype=np.float32)
         self._names = contract.feature_names
 
     def count(self, matrix: NDArray[np.float32]) -> None:
         """Count the values of encoded rows, shape (n, number of features), by feature."""
-        outside = (matrix < self._least) | (matrix > self._most)  # false for what is missing
+        outside = (matrix < self._smallest) | (matrix > self._largest)  # false for missing values
         if outside.any():
             for position, number in enumerate(outside.sum(axis=0).tolist()):
                 if number:

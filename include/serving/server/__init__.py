@@ -1,1 +1,1 @@
-"""The program that serves one Bento: one process, started by the runner or as a container's command."""
+"""The program that serves one Bento in one process; the runner or a container starts it."""

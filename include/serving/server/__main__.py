@@ -1,4 +1,4 @@
-"""``python -m include.serving.server``, from the folder ``src`` of a Bento: serve it until SIGTERM."""
+"""``python -m include.serving.server``, started in the folder ``src`` of a Bento: serve it until SIGTERM."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-# Before prometheus_client is imported, which looks at it once. The runner names a folder that workers share.
+# prometheus_client reads it once, at its import. The runner sets it to a folder that the workers share.
 if "PROMETHEUS_MULTIPROC_DIR" not in os.environ:
     os.environ["PROMETHEUS_MULTIPROC_DIR"] = tempfile.mkdtemp(prefix="churn-metrics-")
 
@@ -23,13 +23,12 @@ from _bentoml_impl.server.app import ServiceAppFactory  # type: ignore[import-un
 from starlette.types import ASGIApp
 
 from include.logs import configure_json_logs
-from include.serving.endpoint.connection import BoundedConnection
-from include.serving.server.draining import DrainingServer, accepting_faster
-from include.serving.server.open_files import raise_open_files_limit
+from include.serving.server.connection import BoundedConnection, raise_open_files_limit
+from include.serving.server.draining import DrainingServer, duplicated
 from include.serving.shutdown_timeouts import LAST_ANSWERS_SECONDS
 from include.settings import get_settings
 
-# Longer than the 60 s after which load balancers give up an idle connection: the one that gives up first loses nothing.
+# Longer than the 60 s after which load balancers close an idle connection: the side that closes first loses no request.
 _KEEP_ALIVE_SECONDS = 75
 _BACKLOG = 2048
 
@@ -37,7 +36,7 @@ _BACKLOG = 2048
 def main() -> None:
     """Load the Bento, listen, and end with exit code 0 on SIGTERM."""
     arguments = _arguments()
-    # While the model is being loaded; after that the server has handlers of its own.
+    # Until the model is loaded; then the server installs its own handlers.
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: sys.exit(0))
     configure_json_logs()
@@ -51,7 +50,7 @@ def main() -> None:
         ws="none",
         lifespan="on",
         log_config=None,
-        # Below that uvicorn writes a line for each request that is not HTTP: anybody could fill the log.
+        # At lower levels uvicorn logs a line for each malformed request: any client could fill the log.
         log_level="error",
         access_log=False,
         server_header=False,
@@ -61,16 +60,16 @@ def main() -> None:
         timeout_graceful_shutdown=LAST_ANSWERS_SECONDS,
     )
     public = None if arguments.fd is None else socket.socket(fileno=arguments.fd)
-    DrainingServer(config, serving.drain_seconds, public).run(accepting_faster(_listener(arguments)))
+    DrainingServer(config, serving.drain_seconds, public).run(duplicated(_listener(arguments)))
 
 
 def _arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python -m include.serving.server")
     parser.add_argument("--bento", type=Path, required=True, help="the Bento's folder")
     where = parser.add_mutually_exclusive_group(required=True)
-    where.add_argument("--private", type=Path, help="a Unix socket to make, for this user only")
+    where.add_argument("--private", type=Path, help="a Unix socket to create, for this user only")
     where.add_argument("--port", type=int, help="a port to listen on at once")
-    parser.add_argument("--host", default="127.0.0.1", help="the address that --port is on")
+    parser.add_argument("--host", default="127.0.0.1", help="the address of --port")
     parser.add_argument("--fd", type=int, help="a bound socket to accept from after SIGUSR1")
     return parser.parse_args()
 
@@ -94,10 +93,10 @@ def _application(path: Path) -> ASGIApp:
     bentoml.server_context.bento_version = service.bento.tag.version
     service.inject_config()
     factory: Any = ServiceAppFactory(service)
-    # Its timeout leaves a timer behind for each request, and memory with it, for a minute. The guard has one that ends
-    # with its request.
+    # BentoML's timeout keeps a timer, and memory, for a minute after each request. The timeout of Admission ends with
+    # its request.
     factory.timeout = None
-    return factory()  # type: ignore[no-any-return]  # what it is BentoML does not say
+    return factory()  # type: ignore[no-any-return]  # BentoML has no types
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""A web server that leaves without dropping a request: it answers what it holds, and others get what comes."""
+"""A web server that ends without dropping a request."""
 
 from __future__ import annotations
 
@@ -18,16 +18,16 @@ _ACCEPTS_PER_TURN = 32
 
 
 class DrainingServer(uvicorn.Server):
-    """A uvicorn server that hands its clients over when it is told to end.
+    """A uvicorn server that drains its connections before it ends.
 
-    On SIGTERM it stops accepting, asks the client of each answer to connect anew, and waits until its connections are
-    gone. A connection on which nobody speaks is closed in the end; at once on SIGINT, which says that nobody takes
-    over.
+    On SIGTERM it stops accepting, adds ``Connection: close`` to each response, and waits until its connections are
+    closed. Idle connections are closed at the end of that time; at once on SIGINT, which is sent when no other server
+    takes over.
 
     Args:
-        config: What is served.
-        drain_seconds: How long it waits for its connections.
-        public: A bound socket that it accepts from as soon as it gets SIGUSR1; shared with other processes.
+        config: uvicorn's configuration.
+        drain_seconds: The longest wait for connections to close.
+        public: A bound socket, shared with other processes, from which the server accepts after SIGUSR1.
     """
 
     def __init__(self, config: uvicorn.Config, drain_seconds: float, public: socket.socket | None = None) -> None:
@@ -43,16 +43,21 @@ class DrainingServer(uvicorn.Server):
             asyncio.get_running_loop().add_signal_handler(signal.SIGUSR1, self._accept, self._public)
 
     def handle_exit(self, sig: int, frame: FrameType | None) -> None:
-        """Begin to end; a second signal does not cut short what the first one has begun."""
+        """Start to end. A second signal does not cut the drain short, as it would in uvicorn.
+
+        Args:
+            sig: The signal.
+            frame: Not used.
+        """
         if sig == signal.SIGINT:
             self._drain_seconds = 0
         self.should_exit = True
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
-        """Stop accepting, let connections go, then end the application."""
+        """Stop accepting, wait for connections to close, then shut the application down."""
         for server in self.servers:
             server.close()
-        # A request that has begun keeps the headers that it began with: the next one on its connection is told.
+        # Requests in progress have copied the former headers: the next request on their connection gets this one.
         self.server_state.default_headers = [*self.server_state.default_headers, (b"connection", b"close")]
         began = time.monotonic()
         while self.server_state.connections and time.monotonic() - began < self._drain_seconds:
@@ -71,14 +76,14 @@ class DrainingServer(uvicorn.Server):
             app_state=self.lifespan.state,
         )
         loop = asyncio.get_running_loop()
-        for listener in accepting_faster(public):
+        for listener in duplicated(public):
             self.servers.append(await loop.create_server(protocol, sock=listener, backlog=self.config.backlog))
 
 
-def accepting_faster(listener: socket.socket) -> list[socket.socket]:
-    """Return a listening socket and copies of it, for a loop to listen on all of them.
+def duplicated(listener: socket.socket) -> list[socket.socket]:
+    """Return a listening socket and duplicates of it, for an event loop to listen on all of them.
 
-    A loop on libuv accepts one connection for each listener in each of its turns. Under load turns are long, and the
-    last of many new clients would wait for seconds.
+    libuv accepts one connection per listener in each turn of the loop. Under load turns are long, and the last of many
+    new clients would wait for seconds.
     """
     return [listener, *(listener.dup() for _ in range(_ACCEPTS_PER_TURN - 1))]

@@ -1,18 +1,83 @@
 from __future__ import annotations
 
+import resource
+import socket
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
 import pytest
+from pydantic import SecretStr
 
+from include.serving.deployment.pointer import BentoReference
 from include.serving.endpoint.keys import add_key
+from include.settings import Settings
+from tests.serving.endpoint.servers import Served, running
+
+SOFT_LIMIT = 256
+FAILURES_PER_MINUTE = 5
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="session")
+def settings(make_settings: Callable[[], Settings]) -> Settings:
+    """The default settings."""
+    return make_settings()
+
+
+@pytest.fixture(scope="session")
+def registry() -> Iterator[socket.socket]:
+    """The address of a model registry that accepts no connection."""
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        listener.setblocking(False)
+        yield listener
+
+
+@pytest.fixture(scope="session")
+def endpoint(bento: BentoReference, settings: Settings, registry: socket.socket) -> Iterator[Served]:
+    """The server with default settings, one for all tests of a process.
+
+    The settings name another project than the model's, which is the one that counts.
+    """
+    url = f"http://127.0.0.1:{registry.getsockname()[1]}"
+    with pytest.MonkeyPatch.context() as environment:
+        environment.setenv("CHURN_MLFLOW__TRACKING_URI", url)
+        environment.setenv("MLFLOW_TRACKING_URI", url)
+        with running(bento, settings.model_copy(update={"project": "another"})) as served:
+            yield served
+
+
+@pytest.fixture(scope="session")
 def key_file(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return tmp_path_factory.mktemp("keys") / "api-keys.json"
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="session")
 def key(key_file: Path) -> str:
     """A key of ``key_file``."""
     return add_key(key_file, "crm")
+
+
+@contextmanager
+def soft_limit_of_open_files(files: int) -> Iterator[None]:
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (files, hard))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+
+
+@pytest.fixture(scope="session")
+def protected_endpoint(
+    bento: BentoReference, make_settings: Callable[..., Settings], key_file: Path, key: str
+) -> Iterator[Served]:
+    """A server with API keys, started with a low soft limit of open files."""
+    settings = make_settings(
+        api_keys_file=key_file, api_key=SecretStr(key), key_failures_per_minute=FAILURES_PER_MINUTE
+    )
+    with ExitStack() as stack:
+        with soft_limit_of_open_files(SOFT_LIMIT):
+            served = stack.enter_context(running(bento, settings))
+        yield served
+    # A middleware that waits for a response to a client that has left would delay the stop until uvicorn cancels it.
+    assert "timeout graceful shutdown exceeded" not in served.log.read_text()

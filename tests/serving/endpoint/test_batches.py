@@ -1,11 +1,10 @@
-"""Batches as a caller sends them: a real server, JSON and Arrow."""
+"""Batches in JSON and in Arrow at a real server."""
 
 from __future__ import annotations
 
 import datetime as dt
 import json
 import threading
-from collections.abc import Callable, Iterator
 from decimal import Decimal
 from typing import Any
 
@@ -15,23 +14,14 @@ import pyarrow as pa
 import pytest
 
 from include.retention.retention_list import retention_list
-from include.serving.deployment.pointer import BentoReference
-from include.settings import Settings
 from include.training.model.bundle import Bundle
 from tests.serving.conftest import synthetic_columns
-from tests.serving.endpoint.servers import GOOD, Served, running
+from tests.serving.endpoint.servers import GOOD, PRIVATE, Served
 
 pytestmark = pytest.mark.slow
 
 ARROW = "application/vnd.apache.arrow.stream"
-SECRET = "customer-4711-private"
 DAY = dt.date(2017, 12, 18)
-
-
-@pytest.fixture(scope="module")
-def endpoint(bento: BentoReference, make_settings: Callable[[], Settings]) -> Iterator[Served]:
-    with running(bento, make_settings()) as served:
-        yield served
 
 
 def stream_of(table: pa.Table, **options: Any) -> bytes:
@@ -55,7 +45,7 @@ def table_of(response: httpx.Response) -> pa.Table:
 
 
 def gold_rows(rows: int, seed: int) -> pa.Table:
-    """Return rows as gold has them: integers, decimals, doubles with nulls, texts, and a column of no model."""
+    """Return rows with the types of gold: integers, decimals, doubles with nulls, texts; and an unknown column."""
     columns = synthetic_columns(rows, seed)
     decimals = [Decimal(str(round(value, 2))) for value in columns["spend_30d"]]  # type: ignore[arg-type]
     return pa.table(
@@ -65,7 +55,7 @@ def gold_rows(rows: int, seed: int) -> pa.Table:
             "spend_30d": pa.array(decimals, pa.decimal128(12, 2)),
             "copy": pa.array(columns["copy"], pa.float64()),
             "segment": pa.array(columns["segment"]),
-            "of_no_model": pa.array(range(rows)),
+            "unknown": pa.array(range(rows)),
         }
     )
 
@@ -75,7 +65,7 @@ def test_single_batch_and_retention_list_give_the_same_scores(endpoint: Served, 
     listed = retention_list(DAY, gold, bundle, "7", reasons_for=0)
     expected = dict(zip(listed["customer_id"].to_pylist(), listed["churn_probability"].to_pylist(), strict=True))
     decided = dict(zip(listed["customer_id"].to_pylist(), listed["prediction"].to_pylist(), strict=True))
-    sent = gold.drop_columns(["of_no_model"])
+    sent = gold.drop_columns(["unknown"])
     columns = {
         name: [float(value) if isinstance(value, Decimal) else value for value in sent[name].to_pylist()]
         for name in bundle.contract.feature_names
@@ -104,7 +94,7 @@ def test_numbers_of_any_width_are_read(endpoint: Served, kind: pa.DataType) -> N
 
 
 @pytest.mark.parametrize(
-    ("sent_as", "accept", "answered_as"),
+    ("sent_as", "accept", "returned_as"),
     [
         ("json", "*/*", "application/json"),
         ("json", ARROW, ARROW),
@@ -112,16 +102,18 @@ def test_numbers_of_any_width_are_read(endpoint: Served, kind: pa.DataType) -> N
         ("arrow", "application/json", "application/json"),
     ],
 )
-def test_answer_is_in_the_form_asked_for(endpoint: Served, sent_as: str, accept: str, answered_as: str) -> None:
+def test_accept_chooses_the_format_of_the_response(
+    endpoint: Served, sent_as: str, accept: str, returned_as: str
+) -> None:
     columns = {name: [value] for name, value in GOOD.items()}
     if sent_as == "json":
         response = post_json(endpoint, ["x"], columns, Accept=accept)
     else:
         response = post(endpoint, stream_of(pa.table({"customer_id": ["x"], **columns})), Accept=accept)
-    assert (response.status_code, response.headers["Content-Type"]) == (200, answered_as)
+    assert (response.status_code, response.headers["Content-Type"]) == (200, returned_as)
 
 
-def test_batch_of_many_slices_keeps_its_order(endpoint: Served, bundle: Bundle) -> None:
+def test_batch_of_many_chunks_keeps_its_order(endpoint: Served, bundle: Bundle) -> None:
     rows = 3500
     columns = synthetic_columns(rows, seed=4)
     customers = [str(row) for row in range(rows)]
@@ -131,20 +123,22 @@ def test_batch_of_many_slices_keeps_its_order(endpoint: Served, bundle: Bundle) 
 
 
 BAD_CELLS = [
-    pytest.param("recency_days", None, id="null where none may be"),
+    pytest.param("recency_days", None, id="null, not nullable"),
     pytest.param("recency_days", float("nan"), id="NaN"),
     pytest.param("recency_days", float("inf"), id="Infinity"),
     pytest.param("spend_30d", 1e39, id="beyond float32"),
     pytest.param("copy", -1e39, id="beyond float32, nullable"),
     pytest.param("copy", float("nan"), id="NaN, nullable"),
     pytest.param("recency_days", -1.0, id="below the minimum"),
-    pytest.param("segment", SECRET, id="unknown category"),
+    pytest.param("segment", PRIVATE, id="unknown category"),
     pytest.param("segment", None, id="null category"),
 ]
 
 
 @pytest.mark.parametrize(("name", "value"), BAD_CELLS)
-def test_bad_cell_is_named_with_its_row_as_a_single_one_is(endpoint: Served, name: str, value: Any) -> None:
+def test_invalid_value_is_named_with_its_row_and_the_reason_of_a_single_request(
+    endpoint: Served, name: str, value: Any
+) -> None:
     columns: dict[str, list[Any]] = {key: [good] * 5 for key, good in GOOD.items()}
     columns[name][3] = value
     single = endpoint.http.post("/predict", content=json.dumps({"customer_id": "x", "features": GOOD | {name: value}}),
@@ -155,7 +149,7 @@ def test_bad_cell_is_named_with_its_row_as_a_single_one_is(endpoint: Served, nam
     for response in (by_json, by_arrow):
         assert response.status_code == 422
         assert response.json()["error"]["fields"] == [{"field": f"features.{name}.3", "reason": reason}]
-        assert SECRET not in response.text
+        assert PRIVATE not in response.text
 
 
 @pytest.mark.parametrize(
@@ -173,15 +167,15 @@ def test_value_of_another_type_is_named(endpoint: Served, name: str, value: Any)
     assert [problem["field"] for problem in response.json()["error"]["fields"]] == [f"features.{name}"]
 
 
-def test_problems_are_bounded_in_number(endpoint: Served) -> None:
-    columns = {name: [SECRET if name != "segment" else 1] * 1000 for name in GOOD}
+def test_number_of_named_fields_is_bounded(endpoint: Served) -> None:
+    columns = {name: [PRIVATE if name != "segment" else 1] * 1000 for name in GOOD}
     response = post_json(endpoint, [""] * 1000, columns)
     fields = [problem["field"] for problem in response.json()["error"]["fields"]]
     assert fields == ["customer_ids.0", *(f"features.{name}.0" for name in GOOD)]
     assert len(response.content) < 2000
 
 
-def test_columns_must_be_those_of_the_model(endpoint: Served) -> None:
+def test_missing_and_unknown_columns_are_named(endpoint: Served) -> None:
     columns = {name: [value] for name, value in GOOD.items() if name != "copy"} | {"shoe_size": [43]}
     by_json = post_json(endpoint, ["x"], columns).json()["error"]["fields"]
     by_arrow = post(endpoint, stream_of(pa.table({"customer_id": ["x"], **columns}))).json()["error"]["fields"]
@@ -195,7 +189,7 @@ def test_lists_of_different_lengths_are_named(endpoint: Served) -> None:
     assert [problem["field"] for problem in error["fields"]] == ["features.copy"]
 
 
-def test_customers_are_named_like_features(endpoint: Served) -> None:
+def test_invalid_customer_id_is_named_with_its_row(endpoint: Served) -> None:
     columns = {name: [value] * 3 for name, value in GOOD.items()}
     for customers in (["a", "", "c"], ["a", "x" * 129, "c"], ["a", None, "c"]):
         by_json = post_json(endpoint, customers, columns).json()["error"]["fields"]
@@ -215,7 +209,7 @@ def test_number_of_rows_is_bounded(endpoint: Served, rows: int) -> None:
 
 
 @pytest.mark.parametrize("compression", ["zstd", "lz4"])
-def test_compressed_stream_is_refused_before_it_is_unpacked(endpoint: Served, compression: str) -> None:
+def test_compressed_stream_is_rejected(endpoint: Served, compression: str) -> None:
     table = pa.table({"customer_id": ["x"] * 1000, **{name: [value] * 1000 for name, value in GOOD.items()}})
     response = post(endpoint, stream_of(table, compression=compression))
     assert (response.status_code, response.json()["error"]["kind"]) == (415, "unsupported_media_type")
@@ -224,64 +218,60 @@ def test_compressed_stream_is_refused_before_it_is_unpacked(endpoint: Served, co
     assert post(endpoint, stream_of(table)).status_code == 200
 
 
-def test_key_that_comes_twice_is_refused(endpoint: Served) -> None:
+def test_repeated_key_is_named(endpoint: Served) -> None:
     body = json.dumps({"customer_ids": ["x"], "features": {name: [value] for name, value in GOOD.items()}})
     twice = body.replace('"copy": [3]', '"copy": [1], "copy": [3]')
     response = post(endpoint, twice, "application/json")
     assert response.status_code == 422
-    assert response.json()["error"]["fields"] == [{"field": "features.copy", "reason": "The key comes twice."}]
+    assert response.json()["error"]["fields"] == [{"field": "features.copy", "reason": "The key is repeated."}]
 
 
 @pytest.mark.parametrize(
     ("content", "content_type", "kind"),
     [
         pytest.param(b"", "application/json", "malformed_json", id="empty JSON"),
-        pytest.param(b"{", "application/json", "malformed_json", id="cut off"),
+        pytest.param(b"{", "application/json", "malformed_json", id="truncated"),
         pytest.param(b"", ARROW, "malformed_arrow", id="empty Arrow"),
-        pytest.param(b"ARROW1\0\0" + b"x" * 500, ARROW, "malformed_arrow", id="no stream"),
+        pytest.param(b"ARROW1\0\0" + b"x" * 500, ARROW, "malformed_arrow", id="not a stream"),
         pytest.param(b"\xff\xff\xff\xff\xff\xff\xff\x7f", ARROW, "malformed_arrow", id="message of 2 GB"),
     ],
 )
-def test_malformed_body_is_refused(endpoint: Served, content: bytes, content_type: str, kind: str) -> None:
+def test_malformed_body_is_rejected(endpoint: Served, content: bytes, content_type: str, kind: str) -> None:
     response = post(endpoint, content, content_type)
     assert (response.status_code, response.json()["error"]["kind"]) == (400, kind)
 
 
-def test_single_requests_are_answered_while_batches_are_scored(endpoint: Served) -> None:
+def test_single_requests_are_processed_beside_batches(endpoint: Served) -> None:
     columns = synthetic_columns(5000, seed=4)
     content = stream_of(pa.table({"customer_id": [str(row) for row in range(5000)], **columns}))
-    ended = threading.Event()
     statuses: list[int] = []
+    singles_done = threading.Event()
 
-    def keep_busy() -> None:
-        with httpx.Client(base_url=endpoint.url, timeout=20, trust_env=False) as http:
-            while not ended.is_set():
-                answer = http.post("/predict_batch", content=content, headers={"Content-Type": ARROW})
-                statuses.append(answer.status_code)
+    def send_batches() -> None:
+        with httpx.Client(base_url=endpoint.url, timeout=60, trust_env=False) as http:
+            while not singles_done.is_set():
+                response = http.post("/predict_batch", content=content, headers={"Content-Type": ARROW})
+                statuses.append(response.status_code)
 
-    busy = threading.Thread(target=keep_busy)
-    busy.start()
+    batches = threading.Thread(target=send_batches)
+    batches.start()
     try:
         singles = [endpoint.predict().status_code for _ in range(50)]
     finally:
-        ended.set()
-        busy.join()
+        singles_done.set()
+        batches.join()
     assert set(singles) == set(statuses) == {200}
 
 
-def test_batches_are_counted_by_rows(endpoint: Served) -> None:
-    def answered() -> float:
-        lines = endpoint.http.get("/metrics").text.splitlines()
-        return sum(float(line.split()[-1]) for line in lines if line.startswith("ml_predictions_total"))
-
-    before = answered()
+def test_each_row_of_a_batch_is_counted(endpoint: Served) -> None:
+    before = endpoint.metric("ml_predictions_total")
     post_json(endpoint, list("abc"), {name: [value] * 3 for name, value in GOOD.items()})
-    assert answered() - before == 3
+    assert endpoint.metric("ml_predictions_total") - before == 3
 
 
-def test_logs_hold_nothing_of_what_was_sent(endpoint: Served) -> None:
-    post_json(endpoint, [SECRET], {name: [SECRET] for name in GOOD})
+def test_log_contains_no_value_of_a_request(endpoint: Served) -> None:
+    post_json(endpoint, [PRIVATE], {name: [PRIVATE] for name in GOOD})
     log = endpoint.log.read_text()
-    assert SECRET not in log
+    assert PRIVATE not in log
     assert "Traceback" not in log
     assert "request failed" not in log

@@ -23,22 +23,22 @@ def path(tmp_path: Path) -> Path:
 
 
 def ring_of(path: Path) -> KeyRing:
-    return KeyRing(path, look_again_seconds=0)
+    return KeyRing(path, reload_seconds=0)
 
 
 def failures() -> float:
     return REGISTRY.get_sample_value("ml_api_keys_reload_failures_total") or 0.0
 
 
-def test_key_is_accepted_and_kept_as_a_hash_only(path: Path) -> None:
+def test_file_contains_only_the_hash_of_a_key(path: Path) -> None:
     key = add_key(path, "crm")
     assert ring_of(path).name_of(key.encode()) == "crm"
     assert key not in path.read_text()
     assert stat.S_IMODE(path.stat().st_mode) == 0o600
-    assert list(path.parent.iterdir()) == [path]
+    assert {file.name for file in path.parent.iterdir()} <= {path.name, f".{path.name}.lock"}
 
 
-def test_keys_are_long_and_never_the_same(path: Path) -> None:
+def test_keys_are_long_and_unique(path: Path) -> None:
     made = {add_key(path, f"key-{number}") for number in range(20)}
     assert len(made) == 20
     assert all(len(key) >= 43 for key in made)
@@ -46,9 +46,7 @@ def test_keys_are_long_and_never_the_same(path: Path) -> None:
 
 @given(steps=st.lists(st.tuples(st.booleans(), st.sampled_from("abcd")), max_size=12))
 @settings(max_examples=40, deadline=None)
-def test_a_running_endpoint_accepts_what_the_file_holds_and_nothing_else(
-    tmp_path_factory: pytest.TempPathFactory, steps: list[tuple[bool, str]]
-) -> None:
+def test_key_ring_follows_the_file(tmp_path_factory: pytest.TempPathFactory, steps: list[tuple[bool, str]]) -> None:
     path = tmp_path_factory.mktemp("keys") / "api-keys.json"
     add_key(path, "first")
     ring = ring_of(path)
@@ -66,14 +64,14 @@ def test_a_running_endpoint_accepts_what_the_file_holds_and_nothing_else(
 
 @given(candidate=st.binary(max_size=200))
 @settings(max_examples=200, deadline=None)
-def test_anything_else_is_refused(tmp_path_factory: pytest.TempPathFactory, candidate: bytes) -> None:
-    path = tmp_path_factory.getbasetemp() / "api-keys-of-many-tries.json"
+def test_other_values_are_rejected(tmp_path_factory: pytest.TempPathFactory, candidate: bytes) -> None:
+    path = tmp_path_factory.getbasetemp() / "api-keys-of-many-examples.json"
     if not path.exists():
         add_key(path, "crm")
     assert ring_of(path).name_of(candidate) is None
 
 
-def test_the_hash_is_no_key(path: Path) -> None:
+def test_hash_is_not_accepted_as_a_key(path: Path) -> None:
     add_key(path, "crm")
     digest = read_keys(path)["crm"].sha256
     assert ring_of(path).name_of(digest.encode()) is None
@@ -81,7 +79,7 @@ def test_the_hash_is_no_key(path: Path) -> None:
 
 
 @pytest.mark.parametrize(("days", "accepted"), [(-1, False), (0, True), (1, True)])
-def test_key_is_accepted_up_to_its_last_day(path: Path, days: int, accepted: bool) -> None:
+def test_key_is_valid_up_to_its_last_day(path: Path, days: int, accepted: bool) -> None:
     key = add_key(path, "crm", TODAY + dt.timedelta(days=days))
     assert (ring_of(path).name_of(key.encode()) is not None) == accepted
 
@@ -99,7 +97,7 @@ def test_key_is_accepted_up_to_its_last_day(path: Path, days: int, accepted: boo
         json.dumps({"secret of crm\n": {"sha256": "a" * 64}}),
     ],
 )
-def test_file_that_is_no_key_file_is_refused_at_start(path: Path, content: str) -> None:
+def test_malformed_file_is_rejected_at_the_start(path: Path, content: str) -> None:
     path.parent.mkdir()
     path.write_text(content)
     with pytest.raises(KeyFileError, match=str(path)) as caught:
@@ -108,13 +106,15 @@ def test_file_that_is_no_key_file_is_refused_at_start(path: Path, content: str) 
     assert caught.value.__cause__ is None
 
 
-def test_missing_file_is_refused_at_start(path: Path) -> None:
+def test_missing_file_is_rejected_at_the_start(path: Path) -> None:
     with pytest.raises(KeyFileError, match="new-key"):
         ring_of(path)
 
 
 @pytest.mark.parametrize("damage", ["broken", "gone"])
-def test_keys_stay_when_the_file_is_damaged_later(path: Path, damage: str, caplog: pytest.LogCaptureFixture) -> None:
+def test_former_keys_stay_valid_when_the_file_is_damaged_later(
+    path: Path, damage: str, caplog: pytest.LogCaptureFixture
+) -> None:
     key = add_key(path, "crm").encode()
     ring = ring_of(path)
     before = failures()
@@ -126,14 +126,14 @@ def test_keys_stay_when_the_file_is_damaged_later(path: Path, damage: str, caplo
         assert [ring.name_of(key) for _ in range(5)] == ["crm"] * 5
     assert failures() == before + 1
     assert "secret" not in caplog.text
-    # And once it is whole again, it counts again.
+    # A valid file is read again.
     path.unlink(missing_ok=True)
     other = add_key(path, "other").encode()
     assert (ring.name_of(key), ring.name_of(other)) == (None, "other")
 
 
-def test_file_that_a_secret_mount_swaps_is_read_again(tmp_path: Path) -> None:
-    """Kubernetes lets a link point to another folder."""
+def test_file_replaced_by_a_secret_mount_is_reloaded(tmp_path: Path) -> None:
+    """Kubernetes changes the target of a symbolic link."""
     keys = [add_key(tmp_path / folder / "api-keys.json", "crm").encode() for folder in ("one", "two")]
     (tmp_path / "..data").symlink_to("one")
     (tmp_path / "api-keys.json").symlink_to("..data/api-keys.json")
@@ -144,34 +144,34 @@ def test_file_that_a_secret_mount_swaps_is_read_again(tmp_path: Path) -> None:
     assert [ring.name_of(key) for key in keys] == [None, "crm"]
 
 
-def test_file_is_not_looked_at_for_every_request(path: Path) -> None:
+def test_file_is_not_checked_for_every_request(path: Path) -> None:
     key = add_key(path, "crm").encode()
-    ring = KeyRing(path, look_again_seconds=3600)
+    ring = KeyRing(path, reload_seconds=3600)
     revoke_key(path, "crm")
     assert ring.name_of(key) == "crm"
 
 
 @pytest.mark.parametrize("name", ["", "a b", "../etc", "x" * 64, "näme", "-x"])
-def test_name_that_is_no_label_is_refused(path: Path, name: str) -> None:
+def test_invalid_name_is_rejected(path: Path, name: str) -> None:
     with pytest.raises(KeyFileError, match="name"):
         add_key(path, name)
     assert not path.exists()
 
 
-def test_name_is_not_given_twice(path: Path) -> None:
+def test_existing_name_is_rejected(path: Path) -> None:
     key = add_key(path, "crm")
     with pytest.raises(KeyFileError, match="exists"):
         add_key(path, "crm")
     assert ring_of(path).name_of(key.encode()) == "crm"
 
 
-def test_unknown_name_is_not_revoked(path: Path) -> None:
+def test_revoking_an_unknown_name_is_an_error(path: Path) -> None:
     add_key(path, "crm")
     with pytest.raises(KeyFileError, match="no key"):
         revoke_key(path, "other")
 
 
-def test_two_writers_lose_nothing(path: Path) -> None:
+def test_concurrent_writers_lose_no_key(path: Path) -> None:
     children = []
     for number in range(8):
         child = os.fork()

@@ -1,4 +1,4 @@
-"""Bodies and capacity, through real ASGI requests; test_overload.py asks the real server."""
+"""Admission through ASGI requests; test_overload.py overloads a real server."""
 
 from __future__ import annotations
 
@@ -14,8 +14,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from include.serving.endpoint.guard import RequestGuard, body_rules
-from include.serving.endpoint.overload import Capacity, EventLoopLag, OverloadedError
+from include.serving.endpoint.admission import Admission, Capacity, EventLoopLag, OverloadedError, body_rules
 from include.settings import LimitSettings, ServingSettings
 
 JSON = (b"content-type", b"application/json")
@@ -32,19 +31,19 @@ def limits(**values: Any) -> LimitSettings:
     return LimitSettings(**values)
 
 
-async def ask(
+async def send_request(
     app: ASGIApp,
     chunks: Iterable[bytes] = (b"{}",),
     headers: Iterable[tuple[bytes, bytes]] = (JSON,),
     path: str = "/predict",
-    leaves: bool = False,
+    disconnects: bool = False,
 ) -> tuple[int, bytes]:
-    """Send one request and return the status and the body of the answer; (0, b"") where there is none."""
+    """Send one request, and return the status and the body of the response; (0, b"") when there is none."""
     pieces = list(chunks)
     incoming: list[Message] = [
-        {"type": "http.request", "body": piece, "more_body": leaves or number < len(pieces)}
+        {"type": "http.request", "body": piece, "more_body": disconnects or number < len(pieces)}
         for number, piece in enumerate(pieces, 1)
-    ] + ([{"type": "http.disconnect"}] if leaves else [])
+    ] + ([{"type": "http.disconnect"}] if disconnects else [])
     sent: list[Message] = []
 
     async def receive() -> Message:
@@ -60,9 +59,9 @@ async def ask(
 
 @given(sizes=st.lists(st.integers(0, 3 * KIB), min_size=1, max_size=5))
 @settings(max_examples=100, deadline=None)
-def test_body_passes_whole_up_to_the_limit_and_never_beyond(sizes: list[int]) -> None:
+def test_body_is_passed_on_up_to_the_limit(sizes: list[int]) -> None:
     chunks = [bytes([65 + number]) * size for number, size in enumerate(sizes)]
-    status, body = asyncio.run(ask(RequestGuard(echo, RULES, Capacity(limits())), chunks))
+    status, body = asyncio.run(send_request(Admission(echo, RULES, Capacity(limits())), chunks))
     assert (status, body) == (200, b"".join(chunks)) if sum(sizes) <= 2 * KIB else status == 413
 
 
@@ -83,53 +82,58 @@ def test_body_passes_whole_up_to_the_limit_and_never_beyond(sizes: list[int]) ->
         ("/elsewhere", [], 200),
     ],
 )
-def test_content_type_counts_by_path(path: str, headers: list[tuple[bytes, bytes]], status: int) -> None:
-    assert asyncio.run(ask(RequestGuard(echo, RULES, Capacity(limits())), headers=headers, path=path))[0] == status
+def test_content_types_by_path(path: str, headers: list[tuple[bytes, bytes]], status: int) -> None:
+    assert (
+        asyncio.run(send_request(Admission(echo, RULES, Capacity(limits())), headers=headers, path=path))[0] == status
+    )
 
 
-def test_batches_have_a_limit_of_their_own() -> None:
-    guard = RequestGuard(echo, RULES, Capacity(limits()))
-    assert asyncio.run(ask(guard, [b"x" * 2**18], path="/predict_batch"))[0] == 200
-    assert asyncio.run(ask(guard, [b"x" * 2**18, b"x"], path="/predict_batch"))[0] == 413
+def test_batches_have_their_own_limit() -> None:
+    admission = Admission(echo, RULES, Capacity(limits()))
+    assert asyncio.run(send_request(admission, [b"x" * 2**18], path="/predict_batch"))[0] == 200
+    assert asyncio.run(send_request(admission, [b"x" * 2**18, b"x"], path="/predict_batch"))[0] == 413
 
 
-def test_client_that_leaves_is_not_answered_and_not_passed_on() -> None:
+def test_incomplete_body_is_not_passed_on() -> None:
     async def never(*_: object) -> None:
-        raise AssertionError("half a body was passed on")
+        raise AssertionError("an incomplete body was passed on")
 
-    assert asyncio.run(ask(RequestGuard(never, RULES, Capacity(limits())), [b'{"a": '], leaves=True)) == (0, b"")
+    assert asyncio.run(send_request(Admission(never, RULES, Capacity(limits())), [b'{"a": '], disconnects=True)) == (
+        0,
+        b"",
+    )
 
 
 class Held:
-    """An application whose answers wait until they are let go, and fail when they should."""
+    """An application whose responses wait for an event, and then fail when ``fails`` is set."""
 
     def __init__(self, fails: bool = False) -> None:
         self.waiting = 0
         self.fails = fails
-        self.let_go = asyncio.Event()
+        self.released = asyncio.Event()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         self.waiting += 1
-        await self.let_go.wait()
+        await self.released.wait()
         if self.fails:
             raise RuntimeError
-        await Response(b"answered")(scope, receive, send)
+        await Response(b"done")(scope, receive, send)
 
 
-def test_an_answer_that_takes_too_long_is_given_up() -> None:
+def test_slow_response_becomes_a_503() -> None:
     async def scenario() -> None:
         capacity = Capacity(limits())
-        guard = RequestGuard(Held(), RULES, capacity, answer_seconds=0.05)
-        assert (await ask(guard))[0] == 503
+        admission = Admission(Held(), RULES, capacity, response_seconds=0.05)
+        assert (await send_request(admission))[0] == 503
         assert capacity.in_flight_left == limits().in_flight
 
     asyncio.run(scenario())
 
 
-def test_an_answer_that_a_server_gives_up_since_it_stops_may_be_asked_for_again() -> None:
+def test_cancelled_request_gets_503() -> None:
     async def scenario() -> None:
         capacity = Capacity(limits())
-        (task,) = await begin(RequestGuard(Held(), RULES, capacity), [1])
+        (task,) = await begin(Admission(Held(), RULES, capacity), [1])
         task.cancel()
         assert (await task)[0] == 503
         assert capacity.in_flight_left == limits().in_flight
@@ -137,29 +141,29 @@ def test_an_answer_that_a_server_gives_up_since_it_stops_may_be_asked_for_again(
     asyncio.run(scenario())
 
 
-async def begin(guard: RequestGuard, sizes: Iterable[int]) -> list[asyncio.Task[tuple[int, bytes]]]:
-    """Begin a batch of each size, one after the other, each as far as it gets."""
+async def begin(admission: Admission, sizes: Iterable[int]) -> list[asyncio.Task[tuple[int, bytes]]]:
+    """Start a batch of each size, one after the other, each until it waits."""
     tasks = []
     for size in sizes:
-        tasks.append(asyncio.create_task(ask(guard, [b"x" * size], path="/predict_batch")))
+        tasks.append(asyncio.create_task(send_request(admission, [b"x" * size], path="/predict_batch")))
         for _ in range(3):
             await asyncio.sleep(0)
     return tasks
 
 
-def test_more_than_the_capacity_is_told_to_come_again() -> None:
+def test_requests_beyond_the_capacity_get_503() -> None:
     async def scenario() -> None:
         held = Held()
-        guard = RequestGuard(held, RULES, Capacity(limits(in_flight=3)))
-        tasks = await begin(guard, [1] * 10)
+        admission = Admission(held, RULES, Capacity(limits(in_flight=3)))
+        tasks = await begin(admission, [1] * 10)
         assert [task.result()[0] for task in tasks if task.done()] == [503] * 7
-        assert b'"kind":"overloaded"' in (await ask(guard))[1]
-        assert (await ask(guard, path="/model"))[0] == 503
-        health = asyncio.create_task(ask(guard, path="/health"))
-        held.let_go.set()
+        assert b'"kind":"overloaded"' in (await send_request(admission))[1]
+        assert (await send_request(admission, path="/model"))[0] == 503
+        health = asyncio.create_task(send_request(admission, path="/health"))
+        held.released.set()
         assert (await health)[0] == 200
         assert [(await task)[0] for task in tasks[:3]] == [200] * 3
-        assert (await ask(guard))[0] == 200
+        assert (await send_request(admission))[0] == 200
 
     asyncio.run(scenario())
 
@@ -171,30 +175,30 @@ def test_more_than_the_capacity_is_told_to_come_again() -> None:
     fails=st.booleans(),
 )
 @settings(max_examples=60, deadline=None)
-def test_what_is_in_work_stays_within_the_limits_and_all_of_it_comes_back(
+def test_requests_in_progress_stay_within_the_capacity_and_return_it(
     sizes: list[int], in_flight: int, body_bytes: int, fails: bool
 ) -> None:
     async def scenario() -> None:
         held = Held(fails)
         capacity = Capacity(limits(in_flight=in_flight, body_bytes=body_bytes))
-        tasks = await begin(RequestGuard(held, RULES, capacity), sizes)
+        tasks = await begin(Admission(held, RULES, capacity), sizes)
         working = [size for size, task in zip(sizes, tasks, strict=True) if not task.done()]
         weights = [1 + size // (64 * KIB) for size in working]
         assert len(working) == held.waiting
         assert sum(weights) <= in_flight or len(weights) == 1
         assert sum(working) <= body_bytes
         assert bool(working) == bool(sizes)
-        held.let_go.set()
+        held.released.set()
         await asyncio.gather(*tasks, return_exceptions=True)
         assert (capacity.in_flight_left, capacity.body_bytes_left) == (in_flight, body_bytes)
 
     asyncio.run(scenario())
 
 
-def test_bodies_that_still_arrive_take_memory_only() -> None:
+def test_bodies_that_are_arriving_take_memory_but_no_units() -> None:
     async def scenario() -> None:
         capacity = Capacity(limits(in_flight=2, body_bytes=2**20))
-        guard = RequestGuard(echo, RULES, capacity)
+        admission = Admission(echo, RULES, capacity)
         arriving = asyncio.Event()
 
         async def trickle() -> None:
@@ -207,15 +211,15 @@ def test_bodies_that_still_arrive_take_memory_only() -> None:
                 return {"type": "http.disconnect"}
 
             async def send(_: Message) -> None:
-                raise AssertionError("nobody is there to hear it")
+                raise AssertionError("a response to a client that has disconnected")
 
             scope = {"type": "http", "method": "POST", "path": "/predict", "headers": [JSON], "query_string": b""}
-            await guard(scope, receive, send)
+            await admission(scope, receive, send)
 
         tasks = [asyncio.create_task(trickle()) for _ in range(50)]
         await asyncio.sleep(0)
         assert capacity.body_bytes_left == 2**20 - 50 * 100
-        assert (await ask(guard))[0] == 200
+        assert (await send_request(admission))[0] == 200
         arriving.set()
         await asyncio.gather(*tasks)
         assert capacity.body_bytes_left == 2**20
@@ -223,52 +227,71 @@ def test_bodies_that_still_arrive_take_memory_only() -> None:
     asyncio.run(scenario())
 
 
-def test_bodies_beyond_the_memory_are_told_to_come_again() -> None:
+def test_bodies_beyond_the_memory_get_503() -> None:
     async def scenario() -> None:
         held = Held()
-        tasks = await begin(RequestGuard(held, RULES, Capacity(limits(body_bytes=2**20))), [2**18] * 5)
+        tasks = await begin(Admission(held, RULES, Capacity(limits(body_bytes=2**20))), [2**18] * 5)
         assert [task.done() for task in tasks] == [False] * 4 + [True]
         assert tasks[-1].result()[0] == 503
-        held.let_go.set()
+        held.released.set()
         assert [(await task)[0] for task in tasks[:4]] == [200] * 4
 
     asyncio.run(scenario())
 
 
-def block(seconds: float) -> None:
-    end = time.monotonic() + seconds
-    while time.monotonic() < end:
-        pass
+class Clock:
+    """A replacement of ``time.monotonic``, for the event loop too."""
 
+    def __init__(self) -> None:
+        self.now = 1000.0
 
-def test_an_event_loop_that_stays_late_takes_nothing_on_until_it_is_not() -> None:
-    async def scenario() -> None:
-        guard = RequestGuard(echo, RULES, Capacity(limits(event_loop_lag_seconds=0.1)))
-        assert (await ask(guard))[0] == 200
-        # Every turn of the loop is long, as with a queue that never empties.
-        statuses = []
-        while 503 not in statuses and len(statuses) < 100:
-            block(0.3)
+    def __call__(self) -> float:
+        return self.now
+
+    async def turn(self, seconds: float) -> None:
+        """Let one turn of the event loop take so long."""
+        self.now += seconds
+        for _ in range(3):
             await asyncio.sleep(0)
-            statuses.append((await ask(guard))[0])
-        assert 503 in statuses
-        while (await ask(guard))[0] == 503:
-            await asyncio.sleep(0.01)
+
+
+@pytest.fixture
+def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
+    clock = Clock()
+    monkeypatch.setattr(time, "monotonic", clock)
+    return clock
+
+
+def test_event_loop_lag_gets_503_until_it_is_over(clock: Clock) -> None:
+    async def scenario() -> None:
+        admission = Admission(echo, RULES, Capacity(limits(event_loop_lag_seconds=0.1)))
+        statuses = []
+        for seconds in (0, 0.3, 0.3, 0.3, 0.3, 0.05):
+            await clock.turn(seconds)
+            statuses.append((await send_request(admission))[0])
+        assert statuses == [200, 200, 200, 200, 503, 200]
 
     asyncio.run(scenario())
 
 
-def test_one_long_turn_is_no_overload() -> None:
+def test_one_long_turn_is_no_overload(clock: Clock) -> None:
     async def scenario() -> None:
         lag = EventLoopLag()
-        assert lag.seconds() == 0
-        await asyncio.sleep(0.06)
-        block(1.0)
-        await asyncio.sleep(0.01)
-        assert lag.seconds() < 1.0
+        lags = [lag.seconds()]
+        for seconds in (0.05, 10, 0.05):
+            await clock.turn(seconds)
+            lags.append(lag.seconds())
+        assert lags == pytest.approx([0] * 4)
 
     asyncio.run(scenario())
 
 
-def test_overload_says_when_to_come_again() -> None:
+def test_path_without_a_rule_gets_an_empty_body() -> None:
+    assert asyncio.run(send_request(Admission(echo, RULES, Capacity(limits())), [b"x" * 10], path="/predict\n")) == (
+        200,
+        b"",
+    )
+
+
+def test_503_has_retry_after() -> None:
     assert OverloadedError().response.headers["Retry-After"] == "1"
