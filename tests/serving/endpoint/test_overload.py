@@ -25,7 +25,7 @@ from tests.serving.endpoint.servers import Served
 pytestmark = [pytest.mark.slow, pytest.mark.timing]
 
 CONNECTIONS = 10 * LimitSettings().in_flight
-REQUESTS_PER_CONNECTION = 60
+REQUESTS_PER_CONNECTION = 30
 ROWS = 50
 HEAD = "POST /predict HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\nContent-Length: {size}\r\n\r\n"
 
