@@ -3,7 +3,7 @@
 #   training  the pods that tune and train on Kubernetes
 #   serving   one built Bento:  docker build --target serving --build-context bento=PATH/OF/THE/BENTO .
 #
-# The base is pinned by tag. For builds that can be repeated to the byte, give its digest:
+# The base is pinned by tag. For reproducible builds, pass its digest:
 #   --build-arg PYTHON_IMAGE=python:3.11-slim-bookworm@sha256:...
 ARG PYTHON_IMAGE=python:3.11-slim-bookworm
 
@@ -24,8 +24,7 @@ ENV UV_COMPILE_BYTECODE=1 \
 RUN pip install --no-cache-dir "uv==${UV_VERSION}" \
     && uv venv --python python3.11 /opt/venv
 
-# The whole lock, every file checked against its hash; wheels only, so no compiler is needed. The one package that has
-# none is pure Python.
+# The whole lock, with hashes. Wheels only, so that no compiler is needed; the package without wheels is pure Python.
 FROM builder AS locked
 COPY requirements.txt /build/
 RUN uv pip sync --no-cache --only-binary :all: --no-binary antlr4-python3-runtime --require-hashes \
@@ -36,7 +35,7 @@ ENV AIRFLOW_HOME=/opt/airflow \
     PYTHONPATH=/opt/churnflow \
     CHURN_HOME=/var/lib/churnflow \
     GIT_PYTHON_REFRESH=quiet
-# Named volumes take the owner of the folder that they cover.
+# A named volume inherits the owner of the folder that it covers.
 RUN install --directory --owner=10001 --group=10001 \
     "$AIRFLOW_HOME" "$AIRFLOW_HOME/logs" "$AIRFLOW_HOME/auth" "$CHURN_HOME" /var/lib/mlflow
 COPY --from=locked /opt/venv /opt/venv
@@ -45,11 +44,11 @@ COPY include include
 COPY dags dags
 COPY plugins plugins
 USER 10001:10001
-# No HEALTHCHECK: each process that runs in this image has one of its own in docker-compose.yaml.
+# No HEALTHCHECK: docker-compose.yaml defines one per process.
 CMD ["airflow", "version"]
 
-# The lock's xgboost is the build for CUDA, with NCCL; the node brings the driver. /tmp and the claim on /data are the only
-# places that it writes to: the rest of the file system can be read-only.
+# The xgboost of the lock is the CUDA build with NCCL; the node provides the driver. The image writes only to /tmp and to the
+# claim on /data: the rest of the file system can be read-only.
 FROM base AS training
 ENV PYTHONPATH=/opt/churnflow \
     CHURN_HOME=/data \
@@ -60,13 +59,13 @@ COPY --from=locked /opt/venv /opt/venv
 WORKDIR /opt/churnflow
 COPY include include
 USER 10001:10001
-# No HEALTHCHECK: it runs to its end, and Kubernetes ignores one. A pod's command replaces the entry point by the same.
+# No HEALTHCHECK: Kubernetes ignores it. A pod's command replaces the entry point with the same command.
 ENTRYPOINT ["python", "-m", "include.training"]
 
-# Replaced by --build-context bento=...; a build without it stops at the first COPY from it.
+# Replaced by --build-context bento=...; without it the first COPY from this stage fails.
 FROM scratch AS bento
 
-# What the Bento asks for, at the versions and hashes of the lock.
+# The requirements of the Bento, with the versions and hashes of the lock.
 FROM builder AS served
 COPY requirements.txt docker/serving-constraints.txt /build/
 COPY --from=bento env/python/requirements.txt /build/bento.txt
@@ -74,7 +73,7 @@ RUN uv pip install --no-cache --no-build --python /opt/venv/bin/python --require
     --constraint /build/requirements.txt --constraint /build/serving-constraints.txt
 
 FROM base AS serving
-# /tmp is the only place that it writes to: the rest of the file system can be read-only.
+# The image writes only to /tmp: the rest of the file system can be read-only.
 ENV BENTOML_HOME=/tmp/bentoml \
     BENTOML_DO_NOT_TRACK=true \
     CHURN_HOME=/tmp \

@@ -1,5 +1,5 @@
 #!/bin/bash
-# Runs once, when the data volume is empty: a role and a database for Airflow, and for MLflow, each closed to the other.
+# Runs once, when the data volume is empty. Creates a role and a database for Airflow and for MLflow, inaccessible to each other.
 set -euo pipefail
 
 for name in airflow mlflow; do

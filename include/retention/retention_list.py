@@ -117,10 +117,8 @@ class _Slice:
 
 def _scored_slices(features: pa.Table | pa.RecordBatchReader, bundle: Bundle, top: int) -> list[_Slice]:
     batches = iter(features if isinstance(features, pa.RecordBatchReader) else features.to_batches(_SLICE_ROWS))
-    cores = (
-        len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
-    )  # macOS has only the latter
-    threads = cores or 1
+    # macOS has no sched_getaffinity.
+    threads = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     scored: list[_Slice] = []
     with ThreadPoolExecutor(threads) as pool:
         # As many slices as threads at a time: a stream that was read ahead would be in memory.

@@ -1,15 +1,15 @@
-{{/* Name of every object of this release. */}}
+{{/* The name of all objects of this release. */}}
 {{- define "churn-serving.name" -}}
 {{- default .Release.Name .Values.fullnameOverride | trunc 53 | trimSuffix "-" -}}
 {{- end }}
 
-{{/* Labels by which the Service, the budget and the Deployment find their pods; they never change. */}}
+{{/* The selector labels of the Service, the budget and the Deployment; they never change. */}}
 {{- define "churn-serving.selector" -}}
 app.kubernetes.io/name: {{ .Chart.Name }}
 app.kubernetes.io/instance: {{ .Release.Name }}
 {{- end }}
 
-{{/* Labels of every object. */}}
+{{/* The labels of all objects. */}}
 {{- define "churn-serving.labels" -}}
 {{ include "churn-serving.selector" . }}
 app.kubernetes.io/version: {{ .Values.image.tag | trunc 63 | trimAll "-_." | quote }}
@@ -19,7 +19,7 @@ app.kubernetes.io/managed-by: {{ .Release.Service }}
 helm.sh/chart: {{ printf "%s-%s" .Chart.Name .Chart.Version }}
 {{- end }}
 
-{{/* The image, by digest when one is given. */}}
+{{/* The image, by digest if one is set. */}}
 {{- define "churn-serving.image" -}}
 {{- if .Values.image.digest -}}
 {{ .Values.image.repository }}@{{ .Values.image.digest }}

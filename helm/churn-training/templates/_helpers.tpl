@@ -1,4 +1,4 @@
-{{/* Labels of every object. */}}
+{{/* The labels of all objects. */}}
 {{- define "churn-training.labels" -}}
 app.kubernetes.io/name: {{ .Chart.Name }}
 app.kubernetes.io/instance: {{ .Release.Name }}
