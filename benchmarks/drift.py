@@ -8,7 +8,7 @@ import time
 import numpy as np
 import pandas as pd
 
-from include.monitoring.drift import DriftVerdict, compare
+from include.monitoring.drift import DriftVerdict, detect_drift
 from include.projects.features import Aggregate, Attribute, FeatureSpec, Validation
 from include.projects.monitoring import Monitoring
 
@@ -54,7 +54,7 @@ def draw(
 def simulate(rows: int, days: int = DAYS) -> dict[str, float]:
     """Return, for windows of ``rows``, the shares of days or features on which the rules fire."""
     rng = np.random.default_rng(SEED + rows)
-    null = [compare(draw(rng, rows), draw(rng, rows), specs(), MONITORING) for _ in range(days)]
+    null = [detect_drift(draw(rng, rows), draw(rng, rows), specs(), MONITORING) for _ in range(days)]
     cases = {"shift_025_sd": {"shift": 0.25}, "spread_122": {"spread": 1.22}, "missing_05_to_10": {"missing": 0.10}}
     figures = {
         "false_verdicts": float(np.mean([verdict.drifted for verdict in null])),
@@ -62,7 +62,7 @@ def simulate(rows: int, days: int = DAYS) -> dict[str, float]:
         "false_features_wasserstein_alone": float(np.mean([_any_wasserstein(verdict) for verdict in null])),
     }
     for name, change in cases.items():
-        found = [compare(draw(rng, rows), draw(rng, rows, **change), specs(), MONITORING) for _ in range(days)]
+        found = [detect_drift(draw(rng, rows), draw(rng, rows, **change), specs(), MONITORING) for _ in range(days)]
         figures[f"found_{name}"] = float(np.mean([len(verdict.drifted_features) / SHIFTED for verdict in found]))
     return figures
 

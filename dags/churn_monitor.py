@@ -47,7 +47,7 @@ def churn_monitor() -> None:
     @task(trigger_rule="all_done")
     def monitor_day() -> dict[str, Any]:
         """Compare, judge, and write the day's reports; hands on where they are and what they say."""
-        from include.monitoring.day import monitor_day
+        from include.monitoring.monitor_day import monitor_day
         from include.projects import load_project
 
         settings = get_settings()

@@ -16,8 +16,7 @@ from include.days import DayRange
 from include.errors import ChurnflowError
 from include.lake import Lake, open_lake
 from include.lake.table_names import FEATURES_TABLE, SCORES_TABLE
-from include.monitoring.health import list_reports
-from include.monitoring.store import RESULT_FILE, day_dir, read_result
+from include.monitoring.results import RESULT_FILE, day_dir, list_reports, read_result
 from include.retention.retention_list import deployed_bento
 from include.serving.deployment.client import EndpointClient
 from include.settings import Settings

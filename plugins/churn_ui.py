@@ -1,7 +1,8 @@
-"""Model health, reports and metrics inside Airflow's UI: what is shown is in ``churn_pages``.
+"""The plugin that adds model health, reports and metrics to Airflow's UI.
 
-Every process that loads plugins imports this file, each task among them, while only the api-server shows pages. The
-pages and Airflow's own access check, which take seconds to import, are therefore loaded at the first request.
+Every process that loads plugins imports this file, including each task, although only the api-server shows pages. The
+pages in ``churn_pages`` and Airflow's access check take seconds to import and are therefore imported by the first
+request.
 """
 
 from __future__ import annotations
@@ -14,7 +15,13 @@ PREFIX = "/churn"
 
 
 async def pages(scope: Any, receive: Any, send: Any) -> None:
-    """Answer one request: an ASGI application that is loaded when it is first asked."""
+    """Answer a request as an ASGI application, which the first request imports.
+
+    Args:
+        scope: The connection scope.
+        receive: The channel of incoming events.
+        send: The channel of outgoing events.
+    """
     from churn_pages.app import app
 
     await app(scope, receive, send)
@@ -29,7 +36,7 @@ _VIEWS: list[Any] = [
 
 
 class ChurnUiPlugin(AirflowPlugin):
-    """Adds the pages to Airflow: in the navigation, and as a tab of a DAG's page."""
+    """Add the pages to Airflow's navigation and, as a tab, to the page of each DAG."""
 
     name = "churn_ui"
     fastapi_apps = _APPS

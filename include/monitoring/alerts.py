@@ -1,20 +1,20 @@
-"""What alerts say. These functions only build messages; the DAGs deliver them."""
+"""The messages of alerts. The DAGs deliver them."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 from typing import Any
 
-_WORST = 5
+_FEATURES_SHOWN = 5
 
 
 @dataclass(frozen=True)
 class Message:
-    """One alert.
+    """The message of an alert.
 
     Attributes:
         title: The headline.
-        lines: The details, one fact each.
+        lines: The details, one fact per line.
     """
 
     title: str
@@ -36,24 +36,24 @@ class Message:
 
 
 def task_failure(dag_id: str, task_id: str, run_id: str, reason: str, log_url: str | None) -> Message:
-    """Return the alert that a task failed for good.
+    """Return the alert for a task that failed after its last retry.
 
     Args:
-        dag_id: Its DAG.
+        dag_id: The DAG of the task.
         task_id: The task.
-        run_id: The run.
-        reason: Why, in a sentence without personal data.
-        log_url: Where its log can be read.
+        run_id: The DAG run.
+        reason: The reason, in a sentence without personal data.
+        log_url: The address of the task's log; None if there is none.
     """
     lines = [f"Run {run_id}", reason, *([f"Log: {log_url}"] if log_url else [])]
     return Message(f"Task {dag_id}.{task_id} failed", tuple(lines))
 
 
 def monitoring_alert(result: dict[str, Any]) -> Message | None:
-    """Return the alert that a day's monitoring calls for; None when nothing is wrong.
+    """Return the alert for a day with drift or decay; None for any other day.
 
     Args:
-        result: What ``monitor_day`` returned.
+        result: The result of ``monitor_day``.
     """
     drift, performance = result["drift"], result["performance"]
     problems = [name for name, found in (("drift", drift["drifted"]), ("decay", performance["decayed"])) if found]
@@ -61,18 +61,18 @@ def monitoring_alert(result: dict[str, Any]) -> Message | None:
         return None
     lines = [f"Model version {result['model_version']}, trained through {result['trained_through']}"]
     if drift["drifted"]:
-        lines += [drift["reason"], *(f"{row['name']}: {row['reason']}" for row in _worst(drift["features"]))]
+        lines += [drift["reason"], *(f"{row['name']}: {row['reason']}" for row in _most_severe(drift["features"]))]
     if performance["decayed"]:
         lines.append(performance["reason"])
     lines.append(f"Report: {result['report']}")
     return Message(f"Churn model, {result['project']}, {result['day']}: {' and '.join(problems)}", tuple(lines))
 
 
-def _worst(features: list[dict[str, Any]]) -> list[dict[str, Any]]:
+def _most_severe(features: list[dict[str, Any]]) -> list[dict[str, Any]]:
     drifted = [row for row in features if row["drifted"]]
-    return sorted(drifted, key=lambda row: -row["severity"])[:_WORST]
+    return sorted(drifted, key=lambda row: -row["severity"])[:_FEATURES_SHOWN]
 
 
 def _escape(text: str) -> str:
-    # Slack reads these three as markup.
+    # Slack interprets these characters as markup.
     return text.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")

@@ -1,8 +1,11 @@
-"""Drift of features: a reference frame against a current one, one row per customer in each.
+"""Drift of features between a reference window and a current window, with one row per customer in each.
 
-A change counts only when it is both large enough to matter and too large for chance. Missing values are a
-distribution of their own: they are compared as a rate, and the other statistics look at the values that are there.
-No statistic is ever NaN; what cannot be compared says why in its reason.
+A feature drifts if a difference is both large (its statistic reaches a threshold of ``DriftRules``) and significant
+(its p-value is below the significance level divided by the number of features, Bonferroni's correction: Dunn, "Multiple
+Comparisons among Means", JASA 56, 1961). Missing values are compared as a rate; the other statistics use the values
+that are present. No statistic is NaN; the reason of a feature that cannot be compared states why.
+
+docs/decisions/0019-own-drift-rules.md explains why these rules are not a library's.
 """
 
 from __future__ import annotations
@@ -27,28 +30,28 @@ Rule = Literal["missing", "wasserstein", "ks", "category_share"]
 Floats = NDArray[np.float64]
 
 _MIN_VALUES = 20
-"""Fewer values than this on either side are not compared; their missing rate still is."""
+"""With fewer values in a window, only the missing rate of a feature is compared."""
 
 
 class DriftError(ChurnflowError):
-    """Two frames cannot be compared."""
+    """Two windows cannot be compared."""
 
 
 @dataclass(frozen=True)
 class FeatureDrift:
-    """What was found about one feature.
+    """The result for one feature.
 
     Attributes:
         name: The feature.
-        drifted: Whether a rule fired.
-        rule: The rule that fired; the most severe when several did.
-        statistic: The value of ``rule``'s statistic, or of the feature's main one when none fired; None when there
-            was nothing to compare.
-        p_value: Its p-value before Bonferroni's correction; None when there was nothing to compare.
-        severity: The statistic over its threshold, to sort by; from 1 it is large enough to matter.
-        missing_reference: Share of missing values in the reference.
-        missing_current: Share of missing values in the current frame.
-        reason: The finding in words.
+        drifted: Whether the feature drifted by at least one rule.
+        rule: The most severe rule by which it drifted; None if it did not drift.
+        statistic: The statistic of ``rule``, or of the feature's first rule if it did not drift; None if nothing was
+            compared.
+        p_value: The p-value of the statistic before Bonferroni's correction; None if nothing was compared.
+        severity: The statistic divided by its threshold; the difference is large from 1 on.
+        missing_reference: The share of missing values in the reference window.
+        missing_current: The share of missing values in the current window.
+        reason: The result in words.
     """
 
     name: str
@@ -64,16 +67,17 @@ class FeatureDrift:
 
 @dataclass(frozen=True)
 class DriftVerdict:
-    """What was found about all features.
+    """The result for all features.
 
     Attributes:
         drifted: Whether at least ``min_drifted_features`` drifted.
-        reason: The verdict in words.
-        reference_rows: Rows of the reference.
-        current_rows: Rows compared with it.
-        min_drifted_features: The project's limit.
-        features: Every feature compared, most severe first.
-        left_out: Features not compared: they move with time or the calendar, or one side lacks them.
+        reason: The result in words.
+        reference_rows: The number of rows of the reference window.
+        current_rows: The number of rows of the current window.
+        min_drifted_features: The number of drifted features from which the day drifted.
+        features: All compared features, most severe first.
+        left_out: Features that are not compared, since they change with time or the calendar, or since the reference
+            lacks them.
     """
 
     drifted: bool
@@ -86,7 +90,7 @@ class DriftVerdict:
 
     @property
     def drifted_features(self) -> list[FeatureDrift]:
-        """The features for which a rule fired, most severe first."""
+        """The features that drifted, most severe first."""
         return [feature for feature in self.features if feature.drifted]
 
     def as_dict(self) -> dict[str, Any]:
@@ -116,19 +120,19 @@ class _Finding:
         return self.significant and self.severity >= 1
 
 
-def compare(
+def detect_drift(
     reference: pd.DataFrame, current: pd.DataFrame, features: Sequence[FeatureSpec], monitoring: Monitoring
 ) -> DriftVerdict:
-    """Return whether ``current`` differs from ``reference``.
+    """Return which features drifted between two windows.
 
     Args:
-        reference: One row per customer, a column per feature.
-        current: Likewise.
-        features: What to compare; those that drift by construction are listed but not compared.
-        monitoring: Rules and limits.
+        reference: The reference window: one row per customer, one column per feature.
+        current: The current window, with the same columns.
+        features: The features; those that drift by construction are listed but not compared.
+        monitoring: The project's drift rules and limits.
 
     Raises:
-        DriftError: A frame has no rows, or the current one lacks a feature that the reference has.
+        DriftError: A window has no rows, or the current window lacks a feature of the reference.
     """
     compared = [spec for spec in features if not spec.drifts_by_construction and spec.name in reference]
     _require_comparable(reference, current, compared)
@@ -140,7 +144,7 @@ def compare(
     count = sum(feature.drifted for feature in found)
     return DriftVerdict(
         drifted=count >= monitoring.min_drifted_features,
-        reason=f"{count} of {len(found)} features drifted; {monitoring.min_drifted_features} make drift.",
+        reason=f"{count} of {len(found)} features drifted; the limit is {monitoring.min_drifted_features}.",
         reference_rows=len(reference),
         current_rows=len(current),
         min_drifted_features=monitoring.min_drifted_features,
@@ -160,7 +164,7 @@ def _require_comparable(reference: pd.DataFrame, current: pd.DataFrame, features
         raise DriftError(
             f"The current window lacks {len(missing)} features, such as {missing[0]!r}.",
             where=FEATURES_TABLE,
-            remedy="Ingest the window's days again with the project's present features.",
+            remedy="Run churn_ingest for the window's days again, so that gold has the project's current features.",
         )
 
 
@@ -174,7 +178,7 @@ def _compare_feature(
     kept = reference.dropna(), current.dropna()
     note = ""
     if min(len(part) for part in kept) < _MIN_VALUES:
-        note = f"fewer than {_MIN_VALUES} values on one side; only the missing rate was compared"
+        note = f"fewer than {_MIN_VALUES} values in a window; only the missing rate was compared"
     elif spec.dtype == "category":
         findings.insert(0, _category_share(*kept, rules, level))
     else:
@@ -196,6 +200,10 @@ def _compare_feature(
 
 
 def _missing_rate(reference: pd.Series[Any], current: pd.Series[Any], rules: DriftRules) -> _Finding:
+    """Compare the shares of missing values with the z-test for two proportions and a pooled standard error.
+
+    Source: Fleiss, Levin and Paik, "Statistical Methods for Rates and Proportions", 3rd ed. 2003, chapter 3.
+    """
     before, after = float(reference.isna().mean()), float(current.isna().mean())
     n, m = len(reference), len(current)
     pooled = (before * n + after * m) / (n + m)
@@ -212,6 +220,7 @@ def _missing_rate(reference: pd.Series[Any], current: pd.Series[Any], rules: Dri
 
 
 def _category_share(reference: pd.Series[Any], current: pd.Series[Any], rules: DriftRules, level: float) -> _Finding:
+    """Compare the largest change of a category's share, with the chi-square test of homogeneity (Pearson 1900)."""
     before, after = reference.astype(str).value_counts(), current.astype(str).value_counts()
     counts = pd.DataFrame({"before": before, "after": after}).fillna(0.0).sort_index()
     shares = counts / counts.sum()
@@ -230,6 +239,7 @@ def _category_share(reference: pd.Series[Any], current: pd.Series[Any], rules: D
 
 
 def _numbers(reference: Floats, current: Floats, rules: DriftRules, level: float) -> list[_Finding]:
+    """Compare two samples by the Wasserstein distance in standard deviations, and by the Kolmogorov-Smirnov test."""
     ks = stats.ks_2samp(reference, current, method="asymp")
     distance, p_value = float(ks.statistic), float(ks.pvalue)
     centres = f"mean {np.mean(reference):.4g} → {np.mean(current):.4g}"
@@ -257,20 +267,30 @@ def _numbers(reference: Floats, current: Floats, rules: DriftRules, level: float
 
 
 def _normed_wasserstein(reference: Floats, current: Floats) -> float:
-    # A constant reference has no scale of its own; its computed deviation may be rounding dust instead of zero.
+    """Return the first Wasserstein distance divided by the reference's standard deviation.
+
+    Source: Evidently's ``wasserstein``, "Wasserstein distance (normed)", whose default threshold of 0.1 is also that of
+    ``DriftRules``: https://docs.evidentlyai.com/metrics/explainer_drift. Evidently divides by at least 0.001, so that
+    the distance of a nearly constant feature depends on its unit; this function divides by the standard deviation of
+    both samples when the reference is constant.
+    """
+    # The computed deviation of a constant may be a rounding error instead of zero.
     constant = bool(np.ptp(reference) == 0)
     scale = float(np.std(np.concatenate([reference, current]) if constant else reference))
     return float(stats.wasserstein_distance(reference, current)) / scale if scale else 0.0
 
 
 def _any_change(reference: Floats, current: Floats, ks_p: float) -> float:
-    """Return a p-value for a change of any kind: of the distribution (KS), the mean (Welch), the spread (Levene).
+    """Return a p-value for a difference in distribution, mean or variance.
 
-    The Wasserstein distance has no level of its own: with 2,000 skewed rows a side it passes 0.1 by chance. KS alone
-    would be a poor guard, since it hardly sees a tail or a spread that changes. Three tests are paid for by a factor.
+    The Wasserstein distance has no p-value, and exceeds 0.1 by chance for two skewed samples of 2,000 rows. The
+    Kolmogorov-Smirnov test alone has little power against changes of the tails or the variance. The smallest p-value of
+    three tests is therefore used, multiplied by 3, the number of tests (Bonferroni's correction): Kolmogorov-Smirnov,
+    Welch's t-test (Welch 1947) for the mean, and Levene's test around the median (Brown and Forsythe 1974) for the
+    variance.
     """
     with np.errstate(all="ignore"), warnings.catch_warnings():
-        # Constant samples warn, and have no p-value.
+        # Constant samples raise a warning and have no p-value.
         warnings.simplefilter("ignore", RuntimeWarning)
         others = (
             float(stats.ttest_ind(reference, current, equal_var=False).pvalue),

@@ -1,7 +1,7 @@
-"""The day's two pages: a short one that says what was found, and Evidently's with every distribution.
+"""The reports of a monitored day: a page with the results, and Evidently's page with every distribution.
 
-Evidently decides nothing here. It loses a whole report over one empty column, so it is given only columns and types
-that it can draw, from a sample.
+Evidently only draws; the verdicts are those of ``drift``. Evidently fails on a single empty column, and therefore
+receives only columns with values, of a type that it can draw, and a sample of the rows.
 """
 
 from __future__ import annotations
@@ -24,7 +24,12 @@ _SAMPLE_SEED = 20170101
 
 
 def write_page(result: dict[str, Any], folder: Path) -> Path:
-    """Write the page that says what was found, ``index.html``, from a day's result, and return its path."""
+    """Write the page of a day's result, ``index.html``, and return its path.
+
+    Args:
+        result: The result of ``monitor_day``.
+        folder: The folder of the day's reports.
+    """
     template = html_templates(Path(__file__).parent / "templates").get_template("drift.html")
     page = folder / PAGE
     write_atomically(page, template.render(result=result, evidently=EVIDENTLY_PAGE))
@@ -34,17 +39,17 @@ def write_page(result: dict[str, Any], folder: Path) -> Path:
 def write_evidently(
     reference: pd.DataFrame, current: pd.DataFrame, features: Sequence[FeatureSpec], sample_rows: int, folder: Path
 ) -> list[str]:
-    """Write Evidently's drift report of both frames' samples, ``evidently.html``.
+    """Write Evidently's drift report, ``evidently.html``.
 
     Args:
-        reference: One row per customer.
-        current: Likewise.
-        features: The features drawn, where both frames have values of them.
-        sample_rows: Rows drawn of each frame, at most; the draw is seeded.
-        folder: Where the page is written.
+        reference: The reference window, one row per customer.
+        current: The current window, one row per customer.
+        features: The features to draw.
+        sample_rows: The largest number of rows drawn from each window, with a fixed seed.
+        folder: The folder of the day's reports.
 
     Returns:
-        The features left out, since one side has no values of them; with all of them left out there is no page.
+        The features that are left out because one window has no values. If all are left out, no page is written.
     """
     frames = [_sample(frame, sample_rows) for frame in (reference, current)]
     drawable = [spec for spec in features if all(_has_values(frame, spec.name) for frame in frames)]
@@ -64,7 +69,7 @@ def _has_values(frame: pd.DataFrame, name: str) -> bool:
 
 
 def _typed(frame: pd.DataFrame, features: Sequence[FeatureSpec]) -> pd.DataFrame:
-    # A boolean or a nullable integer is no number to Evidently.
+    # Evidently does not treat booleans and nullable integers as numbers.
     columns = {
         spec.name: frame[spec.name].astype("string").astype(object)
         if spec.dtype == "category"
@@ -84,7 +89,7 @@ def _render(reference: pd.DataFrame, current: pd.DataFrame, features: Sequence[F
         categorical_columns=[spec.name for spec in features if spec.dtype == "category"],
     )
     data = [Dataset.from_pandas(frame, data_definition=definition) for frame in (current, reference)]
-    # Constant columns make it divide by zero, harmlessly.
+    # Evidently divides by zero for constant columns, without consequences.
     with np.errstate(all="ignore"):
         snapshot = Report([DataDriftPreset()]).run(*data)
     path.parent.mkdir(parents=True, exist_ok=True)

@@ -1,4 +1,4 @@
-"""What monitoring found last, as Prometheus metrics; predictions and latencies are counted by the endpoint itself."""
+"""The newest monitoring result as Prometheus metrics. The endpoint exports its own metrics of requests."""
 
 from __future__ import annotations
 
@@ -14,10 +14,10 @@ CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
 
 
 def render_metrics(settings: Settings) -> str:
-    """Return the metrics in Prometheus' text format; what is not known yet is absent, never zero.
+    """Return the metrics in Prometheus' text format. An unknown value has no metric and is never zero.
 
     Raises:
-        PointerError: The pointer to the deployed model is not one.
+        PointerError: The pointer to the deployed model is damaged.
         ResultError: The newest monitoring result is damaged.
     """
     health, registry = model_health(settings), CollectorRegistry()
@@ -36,7 +36,7 @@ def _model(health: ModelHealth, registry: CollectorRegistry) -> None:
         closed = dt.datetime.combine(health.monitored_day + dt.timedelta(days=1), dt.time(), dt.UTC)
         _set(
             "ml_monitored_day_timestamp_seconds",
-            "When the newest monitored day closed.",
+            "Time at which the newest monitored day closed.",
             closed.timestamp(),
             health,
             registry,
@@ -47,17 +47,19 @@ def _drift(health: ModelHealth, registry: CollectorRegistry) -> None:
     if health.drift is None:
         return
     drift = health.drift
-    _set("ml_drift_detected", "1 when the newest verdict is drift.", float(drift["drifted"]), health, registry)
-    _set("ml_drifted_features", "Features that drifted.", drift["drifted_features"], health, registry)
+    _set(
+        "ml_drift_detected", "1 if the newest monitored day drifted, else 0.", float(drift["drifted"]), health, registry
+    )
+    _set("ml_drifted_features", "Number of features that drifted.", drift["drifted_features"], health, registry)
 
 
 def _performance(health: ModelHealth, registry: CollectorRegistry) -> None:
     described = {
         "accuracy": ("ml_model_accuracy", "Realised accuracy on matured labels."),
         "auc": ("ml_model_auc", "Realised area under the ROC curve on matured labels."),
-        "test_auc": ("ml_model_test_auc", "Area under the ROC curve on the model's test."),
+        "test_auc": ("ml_model_test_auc", "Area under the ROC curve on the model's test set."),
         "brier": ("ml_model_brier_score", "Realised Brier score on matured labels."),
-        "observed_over_expected": ("ml_model_observed_over_expected", "Churn observed over churn expected."),
+        "observed_over_expected": ("ml_model_observed_over_expected", "Observed churn divided by expected churn."),
     }
     for key, (name, text) in described.items():
         value = (health.performance or {}).get(key)
@@ -68,20 +70,26 @@ def _performance(health: ModelHealth, registry: CollectorRegistry) -> None:
 def _served(health: ModelHealth, registry: CollectorRegistry) -> None:
     served = health.served or {}
     figures = {
-        "answers": ("ml_served_answers", "Answers of the endpoint on the newest monitored day."),
-        "churn_share": ("ml_served_churn_share", "Share of them that said churn."),
-        "mean_probability": ("ml_served_mean_probability", "Mean of the probabilities answered."),
+        "answers": ("ml_served_answers", "Predictions of the endpoint on the newest monitored day."),
+        "churn_share": ("ml_served_churn_share", "Share of those predictions that are churn."),
+        "mean_probability": ("ml_served_mean_probability", "Mean churn probability of those predictions."),
     }
     _by_version(figures, ["model_version"], served.get("models", []), health, registry)
     figures = {
-        "rows": ("ml_shadow_rows", "Answers that a shadow scored, too."),
-        "mean_absolute_difference": ("ml_shadow_mean_absolute_difference", "Of its probability and the one answered."),
-        "decisions_that_differ": ("ml_shadow_decisions_that_differ", "Decisions that are not those answered."),
+        "rows": ("ml_shadow_rows", "Predictions that a shadow scored too."),
+        "mean_absolute_difference": (
+            "ml_shadow_mean_absolute_difference",
+            "Mean absolute difference of probabilities.",
+        ),
+        "decisions_that_differ": (
+            "ml_shadow_decisions_that_differ",
+            "Predictions with different decisions.",
+        ),
     }
     _by_version(figures, ["model_version", "shadow_version"], served.get("shadows", []), health, registry)
     auc = served.get("performance", {}).get("auc")
     if auc is not None:
-        _set("ml_served_auc", "Realised area under the ROC curve of served answers.", auc, health, registry)
+        _set("ml_served_auc", "Realised area under the ROC curve of served predictions.", auc, health, registry)
 
 
 def _by_version(

@@ -1,4 +1,4 @@
-"""Realised performance: what the model said, against what happened once the label's horizon had passed."""
+"""Realised performance: scores compared with the labels that are known after the label's horizon."""
 
 from __future__ import annotations
 
@@ -21,22 +21,22 @@ from include.training.model.bundle import Bundle
 
 @dataclass(frozen=True)
 class Performance:
-    """How scores turned out; every figure is None while nothing has matured.
+    """The realised performance of scores; every figure is None until labels have matured.
 
     Attributes:
-        state: ``known``; ``not yet known`` while no scored day has matured; or ``not known`` where data has no time.
-        reason: The finding in words.
-        decayed: Whether the AUC fell by more than the project allows.
-        first_day: The first scored day judged.
-        last_day: The last one.
-        rows: Customers judged, each by the latest score.
-        auc: Area under the ROC curve; also None when all customers, or none, churned.
-        test_auc: The deployed model's AUC on the snapshots that it was tested on.
+        state: ``known``; ``not yet known`` until a scored day has matured; ``not known`` for data without time.
+        reason: The result in words.
+        decayed: Whether the AUC is lower than on the test set by more than the project allows.
+        first_day: The first scored day that is evaluated.
+        last_day: The last scored day that is evaluated.
+        rows: The number of customers, each with the latest score.
+        auc: Area under the ROC curve; also None if all customers have the same label.
+        test_auc: The deployed model's AUC on its test set.
         brier: Brier score.
-        accuracy: Share of customers whose prediction came true.
+        accuracy: Share of customers whose prediction equals the label.
         observed_churn: Share of customers who churned.
-        expected_churn: The mean of the probabilities given.
-        observed_over_expected: Their ratio; far from 1, the probabilities no longer mean what they say.
+        expected_churn: The mean churn probability.
+        observed_over_expected: The ratio of the two; far from 1, the model is no longer calibrated.
     """
 
     state: str
@@ -59,17 +59,19 @@ class Performance:
 
 
 def realised_performance(lake: Lake, project: Project, bundle: Bundle, version: str, day: dt.date) -> Performance:
-    """Judge the scores of the latest ``window_days`` whose labels were known when ``day`` closed.
+    """Evaluate the scores of the latest ``window_days`` whose labels were known when ``day`` closed.
 
     Args:
-        lake: Holds ``gold/scores`` and ``gold/labels``.
-        project: Names the label and how far the AUC may fall.
-        bundle: The deployed model, for its AUC on the test.
+        lake: The lake with ``gold/scores`` and ``gold/labels``.
+        project: The project's label and the allowed decrease of the AUC.
+        bundle: The deployed model, to compute its AUC on the test set.
         version: The version of the deployed model.
-        day: The day monitored.
+        day: The monitored day.
     """
     if not project.has_time:
-        return Performance("not known", "This data has no time: a label comes with its row, and none follows a score.")
+        return Performance(
+            "not known", "The data has no time: labels are delivered with the features and none follows a score."
+        )
     days = _matured(lake, project, day)
     if not days:
         return Performance(
@@ -78,7 +80,7 @@ def realised_performance(lake: Lake, project: Project, bundle: Bundle, version: 
     joined = _scores_with_labels(lake, project, days, version)
     if joined.empty:
         return Performance("not yet known", f"No score of model version {version} has matured by {day}.")
-    return judge(joined, days, _test_auc(lake, project, bundle), project)
+    return evaluate_predictions(joined, days, _test_auc(lake, project, bundle), project)
 
 
 def _matured(lake: Lake, project: Project, day: dt.date) -> list[dt.date]:
@@ -94,35 +96,43 @@ def _matured(lake: Lake, project: Project, day: dt.date) -> list[dt.date]:
 def _scores_with_labels(lake: Lake, project: Project, days: list[dt.date], version: str) -> pd.DataFrame:
     columns = ["dt", "customer_id", "churn_probability", "prediction", "model_version"]
     scores = lake.table(SCORES_TABLE).read(days, columns).to_pandas()
-    # A former model's scores say nothing about the one that is deployed now.
+    # Scores of earlier models do not measure the deployed model.
     scores = scores[scores["model_version"] == version]
-    joined = scores.merge(labels_of(lake, project, days), on=["dt", "customer_id"])
+    joined = scores.merge(read_labels(lake, project, days), on=["dt", "customer_id"])
     return latest_per_customer(joined)
 
 
-def labels_of(lake: Lake, project: Project, days: list[dt.date]) -> pd.DataFrame:
-    """Return ``dt``, ``customer_id`` and ``churned`` of every label of ``days``."""
+def read_labels(lake: Lake, project: Project, days: list[dt.date]) -> pd.DataFrame:
+    """Return the columns ``dt``, ``customer_id`` and ``churned`` of the labels of some days.
+
+    Args:
+        lake: The lake with ``gold/labels``.
+        project: The project, which names the label.
+        days: The days.
+    """
     rows: pd.DataFrame = lake.table(LABELS_TABLE).read(days, ["dt", "customer_id", project.label.name]).to_pandas()
     return rows.rename(columns={project.label.name: "churned"})
 
 
-def judge(joined: pd.DataFrame, days: list[dt.date], test_auc: float | None, project: Project) -> Performance:
-    """Return how answers turned out.
+def evaluate_predictions(
+    joined: pd.DataFrame, days: list[dt.date], test_auc: float | None, project: Project
+) -> Performance:
+    """Return the realised performance of predictions.
 
     Args:
         joined: ``churn_probability``, ``prediction`` and ``churned``, one row per customer; not empty.
-        days: The days whose labels were joined, sorted.
-        test_auc: The model's AUC on its test, where it is known.
-        project: How far the AUC may fall.
+        days: The days of the labels, sorted.
+        test_auc: The model's AUC on its test set; None if it is not known.
+        project: The project's allowed decrease of the AUC.
     """
     churned, probability = joined["churned"].to_numpy(dtype=float), joined["churn_probability"].to_numpy(dtype=float)
     observed, expected = float(churned.mean()), float(probability.mean())
-    auc = auc_of(churned, probability)
+    auc = roc_auc(churned, probability)
     drop = test_auc - auc if test_auc is not None and auc is not None else None
     decayed = drop is not None and drop > project.monitoring.max_auc_drop
     return Performance(
         state="known",
-        reason=_words(auc, test_auc, decayed, project.monitoring.max_auc_drop, observed, expected),
+        reason=_summary(auc, test_auc, decayed, project.monitoring.max_auc_drop, observed, expected),
         decayed=decayed,
         first_day=str(days[0]),
         last_day=str(days[-1]),
@@ -138,10 +148,9 @@ def judge(joined: pd.DataFrame, days: list[dt.date], test_auc: float | None, pro
 
 
 def _test_auc(lake: Lake, project: Project, bundle: Bundle) -> float | None:
-    """Return the model's AUC on the snapshots that follow its training after the gap, scored again.
+    """Return the model's AUC on its test set, which is scored again; None if gold no longer contains it.
 
-    That is its test: what it learned from ends with ``trained_through``, and gold keeps the rows. None when gold has
-    none of them.
+    The test set consists of the first snapshots after ``trained_through`` and the gap of one horizon.
     """
     contract = bundle.contract
     start = contract.trained_through + dt.timedelta(days=contract.horizon_days)
@@ -152,25 +161,30 @@ def _test_auc(lake: Lake, project: Project, bundle: Bundle) -> float | None:
         return None
     columns = ["dt", "customer_id", *contract.feature_names]
     rows = lake.table(FEATURES_TABLE).read(days, columns).to_pandas()
-    rows = rows.merge(labels_of(lake, project, days), on=["dt", "customer_id"])
-    return auc_of(rows["churned"].to_numpy(dtype=float), bundle.predict(rows[contract.feature_names]))
+    rows = rows.merge(read_labels(lake, project, days), on=["dt", "customer_id"])
+    return roc_auc(rows["churned"].to_numpy(dtype=float), bundle.predict(rows[contract.feature_names]))
 
 
-def auc_of(churned: Any, probability: Any) -> float | None:
-    """Return the area under the ROC curve; None when all customers, or none, churned."""
+def roc_auc(churned: Any, probability: Any) -> float | None:
+    """Return the area under the ROC curve; None if all customers have the same label.
+
+    Args:
+        churned: The labels, 0 or 1, shape (n,).
+        probability: The churn probabilities, shape (n,).
+    """
     if len(np.unique(churned)) < 2:
         return None
     auc = float(roc_auc_score(churned, probability))
     return None if math.isnan(auc) else auc
 
 
-def _words(
+def _summary(
     auc: float | None, test_auc: float | None, decayed: bool, allowed: float, observed: float, expected: float
 ) -> str:
-    churn = f"{observed:.1%} churned where {expected:.1%} were expected"
+    churn = f"{observed:.1%} of the customers churned, {expected:.1%} were expected"
     if auc is None:
-        return f"No AUC, since the customers all did the same; {churn}."
+        return f"No AUC, since all customers have the same label; {churn}."
     if test_auc is None:
-        return f"Realised AUC {auc:.3f}, with no test to compare it with; {churn}."
-    verb = "fell below" if decayed else "is within"
-    return f"Realised AUC {auc:.3f} {verb} {allowed:g} of the test's {test_auc:.3f}; {churn}."
+        return f"Realised AUC {auc:.3f}; the AUC on the test set is not known; {churn}."
+    relation = "below" if decayed else "not below"
+    return f"Realised AUC {auc:.3f} is {relation} the test set's {test_auc:.3f} by more than {allowed:g}; {churn}."

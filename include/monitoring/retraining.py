@@ -1,4 +1,4 @@
-"""Whether what monitoring found calls for a training, and whether one would learn anything new."""
+"""Retraining requests: whether a monitoring result requires a training, and whether new data is available for it."""
 
 from __future__ import annotations
 
@@ -18,37 +18,41 @@ def retrain_request(
     day: dt.date,
     requested_days: Iterable[dt.date] = (),
 ) -> str | None:
-    """Return why a training is requested; None when none is.
+    """Return the reason for a retraining request; None if no training is requested.
 
-    Drift and decay call for one. Two things hold a request back for the settling time, so that monitor, training,
-    deployment and scoring can never chase each other: a model whose data set was built less than that before ``day``,
-    and an earlier request less than that ago, whatever became of it.
+    Drift and decay require a training. To prevent a loop of monitoring, training, deployment and scoring, there is no
+    request during the settling time after the deployed model's data set was built, or after an earlier request.
 
     Args:
-        project: Its snapshots, split and limits.
+        project: The project's snapshots, split and limits.
         result: The day's drift and performance, as in ``result.json``.
-        champion_trained_through: The last snapshot that the deployed model learned from.
-        day: The day monitored.
-        requested_days: Days whose monitoring requested a training; those from ``day`` on do not count.
+        champion_trained_through: The last snapshot in the deployed model's training data.
+        day: The monitored day.
+        requested_days: The days whose monitoring requested a training; ``day`` and later days are ignored.
     """
     reason = _cause(project, result)
     settling = settling_time(project)
     if reason is None or any(day - settling < requested < day for requested in requested_days):
         return None
     reachable = trainable_through(project, day)
-    # A data set moves with its day: its last training snapshot is as many days later as the data set was built later.
+    # The last training snapshot moves with the day on which a data set is built, so that their differences are equal.
     if reachable is None or reachable - champion_trained_through < settling:
         return None
     return reason
 
 
 def settling_time(project: Project) -> dt.timedelta:
-    """Return how long a request holds back the next: a label's horizon; without time, the pace of the trainings."""
+    """Return the time without a further request: the label's horizon, or without time the training interval."""
     return dt.timedelta(days=project.label.horizon_days if project.has_time else project.training.every_days)
 
 
 def trainable_through(project: Project, day: dt.date) -> dt.date | None:
-    """Return the last snapshot that a training for ``day`` would learn from; None when there are too few yet."""
+    """Return the last training snapshot of a training for ``day``; None if there are too few snapshots.
+
+    Args:
+        project: The project's snapshots, label and split.
+        day: The day of the training.
+    """
     if not project.has_time:
         return day if day >= project.first_day else None
     matured_by = day - dt.timedelta(days=project.label.horizon_days)

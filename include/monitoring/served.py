@@ -1,7 +1,7 @@
-"""What the endpoint answered: how much, by which model, about whom, and how it turned out.
+"""The endpoint's logged predictions: traffic, drift of the requested customers, realised performance, and shadows.
 
-Whoever asks an endpoint chooses about whom. These figures are about those customers, not about all: they are reported,
-and neither alert nor ask for a training.
+Clients choose the customers that they request. These figures describe those customers and not all customers, so that
+they are reported but raise no alert and no retraining request.
 """
 
 from __future__ import annotations
@@ -18,28 +18,27 @@ import pandas as pd
 from include.days import DayRange
 from include.lake import Lake, connect
 from include.lake.table_names import LABELS_TABLE, PREDICTIONS_TABLE
-from include.monitoring.drift import compare
-from include.monitoring.performance import Performance, judge, labels_of
-from include.monitoring.shadow import ShadowComparison, compare_shadows
+from include.monitoring.drift import detect_drift
+from include.monitoring.performance import Performance, evaluate_predictions, read_labels, roc_auc
 from include.projects import Project
 from include.projects.features import FeatureSpec
 
-MOST_CUSTOMERS_COMPARED = 20_000
-"""Customers whose served features are compared with the reference: a sample by their id where there are more."""
-_FEWEST_CUSTOMERS_COMPARED = 100
+MAX_CUSTOMERS = 20_000
+"""The largest number of customers whose features are compared with the reference; more are sampled by a hash."""
+_MIN_CUSTOMERS = 100
 
 
 @dataclass(frozen=True)
 class ModelTraffic:
-    """What one model answered on one day.
+    """The predictions of one model on one day.
 
     Attributes:
-        model_version: The model.
-        answers: How many.
-        by_id: Those for which the caller sent an id, and the online store had the features.
-        with_features: Those for which the caller sent the features.
-        churn_share: Share of ``churn``.
-        mean_probability: The mean of the probabilities.
+        model_version: The version of the model.
+        answers: The number of predictions.
+        by_id: The number of predictions for requests with an id only, with features from the online store.
+        with_features: The number of predictions for requests with features.
+        churn_share: The share of predictions that are ``churn``.
+        mean_probability: The mean churn probability.
     """
 
     model_version: str
@@ -52,12 +51,12 @@ class ModelTraffic:
 
 @dataclass(frozen=True)
 class ServedDrift:
-    """The features of the day's customers against those that the model learned from.
+    """The drift of the requested customers' features against the reference window.
 
     Attributes:
-        reason: The finding in words.
-        customers: Customers compared.
-        drifted: The features that drifted, most severe first; None when nothing was compared.
+        reason: The result in words.
+        customers: The number of customers compared.
+        drifted: The features that drifted, most severe first; None if nothing was compared.
     """
 
     reason: str
@@ -66,16 +65,42 @@ class ServedDrift:
 
 
 @dataclass(frozen=True)
-class Served:
-    """What one day's monitoring found about the endpoint's answers.
+class ShadowComparison:
+    """A shadow compared with the model that answered, on the predictions of one day.
 
     Attributes:
-        reason: The day in words.
-        models: The day's answers by model, the most first; none on a day without.
-        drift: What those asked about look like.
-        performance: How answers of the deployed model turned out, each customer by the latest; see
-            ``served_performance``.
-        shadows: Models that scored the same rows aside.
+        model_version: The version of the model that answered.
+        shadow_version: The version of the shadow.
+        rows: The number of predictions that both models scored.
+        mean_absolute_difference: The mean absolute difference of the two probabilities.
+        correlation: The correlation of the two probabilities; None if one of them is constant.
+        decisions_that_differ: The number of predictions on which the decisions differ.
+        labelled_rows: The number of customers with a known label among earlier predictions that both models scored.
+        auc: The AUC of the model that answered on those customers; None if it is not defined.
+        shadow_auc: The AUC of the shadow on the same customers.
+    """
+
+    model_version: str
+    shadow_version: str
+    rows: int
+    mean_absolute_difference: float
+    correlation: float | None
+    decisions_that_differ: int
+    labelled_rows: int = 0
+    auc: float | None = None
+    shadow_auc: float | None = None
+
+
+@dataclass(frozen=True)
+class Served:
+    """The monitoring result of the endpoint's predictions on one day.
+
+    Attributes:
+        reason: A summary in words.
+        models: The day's predictions by model, most predictions first; empty on a day without predictions.
+        drift: The drift of the requested customers' features.
+        performance: The realised performance of the deployed model, with each customer's latest prediction.
+        shadows: The shadows that scored the same rows.
     """
 
     reason: str
@@ -85,7 +110,7 @@ class Served:
     shadows: tuple[ShadowComparison, ...]
 
     def as_dict(self) -> dict[str, Any]:
-        """Return it as plain JSON types."""
+        """Return the result as plain JSON types."""
         plain = asdict(self)
         drifted = None if self.drift.drifted is None else list(self.drift.drifted)
         return plain | {
@@ -95,7 +120,7 @@ class Served:
         }
 
 
-def served_on(
+def monitor_served(
     lake: Lake,
     project: Project,
     version: str,
@@ -104,39 +129,39 @@ def served_on(
     features: Sequence[FeatureSpec],
     test_auc: float | None,
 ) -> Served:
-    """Return what was answered on the UTC day ``day``, and how earlier answers turned out.
+    """Return the monitoring result of the predictions of the UTC day ``day``, and of earlier ones with known labels.
 
     Args:
-        lake: Holds ``gold/predictions`` and ``gold/labels``.
-        project: Its rules, label and windows.
+        lake: The lake with ``gold/predictions`` and ``gold/labels``.
+        project: The project's rules, label and windows.
         version: The version of the deployed model.
-        day: The day monitored.
-        reference: The reference window's rows, one per customer.
-        features: The features that are monitored.
-        test_auc: The deployed model's AUC on its test, where it is known.
+        day: The monitored day.
+        reference: The rows of the reference window, one per customer.
+        features: The monitored features.
+        test_auc: The deployed model's AUC on its test set; None if it is not known.
     """
     models = _traffic(lake, day) if day in lake.table(PREDICTIONS_TABLE).days() else ()
-    judged = _answers_with_labels(lake, project, version, day)
+    labelled = _labelled_predictions(lake, project, version, day)
     return Served(
-        reason=_words(models, day),
+        reason=_summary(models, day),
         models=models,
         drift=_drift(lake, project, version, day, reference, features)
         if any(model.model_version == version for model in models)
-        else ServedDrift(f"The deployed model answered nothing on {day}."),
-        performance=_performance(project, judged, test_auc, version, day),
-        shadows=compare_shadows(lake, day, version, judged) if models else (),
+        else ServedDrift(f"The deployed model made no predictions on {day}."),
+        performance=_performance(project, labelled, test_auc, version, day),
+        shadows=_compare_shadows(lake, day, version, labelled) if models else (),
     )
 
 
 def _traffic(lake: Lake, day: dt.date) -> tuple[ModelTraffic, ...]:
-    answers = lake.table(PREDICTIONS_TABLE).scan(connect(), [day])
+    predictions = lake.table(PREDICTIONS_TABLE).scan(connect(), [day])
     found = (
-        answers.group_by("model_version")
+        predictions.group_by("model_version")
         .aggregate(
-            answers=answers.count(),
-            by_id=answers.features_day.count(),
-            churn_share=(answers.prediction == "churn").cast("float64").mean(),
-            mean_probability=answers.churn_probability.cast("float64").mean(),
+            answers=predictions.count(),
+            by_id=predictions.features_day.count(),
+            churn_share=(predictions.prediction == "churn").cast("float64").mean(),
+            mean_probability=predictions.churn_probability.cast("float64").mean(),
         )
         .order_by(ibis.desc("answers"), "model_version")
         .to_pyarrow()
@@ -145,11 +170,11 @@ def _traffic(lake: Lake, day: dt.date) -> tuple[ModelTraffic, ...]:
     return tuple(ModelTraffic(**row, with_features=row["answers"] - row["by_id"]) for row in found)
 
 
-def _words(models: Sequence[ModelTraffic], day: dt.date) -> str:
+def _summary(models: Sequence[ModelTraffic], day: dt.date) -> str:
     if not models:
-        return f"The prediction log holds no answers given on {day}."
+        return f"The prediction log contains no predictions of {day}."
     answers, by_id = sum(model.answers for model in models), sum(model.by_id for model in models)
-    return f"{answers:,} answers on {day}: {by_id:,} by id, {answers - by_id:,} with features."
+    return f"{answers:,} predictions on {day}: {by_id:,} by id, {answers - by_id:,} with features."
 
 
 def _drift(
@@ -161,36 +186,36 @@ def _drift(
     features: Sequence[FeatureSpec],
 ) -> ServedDrift:
     current = _served_features(lake, version, day, features)
-    if len(current) < _FEWEST_CUSTOMERS_COMPARED:
+    if len(current) < _MIN_CUSTOMERS:
         return ServedDrift(
-            f"Features of {len(current)} customers are known; {_FEWEST_CUSTOMERS_COMPARED} are needed to compare."
+            f"The features of {len(current)} customers are known; a comparison needs {_MIN_CUSTOMERS} customers."
         )
-    # The endpoint computes with 32 bits: .1 would otherwise not be the .1 of the reference.
+    # The endpoint logs 32-bit floats: without the same rounding, 0.1 would differ from the reference's 0.1.
     numbers = [spec.name for spec in features if spec.dtype == "number" and spec.name in reference]
-    as_served = reference.assign(**reference[numbers].astype(np.float32))
-    verdict = compare(as_served, current, features, project.monitoring)
+    rounded = reference.assign(**reference[numbers].astype(np.float32))
+    verdict = detect_drift(rounded, current, features, project.monitoring)
     return ServedDrift(verdict.reason, len(current), tuple(feature.name for feature in verdict.drifted_features))
 
 
 def _served_features(lake: Lake, version: str, day: dt.date, features: Sequence[FeatureSpec]) -> pd.DataFrame:
-    """Return the features of the latest answer about each customer; no row where features are not logged."""
-    answers = lake.table(PREDICTIONS_TABLE).scan(connect(), [day])
+    """Return the features of each customer's latest prediction; no rows if features are not logged."""
+    predictions = lake.table(PREDICTIONS_TABLE).scan(connect(), [day])
     columns = {spec.name: f"{spec.dtype}_{spec.name}" for spec in features}
-    if not set(columns.values()) <= set(answers.columns):
+    if not set(columns.values()) <= set(predictions.columns):
         return pd.DataFrame(columns=list(columns))
-    answers = answers.filter(answers.model_version == version)
-    answers = answers.filter(ibis.or_(*(answers[column].notnull() for column in columns.values())))
+    predictions = predictions.filter(predictions.model_version == version)
+    predictions = predictions.filter(ibis.or_(*(predictions[column].notnull() for column in columns.values())))
     age = ibis.row_number().over(group_by="customer_id", order_by=[ibis.desc("answered_at"), "part"])
-    latest = answers.mutate(age=age).filter(ibis._.age == 0)
-    sample = latest.order_by(latest.customer_id.hash(), "customer_id").limit(MOST_CUSTOMERS_COMPARED)
+    latest = predictions.mutate(age=age).filter(ibis._.age == 0)
+    sample = latest.order_by(latest.customer_id.hash(), "customer_id").limit(MAX_CUSTOMERS)
     rows: pd.DataFrame = sample.select(**columns).to_pyarrow().to_pandas()
     return rows
 
 
-def _answers_with_labels(lake: Lake, project: Project, version: str, day: dt.date) -> pd.DataFrame | None:
-    """Return the latest answer about each customer whose label was known when ``day`` closed; None without any.
+def _labelled_predictions(lake: Lake, project: Project, version: str, day: dt.date) -> pd.DataFrame | None:
+    """Return each customer's latest prediction whose label was known when ``day`` closed; None if there is none.
 
-    An answer is about the day of its features: the online store's where it had them, else the day that it was given.
+    A prediction refers to the day of its features: the day in the online store, else the day of the request.
     """
     if not project.has_time or not lake.table(PREDICTIONS_TABLE).exists():
         return None
@@ -200,33 +225,77 @@ def _answers_with_labels(lake: Lake, project: Project, version: str, day: dt.dat
         return None
     window = project.monitoring.window_days
     span = DayRange.ending(labelled[-1], window)
-    # A store that is not filled every day answers with features some days old.
-    given = DayRange(span.first, span.last + dt.timedelta(days=window))
-    rows = _answers_about(lake, version, given, span)
-    joined = rows.merge(labels_of(lake, project, [one for one in labelled if one in span]), on=["dt", "customer_id"])
+    # A store that is not updated every day returns features that are some days old.
+    requested = DayRange(span.first, span.last + dt.timedelta(days=window))
+    rows = _predictions_for(lake, version, requested, span)
+    joined = rows.merge(read_labels(lake, project, [one for one in labelled if one in span]), on=["dt", "customer_id"])
     latest = joined.sort_values(["customer_id", "answered_at"]).drop_duplicates("customer_id", keep="last")
     return None if latest.empty else latest.reset_index(drop=True)
 
 
-def _answers_about(lake: Lake, version: str, given: DayRange, about: DayRange) -> pd.DataFrame:
-    """Return one model's answers given on some days about others, with ``dt`` the day that each is about."""
-    answers = lake.table(PREDICTIONS_TABLE).scan(connect(), given)
-    answers = answers.filter(answers.model_version == version)
-    answers = answers.mutate(dt=ibis.coalesce(answers.features_day, answers.dt))
-    answers = answers.filter(answers.dt.between(about.first, about.last))
+def _predictions_for(lake: Lake, version: str, requested: DayRange, days: DayRange) -> pd.DataFrame:
+    """Return one model's predictions with ``dt``, the day to which each refers; see ``_labelled_predictions``."""
+    predictions = lake.table(PREDICTIONS_TABLE).scan(connect(), requested)
+    predictions = predictions.filter(predictions.model_version == version)
+    predictions = predictions.mutate(dt=ibis.coalesce(predictions.features_day, predictions.dt))
+    predictions = predictions.filter(predictions.dt.between(days.first, days.last))
     shadow = ["shadow_version", "shadow_probability"]
     columns = ["dt", "customer_id", "answered_at", "churn_probability", "prediction", *shadow]
-    rows: pd.DataFrame = answers.select(columns).to_pyarrow().to_pandas()
+    rows: pd.DataFrame = predictions.select(columns).to_pyarrow().to_pandas()
     return rows
 
 
 def _performance(
-    project: Project, judged: pd.DataFrame | None, test_auc: float | None, version: str, day: dt.date
+    project: Project, labelled: pd.DataFrame | None, test_auc: float | None, version: str, day: dt.date
 ) -> Performance:
     if not project.has_time:
-        return Performance(
-            "not known", "This data has no time: a label comes with its row, and none follows an answer."
+        return Performance("not known", "The data has no time: no label follows a prediction.")
+    if labelled is None:
+        return Performance("not yet known", f"No prediction of model version {version} has matured by {day}.")
+    return evaluate_predictions(labelled, sorted(set(labelled["dt"])), test_auc, project)
+
+
+def _compare_shadows(
+    lake: Lake, day: dt.date, version: str, labelled: pd.DataFrame | None
+) -> tuple[ShadowComparison, ...]:
+    """Return a comparison for each pair of model and shadow that scored predictions of ``day``, most rows first."""
+    predictions = lake.table(PREDICTIONS_TABLE).scan(connect(), [day]).filter(ibis._.shadow_probability.notnull())
+    pairs = (
+        predictions.mutate(
+            champion=predictions.churn_probability.cast("float64"),
+            shadow=predictions.shadow_probability.cast("float64"),
         )
-    if judged is None:
-        return Performance("not yet known", f"No answer of model version {version} has matured by {day}.")
-    return judge(judged, sorted(set(judged["dt"])), test_auc, project)
+        .group_by(["model_version", "shadow_version"])
+        .aggregate(
+            rows=ibis._.count(),
+            mean_absolute_difference=(ibis._.champion - ibis._.shadow).abs().mean(),
+            correlation=ibis._.champion.corr(ibis._.shadow, how="pop"),
+            decisions_that_differ=(ibis._.prediction != ibis._.shadow_prediction).sum(),
+        )
+        .order_by(ibis.desc("rows"), "model_version", "shadow_version")
+        .to_pandas()
+    )
+    return tuple(
+        ShadowComparison(
+            model_version=pair.model_version,
+            shadow_version=pair.shadow_version,
+            rows=int(pair.rows),
+            mean_absolute_difference=float(pair.mean_absolute_difference),
+            correlation=None if pd.isna(pair.correlation) else float(pair.correlation),
+            decisions_that_differ=int(pair.decisions_that_differ),
+            **_shadow_auc(None if pair.model_version != version else labelled, pair.shadow_version),
+        )
+        for pair in pairs.itertuples()
+    )
+
+
+def _shadow_auc(labelled: pd.DataFrame | None, shadow_version: str) -> dict[str, Any]:
+    if labelled is None:
+        return {}
+    both = labelled[(labelled["shadow_version"] == shadow_version) & labelled["shadow_probability"].notna()]
+    churned = both["churned"].to_numpy(dtype=float)
+    return {
+        "labelled_rows": len(both),
+        "auc": roc_auc(churned, both["churn_probability"].to_numpy(dtype=float)),
+        "shadow_auc": roc_auc(churned, both["shadow_probability"].to_numpy(dtype=float)),
+    }

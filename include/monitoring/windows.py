@@ -1,7 +1,7 @@
-"""The two windows that are compared: what the model learned from last, and what it sees in production now.
+"""The reference and the current window of drift detection.
 
-Both span the same number of days and hold one row per customer, the latest: a customer who appears seven times would
-make chance look like change. Without time, two deliveries of the table are compared, each a day of its own.
+Both windows span the same number of days and contain one row per customer, the latest: repeated rows of a customer are
+not independent, and would make random differences significant. For data without time, each window is one delivery.
 """
 
 from __future__ import annotations
@@ -22,16 +22,16 @@ from include.training.model.contract import ModelContract
 
 
 class WindowError(ChurnflowError):
-    """Gold has no rows for a window."""
+    """Gold has no rows in a window."""
 
 
 @dataclass(frozen=True)
 class Window:
-    """Rows of a few days.
+    """The rows of a window.
 
     Attributes:
-        days: The days that have rows, sorted.
-        rows: ``customer_id`` and the features, one row per customer.
+        days: The days with rows, sorted.
+        rows: The columns ``customer_id`` and the features, one row per customer.
     """
 
     days: tuple[dt.date, ...]
@@ -39,19 +39,29 @@ class Window:
 
 
 def monitored_features(project: Project, contract: ModelContract) -> list[FeatureSpec]:
-    """Return the features that both the model and the project know, in the project's order."""
+    """Return the features that both the model and the project contain, in the project's order.
+
+    Args:
+        project: The project.
+        contract: The contract of the deployed model.
+    """
     known = set(contract.feature_names)
     return [spec for spec in project.features if spec.name in known]
 
 
 def reference_window(lake: Lake, project: Project, contract: ModelContract) -> Window:
-    """Return the training rows of the last ``window_days`` up to the model's last training snapshot.
+    """Return the training rows of the ``window_days`` that end with the model's last training snapshot.
 
-    Only the latest snapshots count: a year's would bury today's season under all others, and would compare customers
-    of many weeks with those of one.
+    Earlier snapshots are left out: a whole year would hide the current season, and would compare the customers of many
+    weeks with those of a single week.
+
+    Args:
+        lake: The lake with ``gold/features``.
+        project: The project's snapshots and window length.
+        contract: The contract of the deployed model.
 
     Raises:
-        WindowError: Gold no longer has those days.
+        WindowError: Gold no longer contains those days.
         LakeError: There is no ``gold/features`` yet.
     """
     span = _span(project, contract.trained_through)
@@ -62,8 +72,14 @@ def reference_window(lake: Lake, project: Project, contract: ModelContract) -> W
 def current_window(lake: Lake, project: Project, contract: ModelContract, day: dt.date) -> Window:
     """Return the rows of the ``window_days`` that end with ``day``.
 
+    Args:
+        lake: The lake with ``gold/features``.
+        project: The project's window length.
+        contract: The contract of the deployed model.
+        day: The monitored day.
+
     Raises:
-        WindowError: Gold has none.
+        WindowError: Gold contains no rows of those days.
         LakeError: There is no ``gold/features`` yet.
     """
     span = _span(project, day)

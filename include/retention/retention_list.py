@@ -1,4 +1,4 @@
-"""The retention list: every customer of a day, scored in slices, ordered by risk, with reasons at its top."""
+"""The retention list: the customers of a day, scored in slices and ordered by churn risk, with reasons at the top."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ def deployed_bento(settings: Settings) -> BentoReference:
 
     Raises:
         ScoringError: No model is deployed.
-        PointerError: What says which model serves cannot be read.
+        PointerError: The pointer to the deployed model is damaged.
     """
     reference = served_bento(settings.serving_dir)
     if reference is None:
@@ -58,24 +58,24 @@ def newest_list(settings: Settings) -> dt.date | None:
 def retention_list(
     day: dt.date, features: pa.Table | pa.RecordBatchReader, bundle: Bundle, model_version: str, reasons_for: int
 ) -> pa.Table:
-    """Return the customers of ``day`` by falling churn probability; customers who tie are ordered by their id.
+    """Return the customers of ``day`` by decreasing churn probability, and by id for equal probabilities.
 
-    The features are scored a slice at a time, and only their scores are kept.
+    The features are scored slice by slice, and only the scores are kept in memory.
 
     Args:
         day: The day of the features.
-        features: Rows of ``gold/features``: ``customer_id`` and one column for each feature of the model; others are
-            ignored, so that a model keeps working when features are added.
+        features: Rows of ``gold/features``: ``customer_id`` and one column per feature of the model. Other columns
+            are ignored, so that features can be added while a model is deployed.
         bundle: The model.
         model_version: The version of the model.
-        reasons_for: How many customers, from the top, get reasons.
+        reasons_for: The number of customers at the top who get reasons.
 
     Returns:
         ``dt``, ``customer_id``, ``churn_probability``, ``prediction``, ``rank`` from 1, ``model_version``, and the
-        texts ``raises_risk`` and ``lowers_risk``: reasons in words, the strongest first; null below the top.
+        texts ``raises_risk`` and ``lowers_risk``: reasons in words, strongest first; null below the top.
 
     Raises:
-        EncodingError: A feature of the model is missing or is not of its type.
+        EncodingError: A feature of the model is missing or has another type.
     """
     contract = bundle.contract
     slices = _scored_slices(features, bundle, reasons_for)
@@ -100,13 +100,13 @@ def retention_list(
 
 @dataclass(frozen=True)
 class _Slice:
-    """Some customers of a day, scored.
+    """The scores of some customers of a day.
 
     Attributes:
-        customers: Their ids.
-        probabilities: Their churn probabilities, shape (n,).
-        top: The positions in the slice of those who may be at the top of the whole list, rising.
-        matrix: Their encoded features, shape (len(top), k).
+        customers: The customer ids.
+        probabilities: The churn probabilities, shape (n,).
+        top: The increasing positions, in the slice, of the customers who may be at the top of the list.
+        matrix: The encoded features of those customers, shape (len(top), k).
     """
 
     customers: pa.Array
@@ -121,7 +121,7 @@ def _scored_slices(features: pa.Table | pa.RecordBatchReader, bundle: Bundle, to
     threads = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     scored: list[_Slice] = []
     with ThreadPoolExecutor(threads) as pool:
-        # As many slices as threads at a time: a stream that was read ahead would be in memory.
+        # pool.map would read the whole stream into memory: it gets as many slices at a time as there are threads.
         while some := list(islice(batches, threads)):
             scored += pool.map(lambda batch: _score_slice(batch, bundle, top), some)
     return scored
@@ -137,14 +137,14 @@ def _score_slice(rows: pa.RecordBatch, bundle: Bundle, top: int) -> _Slice:
 
 
 def _order(customers: pa.Array | pa.ChunkedArray, probabilities: NDArray[np.float64]) -> NDArray[np.int64]:
-    """Return the positions of customers by falling probability, then by id."""
+    """Return the positions of customers by decreasing probability, then by id."""
     keys = [("probability", "descending"), ("customer", "ascending")]
     table = pa.table({"probability": probabilities, "customer": customers})
     return np.asarray(pc.sort_indices(table, sort_keys=keys)).astype(np.int64)
 
 
 def _top_rows(slices: Sequence[_Slice], positions: NDArray[np.int64], features: int) -> NDArray[np.float32]:
-    """Return the encoded features of the customers at ``positions`` of all slices, shape (len(positions), k)."""
+    """Return the encoded features of the customers at ``positions`` in all slices, shape (len(positions), k)."""
     starts = np.cumsum([0, *(len(one.probabilities) for one in slices)])
     kept = [start + one.top for start, one in zip(starts[:-1], slices, strict=True)]
     if not kept:
@@ -154,12 +154,16 @@ def _top_rows(slices: Sequence[_Slice], positions: NDArray[np.int64], features: 
 
 
 def _texts(reasons: Sequence[Sequence[Reason]], rows: int) -> pa.Array:
-    said = ["; ".join(reason.text for reason in row) for row in reasons]
-    return pa.array(said + [None] * (rows - len(said)), pa.string())
+    texts = ["; ".join(reason.text for reason in row) for row in reasons]
+    return pa.array(texts + [None] * (rows - len(texts)), pa.string())
 
 
 def score_day(day: dt.date, settings: Settings) -> StepResult:
-    """Score every customer of ``day`` with the deployed model and replace that day of ``gold/scores``.
+    """Score every customer of ``day`` with the deployed model, and replace that day of ``gold/scores``.
+
+    Args:
+        day: A day of ``gold/features``.
+        settings: The lake, the deployed model and the number of customers with reasons.
 
     Raises:
         ScoringError: No model is deployed, or the day has no customers.

@@ -1,1 +1,1 @@
-"""The pages that the plugin shows; imported at the first request only."""
+"""The pages of the plugin, which the first request imports."""

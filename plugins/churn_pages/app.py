@@ -1,8 +1,8 @@
-"""Model health, reports and metrics inside Airflow's UI, for whoever may read the monitoring DAG.
+"""Model health, reports and metrics inside Airflow's UI, for users who may read the monitoring DAG.
 
-Airflow mounts a plugin's pages without asking who calls, so the application below asks by itself: every route depends
-on Airflow's own check. It takes the bearer token of a request or the session cookie, which is all that a page in a
-frame sends. The generated API description is off, since those routes would not ask.
+Airflow mounts the pages of a plugin without authentication. Every route therefore depends on Airflow's access check,
+which accepts a bearer token or the session cookie; a page in a frame sends only the cookie. The generated API
+description is disabled, since its routes would not be checked.
 """
 
 from __future__ import annotations
@@ -15,8 +15,9 @@ from fastapi import Depends, FastAPI, HTTPException, Request
 from fastapi.responses import FileResponse, HTMLResponse, Response
 
 from include.errors import ChurnflowError
-from include.monitoring.health import Report, list_reports, model_health
+from include.monitoring.health import model_health
 from include.monitoring.metrics import CONTENT_TYPE, render_metrics
+from include.monitoring.results import Report, list_reports
 from include.reporting import html_templates
 from include.settings import Settings, get_settings
 
@@ -25,17 +26,17 @@ REPORT_KINDS = ("quality", "drift", "model")
 MEDIA_TYPES = {
     ".html": "text/html; charset=utf-8",
     ".json": "application/json",
-    ".md": "text/plain; charset=utf-8",  # as text, a browser shows it instead of saving it
+    ".md": "text/plain; charset=utf-8",  # browsers display plain text, but download Markdown
 }
 
 _NEWEST_DAYS = 7
 _DRIFTED_SHOWN = 10
-# A report stands on Airflow's own address and must not act as its reader: it runs no scripts.
+# A report has Airflow's origin. It runs no scripts, which could act with the reader's session.
 _STATIC = (
     "default-src 'none'; style-src 'unsafe-inline'; img-src data:; font-src data:; frame-src 'self'; "
     "base-uri 'none'; form-action 'none'; frame-ancestors 'self'"
 )
-# Evidently draws with scripts, so its page is cut off from that address instead, and from the network.
+# Evidently's page needs scripts: it runs in a sandbox without Airflow's origin and without network access.
 _SCRIPTED = (
     "sandbox allow-scripts; default-src 'none'; script-src 'unsafe-inline' 'unsafe-eval' data: blob:; "
     "style-src 'unsafe-inline'; img-src data: blob:; font-src data:; worker-src blob:; frame-ancestors 'self'"
@@ -76,14 +77,14 @@ def show_reports(request: Request, settings: CurrentSettings) -> HTMLResponse:
 
 @app.get("/view/{path:path}")
 def view_report(request: Request, path: str, settings: CurrentSettings) -> HTMLResponse:
-    """Show one report below a bar that leads back: inside Airflow's frame there is no other way."""
+    """Show a report below a navigation bar: Airflow's frame has no back button."""
     _report_file(settings.reports_dir, path)
     return _page(request, "view.html", path=path)
 
 
 @app.get("/reports/{path:path}")
 def serve_report(path: str, settings: CurrentSettings) -> FileResponse:
-    """Serve one report's file."""
+    """Send the file of a report."""
     file = _report_file(settings.reports_dir, path)
     policy = _SCRIPTED if file.name in _SCRIPTED_PAGES else _STATIC
     return FileResponse(file, media_type=MEDIA_TYPES[file.suffix], headers=_headers(policy))
@@ -91,18 +92,18 @@ def serve_report(path: str, settings: CurrentSettings) -> FileResponse:
 
 @app.get("/metrics")
 def serve_metrics(settings: CurrentSettings) -> Response:
-    """Return what monitoring found last, in Prometheus' text format; the scraper brings a bearer token."""
+    """Return the newest monitoring result as Prometheus metrics. The scraper sends a bearer token."""
     return Response(render_metrics(settings), media_type=CONTENT_TYPE)
 
 
 @app.exception_handler(ChurnflowError)
 def show_error(request: Request, error: ChurnflowError) -> HTMLResponse:
-    """Show a deliberate error's words, rather than a bare status."""
+    """Show the message and the remedy of an error."""
     return _page(request, "error.html", status=500, error=error)
 
 
 def _page(request: Request, template: str, status: int = 200, **values: Any) -> HTMLResponse:
-    # Links hold the whole path, so that they also work where Airflow itself stands below a prefix.
+    # Links contain the full path, so that they also work if Airflow itself is below a path prefix.
     root = request.scope["root_path"].rstrip("/")
     content = _templates.get_template(template).render(root=root, **values)
     return HTMLResponse(content, status_code=status, headers=_headers(_STATIC))
@@ -118,7 +119,7 @@ def _headers(policy: str) -> dict[str, str]:
 
 
 def _by_day(reports: tuple[Report, ...] | list[Report]) -> list[tuple[str, dict[str, list[Report]]]]:
-    """Return ``(day, {kind: reports})`` in the order of the reports' days."""
+    """Return ``(day, {kind: reports})`` in the order of ``reports``."""
     days: dict[str, dict[str, list[Report]]] = {}
     for report in reports:
         days.setdefault(report.day, {}).setdefault(report.kind, []).append(report)
@@ -126,14 +127,14 @@ def _by_day(reports: tuple[Report, ...] | list[Report]) -> list[tuple[str, dict[
 
 
 def _report_file(reports_dir: Path, path: str) -> Path:
-    """Return the report at ``path`` below ``reports_dir``; anything else answers 404, as if it were not there."""
+    """Return the report at ``path`` below ``reports_dir``, or answer 404 for any other path."""
     root = reports_dir.resolve()
     try:
-        # Links are followed before looking where the file is, so that none leads out.
+        # Symbolic links are resolved first, so that none leads out of the folder.
         file = (root / path).resolve()
         allowed = any(file.is_relative_to(root / kind) for kind in REPORT_KINDS) and file.suffix in MEDIA_TYPES
         if allowed and file.is_file():
             return file
-    except (OSError, ValueError, RuntimeError):  # a name too long, a null byte, a circle of links
+    except (OSError, ValueError, RuntimeError):  # a name that is too long, a null byte, a cycle of links
         pass
     raise HTTPException(404, "There is no such report.")

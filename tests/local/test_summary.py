@@ -18,7 +18,7 @@ from rich.console import Console
 from include.days import DayRange
 from include.lake import open_lake
 from include.lake.table_names import FEATURES_TABLE, SCORES_TABLE
-from include.monitoring.store import ResultError, write_result
+from include.monitoring.results import ResultError, write_result
 from include.serving.deployment.pointer import BentoReference, write_pointer
 from include.settings import ServingSettings, Settings
 from include.training.model.bundle import Bundle

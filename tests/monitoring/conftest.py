@@ -25,7 +25,7 @@ CUSTOMERS = 400
 
 @dataclass
 class Production:
-    """A small lake with a deployed model, its scores not written yet."""
+    """A small lake with a deployed model and without scores."""
 
     settings: Settings
     project: Project
@@ -71,7 +71,7 @@ def _train(project: Project, lake: Lake, days: list[dt.date]) -> Bundle:
 
 
 def shift(production: Production, day: dt.date, feature: str, by: float) -> None:
-    """Move one feature of a day that is in gold."""
+    """Shift one feature of a day in gold."""
     table = production.lake.table(FEATURES_TABLE)
     rows = table.read([day])
     moved = pa.array(np.asarray(rows[feature]) + by)

@@ -1,3 +1,5 @@
+"""Monitoring of a whole day: result, pages, alert and retraining request."""
+
 from __future__ import annotations
 
 import dataclasses
@@ -8,10 +10,10 @@ import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
 from include.monitoring.alerts import monitoring_alert
-from include.monitoring.day import monitor_day
 from include.monitoring.health import model_health
 from include.monitoring.metrics import render_metrics
-from include.monitoring.store import ResultError, day_dir, write_result
+from include.monitoring.monitor_day import monitor_day
+from include.monitoring.results import ResultError, day_dir, write_result
 from include.retention.retention_list import ScoringError, score_day
 from include.serving.deployment.pointer import write_pointer
 from include.settings import Settings
@@ -25,7 +27,7 @@ def metrics(settings: Settings) -> dict[str, float]:
 
 
 @pytest.mark.slow
-def test_drift_ends_in_pages_a_result_an_alert_and_one_request(production: Production) -> None:
+def test_drift_writes_pages_and_a_result_and_requests_one_training(production: Production) -> None:
     settings, project, day = production.settings, production.project, production.days[20]
     scored = production.days[15]
     score_day(scored, settings)
@@ -71,38 +73,38 @@ def test_drift_ends_in_pages_a_result_an_alert_and_one_request(production: Produ
 
 
 @pytest.mark.slow
-def test_the_first_day_works_though_nothing_has_matured(production: Production) -> None:
+def test_first_day_is_monitored_before_labels_mature(production: Production) -> None:
     result = monitor_day(production.project, production.settings, production.days[5])
     assert result["performance"]["state"] == "not yet known"
     page = (production.settings.reports_dir / result["report"]).read_text()
     assert "not yet known" in page
-    assert "holds no answers given on" in page
+    assert "contains no predictions of" in page
     exposed = metrics(production.settings)
     assert "ml_model_accuracy" not in exposed
     assert "ml_drift_detected" in exposed
 
 
-def test_without_a_deployed_model_monitoring_says_so(production: Production) -> None:
+def test_missing_deployment_is_an_error(production: Production) -> None:
     write_pointer(production.settings.serving_dir, None)
     with pytest.raises(ScoringError, match="No model is deployed"):
         monitor_day(production.project, production.settings, production.days[5])
 
 
-def test_health_before_anything_happened_is_empty(tmp_path_factory: pytest.TempPathFactory) -> None:
+def test_health_of_a_new_installation_is_empty(tmp_path_factory: pytest.TempPathFactory) -> None:
     settings = Settings(home=tmp_path_factory.mktemp("fresh"))
     empty = {key: value for key, value in dataclasses.asdict(model_health(settings)).items() if value}
     assert empty == {"project": "grocery", "schedule": "off"}
     assert metrics(settings) == {}
 
 
-def test_a_damaged_result_is_named(tmp_path_factory: pytest.TempPathFactory) -> None:
+def test_damaged_result_is_an_error_with_its_path(tmp_path_factory: pytest.TempPathFactory) -> None:
     settings = Settings(home=tmp_path_factory.mktemp("damaged"))
     write_result(settings.reports_dir, dt.date(2017, 12, 1), {"day": "2017-12-01"})
     with pytest.raises(ResultError, match="2017-12-01"):
         model_health(settings)
 
 
-def test_a_result_that_is_older_than_the_prediction_log_is_read(tmp_path_factory: pytest.TempPathFactory) -> None:
+def test_result_without_served_predictions_is_read(tmp_path_factory: pytest.TempPathFactory) -> None:
     settings = Settings(home=tmp_path_factory.mktemp("old"))
     old = {"day": "2017-12-01", "drift": {"drifted": False, "drifted_features": 0}, "performance": {"auc": 0.8}}
     write_result(settings.reports_dir, dt.date(2017, 12, 1), old)
@@ -110,6 +112,6 @@ def test_a_result_that_is_older_than_the_prediction_log_is_read(tmp_path_factory
     assert metrics(settings)["ml_model_auc"] == 0.8
 
 
-def test_a_quiet_day_raises_no_alert() -> None:
+def test_day_without_drift_raises_no_alert() -> None:
     quiet = {"drift": {"drifted": False}, "performance": {"decayed": False}}
     assert monitoring_alert(quiet) is None

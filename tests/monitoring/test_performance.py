@@ -1,3 +1,5 @@
+"""Realised performance, computed from scores and labels in a lake."""
+
 from __future__ import annotations
 
 import datetime as dt
@@ -14,29 +16,29 @@ from include.retention.retention_list import score_day
 from tests.monitoring.conftest import Production
 
 
-def judge(production: Production, day: dt.date):  # type: ignore[no-untyped-def]
+def performance_on(production: Production, day: dt.date):  # type: ignore[no-untyped-def]
     return realised_performance(production.lake, production.project, production.bundle, "1", day)
 
 
-def test_nothing_is_known_before_anything_was_scored(production: Production) -> None:
-    performance = judge(production, production.days[20])
+def test_performance_is_unknown_before_the_first_score(production: Production) -> None:
+    performance = performance_on(production, production.days[20])
     assert performance.state == "not yet known"
     assert performance.auc is None
     assert not performance.decayed
 
 
-def test_scores_are_judged_when_the_horizon_has_passed_and_not_a_day_before(production: Production) -> None:
+def test_scores_are_evaluated_once_the_horizon_has_passed(production: Production) -> None:
     scored = production.days[15]
     score_day(scored, production.settings)
     matured = scored + dt.timedelta(days=production.project.label.horizon_days)
-    assert judge(production, matured - dt.timedelta(days=1)).state == "not yet known"
-    assert judge(production, matured).state == "known"
+    assert performance_on(production, matured - dt.timedelta(days=1)).state == "not yet known"
+    assert performance_on(production, matured).state == "known"
 
 
-def test_the_figures_are_those_of_scores_and_labels(production: Production) -> None:
+def test_figures_follow_from_scores_and_labels(production: Production) -> None:
     scored = production.days[15]
     score_day(scored, production.settings)
-    performance = judge(production, scored + dt.timedelta(days=28))
+    performance = performance_on(production, scored + dt.timedelta(days=28))
     keys = ["dt", "customer_id"]
     rows = production.lake.table(SCORES_TABLE).read([scored])
     rows = rows.join(production.lake.table(LABELS_TABLE).read([scored]), keys, join_type="inner")
@@ -47,7 +49,7 @@ def test_the_figures_are_those_of_scores_and_labels(production: Production) -> N
     assert performance.rows == len(churned)
 
 
-def test_scores_that_no_longer_rank_are_decay(production: Production) -> None:
+def test_reversed_scores_are_decay(production: Production) -> None:
     scored = production.days[15]
     score_day(scored, production.settings)
     table = production.lake.table(SCORES_TABLE)
@@ -55,20 +57,20 @@ def test_scores_that_no_longer_rank_are_decay(production: Production) -> None:
     reversed_scores = pa.array(1 - np.asarray(rows["churn_probability"]))
     index = rows.schema.get_field_index("churn_probability")
     table.replace(DayRange.single(scored), rows.set_column(index, "churn_probability", reversed_scores))
-    performance = judge(production, scored + dt.timedelta(days=28))
+    performance = performance_on(production, scored + dt.timedelta(days=28))
     assert performance.test_auc is not None
     assert performance.test_auc > 0.6
     assert performance.decayed
-    assert "fell below" in performance.reason
+    assert "is below the test set" in performance.reason
 
 
-def test_customers_who_all_did_the_same_have_no_auc(production: Production) -> None:
+def test_auc_is_undefined_for_a_single_class(production: Production) -> None:
     scored = production.days[15]
     score_day(scored, production.settings)
     labels = production.lake.table(LABELS_TABLE)
     rows = labels.read([scored])
-    nobody = pa.array(np.zeros(rows.num_rows, dtype=np.int32))
+    retained = pa.array(np.zeros(rows.num_rows, dtype=np.int32))
     index = rows.schema.get_field_index("churned")
-    labels.replace(DayRange.single(scored), rows.set_column(index, "churned", nobody))
-    performance = judge(production, scored + dt.timedelta(days=28))
+    labels.replace(DayRange.single(scored), rows.set_column(index, "churned", retained))
+    performance = performance_on(production, scored + dt.timedelta(days=28))
     assert (performance.state, performance.auc, performance.decayed) == ("known", None, False)

@@ -1,3 +1,5 @@
+"""Evidently's page of a monitored day."""
+
 from __future__ import annotations
 
 from pathlib import Path
@@ -15,7 +17,7 @@ def named(name: str):  # type: ignore[no-untyped-def]
 
 
 @pytest.mark.slow
-def test_evidentlys_page_survives_awkward_columns(tmp_path: Path) -> None:
+def test_columns_that_evidently_cannot_draw_are_left_out(tmp_path: Path) -> None:
     rows = 300
     rng = np.random.default_rng(1)
     frame = pd.DataFrame(
@@ -40,7 +42,7 @@ def test_evidentlys_page_survives_awkward_columns(tmp_path: Path) -> None:
     assert [path.name for path in tmp_path.iterdir()] == ["evidently.html"]
 
 
-def test_with_nothing_to_draw_there_is_no_page(tmp_path: Path) -> None:
+def test_no_page_without_drawable_columns(tmp_path: Path) -> None:
     frame = pd.DataFrame({"amount": [np.nan]})
     assert write_evidently(frame, frame, [AMOUNT], 250, tmp_path) == ["amount"]
     assert list(tmp_path.iterdir()) == []

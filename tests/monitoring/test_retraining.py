@@ -1,3 +1,5 @@
+"""Retraining requests: their reasons, and the settling time between them."""
+
 from __future__ import annotations
 
 import datetime as dt
@@ -27,30 +29,30 @@ def reachable(project: Project) -> dt.date:
     return day
 
 
-def test_a_training_learns_from_what_lies_before_test_and_gap(project: Project) -> None:
+def test_training_data_ends_before_gap_and_test_set(project: Project) -> None:
     # The last matured Sunday is 19 November; eight test snapshots start on 1 October; the gap ends before it.
     assert reachable(project) == dt.date(2017, 8, 27)
 
 
-def test_an_old_model_that_drifted_or_decayed_is_trained_again(project: Project) -> None:
+def test_drift_or_decay_of_an_old_model_requests_a_training(project: Project) -> None:
     old = reachable(project) - HORIZON
     assert retrain_request(project, found(drifted=True), old, DAY) == "drift: moved"
     assert retrain_request(project, found(drifted=True, decayed=True), old, DAY) == "decay: fell"
     assert retrain_request(project, found(), old, DAY) is None
 
 
-def test_a_project_can_do_without_training_on_drift(project: Project) -> None:
+def test_training_on_drift_can_be_disabled(project: Project) -> None:
     calm = project.model_copy(update={"monitoring": project.monitoring.model_copy(update={"retrain_on_drift": False})})
     assert retrain_request(calm, found(drifted=True), reachable(project) - HORIZON, DAY) is None
 
 
 @pytest.mark.parametrize("weeks", [0, 1, 2, 3])
-def test_a_model_younger_than_a_horizon_is_left_alone(project: Project, weeks: int) -> None:
+def test_model_younger_than_a_horizon_requests_no_training(project: Project, weeks: int) -> None:
     young = reachable(project) - dt.timedelta(weeks=weeks)
     assert retrain_request(project, found(drifted=True, decayed=True), young, DAY) is None
 
 
-def test_the_model_that_a_request_led_to_never_asks_again_on_that_day(project: Project) -> None:
+def test_retrained_model_requests_no_training_on_the_same_day(project: Project) -> None:
     for offset in range(60):
         day = DAY + dt.timedelta(days=offset)
         trained = trainable_through(project, day)
@@ -58,14 +60,14 @@ def test_the_model_that_a_request_led_to_never_asks_again_on_that_day(project: P
         assert retrain_request(project, found(drifted=True), trained, day) is None
 
 
-def test_a_request_is_not_repeated_within_a_horizon_even_when_the_champion_stayed(project: Project) -> None:
+def test_request_is_not_repeated_within_a_horizon(project: Project) -> None:
     old = reachable(project) - 3 * HORIZON
     for ago, expected in ((1, None), (27, None), (28, "drift: moved"), (0, "drift: moved"), (-1, "drift: moved")):
         asked = [DAY - dt.timedelta(days=ago)]
         assert retrain_request(project, found(drifted=True), old, DAY, asked) == expected
 
 
-def test_nothing_is_requested_before_a_training_is_possible(project: Project) -> None:
+def test_no_request_before_a_training_is_possible(project: Project) -> None:
     early = project.first_day + dt.timedelta(days=100)
     assert trainable_through(project, early) is None
     assert trainable_through(project, project.first_day) is None

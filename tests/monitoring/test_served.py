@@ -1,4 +1,4 @@
-"""What monitoring says about served answers, from a real log of real scores."""
+"""Monitoring of served predictions, from a real prediction log."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from sklearn.metrics import roc_auc_score
 
 from include.days import DayRange
 from include.lake.table_names import FEATURES_TABLE, LABELS_TABLE, PREDICTIONS_TABLE
-from include.monitoring.served import Served, served_on
+from include.monitoring.served import Served, monitor_served
 from include.monitoring.windows import monitored_features, reference_window
 from include.serving.prediction_log.collect import collect_predictions
 from include.serving.prediction_log.predictions import Predictions
@@ -34,7 +34,7 @@ def answers(
     hour: int = 12,
     bundle: Bundle | None = None,
 ) -> Predictions:
-    """The deployed model's answers about the first customers of gold, with the features of ``day``."""
+    """Return the deployed model's predictions for the first customers of gold, with the features of ``day``."""
     rows = production.lake.table(FEATURES_TABLE).read([day]).sort_by("customer_id").slice(0, customers)
     bundle = bundle or production.bundle
     matrix = bundle.contract.encode(rows.select(bundle.contract.feature_names))
@@ -53,7 +53,7 @@ def served(production: Production, day: dt.date) -> Served:
     contract = production.bundle.contract
     features = monitored_features(production.project, contract)
     reference = reference_window(production.lake, production.project, contract).rows
-    return served_on(production.lake, production.project, "1", day, reference, features, 0.8)
+    return monitor_served(production.lake, production.project, "1", day, reference, features, 0.8)
 
 
 def labels(production: Production, day: dt.date) -> dict[str, int]:
@@ -61,15 +61,15 @@ def labels(production: Production, day: dt.date) -> dict[str, int]:
     return dict(zip(rows["customer_id"].to_pylist(), rows["churned"].to_pylist(), strict=True))
 
 
-def test_a_day_without_answers_says_so(production: Production) -> None:
+def test_day_without_predictions(production: Production) -> None:
     day = production.days[LATER]
     found = served(production, day)
-    assert found.reason == f"The prediction log holds no answers given on {day}."
+    assert found.reason == f"The prediction log contains no predictions of {day}."
     assert (found.models, found.shadows, found.drift.drifted) == ((), (), None)
     assert found.performance.state == "not yet known"
 
 
-def test_traffic_is_counted_by_model_and_by_how_it_was_asked(production: Production) -> None:
+def test_traffic_is_counted_by_model_and_request_type(production: Production) -> None:
     day, yesterday = production.days[LATER], production.days[LATER] - dt.timedelta(days=1)
     rows = production.lake.table(FEATURES_TABLE).read([day])
     production.lake.table(FEATURES_TABLE).replace(
@@ -80,15 +80,15 @@ def test_traffic_is_counted_by_model_and_by_how_it_was_asked(production: Product
     serve(production, [answers(production, day, 10)], version="0")
     found = served(production, day)
     probabilities = np.concatenate([sent.probabilities, stored.probabilities])
-    ours, theirs = found.models
-    assert (ours.model_version, ours.answers, ours.by_id, ours.with_features) == ("1", 50, 20, 30)
-    assert ours.mean_probability == pytest.approx(probabilities.mean())
-    assert ours.churn_share == np.mean(probabilities >= production.bundle.contract.threshold)
-    assert (theirs.model_version, theirs.answers) == ("0", 10)
-    assert found.reason == f"60 answers on {day}: 20 by id, 40 with features."
+    deployed, earlier = found.models
+    assert (deployed.model_version, deployed.answers, deployed.by_id, deployed.with_features) == ("1", 50, 20, 30)
+    assert deployed.mean_probability == pytest.approx(probabilities.mean())
+    assert deployed.churn_share == np.mean(probabilities >= production.bundle.contract.threshold)
+    assert (earlier.model_version, earlier.answers) == ("0", 10)
+    assert found.reason == f"60 predictions on {day}: 20 by id, 40 with features."
 
 
-def test_answers_are_judged_once_their_labels_are_known_and_not_a_day_before(production: Production) -> None:
+def test_predictions_are_evaluated_once_their_labels_are_known(production: Production) -> None:
     scored = production.days[SCORED]
     given = answers(production, scored, 300)
     serve(production, [given])
@@ -103,7 +103,7 @@ def test_answers_are_judged_once_their_labels_are_known_and_not_a_day_before(pro
     assert (after.first_day, after.last_day) == (str(scored), str(scored))
 
 
-def test_an_answer_by_id_is_about_the_day_of_its_features(production: Production) -> None:
+def test_prediction_by_id_refers_to_the_day_of_its_features(production: Production) -> None:
     scored = production.days[SCORED]
     serve(production, [answers(production, scored, by_id=True)])
     matured = scored + dt.timedelta(days=production.project.label.horizon_days)
@@ -111,7 +111,7 @@ def test_an_answer_by_id_is_about_the_day_of_its_features(production: Production
     assert (performance.first_day, performance.rows) == (str(scored), CUSTOMERS)
 
 
-def test_each_customer_counts_by_the_latest_answer(production: Production) -> None:
+def test_latest_prediction_of_each_customer_is_evaluated(production: Production) -> None:
     scored = production.days[SCORED]
     first, last = answers(production, scored, hour=9), answers(production, scored, hour=17)
     wrong = Predictions(first.customer_ids, first.matrix, 1 - first.probabilities, first.answered_at)
@@ -125,7 +125,7 @@ def test_each_customer_counts_by_the_latest_answer(production: Production) -> No
     assert performance.auc == pytest.approx(roc_auc_score(churned, last.probabilities))
 
 
-def test_a_former_models_answers_say_nothing_about_the_deployed_one(production: Production) -> None:
+def test_predictions_of_an_earlier_model_are_not_evaluated(production: Production) -> None:
     scored = production.days[SCORED]
     serve(production, [answers(production, scored)], version="0")
     matured = scored + dt.timedelta(days=production.project.label.horizon_days)
@@ -133,8 +133,8 @@ def test_a_former_models_answers_say_nothing_about_the_deployed_one(production: 
     assert served(production, scored).drift.drifted is None
 
 
-def test_the_same_customers_as_in_training_have_not_drifted(production: Production) -> None:
-    # What the model learned from, computed with 64 bits there and with 32 here.
+def test_customers_of_the_training_data_have_not_drifted(production: Production) -> None:
+    # The training rows have 64-bit floats, the logged rows 32-bit floats.
     learned = production.bundle.contract.trained_through
     features = production.lake.table(FEATURES_TABLE)
     rows = features.read([learned])
@@ -148,20 +148,20 @@ def test_the_same_customers_as_in_training_have_not_drifted(production: Producti
     assert (found.customers, found.drifted) == (CUSTOMERS, ())
 
 
-def test_customers_unlike_those_of_training_are_told(production: Production) -> None:
+def test_customers_unlike_the_training_data_have_drifted(production: Production) -> None:
     day = production.days[LATER]
     shift(production, day, "days_since_purchase", 900.0)
     serve(production, [answers(production, day)])
     assert served(production, day).drift.drifted == ("days_since_purchase",)
 
 
-def test_a_few_customers_are_not_compared(production: Production) -> None:
+def test_few_customers_are_not_compared(production: Production) -> None:
     day = production.days[LATER]
     serve(production, [answers(production, day, 99)])
     assert served(production, day).drift.drifted is None
 
 
-def test_features_that_are_not_logged_are_not_missing(production: Production) -> None:
+def test_features_that_are_not_logged_are_not_compared(production: Production) -> None:
     day = production.days[LATER]
     serve(production, [answers(production, day)])
     log = production.settings.serving.log.model_copy(update={"features": False})
@@ -172,10 +172,10 @@ def test_features_that_are_not_logged_are_not_missing(production: Production) ->
     assert (found.customers, found.drifted) == (CUSTOMERS, ())
 
 
-def test_a_shadow_is_compared_with_the_model_that_answered(production: Production) -> None:
+def test_shadow_is_compared_with_the_model_that_answered(production: Production) -> None:
     scored, bundle = production.days[SCORED], production.bundle
     folder = production.settings.home / "shadow"
-    # Decides otherwise with the same probabilities.
+    # Another threshold: different decisions for the same probabilities.
     contract = bundle.contract.model_copy(update={"threshold": 0.9})
     Bundle(contract, bundle.booster).save(folder)
     given = answers(production, scored)
@@ -196,7 +196,7 @@ def test_a_shadow_is_compared_with_the_model_that_answered(production: Productio
     assert (later.labelled_rows, later.auc, later.shadow_auc) == (CUSTOMERS, pytest.approx(auc), pytest.approx(auc))
 
 
-def test_the_answers_are_those_of_the_lake(production: Production) -> None:
+def test_predictions_equal_the_rows_of_the_lake(production: Production) -> None:
     day = production.days[LATER]
     serve(production, [answers(production, day, 5)])
     assert production.lake.table(PREDICTIONS_TABLE).read([day]).num_rows == 5

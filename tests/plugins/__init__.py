@@ -1,1 +1,1 @@
-"""Tests of what Airflow's UI shows."""
+"""Tests of the pages in Airflow's UI."""

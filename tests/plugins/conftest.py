@@ -44,7 +44,7 @@ def anonymous(airflow_app: FastAPI, churn_app: FastAPI, settings: Settings) -> I
 
 @pytest.fixture
 def token() -> Callable[[str | None], str]:
-    """Return a function that makes a session token of a user with a role."""
+    """Return a function that creates a session token for a user with a role."""
 
     def make(role: str | None) -> str:
         from airflow.api_fastapi.app import get_auth_manager
@@ -58,19 +58,19 @@ def token() -> Callable[[str | None], str]:
 
 @pytest.fixture
 def reader(anonymous: TestClient, token: Callable[[str | None], str]) -> TestClient:
-    """Return a client that sends the session cookie of a user who may only read, as a page in a frame does."""
+    """Return a client with the session cookie of a read-only user, which is all that a page in a frame sends."""
     anonymous.cookies.set("_token", token("viewer"))
     return anonymous
 
 
 @pytest.fixture
 def monitored() -> dict[str, Any]:
-    """Return a monitoring result with drift, and performance that is known."""
+    """Return a monitoring result with drift and known performance."""
     return {
         "day": "2017-12-01",
         "drift": {
             "drifted": True,
-            "reason": "2 of 3 features drifted; 2 make drift.",
+            "reason": "2 of 3 features drifted; the limit is 2.",
             "drifted_features": 2,
             "features": [
                 {"name": "spend_28d", "drifted": True, "reason": "median 12 → 31", "severity": 3.1},

@@ -10,7 +10,7 @@ import pytest
 from fastapi import FastAPI
 from fastapi.testclient import TestClient
 
-from include.monitoring.store import write_result
+from include.monitoring.results import write_result
 from include.serving.deployment.pointer import BentoReference, write_pointer
 from include.settings import Settings, get_settings
 
@@ -39,26 +39,26 @@ PATHS = ["/health", "/reports", "/view/drift/2017-12-01/index.html", "/reports/d
 
 class TestAccess:
     @pytest.mark.parametrize("path", PATHS)
-    def test_nothing_is_shown_without_a_token(self, anonymous: TestClient, settings: Settings, path: str) -> None:
+    def test_every_page_requires_a_token(self, anonymous: TestClient, settings: Settings, path: str) -> None:
         _write(settings, "drift/2017-12-01/index.html")
         response = anonymous.get(f"/churn{path}")
         assert response.status_code == 401
         assert "found" not in response.text
 
-    def test_the_paths_tested_are_all_there_are(self, churn_app: FastAPI) -> None:
+    def test_every_route_is_tested(self, churn_app: FastAPI) -> None:
         known = {"/health", "/reports", "/view/{path:path}", "/reports/{path:path}", "/metrics"}
         assert {getattr(route, "path", None) for route in churn_app.routes} == known
 
-    def test_a_made_up_token_is_refused(self, anonymous: TestClient) -> None:
+    def test_invalid_token_is_refused(self, anonymous: TestClient) -> None:
         answer = anonymous.get("/churn/health", headers={"Authorization": "Bearer made.up.token"})
         assert answer.status_code == 403
 
-    def test_a_user_without_a_role_is_refused(self, anonymous: TestClient, token: Callable[[str | None], str]) -> None:
+    def test_user_without_a_role_is_refused(self, anonymous: TestClient, token: Callable[[str | None], str]) -> None:
         answer = anonymous.get("/churn/health", headers={"Authorization": f"Bearer {token(None)}"})
         assert answer.status_code == 403
 
     @pytest.mark.parametrize("path", PATHS)
-    def test_a_reader_gets_in_by_header(
+    def test_reader_is_admitted_by_header(
         self, anonymous: TestClient, settings: Settings, token: Callable[[str | None], str], path: str
     ) -> None:
         _write(settings, "drift/2017-12-01/index.html")
@@ -66,26 +66,26 @@ class TestAccess:
         assert answer.status_code == 200
 
     @pytest.mark.parametrize("path", PATHS)
-    def test_a_reader_gets_in_by_cookie(self, reader: TestClient, settings: Settings, path: str) -> None:
+    def test_reader_is_admitted_by_cookie(self, reader: TestClient, settings: Settings, path: str) -> None:
         _write(settings, "drift/2017-12-01/index.html")
         assert reader.get(f"/churn{path}").status_code == 200
 
 
 class TestHealthPage:
-    def test_before_anything_has_run(self, reader: TestClient) -> None:
+    def test_new_installation(self, reader: TestClient) -> None:
         page = reader.get("/churn/health").text
         assert "Nothing runs by itself: CHURN_SCHEDULE is off" in page
         assert "No model is deployed yet." in page
         assert "No day has been monitored yet." in page
         assert "There are no reports yet." in page
 
-    def test_a_schedule_that_is_on(self, reader: TestClient, churn_app: FastAPI, tmp_path: Path) -> None:
+    def test_daily_schedule(self, reader: TestClient, churn_app: FastAPI, tmp_path: Path) -> None:
         churn_app.dependency_overrides[get_settings] = lambda: Settings(home=tmp_path, schedule="daily")
         page = reader.get("/churn/health").text
         assert "Nothing runs by itself" not in page
         assert "<strong>daily</strong>" in page
 
-    def test_a_deployed_and_monitored_model(
+    def test_deployed_and_monitored_model(
         self, reader: TestClient, settings: Settings, monitored: dict[str, Any]
     ) -> None:
         _deploy(settings)
@@ -109,29 +109,27 @@ class TestHealthPage:
         assert "quiet_one" not in page
         assert "share &lt;b&gt;up&lt;/b&gt;" in page
 
-    def test_performance_that_is_not_known_yet(
-        self, reader: TestClient, settings: Settings, monitored: dict[str, Any]
-    ) -> None:
+    def test_unknown_performance(self, reader: TestClient, settings: Settings, monitored: dict[str, Any]) -> None:
         unknown = {**monitored["performance"], "state": "not yet known", "reason": "No scored day has matured."}
         write_result(settings.reports_dir, DAY, {**monitored, "performance": unknown})
         page = reader.get("/churn/health").text
         assert "No scored day has matured." in page
         assert "Brier" not in page
 
-    def test_a_damaged_result_says_what_to_do(self, reader: TestClient, settings: Settings) -> None:
+    def test_damaged_result_is_shown_with_its_remedy(self, reader: TestClient, settings: Settings) -> None:
         _write(settings, "drift/2017-12-01/result.json", "{")
         answer = reader.get("/churn/health")
         assert answer.status_code == 500
         assert "The file is not a monitoring result." in answer.text
         assert "Run churn_monitor again for that day." in answer.text
 
-    def test_links_lead_below_the_plugin(self, reader: TestClient, settings: Settings) -> None:
+    def test_links_stay_below_the_plugins_prefix(self, reader: TestClient, settings: Settings) -> None:
         _write(settings, "quality/2017-12-01/gold.html")
         assert 'href="/churn/view/quality/2017-12-01/gold.html"' in reader.get("/churn/health").text
 
 
 class TestReports:
-    def test_listed_by_day_newest_first(self, reader: TestClient, settings: Settings) -> None:
+    def test_reports_are_listed_by_day_newest_first(self, reader: TestClient, settings: Settings) -> None:
         for path in ("quality/2017-11-30/gold.html", "quality/2017-12-01/silver.html", "drift/2017-12-01/index.html"):
             _write(settings, path)
         page = reader.get("/churn/reports").text
@@ -155,8 +153,8 @@ class TestReports:
         assert answer.headers["content-type"] == media_type
         assert answer.headers["x-content-type-options"] == "nosniff"
 
-    def test_no_report_acts_as_its_reader(self, reader: TestClient, settings: Settings) -> None:
-        """A script is either refused, or runs cut off from Airflow's origin."""
+    def test_reports_cannot_act_with_the_readers_session(self, reader: TestClient, settings: Settings) -> None:
+        """A script is blocked, or runs isolated from Airflow's origin."""
         for name, refused in (("index.html", True), ("evidently.html", False)):
             _write(settings, f"drift/2017-12-01/{name}")
             policy = reader.get(f"/churn/reports/drift/2017-12-01/{name}").headers["content-security-policy"]
@@ -186,7 +184,7 @@ class TestReports:
         ],
     )
     @pytest.mark.parametrize("route", ["reports", "view"])
-    def test_anything_else_is_not_found(self, reader: TestClient, settings: Settings, route: str, path: str) -> None:
+    def test_other_paths_are_not_found(self, reader: TestClient, settings: Settings, route: str, path: str) -> None:
         secret = _write(settings, "../secret.html", "secret")
         for unserved in ("drift/2017-12-01/.result.x1y2", "drift/2017-12-01/page.svg", "stray.html"):
             _write(settings, unserved, "secret")
@@ -198,13 +196,13 @@ class TestReports:
         assert answer.status_code in ({307, 404} if path == "" else {404})
         assert "secret" not in answer.text.replace("secret.html", "")
 
-    def test_the_view_frames_the_report(self, reader: TestClient, settings: Settings) -> None:
+    def test_view_shows_the_report_in_a_frame(self, reader: TestClient, settings: Settings) -> None:
         _write(settings, "quality/2017-12-01/gold.html")
         page = reader.get("/churn/view/quality/2017-12-01/gold.html").text
         assert '<iframe src="/churn/reports/quality/2017-12-01/gold.html"' in page
 
 
-def test_metrics_are_prometheus_text(reader: TestClient, settings: Settings, monitored: dict[str, Any]) -> None:
+def test_metrics_have_prometheus_text_format(reader: TestClient, settings: Settings, monitored: dict[str, Any]) -> None:
     _deploy(settings)
     write_result(settings.reports_dir, DAY, monitored)
     answer = reader.get("/churn/metrics")
@@ -212,7 +210,7 @@ def test_metrics_are_prometheus_text(reader: TestClient, settings: Settings, mon
     assert 'ml_model_info{model_version="7",project="grocery"} 1.0' in answer.text
 
 
-def test_airflow_offers_the_page_in_the_navigation_and_on_a_dag(reader: TestClient) -> None:
+def test_airflow_links_the_page_in_the_navigation_and_on_dags(reader: TestClient) -> None:
     plugins = {plugin["name"]: plugin for plugin in reader.get("/api/v2/plugins").json()["plugins"]}
     views = plugins["churn_ui"]["external_views"]
     assert {(view["destination"], view["href"]) for view in views} == {

@@ -1,4 +1,4 @@
-"""The model and the settings of the serving tests: the retention list is made by the model that serves."""
+"""Fixtures of the serving tests: the deployed model computes the retention list."""
 
 from tests.serving.conftest import bundle, make_settings
 

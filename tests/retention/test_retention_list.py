@@ -1,3 +1,5 @@
+"""The retention list: order, reasons, and the scoring of a day."""
+
 from __future__ import annotations
 
 import datetime as dt
@@ -47,21 +49,21 @@ class TestRetentionList:
         assert [row["rank"] for row in rows] == list(range(1, 201))
         assert {row["model_version"] for row in rows} == {"7"}
 
-    def test_each_customer_keeps_the_own_probability(self, bundle: Bundle) -> None:
+    def test_probabilities_belong_to_their_customers(self, bundle: Bundle) -> None:
         gold = gold_rows(200)
         expected = dict(zip(gold["customer_id"].to_pylist(), bundle.predict(synthetic_columns(200, 21)), strict=True))
         for row in retention_list(DAY, gold, bundle, "7", reasons_for=3).to_pylist():
             assert row["churn_probability"] == pytest.approx(float(expected[row["customer_id"]]))
             assert row["prediction"] == ("churn" if row["churn_probability"] >= 0.4 else "retain")
 
-    def test_order_of_rows_and_columns_does_not_matter(self, bundle: Bundle) -> None:
+    def test_row_and_column_order_is_irrelevant(self, bundle: Bundle) -> None:
         gold = gold_rows(100)
         mixed = gold.take(np.random.default_rng(1).permutation(100)).select(gold.column_names[::-1])
         assert retention_list(DAY, mixed, bundle, "7", reasons_for=3).equals(
             retention_list(DAY, gold, bundle, "7", reasons_for=3)
         )
 
-    def test_added_feature_is_ignored_and_a_missing_one_named(self, bundle: Bundle) -> None:
+    def test_added_feature_is_ignored_and_missing_feature_is_an_error(self, bundle: Bundle) -> None:
         gold = gold_rows(10)
         wider = gold.append_column("new_feature", pa.array([0.0] * 10))
         assert retention_list(DAY, wider, bundle, "7", reasons_for=3).equals(
@@ -70,7 +72,7 @@ class TestRetentionList:
         with pytest.raises(EncodingError, match="spend_30d"):
             retention_list(DAY, gold.drop_columns(["spend_30d"]), bundle, "7", reasons_for=3)
 
-    def test_reasons_in_words_for_the_top_of_the_list_alone(self, bundle: Bundle) -> None:
+    def test_only_the_top_of_the_list_has_reasons(self, bundle: Bundle) -> None:
         gold = gold_rows(50)
         recency = dict(zip(gold["customer_id"].to_pylist(), gold["recency_days"].to_pylist(), strict=True))
         rows = retention_list(DAY, gold, bundle, "7", reasons_for=3).to_pylist()
@@ -79,7 +81,7 @@ class TestRetentionList:
         assert {(row["raises_risk"], row["lowers_risk"]) for row in rows[3:]} == {(None, None)}
 
     @pytest.mark.parametrize("reasons_for", [0, 7, 500])
-    def test_slices_of_any_size_give_the_same_list(self, bundle: Bundle, reasons_for: int) -> None:
+    def test_list_is_independent_of_the_slice_size(self, bundle: Bundle, reasons_for: int) -> None:
         gold = gold_rows(100)
         gold = pa.concat_tables([gold, gold.set_column(1, "customer_id", pa.array([f"a{i:04d}" for i in range(100)]))])
         whole = retention_list(DAY, gold, bundle, "7", reasons_for)
@@ -88,16 +90,14 @@ class TestRetentionList:
             assert retention_list(DAY, stream, bundle, "7", reasons_for).equals(whole)
 
     @pytest.mark.parametrize("reasons_for", [0, 500])
-    def test_as_many_reasons_as_are_asked_for_and_as_there_are_customers(
-        self, bundle: Bundle, reasons_for: int
-    ) -> None:
+    def test_number_of_reasons_is_limited_by_setting_and_customers(self, bundle: Bundle, reasons_for: int) -> None:
         rows = retention_list(DAY, gold_rows(20), bundle, "7", reasons_for)
         assert rows["raises_risk"].null_count == 20 - min(reasons_for, 20)
         assert rows.schema.field("lowers_risk").type == pa.string()
 
 
 class TestScoreDay:
-    def test_writes_one_row_per_customer_and_twice_changes_nothing(self, deployed: Settings) -> None:
+    def test_scoring_again_changes_nothing(self, deployed: Settings) -> None:
         lake = open_lake(deployed)
         lake.table(FEATURES_TABLE).replace(DayRange.single(DAY), gold_rows(50))
         result = score_day(DAY, deployed)
@@ -108,7 +108,7 @@ class TestScoreDay:
         assert first["dt"].unique().to_pylist() == [DAY]
         assert first["raises_risk"].null_count == 0
 
-    def test_lists_of_days_before_there_were_reasons_stay(self, deployed: Settings) -> None:
+    def test_lists_without_reasons_are_kept(self, deployed: Settings) -> None:
         lake, before = open_lake(deployed), DAY - dt.timedelta(days=1)
         lake.table(FEATURES_TABLE).replace(DayRange.single(DAY), gold_rows(5))
         old = retention_list(before, gold_rows(5, before), deployed_bento(deployed).load_bundle(), "7", reasons_for=0)
@@ -117,12 +117,12 @@ class TestScoreDay:
         rows = lake.table(SCORES_TABLE).read([before, DAY])
         assert (rows.num_rows, rows["raises_risk"].null_count) == (10, 5)
 
-    def test_day_without_customers_is_refused(self, deployed: Settings) -> None:
+    def test_day_without_customers_is_an_error(self, deployed: Settings) -> None:
         lake = open_lake(deployed)
         lake.table(FEATURES_TABLE).replace(DayRange.single(DAY), gold_rows(5))
         with pytest.raises(ScoringError, match="2017-09-02"):
             score_day(dt.date(2017, 9, 2), deployed)
 
-    def test_nothing_deployed_is_refused(self, make_settings: Callable[[], Settings]) -> None:
+    def test_missing_deployment_is_an_error(self, make_settings: Callable[[], Settings]) -> None:
         with pytest.raises(ScoringError, match="No model is deployed"):
             score_day(DAY, make_settings())

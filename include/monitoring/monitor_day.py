@@ -1,4 +1,4 @@
-"""One day of monitoring, in one function: importing Evidently takes longer than all that it does."""
+"""Monitor one day: drift, realised performance and served predictions, as one task."""
 
 from __future__ import annotations
 
@@ -8,12 +8,12 @@ from typing import Any
 
 from include.lake import open_lake
 from include.logs import get_logger
-from include.monitoring.drift import compare
+from include.monitoring.drift import detect_drift
 from include.monitoring.drift_report import PAGE, write_evidently, write_page
 from include.monitoring.performance import realised_performance
+from include.monitoring.results import KIND, RESULT_FILE, day_dir, read_result, result_days, write_result
 from include.monitoring.retraining import retrain_request, settling_time
-from include.monitoring.served import served_on
-from include.monitoring.store import KIND, RESULT_FILE, day_dir, read_result, result_days, write_result
+from include.monitoring.served import monitor_served
 from include.monitoring.windows import current_window, monitored_features, reference_window
 from include.projects import Project
 from include.retention.retention_list import deployed_bento
@@ -23,15 +23,21 @@ log = get_logger(__name__)
 
 
 def monitor_day(project: Project, settings: Settings, day: dt.date) -> dict[str, Any]:
-    """Compare ``day`` with what the deployed model learned from, judge matured scores, and write reports and result.
+    """Detect drift between training and ``day``, evaluate matured scores, and write the result and its reports.
 
-    Running a day again replaces its folder's files.
+    Monitoring a day again replaces its files. It is one function, and so one task, because importing Evidently takes
+    longer than all else.
+
+    Args:
+        project: The project's features, label and monitoring rules.
+        settings: The lake, the reports' folder and the deployed model.
+        day: A scored day.
 
     Returns:
         The content of ``result.json``: ``project``, ``day``, ``model_version``, ``trained_through``, ``drift`` (see
         ``DriftVerdict``), ``performance`` (see ``Performance``), ``served`` (see ``Served``; absent in results that
-        are older than the prediction log), ``reference_days``, ``current_days``, ``evidently_left_out``,
-        ``retrain_reason`` (None when no training is requested), ``report`` (relative to the reports' folder),
+        precede the prediction log), ``reference_days``, ``current_days``, ``evidently_left_out``,
+        ``retrain_reason`` (None if no training is requested), ``report`` (relative to the reports' folder),
         ``seconds``.
 
     Raises:
@@ -46,10 +52,10 @@ def monitor_day(project: Project, settings: Settings, day: dt.date) -> dict[str,
     contract = bundle.contract
     reference, current = reference_window(lake, project, contract), current_window(lake, project, contract, day)
     features = monitored_features(project, contract)
-    verdict = compare(reference.rows, current.rows, features, project.monitoring)
+    verdict = detect_drift(reference.rows, current.rows, features, project.monitoring)
     drawn = [spec for spec in features if spec.name not in verdict.left_out]
     performance = realised_performance(lake, project, bundle, version, day)
-    served = served_on(lake, project, version, day, reference.rows, features, performance.test_auc)
+    served = monitor_served(lake, project, version, day, reference.rows, features, performance.test_auc)
     result: dict[str, Any] = {
         "format": 1,
         "project": project.name,

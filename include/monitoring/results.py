@@ -1,0 +1,106 @@
+"""Files of the reports' folder: the ``result.json`` of each monitored day, and the list of HTML reports."""
+
+from __future__ import annotations
+
+import contextlib
+import datetime as dt
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from include.errors import ChurnflowError
+from include.local_files import write_atomically
+
+KIND = "drift"
+RESULT_FILE = "result.json"
+_PAGES = {"quality": "*.html", "drift": "index.html", "model": "*.html"}
+
+
+@dataclass(frozen=True)
+class Report:
+    """One HTML report.
+
+    Attributes:
+        kind: ``quality``, ``drift`` or ``model``.
+        day: The day or model version of the report, which is the name of its folder.
+        path: The path relative to the reports' folder.
+    """
+
+    kind: str
+    day: str
+    path: str
+
+
+class ResultError(ChurnflowError):
+    """A monitoring result cannot be read."""
+
+
+def day_dir(reports_dir: Path, day: dt.date) -> Path:
+    """Return the folder of a day's result and reports.
+
+    Args:
+        reports_dir: The reports' folder.
+        day: The monitored day.
+    """
+    return reports_dir / KIND / str(day)
+
+
+def write_result(reports_dir: Path, day: dt.date, result: dict[str, Any]) -> Path:
+    """Write a day's result, replacing an earlier one atomically, and return its path.
+
+    Args:
+        reports_dir: The reports' folder.
+        day: The monitored day.
+        result: The result; see ``monitor_day``.
+    """
+    target = day_dir(reports_dir, day) / RESULT_FILE
+    # JSON has no NaN.
+    write_atomically(target, json.dumps(result, indent=1, allow_nan=False))
+    return target
+
+
+def read_result(path: Path) -> dict[str, Any]:
+    """Return the result in the file ``path``.
+
+    Raises:
+        ResultError: The file is missing, or is not a result.
+    """
+    try:
+        result = json.loads(path.read_text(encoding="utf-8"))
+        if not {"day", "drift", "performance"} <= result.keys():
+            raise ValueError("keys are missing")
+    except (OSError, ValueError, AttributeError) as error:
+        raise ResultError(
+            "The file is not a monitoring result.", where=str(path), remedy="Run churn_monitor again for that day."
+        ) from error
+    return dict(result)
+
+
+def result_days(reports_dir: Path) -> list[dt.date]:
+    """Return the days that have a result, sorted. Folders without a day as their name are ignored."""
+    days = []
+    for path in (reports_dir / KIND).glob(f"*/{RESULT_FILE}"):
+        with contextlib.suppress(ValueError):
+            days.append(dt.date.fromisoformat(path.parent.name))
+    return sorted(days)
+
+
+def newest_result(reports_dir: Path) -> dict[str, Any] | None:
+    """Return the result of the newest monitored day; None if there is none.
+
+    Raises:
+        ResultError: The result is damaged.
+    """
+    days = result_days(reports_dir)
+    return read_result(day_dir(reports_dir, days[-1]) / RESULT_FILE) if days else None
+
+
+def list_reports(reports_dir: Path) -> list[Report]:
+    """Return the HTML reports below ``reports_dir``, newest day first."""
+    found = [
+        Report(kind, path.relative_to(reports_dir).parts[1], str(path.relative_to(reports_dir)))
+        for kind, pattern in _PAGES.items()
+        for path in (reports_dir / kind).glob(f"*/{pattern}")
+    ]
+    return sorted(found, key=lambda report: (report.day, report.kind, report.path), reverse=True)
