@@ -87,10 +87,12 @@ class RunningStack:
         wanted = {str(day) for day in days}
         start = dt.datetime(2000, 1, 1, tzinfo=dt.UTC)  # the run_after of a run of a backfill is its day
         while True:
-            runs = [run for run in self.client.snapshot(start).runs if run.partition_key in wanted]
+            # The key of a backfilled run is a time, that of a triggered one may be a day.
+            runs = {run: (run.partition_key or "")[:10] for run in self.client.snapshot(start).runs}
+            runs = {run: day for run, day in runs.items() if day in wanted}
             for run in runs:
                 assert run.state != "failed", f"{run.title} failed.\n{self.last_task_log(run)}"
-            done = {run.partition_key for run in runs if run.dag_id == dag_id and run.state == "success"}
+            done = {day for run, day in runs.items() if run.dag_id == dag_id and run.state == "success"}
             if done == wanted:
                 return
             if time.monotonic() > end:
