@@ -1,4 +1,4 @@
-"""The champion to the endpoint."""
+"""Deploy the champion to the endpoint."""
 
 from __future__ import annotations
 
@@ -10,38 +10,43 @@ from dags.wiring.defaults import common
 from include.settings import get_settings
 
 DOC = """
-### The champion to the endpoint
+### Deploy the champion to the endpoint
 
-Builds a Bento from the champion, starts it aside and compares its answers with those that training recorded. Then the
-endpoint changes to it without dropping a request. On any failure the former Bento has never stopped serving.
+Builds a Bento from the champion, starts it on a private socket and compares its predictions with those recorded by
+training. Then the endpoint switches to it without dropping a request. After a failure, the current Bento still serves.
 
-Runs when a champion is named, or by hand, with a version to deploy another one. In the role *shadow* a model answers
-beside the one that serves: its answers are kept for comparison, and nobody gets them.
+Runs for each new champion, or manually, with a model version to deploy. In the role *shadow*, the model predicts beside
+the serving model: its predictions are logged for comparison and not returned to clients.
 """
 
 
 @dag(
     dag_id="churn_deploy",
     dag_display_name="3 · Deploy",
-    description="Package the champion as a Bento, test it aside, switch the endpoint to it, verify.",
+    description="Package the champion as a Bento, test it, switch the endpoint to it, verify.",
     doc_md=DOC,
     schedule=PartitionedAssetTimetable(assets=CHAMPION),
     params={
-        "day": day_param("Day", "The day to score once it is deployed."),
+        "day": day_param("Day", "The day to score after the deployment."),
         "model_version": Param(
             None,
             type=["null", "string"],
             title="Model version",
-            description="In the registry; when empty the champion, or the challenger for the shadow.",
+            description="A version in the registry. Default: the champion, or the challenger for the role shadow.",
         ),
-        "role": Param("serve", enum=["serve", "shadow"], title="Role", description="What the model is to do."),
+        "role": Param(
+            "serve",
+            enum=["serve", "shadow"],
+            title="Role",
+            description="serve: the endpoint switches to the model; shadow: its predictions are only logged.",
+        ),
     },
     **common("serving"),
 )
 def churn_deploy() -> None:
     @task
     def resolve_version() -> str:
-        """Find the version to deploy: the one that a person typed, or the one that the registry names."""
+        """Return the version to deploy: the parameter, or the version of the registry's alias."""
         from include.serving.deployment import deploy
 
         params = get_current_context()["params"]
@@ -56,26 +61,26 @@ def churn_deploy() -> None:
 
     @task
     def smoke_test(bento: dict[str, str]) -> dict[str, float]:
-        """Start the Bento aside and compare its answers with those that training recorded."""
+        """Start the Bento on a private socket and compare its predictions with those recorded by training."""
         from include.serving.deployment import deploy
 
         return deploy.smoke(bento, get_settings())
 
     @task.branch
     def choose_role() -> str:
-        """Go on with the step that the role asks for."""
+        """Continue with the task of the role."""
         return "start_shadow" if get_current_context()["params"]["role"] == "shadow" else "roll_out"
 
     @task
     def start_shadow(bento: dict[str, str]) -> dict[str, str]:
-        """Let the model answer beside the one that serves."""
+        """Start the model as the shadow of the serving model."""
         from include.serving.deployment import deploy
 
         return deploy.start_shadow(bento, get_settings())
 
     @task(outlets=[ENDPOINT])
     def roll_out(bento: dict[str, str]) -> dict[str, str]:
-        """Change the endpoint to the Bento, look at it there, and go back to the former one on failure."""
+        """Switch the endpoint to the Bento, verify it there, and switch back after a failure."""
         from include.serving.deployment import deploy
 
         context = get_current_context()

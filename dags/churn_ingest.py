@@ -1,4 +1,4 @@
-"""Raw files to gold, for a day or a range of days."""
+"""Ingest raw files into gold, for a day or a range of days."""
 
 from __future__ import annotations
 
@@ -14,39 +14,39 @@ from dags.wiring.defaults import START, common, schedule_note
 from include.settings import get_settings
 
 DOC = f"""
-### Raw files to gold
+### Ingest raw files into gold
 
-Audits every source, keeps what arrived in **bronze**, types and checks it into **silver** (refused rows go to
-quarantine with the rule that they broke), computes point-in-time **features**, checks them, and replaces the day in
-**gold**. Labels follow once their horizon has passed. Running a day twice changes nothing.
+Audits every source, stores the delivered rows in **bronze**, casts and checks them into **silver** (rejected rows go to
+quarantine with the violated rule), computes and checks point-in-time **features**, and replaces the day in **gold**.
+Labels are added after their horizon. A second run of a day changes nothing.
 
 {schedule_note()}
 
-* **One day**: trigger with a day; for several, `airflow backfill create --dag-id churn_ingest --from-date A --to-date B
-  --max-active-runs 4`, in any order.
-* **History**: trigger once with a first and a last day: a single pass over the whole range.
+* **One day**: trigger with a day; several days, in any order: `airflow backfill create --dag-id churn_ingest
+  --from-date A --to-date B --max-active-runs 4`.
+* **History**: trigger once with a first and a last day, for a single pass over the range.
 """
 
 
 @dag(
     dag_id="churn_ingest",
     dag_display_name="1 · Ingest",
-    description=f"Raw files to gold. {schedule_note().replace('*', '').replace('`', '')}",
+    description=f"Ingest raw files into gold. {schedule_note().replace('*', '').replace('`', '')}",
     doc_md=DOC,
-    # At midnight, since a backfill takes the partitions whose time lies between its dates, both read as midnight.
+    # At midnight, since a backfill selects the partitions between its dates, both at midnight.
     schedule=CronPartitionTimetable("0 0 * * *", timezone="UTC", run_offset=-1, key_format="%Y-%m-%d"),
-    # A DAG without a schedule cannot be backfilled; one that has ended can, and starts nothing by itself.
+    # A DAG without a schedule cannot be backfilled; a DAG after its end date can, and starts no scheduled runs.
     end_date=START + dt.timedelta(days=1) if get_settings().schedule == "off" else None,
     params={
-        "from_day": day_param("First day", "Of a range; leave empty for one day."),
-        "to_day": day_param("Last day", "The day, or the last of a range."),
+        "from_day": day_param("First day", "The first day of a range; empty for one day."),
+        "to_day": day_param("Last day", "The day, or the last day of a range."),
     },
     **common("data"),
 )
 def churn_ingest() -> None:
     @task
     def audit_sources() -> dict[str, Any]:
-        """Look at every source before anything is written; refuse a schema that breaks with the audit before."""
+        """Audit every source before any write; reject a schema that is incompatible with the previous audit."""
         from include.lake import open_lake
         from include.projects import load_project
         from include.sources.audit import audit_sources
@@ -57,7 +57,7 @@ def churn_ingest() -> None:
 
     @task
     def load_bronze() -> list[dict[str, Any]]:
-        """Keep every row as it arrived."""
+        """Store every row as delivered."""
         from include.lake import open_lake
         from include.projects import load_project
         from include.sources.bronze import load_bronze
@@ -69,7 +69,7 @@ def churn_ingest() -> None:
 
     @task(outlets=[GOLD])
     def build_silver_and_gold() -> list[dict[str, Any]]:
-        """Check rows into silver, compute and check features, replace the days in gold; stop when too much is wrong."""
+        """Check rows into silver, compute and check features, replace the days in gold; stop at a failed gate."""
         from include.ingest import refine
         from include.lake import open_lake
         from include.projects import load_project
@@ -94,7 +94,7 @@ def churn_ingest() -> None:
 
     @task(outlets=[TRAINING_REQUEST])
     def request_training() -> str:
-        """Ask for a training when the days hold one that is due; otherwise skip."""
+        """Request a training if one is due on these days; otherwise skip."""
         from airflow.sdk.exceptions import AirflowSkipException
 
         from include.projects import load_project

@@ -1,4 +1,4 @@
-"""Drift and realised performance of the model in production."""
+"""Monitor drift and realised performance of the serving model."""
 
 from __future__ import annotations
 
@@ -12,41 +12,40 @@ from dags.wiring.defaults import common
 from include.settings import get_settings
 
 DOC = """
-### Drift and realised performance
+### Monitor drift and realised performance
 
-Compares the last days of production data, feature by feature, with what the deployed model learned from last; judges
-the scores whose labels have become known since; and writes an HTML report and `result.json`.
+Collects the endpoint's predictions from the prediction log into `gold/predictions`. Compares the latest production
+data, feature by feature, with the latest training data of the serving model; evaluates the scores whose labels have
+matured; and writes an HTML report and `result.json`.
 
-Before that, what the endpoint answered is brought from the prediction log into `gold/predictions`.
+On drift or decay it sends an **alert** (to Slack if the connection `slack_churn` exists, otherwise to the task's log)
+and **requests a training**, unless the model is younger than one label horizon: there would be no new labels.
 
-On drift or decay it **alerts** (Slack, when the connection `slack_churn` exists; the task's log when not) and
-**requests a training**, unless one could learn nothing new: a model younger than one label horizon is left alone.
-
-Runs after each retention list. On the first days nothing has matured; performance is then *not yet known*.
+Runs after each retention list. Until the first labels have matured, the performance is *not yet known*.
 """
 
 
 @dag(
     dag_id="churn_monitor",
     dag_display_name="5 · Monitor",
-    description="Drift and realised performance: report, alert, and a training request when called for.",
+    description="Drift and realised performance: report, alert, and a training request if needed.",
     doc_md=DOC,
     schedule=PartitionedAssetTimetable(assets=SCORES),
-    params={"day": day_param("Day", "A day that was scored.")},
+    params={"day": day_param("Day", "A day with a retention list.")},
     **common("monitoring"),
 )
 def churn_monitor() -> None:
     @task
     def collect_predictions() -> dict[str, Any]:
-        """Bring the endpoint's answers that the lake does not have yet into it."""
+        """Collect new predictions of the endpoint into the lake."""
         from include.serving.prediction_log.collect import collect_predictions
 
         return collect_predictions(get_settings()).as_dict()
 
-    # Drift and the retention list's performance do not depend on the log; its failure has an alert of its own.
+    # Drift and the retention list's performance do not need the log, whose failure has its own alert.
     @task(trigger_rule="all_done")
     def monitor_day() -> dict[str, Any]:
-        """Compare, judge, and write the day's reports; hands on where they are and what they say."""
+        """Monitor the day, write its reports, and return their paths and results."""
         from include.monitoring.monitor_day import monitor_day
         from include.projects import load_project
 
@@ -55,7 +54,7 @@ def churn_monitor() -> None:
 
     @task
     def send_alert(result: dict[str, Any]) -> str:
-        """Tell the team about drift or decay; says so in the log when there is neither."""
+        """Send an alert about drift or decay; log a line if there is neither."""
         import logging
 
         from dags.wiring.alerts import deliver
@@ -63,17 +62,17 @@ def churn_monitor() -> None:
 
         message = monitoring_alert(result)
         if message is None:
-            logging.getLogger(__name__).info("No drift and no decay on %s: nothing to alert about.", result["day"])
+            logging.getLogger(__name__).info("No drift and no decay on %s: no alert.", result["day"])
             return "nothing"
         return deliver(message)
 
     @task(outlets=[TRAINING_REQUEST])
     def request_retraining(result: dict[str, Any]) -> str:
-        """Ask for a training when drift or decay calls for one; otherwise skip."""
+        """Request a training after drift or decay; otherwise skip."""
         from airflow.sdk.exceptions import AirflowSkipException
 
         if result["retrain_reason"] is None:
-            raise AirflowSkipException("Nothing calls for a training, or one could learn nothing new.")
+            raise AirflowSkipException("There is no drift or decay, or the model is younger than one label horizon.")
         context = get_current_context()
         announce(context, TRAINING_REQUEST, resolve_day(context), reason=result["retrain_reason"])
         return str(result["retrain_reason"])

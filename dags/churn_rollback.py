@@ -1,4 +1,4 @@
-"""Back to the previous champion, in the registry and at the endpoint."""
+"""Roll back to the previous champion, at the endpoint and in the registry."""
 
 from __future__ import annotations
 
@@ -9,19 +9,20 @@ from dags.wiring.defaults import common
 from include.settings import get_settings
 
 DOC = """
-### Back to the previous champion
+### Roll back to the previous champion
 
-Puts the version that served before, or the one that is typed, back in service without dropping a request: from
-this disk, or built from the registry. A version that is typed must be free of suspected leaks. Only then it is named
-champion again. If the registry does not answer, the endpoint stays rolled back and that task says so; clear it once
-the registry is back. The newest retention list is written again, with the model that serves now. By hand only.
+Switches the endpoint to the version that served before, or to a given version, without dropping a request. The Bento
+comes from the local disk, or is built from the registry. A given version must have no leakage findings. Then the
+registry's alias *champion* is set. If the registry cannot be reached, the endpoint stays rolled back and
+`roll_back_registry` fails; clear that task later. The newest retention list is then scored again with the serving
+model. Manual runs only.
 """
 
 
 @dag(
     dag_id="churn_rollback",
     dag_display_name="6 · Roll back",
-    description="By hand: put the previous model back, at the endpoint and in the registry.",
+    description="Manual: switch back to the previous model, at the endpoint and in the registry.",
     doc_md=DOC,
     schedule=None,
     params={
@@ -29,7 +30,7 @@ the registry is back. The newest retention list is written again, with the model
             None,
             type=["null", "string"],
             title="Model version",
-            description="In the registry; the one that served before when empty.",
+            description="A version in the registry. Default: the version that served before.",
         ),
     },
     **common("serving"),
@@ -37,28 +38,28 @@ the registry is back. The newest retention list is written again, with the model
 def churn_rollback() -> None:
     @task
     def roll_back_endpoint() -> dict[str, str]:
-        """Put the former version back and wait until it answers."""
+        """Switch the endpoint to the former version and wait until it serves."""
         from include.serving.deployment import deploy
 
         return deploy.roll_back(get_current_context()["params"]["model_version"], get_settings())
 
     @task
     def roll_back_registry(served: dict[str, str]) -> str:
-        """Name the version that serves champion again."""
+        """Set the registry's alias champion to the serving version."""
         from include.serving.deployment import deploy
 
         return deploy.restore_alias(served["model_version"], get_settings())
 
     @task(outlets=[ENDPOINT])
     def announce_endpoint(served: dict[str, str]) -> str:
-        """Let the newest retention list be written again; skip before the first."""
+        """Trigger a new scoring of the newest retention list; skip if there is none."""
         from airflow.sdk.exceptions import AirflowSkipException
 
         from include.retention.retention_list import newest_list
 
         day = newest_list(get_settings())
         if day is None:
-            raise AirflowSkipException("There is no retention list yet.")
+            raise AirflowSkipException("There is no retention list.")
         announce(get_current_context(), ENDPOINT, day, model_version=served["model_version"])
         return str(day)
 

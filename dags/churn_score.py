@@ -1,4 +1,4 @@
-"""The retention list of a day."""
+"""Score the customers of a day: the retention list."""
 
 from __future__ import annotations
 
@@ -12,17 +12,16 @@ from dags.wiring.defaults import common
 from include.settings import get_settings
 
 DOC = """
-### The retention list
+### Score the customers of a day
 
-Scores every active customer of the day with the model that the endpoint serves, and replaces that day of
-`gold/scores`: customers by falling risk, with probability, prediction and model version; the first of
-them (`CHURN_SERVING__REASONS_FOR`) with what raises and what lowers their risk, in words.
+Scores every active customer of the day with the model that the endpoint serves, and replaces that day of `gold/scores`:
+customers by decreasing risk, with probability, prediction and model version; the first
+`CHURN_SERVING__REASONS_FOR` of them with the reasons that raise and lower their risk, as text.
 
-Then `update_online_store` keeps the day's features for requests that name a customer and no features; a customer who
-has newer ones keeps them. It may fail and be retried alone: the list is written by then.
+Then `update_online_store` stores the day's features for requests with a customer id and without features; newer
+features of a customer are kept. It can be retried alone, since the list is already written.
 
-Runs after each gold day, and again when another model is deployed or rolled back to. Before the first deployment it
-has nothing to do and skips.
+Runs after each gold day, and after each deployment or rollback. Skips before the first deployment.
 """
 
 
@@ -32,25 +31,25 @@ has nothing to do and skips.
     description="Score every active customer of the day: the retention list.",
     doc_md=DOC,
     schedule=PartitionedAssetTimetable(assets=GOLD | ENDPOINT),
-    params={"day": day_param("Day", "A day that is in gold.")},
+    params={"day": day_param("Day", "A day in gold.")},
     **common("serving"),
 )
 def churn_score() -> None:
     @task
     def find_model() -> str:
-        """Find the deployed model; skip when there is none yet."""
+        """Return the version of the serving model; skip if there is none."""
         from airflow.sdk.exceptions import AirflowSkipException
 
         from include.serving.deployment.transaction import served_bento
 
         served = served_bento(get_settings().serving_dir)
         if served is None:
-            raise AirflowSkipException("No model is deployed yet.")
+            raise AirflowSkipException("No model is deployed.")
         return served.model_version
 
     @task(outlets=[SCORES])
     def score_customers() -> dict[str, Any]:
-        """Score the day in one pass and replace its list."""
+        """Score the day in one pass and replace its retention list."""
         from include.retention.retention_list import score_day
 
         context = get_current_context()
@@ -61,7 +60,7 @@ def churn_score() -> None:
 
     @task
     def update_online_store() -> dict[str, Any]:
-        """Keep the day's features where the endpoint finds them by customer."""
+        """Store the day's features for the endpoint, by customer."""
         from include.serving.online_store.update import update_store
 
         return update_store(resolve_day(get_current_context()), get_settings()).as_dict()

@@ -1,4 +1,4 @@
-"""Gold to a registered model, and the decision whether it becomes the champion."""
+"""Train a challenger on gold, and promote it to champion if it is better."""
 
 from __future__ import annotations
 
@@ -13,34 +13,34 @@ from dags.wiring.training_task import RESULT, training_task, tuning_task
 from include.settings import get_settings
 
 DOC = """
-### Gold to a champion
+### Train a challenger
 
-Builds the training set of all snapshots whose labels are known by the day, split by time with a gap of one horizon (or,
-where there is no time, by customer); checks what the project requires of it; keeps the raw data behind it as a DVC
-version; tunes with several workers side by side; fits and judges a model with the best trial's hyperparameters;
-registers it as **challenger**; and promotes it to **champion** when it saves more money than the champion, or, for the
-first, than the best simple rule.
+Builds the training data set of all snapshots whose labels are known at the close of the day, split by time with a gap
+of one horizon (data without time: by customer); checks the project's data requirements; stores the raw data as a DVC
+version; tunes with parallel workers; fits and evaluates a model with the best hyperparameters; registers it as
+**challenger**; and promotes it to **champion** if it saves more money than the champion (a first model: than the best
+baseline).
 
-Workers and the final fit are processes here and pods on Kubernetes (`CHURN_TRAINING__BACKEND`). A worker that fails for
-good stops nothing: the final fit runs the trials that are missing.
+Workers and the final fit are local processes or Kubernetes pods (`CHURN_TRAINING__BACKEND`). A failed worker does not
+stop the training: the final fit runs the missing trials.
 
-Runs when a training is requested: by the ingest when one is due, by the monitor on drift, or by hand with a day.
+Runs for each training request: by the ingest if one is due, by the monitor after drift, or manually with a day.
 """
 
 
 @dag(
     dag_id="churn_train",
     dag_display_name="2 · Train",
-    description="Train a challenger on gold and decide whether it becomes the champion.",
+    description="Train a challenger on gold, and promote it to champion if it is better.",
     doc_md=DOC,
     schedule=PartitionedAssetTimetable(assets=TRAINING_REQUEST),
-    params={"day": day_param("Day", "Train on the labels known when this day closes.")},
+    params={"day": day_param("Day", "Use the labels known when this day closes.")},
     **common("model"),
 )
 def churn_train() -> None:
     @task
     def build_dataset() -> dict[str, Any]:
-        """Write train and test rows, split by time or by customer, and check what the project requires of them."""
+        """Write the training and test rows, and check the project's data requirements."""
         from include.lake import open_lake
         from include.projects import load_project
         from include.training.data.build import prepare_dataset
@@ -52,7 +52,7 @@ def churn_train() -> None:
 
     @task
     def version_data(folder: str) -> str:
-        """Keep the raw data behind the data set as a version in the remote, and return its revision."""
+        """Store the raw data of the data set as a DVC version in the remote, and return its revision."""
         from pathlib import Path
 
         from include.lake import open_lake
@@ -66,7 +66,7 @@ def churn_train() -> None:
 
     @task
     def read_result(folder: str) -> dict[str, Any]:
-        """Read what the training handed over through storage; a missing result is a failure."""
+        """Read the training's result file; fail if it is missing."""
         from pathlib import Path
 
         from include.training.commands import read_result
@@ -75,7 +75,7 @@ def churn_train() -> None:
 
     @task
     def decide_promotion(folder: str, trained: dict[str, Any]) -> dict[str, Any]:
-        """Judge challenger and champion anew on the same rows, and move the aliases."""
+        """Compare challenger and champion on the same test rows, and set the aliases."""
         from pathlib import Path
 
         from include.training.release.promotion import promote
@@ -84,7 +84,7 @@ def churn_train() -> None:
 
     @task(outlets=[CHAMPION])
     def announce_champion(decision: dict[str, Any]) -> str:
-        """Tell the deployment that there is a new champion; otherwise skip."""
+        """Trigger the deployment of a new champion; skip if the challenger was not promoted."""
         from airflow.sdk.exceptions import AirflowSkipException
 
         if not decision["promoted"]:
@@ -97,8 +97,8 @@ def churn_train() -> None:
     versioned = version_data(dataset["folder"])
     name = "{{ ti.xcom_pull(task_ids='build_dataset')['name'] }}"
     tune = tuning_task(get_settings(), dataset=name)
-    # It waits for the workers, and runs even if all of them failed. Without a data set it does not run: then the
-    # versioning, on which it depends directly, has not succeeded, either.
+    # The training runs after all workers, even if all of them failed. Without a data set it does not run, because
+    # version_data, its other upstream task, has not succeeded.
     train = training_task(get_settings(), dataset=name, trigger_rule="all_done_min_one_success")
     trained = read_result(dataset["folder"])
     versioned >> tune >> train >> trained

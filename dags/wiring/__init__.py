@@ -1,1 +1,1 @@
-"""What the DAG files share: days, assets, defaults, the training task, and alerts. Nothing here computes."""
+"""Shared parts of the DAG files: days, assets, defaults, connections, the training tasks and alerts."""

@@ -1,4 +1,4 @@
-"""Alerts go to Slack when there is a connection for it, and otherwise to the task's log."""
+"""Alerts: to Slack if its connection exists, otherwise to the task's log."""
 
 from __future__ import annotations
 
@@ -12,13 +12,13 @@ log = logging.getLogger(__name__)
 
 
 def deliver(message: Message) -> Literal["slack", "log"]:
-    """Send the message through the connection that the settings name; log it in one line when there is none.
+    """Send the message through the configured Slack connection; log it in one line if there is no such connection.
 
     Returns:
-        Where it went.
+        The destination.
 
     Raises:
-        SlackApiError: Slack, or what stands in for it, refused the message.
+        SlackApiError: Slack rejected the message.
     """
     from include.settings import get_settings
 
@@ -34,12 +34,12 @@ def deliver(message: Message) -> Literal["slack", "log"]:
 
 
 def alert_failure(context: Any) -> None:
-    """Tell the team that a task has failed after its last retry; for ``on_failure_callback``."""
+    """Send an alert about a task that failed after its last retry; for ``on_failure_callback``."""
     from include.errors import ChurnflowError
     from include.monitoring.alerts import task_failure
 
     task, error = context["ti"], context.get("exception")
-    # Only our own errors promise to hold no personal data.
+    # Only the product's own errors are known to contain no personal data.
     reason = str(error) if isinstance(error, ChurnflowError) else f"{type(error).__name__}; see the task's log."
     deliver(task_failure(task.dag_id, task.task_id, context["run_id"], reason, getattr(task, "log_url", None)))
 

@@ -1,4 +1,4 @@
-"""The assets that chain the DAGs. Every event carries the day that it is for, as its partition key."""
+"""The assets that connect the DAGs. The partition key of every event is its day."""
 
 from __future__ import annotations
 
@@ -17,7 +17,14 @@ SCORES = Asset("retention_list", uri="churn://gold/scores", group="churn")
 
 
 def announce(context: Any, asset: Asset, day: dt.date, **extra: Any) -> None:
-    """Attach to the task's event on ``asset`` the day that it is for, and references as ``extra``."""
+    """Set the day and references of the task's event on an asset.
+
+    Args:
+        context: The task's context.
+        asset: One of the task's outlets.
+        day: The day, which becomes the partition key.
+        **extra: References, as plain JSON types.
+    """
     event = context["outlet_events"][asset]
     event.extra = {"day": str(day), **extra}
     event.add_partitions(str(day))

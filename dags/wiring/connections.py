@@ -1,4 +1,4 @@
-"""Airflow connections as the addresses of source databases: ``churn_crm`` is the connection ``crm`` of sources.yaml."""
+"""Source databases from Airflow connections: ``churn_crm`` is the connection ``crm`` of sources.yaml."""
 
 from __future__ import annotations
 
@@ -14,10 +14,10 @@ _DRIVERS = {"postgres": "postgresql+psycopg2", "postgresql": "postgresql+psycopg
 
 
 def project_connections() -> Connections:
-    """Return where the project's sources are read from.
+    """Return the locations of the project's sources.
 
-    A database's address in the environment (``CHURN_DATABASES__CRM``) wins over the Airflow connection. One that
-    neither names is missed by whoever wants to read it.
+    A database's URL in the environment (``CHURN_DATABASES__CRM``) takes precedence over the Airflow connection. A
+    database with neither raises an error when it is read.
     """
     from include.projects import load_project
     from include.settings import get_settings
@@ -37,16 +37,16 @@ def _database_url(connection_id: str) -> SecretStr | None:
     from pydantic import SecretStr
 
     try:
-        known = Connection.get(connection_id)
+        found = Connection.get(connection_id)
     except AirflowNotFoundException:
         return None
     url = sa.URL.create(
-        _DRIVERS.get(known.conn_type, known.conn_type),
-        username=known.login,
-        password=known.password,
-        host=known.host,
-        port=known.port,
-        database=known.schema,
-        query={key: str(value) for key, value in known.extra_dejson.items()},
+        _DRIVERS.get(found.conn_type, found.conn_type),
+        username=found.login,
+        password=found.password,
+        host=found.host,
+        port=found.port,
+        database=found.schema,
+        query={key: str(value) for key, value in found.extra_dejson.items()},
     )
     return SecretStr(url.render_as_string(hide_password=False))

@@ -1,4 +1,4 @@
-"""The one place that turns an Airflow run, however it was started, into the day or days that it is for."""
+"""The day or days of an Airflow run: scheduled, backfilled, triggered by an asset, or manual."""
 
 from __future__ import annotations
 
@@ -13,25 +13,30 @@ if TYPE_CHECKING:
 
 
 def day_param(title: str, description: str) -> Param:
-    """Return an optional day, shown as a date field in the trigger form."""
+    """Return a DAG parameter for an optional day, shown as a date field in the trigger form.
+
+    Args:
+        title: The title of the field.
+        description: The text below the field.
+    """
     return Param(None, type=["null", "string"], format="date", title=title, description=description)
 
 
 def resolve_day(context: Any) -> dt.date:
-    """Return the day that a run is for.
+    """Return the day of a run.
 
-    What a person typed wins; then the run's partition (scheduled, backfilled and asset-triggered runs have one), its
-    data interval, and the day that a triggering asset event carries.
+    In this order: the parameter of a manual run, the run's partition (scheduled, backfilled and asset-triggered runs
+    have one), its data interval, and the day of the latest triggering asset event.
 
     Raises:
-        DayError: The run names no day.
+        DayError: The run has no day.
     """
     from include.days import DayError, parse_day
 
-    text = _typed(context, "day") or _partition(context) or _interval(context) or _event(context)
+    text = _parameter(context, "day") or _partition(context) or _interval(context) or _event(context)
     if text is None:
         raise DayError(
-            "The run names no day.",
+            "The run has no day.",
             where=f"run {context['run_id']}",
             remedy='Trigger it again and fill in the day, or give --conf \'{"day": "YYYY-MM-DD"}\'.',
         )
@@ -39,20 +44,20 @@ def resolve_day(context: Any) -> dt.date:
 
 
 def resolve_days(context: Any) -> DayRange:
-    """Return the days that a run of the ingest is for: the range that a person typed, or the run's one day.
+    """Return the days of an ingest run: the range of its parameters, or the run's day.
 
     Raises:
-        DayError: The run names no day, or only the start of a range.
+        DayError: The run has no day, or only the first day of a range.
     """
     from include.days import DayRange, parse_day
 
-    last = _typed(context, "to_day")
+    last = _parameter(context, "to_day")
     if last is None:
         return DayRange.single(resolve_day(context))
-    return DayRange(parse_day(_typed(context, "from_day") or last), parse_day(last))
+    return DayRange(parse_day(_parameter(context, "from_day") or last), parse_day(last))
 
 
-def _typed(context: Any, name: str) -> str | None:
+def _parameter(context: Any, name: str) -> str | None:
     return (context.get("params") or {}).get(name)
 
 

@@ -1,4 +1,4 @@
-"""What all DAGs have in common: owner, retries, tags, and the schedule setting."""
+"""Common arguments of all DAGs: owner, retries, tags, failure alerts, and the schedule setting."""
 
 from __future__ import annotations
 
@@ -14,10 +14,10 @@ TASKS: dict[str, Any] = {"owner": "churnflow", "retries": 1, "retry_delay": dt.t
 
 
 def common(*tags: str) -> dict[str, Any]:
-    """Return the arguments that every DAG takes; one run at a time, so that a later day finds the earlier one done."""
+    """Return the common arguments of a DAG; it has one active run, so that the days are processed in order."""
     from dags.wiring.alerts import alert_failure
 
-    show_details_in_messages()  # Airflow's task log drops what is passed beside a message
+    show_details_in_messages()  # Airflow's task log drops the ``extra`` of a record
     return {
         "start_date": START,
         "catchup": False,
@@ -28,7 +28,7 @@ def common(*tags: str) -> dict[str, Any]:
 
 
 def schedule_note() -> str:
-    """Return what the UI says about runs that start by themselves."""
+    """Return the text of the UI about scheduled runs."""
     if get_settings().schedule == "daily":
-        return "Runs by itself each midnight UTC, for the day that closed (`CHURN_SCHEDULE=daily`)."
-    return "**Nothing runs by itself**: the schedule is off (`CHURN_SCHEDULE=off`). Trigger or backfill it."
+        return "Runs each midnight UTC, for the previous day (`CHURN_SCHEDULE=daily`)."
+    return "**No scheduled runs** (`CHURN_SCHEDULE=off`): trigger or backfill the DAG."

@@ -1,4 +1,4 @@
-"""The pods that tune and train: what they ask for, what they may do, and what becomes of them."""
+"""The Kubernetes pods of tuning and training: resources, permissions and life cycle."""
 
 from __future__ import annotations
 
@@ -16,25 +16,28 @@ from include.settings import PodSettings, Settings
 from include.training.commands import SCRATCH, pod_environment
 
 USER = 10001
-"""The user of the image ``training``; a number, because Kubernetes cannot tell from a name that it is not root."""
+"""The user of the image ``training``; numeric, because Kubernetes cannot verify that a named user is not root."""
 
-# Cluster Autoscaler and Karpenter leave the node alone until the pod has ended: what was computed since the last
-# finished trial would be lost.
+# Cluster Autoscaler and Karpenter do not evict the pod: the work since the last finished trial would be lost.
 _ANNOTATIONS = {"cluster-autoscaler.kubernetes.io/safe-to-evict": "false", "karpenter.sh/do-not-disrupt": "true"}
 
 
 class TrainingPodOperator(KubernetesPodOperator):
-    """Runs a pod, and fails for good when it ran into its active deadline: the next try would end the same way.
+    """A pod operator that fails without a retry if the pod exceeded its active deadline, as the retry would, too.
 
-    No callback of the provider can say so: while it cleans up, it raises an error of its own over theirs.
+    A callback of the provider cannot do this: the clean-up raises its own error instead of the callback's.
     """
 
     def trigger_reentry(self, context: Context, event: dict[str, Any]) -> Any:
-        """Go on when the trigger has seen something.
+        """Resume after an event of the trigger.
+
+        Args:
+            context: The task's context.
+            event: The trigger's event.
 
         Raises:
-            AirflowFailException: The pod ran longer than it may.
-            AirflowException: It failed in another way.
+            AirflowFailException: The pod exceeded its active deadline.
+            AirflowException: The pod failed for another reason.
         """
         try:
             return super().trigger_reentry(context, event)
@@ -42,22 +45,27 @@ class TrainingPodOperator(KubernetesPodOperator):
             if self.pod is None or self.pod.status.reason != "DeadlineExceeded":
                 raise
             raise AirflowFailException(
-                f"The pod {self.pod.metadata.name} ran for {self.active_deadline_seconds} s, which is all that it may. "
-                "Remedy: raise CHURN_TRAINING__POD__ACTIVE_DEADLINE_SECONDS and clear the task; trials that were "
-                "finished are kept."
+                f"The pod {self.pod.metadata.name} exceeded its active deadline of {self.active_deadline_seconds} s. "
+                "Remedy: raise CHURN_TRAINING__POD__ACTIVE_DEADLINE_SECONDS and clear the task; finished trials are "
+                "stored."
             ) from error
 
 
 class DeleteUnstarted(KubernetesPodOperatorCallback):
-    """Delete a pod that is given up before it started.
+    """Delete a pod that did not start in time.
 
-    A pod that has failed is kept for whoever looks into it. One that still waits, for a node or an image, would start
-    later and work beside the pod of the next try.
+    A failed pod is kept for inspection. A pod that still waits for a node or an image could start later and run in
+    parallel with the pod of the retry.
     """
 
     @staticmethod
     def on_pod_teardown(*, pod: k8s.V1Pod, client: CoreV1Api, **_: Any) -> None:
-        """Delete the pod if it is pending."""
+        """Delete the pod if it is pending.
+
+        Args:
+            pod: The pod.
+            client: The client of the cluster.
+        """
         if pod.status.phase != "Pending":
             return
         try:
@@ -71,9 +79,9 @@ def pod_arguments(settings: Settings, component: Literal["tuning", "training"], 
     """Return the arguments of a ``TrainingPodOperator``, without the task's id and the command.
 
     Args:
-        settings: Describe the pod.
-        component: What it does; part of its name and labels.
-        gpus: How many GPUs it gets.
+        settings: The settings of the pod.
+        component: The component, for its name and labels.
+        gpus: Number of GPUs.
     """
     pod = settings.training.pod
     return {

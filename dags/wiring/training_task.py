@@ -1,4 +1,4 @@
-"""Tuning and training: the same commands run as processes on this machine or in Kubernetes pods, by one setting."""
+"""The tasks of tuning and training: local processes or Kubernetes pods with the same commands."""
 
 from __future__ import annotations
 
@@ -15,15 +15,15 @@ if TYPE_CHECKING:
 TUNE = "tune"
 TRAIN = "train"
 RESULT = "result.json"
-"""The file in the data set's folder through which the training hands its result over."""
+"""The result file of the training, in the data set's folder."""
 
 
 def tuning_task(settings: Settings, dataset: str) -> MappedOperator:
-    """Return the task that tunes, mapped over ``settings.training.workers`` workers.
+    """Return the tuning task, mapped over ``settings.training.workers`` workers.
 
     Args:
-        settings: Choose the backend and describe the pods.
-        dataset: The data set's name; a template of it is rendered when the task runs.
+        settings: The backend, the number of workers, and the pods.
+        dataset: The data set's name, or a template that is rendered when the task runs.
     """
     from include.training.commands import dataset_path, tuning_command
 
@@ -46,12 +46,12 @@ def tuning_task(settings: Settings, dataset: str) -> MappedOperator:
 
 
 def training_task(settings: Settings, dataset: str, trigger_rule: str = "all_success") -> BaseOperator:
-    """Return the task that runs the trials that are still missing, if any, and trains the final model.
+    """Return the training task: it runs the missing trials and trains the final model.
 
     Args:
-        settings: Choose the backend and describe the pod.
-        dataset: The data set's name; a template of it is rendered when the task runs.
-        trigger_rule: Which of the tasks before it must have succeeded.
+        settings: The backend and the pod.
+        dataset: The data set's name, or a template that is rendered when the task runs.
+        trigger_rule: The condition on the upstream tasks.
     """
     from include.training.commands import dataset_path, training_command
 
@@ -77,5 +77,5 @@ def _process(settings: Settings) -> dict[str, Any]:
 
 
 def _shell_text(command: list[str]) -> str:
-    # Paths come from settings; the templates in them hold Airflow's own values.
+    # Paths come from the settings; templates are rendered with values of Airflow, so both are safe in a shell.
     return " ".join(f'"{part}"' if "{{" in part else shlex.quote(part) for part in command)

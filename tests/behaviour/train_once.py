@@ -13,7 +13,7 @@ from include.training.data.dataset import PROJECT_FILE, load_dataset, read_confi
 def main(folder: Path, bundle: Path, workers: int) -> None:
     project = read_configuration(folder / PROJECT_FILE)
     settings = Settings(home=folder, project=project.name, training={"workers": workers})  # type: ignore[arg-type]
-    make_candidate(project, settings, load_dataset(folder)).bundle("run", "1").save(bundle)
+    make_candidate(project, settings, load_dataset(folder)).bundle("run").save(bundle)
 
 
 if __name__ == "__main__":

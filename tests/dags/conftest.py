@@ -20,7 +20,7 @@ def home(tmp_path: Path) -> Path:
 
 @pytest.fixture
 def cluster(home: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[KubernetesApi]:
-    """A cluster to which Airflow's connection leads, with the claim and the secret that pods ask for."""
+    """A simulated cluster, configured as Airflow's connection, with the claim and the secret of the pods."""
     cluster = Cluster(
         scratch=home / "scratch",
         claims={"training-data": home / "training"},

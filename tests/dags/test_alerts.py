@@ -1,4 +1,4 @@
-"""Alerts are delivered by processes of their own, since Airflow reads its connections from the environment."""
+"""Alerts to Slack and to the log. Each runs in a process, since Airflow reads its connections from the environment."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Where a task finds the databases of its project."""
+"""Source databases from the environment and from Airflow connections."""
 
 import json
 

@@ -1,4 +1,4 @@
-"""One resolver turns every way a run can start into its day."""
+"""The day of a run, for every way to start a run."""
 
 import datetime as dt
 from types import SimpleNamespace
@@ -32,7 +32,15 @@ def event(day: str):
         context(params={"day": "2017-12-17"}),
         context(params={"day": "2017-12-17"}, partition_key="2026-11-22"),
     ],
-    ids=["partition", "partition with time", "run's partition", "interval", "events", "typed", "typed wins"],
+    ids=[
+        "partition",
+        "partition with time",
+        "run's partition",
+        "interval",
+        "events",
+        "parameter",
+        "parameter takes precedence",
+    ],
 )
 def test_resolves_day_of_every_kind_of_run(given):
     assert resolve_day(given) == DAY

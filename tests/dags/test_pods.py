@@ -1,4 +1,4 @@
-"""Pods on a stand-in for a cluster: what Airflow makes of their ends, good and bad."""
+"""Training pods on a simulated cluster: success, failure, eviction, deadlines and pods that never start."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ RESULT = f"/data/{DATASET}/result.json"
 
 
 def run(home: Path, *, workers: int = 1, tuning: str = "", training: str = SUCCEED, **pod: Any) -> dict[str, str]:
-    """Run the DAG, and return the state of each task; that of a worker with its name."""
+    """Run the DAG, and return the state of each task and of each named worker."""
     described = PodSettings(**({"retries": 0} | pod))
     settings = Settings(
         home=home, training=TrainingSettings(backend="kubernetes", device="cuda", workers=workers, pod=described)
@@ -88,9 +88,9 @@ def test_pod_at_its_deadline_is_not_retried(cluster: KubernetesApi, home: Path, 
     assert (states["train"], states["read_result"]) == ("failed", "upstream_failed")
     (kept,) = cluster.pods.values()
     assert kept.as_dict()["status"]["reason"] == "DeadlineExceeded"
-    told = capfd.readouterr().out
-    assert "at work" in told
-    assert "CHURN_TRAINING__POD__ACTIVE_DEADLINE_SECONDS" in told
+    output = capfd.readouterr().out
+    assert "at work" in output
+    assert "CHURN_TRAINING__POD__ACTIVE_DEADLINE_SECONDS" in output
 
 
 def test_interrupted_log_does_not_end_the_task(cluster: KubernetesApi, home: Path, capfd: Printed) -> None:

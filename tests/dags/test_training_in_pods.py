@@ -1,4 +1,4 @@
-"""The product's own commands in pods: two workers share a search, a third pod fits, and Airflow reads its result."""
+"""The training commands in pods: two workers share a search, a third pod fits, and Airflow reads its result."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ pytestmark = [pytest.mark.airflow, pytest.mark.slow, pytest.mark.usefixtures("ai
 
 @pytest.fixture
 def image(tmp_path: Path) -> Path:
-    """The product with a grocery project that is content with little data and few small trees."""
+    """An image of the product whose grocery project needs little data and few small trees."""
     folder = tmp_path / "image"
     shutil.copytree(ROOT / "include", folder / "include", ignore=shutil.ignore_patterns("__pycache__"))
     for name, key, changes in (

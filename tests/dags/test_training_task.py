@@ -1,4 +1,4 @@
-"""Tuning and training as processes and as pods: the same commands and task ids, M13's numbers."""
+"""Tuning and training as processes and as pods: the same commands and task ids, and the required resources."""
 
 import json
 
@@ -23,8 +23,8 @@ CLUSTER = {
 
 
 @pytest.fixture(autouse=True)
-def a_cluster_to_name(tmp_path, monkeypatch):
-    """Rendering reads the cluster's address, and asks nothing of it."""
+def kubeconfig(tmp_path, monkeypatch):
+    """Write a configuration of a cluster: rendering reads its address and sends no request."""
     path = tmp_path / "kubeconfig"
     path.write_text(json.dumps(CLUSTER))
     monkeypatch.setenv("KUBECONFIG", str(path))
@@ -40,7 +40,7 @@ def kubernetes(**changes):
     return Settings(training=TrainingSettings(backend="kubernetes", device=device, workers=3, pod=described))
 
 
-def rendered_by(operator):
+def render(operator):
     from kubernetes.client import ApiClient
 
     return json.loads(json.dumps(ApiClient().sanitize_for_serialization(operator.build_pod_request_obj({}))))
@@ -48,13 +48,13 @@ def rendered_by(operator):
 
 def pod(**changes):
     operator = training_task(kubernetes(**changes), DATASET)
-    return operator, rendered_by(operator)
+    return operator, render(operator)
 
 
 def worker_pods(**changes):
     mapped = tuning_task(kubernetes(**changes), DATASET)
     workers = [mapped.unmap({"arguments": arguments}) for arguments in mapped.expand_input.value["arguments"]]
-    return [rendered_by(worker) for worker in workers]
+    return [render(worker) for worker in workers]
 
 
 def test_both_backends_run_the_same_training_command():

@@ -1,6 +1,6 @@
-"""The part of the Kubernetes API that a ``KubernetesPodOperator`` and its trigger use.
+"""A simulated cluster: the part of the Kubernetes API that a ``KubernetesPodOperator`` and its trigger use.
 
-There is no ``exec``: nothing that is sent over the network is run, but for the command of a pod.
+It has no ``exec``: the only command that it runs is the command of a pod.
 """
 
 from __future__ import annotations
@@ -18,30 +18,30 @@ from aiohttp import web
 
 from tests.kubernetes.pod import Cluster, Fate, Pod
 
-TOKEN = "a token of the stand-in"
+TOKEN = "token-of-the-simulated-cluster"
 RIGHTS = {
     "pods": {"create", "get", "list", "patch", "delete"},
     "pods/log": {"get"},
     "events": {"list", "watch"},
 }
-"""What Airflow may do: the rules of the chart's role. Anything else is refused, as a cluster would."""
+"""The rules of the chart's role. Other requests are rejected, as in a cluster."""
 
 PODS = "/api/v1/namespaces/{namespace}/pods"
 POD = PODS + "/{name}"
 
 
 class KubernetesApi:
-    """A cluster's API, and everything that was asked of it.
+    """The API of a simulated cluster.
 
     Args:
-        cluster: Where pods run.
+        cluster: The volumes, secrets and image of the pods.
 
     Attributes:
-        fates: What becomes of the pods still to be created, in order; those beyond the list just run.
-        cut_logs: How many of the next answers with a pod's log break off in the middle.
+        fates: The fates of the next pods, in order; later pods run normally.
+        cut_logs: Number of the next log responses that are interrupted.
         created: All pods, the oldest first.
-        pods: Those that were not deleted, by name.
-        url: Where it answers.
+        pods: The pods that were not deleted, by name.
+        url: The URL of the API.
     """
 
     def __init__(self, cluster: Cluster) -> None:
@@ -54,18 +54,18 @@ class KubernetesApi:
         self._running: set[asyncio.Task[None]] = set()
 
     def kubeconfig(self) -> dict[str, Any]:
-        """Return the configuration that leads a client here."""
+        """Return the client configuration for this API."""
         return {
             "apiVersion": "v1",
             "kind": "Config",
-            "clusters": [{"name": "stand-in", "cluster": {"server": self.url}}],
+            "clusters": [{"name": "simulated", "cluster": {"server": self.url}}],
             "users": [{"name": "airflow", "user": {"token": TOKEN}}],
-            "contexts": [{"name": "stand-in", "context": {"cluster": "stand-in", "user": "airflow"}}],
-            "current-context": "stand-in",
+            "contexts": [{"name": "simulated", "context": {"cluster": "simulated", "user": "airflow"}}],
+            "current-context": "simulated",
         }
 
     def application(self) -> web.Application:
-        """Return the routes."""
+        """Return the application with its routes."""
         application = web.Application(middlewares=[_authorize])
         application.add_routes(
             [
@@ -81,7 +81,7 @@ class KubernetesApi:
         return application
 
     async def close(self) -> None:
-        """End what still runs."""
+        """Stop the running pods."""
         for pod in self.created:
             pod.kill()
         await asyncio.gather(*self._running)
@@ -123,21 +123,21 @@ class KubernetesApi:
     async def _log(self, request: web.Request) -> web.StreamResponse:
         pod = self._found(request)
         if pod.phase == "Pending":
-            raise _refusal(web.HTTPBadRequest, f'container "base" in pod "{pod.name}" is waiting to start')
+            raise _error_response(web.HTTPBadRequest, f'container "base" in pod "{pod.name}" is waiting to start')
         follow = request.query.get("follow", "").lower() == "true"
         stamped = request.query.get("timestamps", "").lower() == "true"
         seconds = request.query.get("sinceSeconds")
         since = dt.datetime.now(dt.UTC) - dt.timedelta(seconds=int(seconds)) if seconds else None
-        answer = web.StreamResponse()
-        await answer.prepare(request)
-        told = 0
+        response = web.StreamResponse()
+        await response.prepare(request)
+        sent = 0
         while True:
-            ended = pod.ended  # read before the log, so that the last lines are not missed
-            for moment, line in pod.log[told:]:
-                told += 1
+            ended = pod.ended  # read before the log, so that no last line is lost
+            for moment, line in pod.log[sent:]:
+                sent += 1
                 if since and moment < since:
                     continue
-                await answer.write((moment.isoformat().encode() + b" " if stamped else b"") + line)
+                await response.write((moment.isoformat().encode() + b" " if stamped else b"") + line)
                 if self.cut_logs:
                     self.cut_logs -= 1
                     assert request.transport is not None
@@ -146,8 +146,8 @@ class KubernetesApi:
             if ended or not follow:
                 break
             await asyncio.sleep(0.05)
-        await answer.write_eof()
-        return answer
+        await response.write_eof()
+        return response
 
     async def _events(self, request: web.Request) -> web.Response:
         if request.query.get("watch", "").lower() == "true":
@@ -158,13 +158,13 @@ class KubernetesApi:
     def _found(self, request: web.Request) -> Pod:
         name = request.match_info["name"]
         if name not in self.pods:
-            raise _refusal(web.HTTPNotFound, f'pods "{name}" not found')
+            raise _error_response(web.HTTPNotFound, f'pods "{name}" not found')
         return self.pods[name]
 
 
 @contextmanager
 def kubernetes_api(cluster: Cluster) -> Iterator[KubernetesApi]:
-    """Serve the API on a free port of this machine, in a thread, and end its pods afterwards."""
+    """Serve the API on a free local port, in a thread, and stop its pods afterwards."""
     api = KubernetesApi(cluster)
     loop = asyncio.new_event_loop()
     thread = threading.Thread(target=loop.run_forever)
@@ -192,7 +192,7 @@ def kubernetes_api(cluster: Cluster) -> Iterator[KubernetesApi]:
 
 
 def write_kubeconfig(api: KubernetesApi, path: Path) -> Path:
-    """Write the configuration that leads a client to ``api`` to ``path``."""
+    """Write the client configuration for ``api`` to ``path``."""
     path.write_text(json.dumps(api.kubeconfig()))
     return path
 
@@ -200,15 +200,15 @@ def write_kubeconfig(api: KubernetesApi, path: Path) -> Path:
 @web.middleware
 async def _authorize(request: web.Request, handler: Any) -> web.StreamResponse:
     if request.headers.get("Authorization") != f"Bearer {TOKEN}":
-        raise _refusal(web.HTTPUnauthorized, "Unauthorized")
-    resource, verb = _asked(request)
+        raise _error_response(web.HTTPUnauthorized, "Unauthorized")
+    resource, verb = _resource_and_verb(request)
     if verb not in RIGHTS.get(resource, ()):
-        raise _refusal(web.HTTPForbidden, f'User "airflow" cannot {verb} resource "{resource}"')
+        raise _error_response(web.HTTPForbidden, f'User "airflow" cannot {verb} resource "{resource}"')
     answer: web.StreamResponse = await handler(request)
     return answer
 
 
-def _asked(request: web.Request) -> tuple[str, str]:
+def _resource_and_verb(request: web.Request) -> tuple[str, str]:
     """Return the resource and the verb of a request, as roles name them."""
     kind, *rest = request.path.split("/")[5:]  # /api/v1/namespaces/NAMESPACE/pods/NAME/log
     resource = "/".join([kind, *rest[1:]])
@@ -219,16 +219,16 @@ def _asked(request: web.Request) -> tuple[str, str]:
     return resource, "watch" if request.query.get("watch", "").lower() == "true" else "list"
 
 
-def _refusal(kind: type[web.HTTPError], message: str) -> web.HTTPError:
+def _error_response(kind: type[web.HTTPError], message: str) -> web.HTTPError:
     status = {"kind": "Status", "apiVersion": "v1", "status": "Failure", "code": kind.status_code, "message": message}
     return kind(text=json.dumps(status), content_type="application/json")
 
 
 def _matches(labels: dict[str, str], selector: str) -> bool:
-    return all(_fulfils(labels, term) for term in selector.split(",") if term)
+    return all(_matches_term(labels, term) for term in selector.split(",") if term)
 
 
-def _fulfils(labels: dict[str, str], term: str) -> bool:
+def _matches_term(labels: dict[str, str], term: str) -> bool:
     if term.startswith("!"):
         return term[1:] not in labels
     if "!=" in term:

@@ -1,4 +1,4 @@
-"""A pod of the stand-in: its container's command as a process, and the status that Kubernetes would show."""
+"""A pod of the simulated cluster: its command as a process, and its status as Kubernetes reports it."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from typing import Any
 
 from include.settings import ROOT
 
-# The image's variables. Nothing of the test's environment gets in.
+# The image's variables; the test's environment is not inherited.
 IMAGE = {
     "PATH": f"{Path(sys.executable).parent}:/usr/bin:/bin",
     "PYTHONUNBUFFERED": "1",
@@ -25,25 +25,25 @@ IMAGE = {
 
 
 class Fate(Enum):
-    """What becomes of a pod."""
+    """The fate of a pod."""
 
     RUNS = auto()
-    """Its command runs until its active deadline at most, and the exit code counts."""
+    """Its command runs until its active deadline at most; the exit code determines the phase."""
     IS_EVICTED = auto()
-    """The node runs short of memory once the command has printed something."""
+    """The node evicts the pod after its first line of output."""
     FINDS_NO_NODE = auto()
     FINDS_NO_IMAGE = auto()
     VANISHES = auto()
-    """Somebody cleans up: the pod is gone as soon as its end has been seen."""
+    """The pod is removed as soon as its end was read."""
 
 
 @dataclass
 class Cluster:
-    """What a pod finds where it runs.
+    """The environment of the pods.
 
     Attributes:
-        scratch: A folder for the pods' empty volumes.
-        claims: The folder behind each claim.
+        scratch: The parent folder of the pods' empty volumes.
+        claims: The folder of each claim.
         secrets: The keys and values of each secret.
         image: The image's working directory, with ``include/``.
     """
@@ -58,9 +58,9 @@ class Pod:
     """A pod with one container.
 
     Args:
-        manifest: What was sent to create it.
-        cluster: Where it runs.
-        fate: What becomes of it.
+        manifest: The manifest of the create request.
+        cluster: The environment of the pods.
+        fate: The fate of the pod.
     """
 
     def __init__(self, manifest: dict[str, Any], cluster: Cluster, fate: Fate) -> None:
@@ -75,12 +75,12 @@ class Pod:
 
     @property
     def name(self) -> str:
-        """Its name, with the suffix that makes it unique."""
+        """Its unique name."""
         return str(self.manifest["metadata"]["name"])
 
     @property
     def labels(self) -> dict[str, str]:
-        """Its labels, which a patch may change."""
+        """Its labels; a patch request changes them."""
         labels: dict[str, str] = self.manifest["metadata"].setdefault("labels", {})
         return labels
 
@@ -99,7 +99,7 @@ class Pod:
         return "terminated" in self._state
 
     def as_dict(self) -> dict[str, Any]:
-        """Return the pod as the API shows it."""
+        """Return the pod as the API returns it."""
         status: dict[str, Any] = {"phase": self.phase, "startTime": self.manifest["metadata"]["creationTimestamp"]}
         if self.fate is Fate.FINDS_NO_NODE:
             reason = {"reason": "Unschedulable", "message": "0/3 nodes are available: 3 Insufficient nvidia.com/gpu."}
@@ -118,7 +118,7 @@ class Pod:
         }
 
     async def run(self) -> None:
-        """Run the container to its end, unless the pod never starts."""
+        """Run the container to its end, if the pod starts."""
         obstacle = self._obstacle()
         if obstacle:
             self._state = {"waiting": obstacle}
@@ -145,12 +145,12 @@ class Pod:
                 self._end("Evicted", "The node was low on resource: memory.")
         code = await self._process.wait()
         deadline.cancel()
-        code = 128 - code if code < 0 else code  # a signal, as a container's runtime says it
+        code = 128 - code if code < 0 else code  # a signal, as a container runtime reports it
         self._state = {"terminated": {"exitCode": code, "reason": "Error" if code else "Completed"}}
         self._state["terminated"] |= {"startedAt": now(), "finishedAt": now()}
 
     def kill(self) -> None:
-        """End the container's processes at once, if they run."""
+        """Kill the container's processes."""
         if self._process and self._process.returncode is None:
             with contextlib.suppress(ProcessLookupError):
                 os.killpg(self._process.pid, signal.SIGKILL)
@@ -180,7 +180,7 @@ class Pod:
         return secret | {item["name"]: self._here(item.get("value", "")) for item in self._container["env"]}
 
     def _here(self, text: str) -> str:
-        """Return the local path of a path on a mounted volume, and anything else as it is."""
+        """Return the local path of a path on a mounted volume; other texts are unchanged."""
         for mount in self._container["volumeMounts"]:
             path = mount["mountPath"]
             if text == path or text.startswith(f"{path}/"):
@@ -197,7 +197,7 @@ class Pod:
 
 
 def now() -> str:
-    """Return this moment as the API writes it."""
+    """Return the current time in the API's format."""
     return dt.datetime.now(dt.UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
 
 

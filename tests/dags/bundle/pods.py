@@ -1,4 +1,4 @@
-"""The tuning and training tasks alone, and what reads their result: a DAG with which tests send pods to a cluster."""
+"""A DAG of the tuning and training tasks and the task that reads their result, for tests with a simulated cluster."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from include.settings import Settings, get_settings
 
 DATASET = "grocery/2017-12-31"
 QUICK = {"startup_check_interval_seconds": 0.1, "poll_interval": 0.1, "logging_interval": 1}
-"""A cluster on this machine answers at once."""
+"""Short intervals, since the simulated cluster responds immediately."""
 
 
 def pods(
@@ -22,13 +22,13 @@ def pods(
     training: list[str] | None = None,
     without_dataset: bool = False,
 ) -> DAG:
-    """Return the DAG: workers, the final fit, and what reads its result.
+    """Return the DAG: workers, the final fit, and the task that reads its result.
 
     Args:
-        settings: Describe the pods.
-        tuning: A Python program with its arguments instead of the workers'.
-        training: And instead of the final fit's.
-        without_dataset: The task before the workers fails.
+        settings: The settings of the pods.
+        tuning: A Python program and its arguments, to run instead of the workers' command.
+        training: A Python program and its arguments, to run instead of the final fit's command.
+        without_dataset: Whether the upstream task fails.
     """
 
     @dag(
@@ -40,7 +40,7 @@ def pods(
     def build() -> None:
         @task
         def start() -> None:
-            """Stand for what makes the data set and keeps its version."""
+            """Stand in for the tasks that build the data set and store its version."""
             if without_dataset:
                 raise RuntimeError("no data set")
 
