@@ -23,13 +23,22 @@ LINGER = "import time; print('at work', flush=True); time.sleep(1.5)"
 RESULT = f"/data/{DATASET}/result.json"
 
 
-def run(home: Path, *, workers: int = 1, tuning: str = "", training: str = SUCCEED, **pod: Any) -> dict[str, str]:
+def run(
+    home: Path,
+    *,
+    workers: int = 1,
+    tuning: str = "",
+    training: str = SUCCEED,
+    training_startup_seconds: int | None = None,
+    **pod: Any,
+) -> dict[str, str]:
     """Run the DAG, and return the state of each task and of each named worker."""
     described = PodSettings(**({"retries": 0} | pod))
     settings = Settings(
         home=home, training=TrainingSettings(backend="kubernetes", device="cuda", workers=workers, pod=described)
     )
-    return states_of(pods(settings, tuning=[tuning or "print('tuned')"], training=[training, RESULT]))
+    programs = {"tuning": [tuning or "print('tuned')"], "training": [training, RESULT]}
+    return states_of(pods(settings, **programs, startup_timeout_seconds=training_startup_seconds))
 
 
 def states_of(dag: DAG) -> dict[str, str]:
@@ -84,7 +93,7 @@ def test_evicted_pod_is_retried(cluster: KubernetesApi, home: Path, capfd: Print
 
 
 def test_pod_at_its_deadline_is_not_retried(cluster: KubernetesApi, home: Path, capfd: Printed) -> None:
-    states = run(home, training=f"{LINGER}; time.sleep(60)", retries=3, active_deadline_seconds=2)
+    states = run(home, training=f"{LINGER}; time.sleep(60)", retries=3, active_deadline_seconds=1)
     assert (states["train"], states["read_result"]) == ("failed", "upstream_failed")
     (kept,) = cluster.pods.values()
     assert kept.as_dict()["status"]["reason"] == "DeadlineExceeded"
@@ -113,14 +122,15 @@ def test_pod_that_never_starts_is_deleted(
     cluster: KubernetesApi, home: Path, capfd: Printed, fate: Fate, reason: str
 ) -> None:
     cluster.fates = [Fate.RUNS, fate]
-    states = run(home, startup_timeout_seconds=1)
+    states = run(home, training_startup_seconds=1)
     assert states["train"] == "failed"
     assert cluster.pods == {}
     assert reason in capfd.readouterr().out
 
 
 def test_pod_without_its_secret_fails(cluster: KubernetesApi, home: Path) -> None:
-    states = run(home, startup_timeout_seconds=1, tracking_env_from="elsewhere")
+    # No pod of this namespace can start, so a short timeout does not depend on the speed of the machine.
+    states = run(home, tracking_env_from="elsewhere", startup_timeout_seconds=1)
     assert (states["tune, worker 0"], states["train"]) == ("failed", "failed")
     assert cluster.pods == {}
 

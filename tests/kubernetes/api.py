@@ -142,7 +142,7 @@ class KubernetesApi:
                     self.cut_logs -= 1
                     assert request.transport is not None
                     request.transport.close()
-                    return answer
+                    return response
             if ended or not follow:
                 break
             await asyncio.sleep(0.05)

@@ -132,19 +132,22 @@ class Pod:
             stdout=asyncio.subprocess.PIPE,
             stderr=asyncio.subprocess.STDOUT,
         )
-        deadline = asyncio.get_running_loop().call_later(
-            self.manifest["spec"]["activeDeadlineSeconds"],
-            self._end,
-            "DeadlineExceeded",
-            "Pod was active on the node longer than the specified deadline",
-        )
+        deadline: asyncio.TimerHandle | None = None
         assert self._process.stdout is not None
         async for line in self._process.stdout:
             self.log.append((dt.datetime.now(dt.UTC), line))
+            # From the first line on: the time to start an interpreter depends on the machine.
+            deadline = deadline or asyncio.get_running_loop().call_later(
+                self.manifest["spec"]["activeDeadlineSeconds"],
+                self._end,
+                "DeadlineExceeded",
+                "Pod was active on the node longer than the specified deadline",
+            )
             if self.fate is Fate.IS_EVICTED:
                 self._end("Evicted", "The node was low on resource: memory.")
         code = await self._process.wait()
-        deadline.cancel()
+        if deadline:
+            deadline.cancel()
         code = 128 - code if code < 0 else code  # a signal, as a container runtime reports it
         self._state = {"terminated": {"exitCode": code, "reason": "Error" if code else "Completed"}}
         self._state["terminated"] |= {"startedAt": now(), "finishedAt": now()}

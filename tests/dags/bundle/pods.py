@@ -21,6 +21,7 @@ def pods(
     tuning: list[str] | None = None,
     training: list[str] | None = None,
     without_dataset: bool = False,
+    startup_timeout_seconds: int | None = None,
 ) -> DAG:
     """Return the DAG: workers, the final fit, and the task that reads its result.
 
@@ -29,6 +30,7 @@ def pods(
         tuning: A Python program and its arguments, to run instead of the workers' command.
         training: A Python program and its arguments, to run instead of the final fit's command.
         without_dataset: Whether the upstream task fails.
+        startup_timeout_seconds: The start-up timeout of the final fit's pod, instead of the setting.
     """
 
     @dag(
@@ -57,6 +59,8 @@ def pods(
         started >> train
         tune.partial_kwargs.update(QUICK)
         vars(train).update(QUICK)
+        if startup_timeout_seconds is not None:
+            vars(train)["startup_timeout_seconds"] = startup_timeout_seconds
         if tuning:
             tune.expand_input.value["arguments"] = [["-c", *tuning, str(i)] for i in range(settings.training.workers)]
         if training:
