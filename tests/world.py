@@ -1,4 +1,4 @@
-"""A small grocery world: landing files for the real grocery project, drawn from a seed."""
+"""Seeded random landing files for the grocery project."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ def grocery() -> Project:
 
 
 def transactions(day: dt.date, seed: int = 0, households: int = 30) -> pa.Table:
-    """Draw one day's lines: about a third of the households shop, each with one basket of a few products."""
+    """Return the transactions of one day: about a third of the households buy one basket of a few products."""
     rng = np.random.default_rng([seed, day.toordinal()])
     rows = []
     for household in np.flatnonzero(rng.random(households) < 0.35):
@@ -101,6 +101,6 @@ def write_world(landing: Path, days: DayRange, seed: int = 0) -> None:
 
 
 def ingest(project: Project, lake: Lake, landing: Path, days: DayRange, reports: Path) -> None:
-    """Landing to silver."""
+    """Load the landing files of some days into bronze and silver."""
     load_bronze(project, lake, Connections(str(landing)), days)
     build_silver(project, lake, days, reports)

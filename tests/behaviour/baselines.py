@@ -1,4 +1,4 @@
-"""What a model has to beat without boosted trees, and by how much it does."""
+"""Baselines without boosted trees, and the advantage of the model over them."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ RESAMPLES = 200
 
 @dataclass(frozen=True)
 class Advantage:
-    """By how much one score ranks better than another, with 95 % intervals."""
+    """Difference of two scores in AUC and PR-AUC, with 95 % intervals."""
 
     auc: float
     auc_interval: Interval
@@ -29,7 +29,7 @@ class Advantage:
 
 
 def advantage(test: Rows, model: NDArray[np.float32], other: NDArray[np.float64]) -> Advantage:
-    """Compare two scores of the same test rows, resample by resample."""
+    """Compare two scores of the same test rows by a paired bootstrap."""
     rankings = [WeightedRanking(test.churned, score.astype(np.float64)) for score in (model, other)]
 
     def difference(weights: NDArray[np.float64]) -> NDArray[np.float64]:
@@ -42,5 +42,5 @@ def advantage(test: Rows, model: NDArray[np.float32], other: NDArray[np.float64]
 
 
 def recency(test: Rows, feature: str) -> NDArray[np.float64]:
-    """Return a score that ranks customers by the days since their last event; none at all is the longest time."""
+    """Rank customers by the days since their last event; customers without events rank highest."""
     return test.features[feature].to_pandas().fillna(np.inf).rank().to_numpy()

@@ -14,15 +14,15 @@ from tests.behaviour.worlds import trained as trained_at
 
 @pytest.fixture(scope="session")
 def trained_of(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Trained]:
-    """Give a project's model; a test of a project that has no data here is skipped."""
+    """Return a function that trains the model of a project; a project without test data skips the test."""
     base = tmp_path_factory.getbasetemp()
-    # The processes of one run of the tests have neighbouring folders, and share what lies beside them.
+    # The temporary folders of all xdist workers have the same parent.
     shared: Path = base.parent if "PYTEST_XDIST_WORKER" in os.environ else base
 
     @lru_cache
     def get(name: str) -> Trained:
         if name not in DATA:
-            pytest.skip(f"no data for project {name!r}: say in tests/behaviour/worlds.py how to make some")
+            pytest.skip(f"no test data for project {name!r}: add a function to DATA in tests/behaviour/worlds.py")
         return trained_at(name, shared / f"behaviour-{name}")
 
     return get
@@ -30,7 +30,7 @@ def trained_of(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Trai
 
 @pytest.fixture(scope="session", params=project_names())
 def trained(request: pytest.FixtureRequest, trained_of: Callable[[str], Trained]) -> Trained:
-    """Every project's model, one after the other."""
+    """The model of each project."""
     return trained_of(request.param)
 
 

@@ -1,4 +1,4 @@
-"""What could have happened instead: silver of a copied lake, with other events before the day that is scored."""
+"""Interventions: changed events in the silver tables of a copied lake, before the scored day."""
 
 from __future__ import annotations
 
@@ -15,17 +15,17 @@ from include.lake import Lake
 from include.lake.table_names import silver_table
 
 Change = Callable[[Lake, dt.date, Sequence[str]], None]
-"""Changes silver up to a day, for the customers named."""
+"""Function of lake, day and customers that changes silver rows up to the day."""
 
 
 def copied(lake: Lake, folder: Path) -> Lake:
-    """Return a copy of the lake's silver."""
+    """Return a lake with a copy of the silver tables."""
     shutil.copytree(Path(lake.uri) / "silver", folder / "silver")
     return Lake(str(folder))
 
 
 def complaints(*days_ago: int) -> Change:
-    """Everybody complains about the service, once on each of these days."""
+    """Add one complaint per customer on each of these days."""
 
     def change(lake: Lake, day: dt.date, customers: Sequence[str]) -> None:
         for ago in days_ago:
@@ -45,7 +45,7 @@ def complaints(*days_ago: int) -> Change:
 
 
 def sessions_kept(share: float, *, of_days: int) -> Change:
-    """Only this share of everybody's sessions of the last days took place, spread evenly over them."""
+    """Keep this share of the sessions of each customer in the last days, evenly spread."""
 
     def keep(rows: pd.DataFrame) -> pd.DataFrame:
         rows = rows.sort_values("started_at")
@@ -59,7 +59,7 @@ def sessions_kept(share: float, *, of_days: int) -> Change:
 
 
 def last_charge_fails(*, retries: int) -> Change:
-    """The last charge of 30 days fails, for everybody who had one, as do the retries 4 and 8 days later."""
+    """Let the last charge of each customer within 30 days fail, with the retries 4 and 8 days later."""
 
     def change(lake: Lake, day: dt.date, customers: Sequence[str]) -> None:
         def fail(rows: pd.DataFrame) -> pd.DataFrame:
@@ -76,7 +76,7 @@ def last_charge_fails(*, retries: int) -> Change:
 
 
 def twins(customers: Sequence[str]) -> Change:
-    """Each of ``customers`` gets a twin, ``twin-<id>``, with the same history."""
+    """Add a customer ``twin-<id>`` with the same history for each of ``customers``."""
     keys = {
         "customers": None,
         "sessions": "session_id",

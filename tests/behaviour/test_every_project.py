@@ -1,4 +1,4 @@
-"""What every project's model must do: beat what needs no boosted trees, and answer alike where customers are alike."""
+"""Requirements on the model of every project: better than the baselines, and equal predictions for equal customers."""
 
 from __future__ import annotations
 
@@ -16,9 +16,9 @@ from tests.behaviour.baselines import advantage, recency
 from tests.behaviour.worlds import DATA, Trained
 
 SURELY_ABOVE_LOGISTIC = {"subscription"}
-"""Projects whose test has churners enough to tell the model from a logistic regression."""
+"""Projects with enough churners in the test to distinguish the model from a logistic regression."""
 
-pytestmark = [pytest.mark.slow, pytest.mark.timeout(900)]  # a world is made on the way
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(900)]  # includes the generation of the data
 
 
 def test_model_beats_recency(trained: Trained) -> None:
@@ -32,7 +32,7 @@ def test_model_beats_recency(trained: Trained) -> None:
 
 
 def test_model_is_not_worse_than_logistic_regression(trained: Trained) -> None:
-    """A few hundred churners decide at the top; where there are enough, both differences lie surely above zero."""
+    """With few churners the differences are uncertain; with enough, both confidence intervals lie above zero."""
     linear = logistic_probabilities(trained.project, trained.train, trained.test)
     over = advantage(trained.test, trained.candidate.probabilities, linear)
     print(f"{trained.project.name} over logistic regression: {over}")
@@ -45,12 +45,12 @@ def test_model_is_not_worse_than_logistic_regression(trained: Trained) -> None:
         assert over.pr_auc_interval.low > 0
 
 
-def test_every_data_set_has_a_project() -> None:
+def test_each_data_function_belongs_to_a_project() -> None:
     assert set(DATA) <= set(project_names())
 
 
 def noisy(trained: Trained, share: float) -> NDArray[np.float32]:
-    """Return the test's matrix with normal noise on the numbers, of this share of each one's standard deviation."""
+    """Return the test matrix with normal noise of ``share`` standard deviations on each numeric feature."""
     matrix = trained.test.matrix
     numbers = np.array([feature.dtype == "number" for feature in trained.bundle.contract.features])
     noise = np.random.default_rng(1).standard_normal(matrix.shape) * np.nanstd(matrix, axis=0) * numbers * share
@@ -58,9 +58,9 @@ def noisy(trained: Trained, share: float) -> NDArray[np.float32]:
 
 
 def test_small_noise_changes_probabilities_little(trained: Trained) -> None:
-    """A tree's answer jumps at its thresholds, so that some rows always move; a brittle model moves whole crowds.
+    """The output of a tree changes at its thresholds, so some rows always change; in an unstable model many rows do.
 
-    With thresholds on the values of counts, noise of a thousandth moved the mean by .01 and the hundredth row by .1.
+    With thresholds exactly on integer counts, noise of 0.001 changed the mean by 0.01 and the 99th percentile by 0.1.
     """
     moved = trained.bundle.predict_matrix(noisy(trained, 1e-3))
     change = np.abs(moved - trained.candidate.probabilities)
@@ -71,14 +71,14 @@ def test_small_noise_changes_probabilities_little(trained: Trained) -> None:
     assert rank > 0.999
 
 
-def test_last_digits_change_no_probability(trained: Trained) -> None:
+def test_rounding_errors_change_no_probability(trained: Trained) -> None:
     change = np.abs(trained.bundle.predict_matrix(noisy(trained, 1e-6)) - trained.candidate.probabilities)
     print(f"{trained.project.name}: mean {change.mean():.7f}, moved by .001: {(change > 0.001).mean():.5f}")
     assert (change > 0.001).mean() < 0.001
 
 
 @pytest.mark.parametrize("size", [1, 64])
-def test_probability_ignores_batch_size_and_order(trained: Trained, size: int) -> None:
+def test_probability_does_not_depend_on_batch_size_or_order(trained: Trained, size: int) -> None:
     rng = np.random.default_rng(size)
     rows = rng.integers(len(trained.test), size=400)
     rows = np.concatenate([rows, rows[:100]])

@@ -1,6 +1,6 @@
-"""What makes customers of the simulated business leave, raises the risk that its model sees.
+"""Events that cause churn in the simulated business raise the predicted risk.
 
-Events are changed, not features: features that belong together then change together, as they would for a customer.
+The tests change events instead of features, so that dependent features change together, as they do for a customer.
 """
 
 from __future__ import annotations
@@ -19,10 +19,10 @@ from include.lake import Lake
 from tests.behaviour.interventions import Change, complaints, copied, last_charge_fails, sessions_kept, twins
 from tests.behaviour.worlds import Trained
 
-pytestmark = [pytest.mark.slow, pytest.mark.timeout(900)]  # a world is made on the way
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(900)]  # includes the generation of the data
 
 NOISE = 0.01
-"""A greater dose may lower the mean risk by this much: beyond two failures or complaints nothing more is at stake."""
+"""Tolerated decrease of the mean risk at a higher dose: the effect saturates after two failures or complaints."""
 
 
 @dataclass(frozen=True)
@@ -34,7 +34,7 @@ class Scored:
 
 @pytest.fixture(scope="module")
 def score(subscription: Trained) -> Callable[[Lake], Scored]:
-    """Build the features of the last day from a lake, and ask the model."""
+    """Return a function that computes the features of the last day from a lake and predicts the risk."""
 
     def scored(lake: Lake) -> Scored:
         rows = compute_features(subscription.project, lake, [subscription.last_day])
@@ -45,7 +45,7 @@ def score(subscription: Trained) -> Callable[[Lake], Scored]:
 
 
 @pytest.fixture(scope="module")
-def as_it_was(subscription: Trained, score: Callable[[Lake], Scored]) -> Scored:
+def unchanged(subscription: Trained, score: Callable[[Lake], Scored]) -> Scored:
     return score(subscription.lake)
 
 
@@ -61,33 +61,33 @@ def as_it_was(subscription: Trained, score: Callable[[Lake], Scored]) -> Scored:
     ],
 )
 def test_intervention_raises_the_mean_risk(
-    doses: list[Change], subscription: Trained, score: Callable[[Lake], Scored], as_it_was: Scored, tmp_path: Path
+    doses: list[Change], subscription: Trained, score: Callable[[Lake], Scored], unchanged: Scored, tmp_path: Path
 ) -> None:
-    means = [as_it_was.risk.mean()]
+    means = [unchanged.risk.mean()]
     for number, dose in enumerate(doses):
         lake = copied(subscription.lake, tmp_path / str(number))
-        dose(lake, subscription.last_day, as_it_was.customers)
+        dose(lake, subscription.last_day, unchanged.customers)
         changed = score(lake)
-        assert changed.customers == as_it_was.customers
-        assert np.median(changed.risk - as_it_was.risk) >= 0
+        assert changed.customers == unchanged.customers
+        assert np.median(changed.risk - unchanged.risk) >= 0
         assert changed.risk.mean() > means[0]
         assert changed.risk.mean() > means[-1] - NOISE
         means.append(changed.risk.mean())
-    print("mean risk as it was, and by dose:", np.round(means, 4))
+    print("mean risk, unchanged and by dose:", np.round(means, 4))
     assert means[-1] > means[0] + NOISE
 
 
 def test_equal_histories_have_equal_features_and_risk(
-    subscription: Trained, score: Callable[[Lake], Scored], as_it_was: Scored, tmp_path: Path
+    subscription: Trained, score: Callable[[Lake], Scored], unchanged: Scored, tmp_path: Path
 ) -> None:
-    chosen = as_it_was.customers[::20]
+    chosen = unchanged.customers[::20]
     lake = copied(subscription.lake, tmp_path)
-    twins(chosen)(lake, subscription.last_day, as_it_was.customers)
+    twins(chosen)(lake, subscription.last_day, unchanged.customers)
     found = score(lake)
     place = {customer: at for at, customer in enumerate(found.customers)}
-    assert len(place) == len(as_it_was.customers) + len(chosen)
+    assert len(place) == len(unchanged.customers) + len(chosen)
     originals = [place[customer] for customer in chosen]
     copies = [place[f"twin-{customer}"] for customer in chosen]
     assert found.features.take(copies).equals(found.features.take(originals))
     assert np.array_equal(found.risk[copies], found.risk[originals])
-    assert np.array_equal(found.risk[[place[customer] for customer in as_it_was.customers]], as_it_was.risk)
+    assert np.array_equal(found.risk[[place[customer] for customer in unchanged.customers]], unchanged.risk)

@@ -13,7 +13,7 @@ from include.settings import ROOT
 from include.training.data.build import build_dataset
 from tests.behaviour.worlds import Trained, project_of
 
-pytestmark = [pytest.mark.slow, pytest.mark.timeout(900)]  # a world is made on the way
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(900)]  # includes the generation of the data
 
 
 def content(folder: Path) -> dict[str, bytes]:

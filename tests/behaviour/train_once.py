@@ -1,4 +1,4 @@
-"""``python -m tests.behaviour.train_once DATASET BUNDLE WORKERS``: train in a process of its own."""
+"""``python -m tests.behaviour.train_once DATASET BUNDLE WORKERS``: train in a separate process."""
 
 from __future__ import annotations
 

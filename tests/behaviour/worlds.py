@@ -1,4 +1,4 @@
-"""Each project with data of its own, and a model trained on it by the product's own way from the landing files on."""
+"""Test data and a trained model for each project, made by the product from landing files."""
 
 from __future__ import annotations
 
@@ -31,12 +31,12 @@ SUBSCRIPTION_DAYS = 400
 
 @dataclass(frozen=True)
 class Trained:
-    """A project's model, and the data that it was trained and judged on.
+    """The model of a project, with its training and test data.
 
     Attributes:
-        project: The project, with a shorter training where its own takes minutes.
+        project: The project, with a shorter training where the configured training takes minutes.
         lake: Its lake.
-        last_day: The last day ingested; whoever is active then is scored.
+        last_day: The last ingested day; the customers who are active on that day are scored.
         candidate: The model.
     """
 
@@ -68,7 +68,7 @@ def _subscription(home: Path) -> DayRange:
 
 
 def _grocery(home: Path) -> DayRange:
-    """Every other household, which halves the time."""
+    """Export every second household, which halves the time."""
     days = DayRange(load_project("grocery").first_day, LAST_DAY)
     landing = home / "landing" / "grocery"
     export(landing, days)
@@ -79,7 +79,7 @@ def _grocery(home: Path) -> DayRange:
 
 
 DATA: dict[str, Callable[[Path], DayRange]] = {"subscription": _subscription, "grocery": _grocery}
-"""Project -> what fills the landing folder of a deployment at that home, and says which days it has."""
+"""Project -> function that fills the landing folder below a home and returns its days."""
 
 SHORTER: dict[str, dict[str, Any]] = {
     "subscription": {
@@ -89,11 +89,11 @@ SHORTER: dict[str, dict[str, Any]] = {
         "search_space": {"n_estimators": {"low": 100, "high": 300}},
     }
 }
-"""Project -> what its training has less of than in production; the others are trained as in production."""
+"""Project -> reduced training settings. Other projects are trained as in production."""
 
 
 def project_of(name: str, **training: Any) -> Project:
-    """Return a project with the shorter training, and ``training`` on top of that."""
+    """Return a project with the reduced training settings, updated by ``training``."""
     content = load_project(name).model_dump()
     changes = SHORTER.get(name, {}) | training
     space = content["training"]["search_space"] | changes.pop("search_space", {})
@@ -102,7 +102,7 @@ def project_of(name: str, **training: Any) -> Project:
 
 
 def trained(name: str, home: Path) -> Trained:
-    """Return the project's model; data and trials are made once, also when several processes ask for them."""
+    """Return the model of a project. Processes share the data and the trials, protected by a file lock."""
     settings, project = Settings(home=home, project=name), project_of(name)
     home.mkdir(parents=True, exist_ok=True)
     with FileLock(home / "lock"):

@@ -1,4 +1,4 @@
-"""The benchmark of quality with a small world: few customers, two trials."""
+"""The quality benchmark with few customers and two trials."""
 
 from __future__ import annotations
 
@@ -18,14 +18,14 @@ def test_metrics_of_a_small_world_are_plausible(tmp_path: Path) -> None:
     assert json.loads(json.dumps(figures)) == figures
     assert figures["features"] == 102
     assert 500 < figures["test_customers"] < figures["test_rows"] < figures["train_rows"]
-    # Chance may lift a model above the optimum on a small test, but not far.
+    # On a small test a model can exceed the optimum slightly by chance.
     assert 0.65 < figures["auc"] < figures["auc_bayes_optimal"] + 0.01
     assert figures["regret"] == pytest.approx(figures["auc_bayes_optimal"] - figures["auc"])
     assert 0.5 < figures["auc_recency"] < figures["auc_bayes_optimal"]
     assert 0.6 < figures["auc_logistic"] < figures["auc_bayes_optimal"] + 0.01
     assert figures["saving_bayes_optimal"] > figures["saving_everybody"]
     assert figures["f1"] <= figures["f1_best"]
-    # So small a world has not the rows that the project requires.
+    # The small world has fewer rows than the project requires.
     assert figures["requirements_missed"][0].startswith("training_samples is ")
 
 
