@@ -41,3 +41,12 @@ def airflow_database() -> None:
     from airflow.utils.db import initdb
 
     initdb()
+
+
+@pytest.fixture(scope="session")
+def postgres_server() -> Iterator[str]:
+    """The socket folder of a PostgreSQL server that the tests of a session share."""
+    from tests.postgres import running_postgres
+
+    with running_postgres() as host:
+        yield host

@@ -1,11 +1,10 @@
-"""The proofs of `make equivalence` and `make faults`, with fewer days and kills."""
+"""The proof of `make faults` with fewer kills; the end-to-end tests compare a backfill with daily runs."""
 
 from pathlib import Path
 
 import pyarrow as pa
 import pytest
 
-from benchmarks.equivalence import compare_daily_with_backfill
 from benchmarks.faults import compare_killed_with_complete
 from benchmarks.ingest_runs import Difference, compare_lakes
 from include.days import DayRange
@@ -22,10 +21,6 @@ TABLES = {"bronze/sessions", "silver/transactions", "quarantine/sessions", FEATU
 def assert_same(found: list[Difference]) -> None:
     assert {item.table for item in found} >= TABLES
     assert [item for item in found if item.lost or item.doubled] == []
-
-
-def test_parallel_backfill_in_random_order_equals_daily_runs(tmp_path: Path) -> None:
-    assert_same(compare_daily_with_backfill(tmp_path, days=3, parallel=3, customers=CUSTOMERS))
 
 
 def test_killed_ingests_lose_and_duplicate_no_rows(tmp_path: Path) -> None:

@@ -1,4 +1,4 @@
-"""Random histories and their features, computed once for all tests of a module."""
+"""Random histories and their features, computed once per session."""
 
 import pyarrow as pa
 import pytest
@@ -9,11 +9,11 @@ from tests.features.language import MemoryLake, project
 from tests.features.reference import Row
 
 
-@pytest.fixture(scope="package")
+@pytest.fixture(scope="session")
 def rows() -> dict[str, list[Row]]:
     return silver(draw(60))
 
 
-@pytest.fixture(scope="package")
+@pytest.fixture(scope="session")
 def features(rows: dict[str, list[Row]]) -> pa.Table:
     return compute_features(project(), MemoryLake(rows), SNAPSHOTS)

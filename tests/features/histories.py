@@ -1,4 +1,4 @@
-"""Random histories of many customers of the business in ``language``: late, double, empty, at the edges of windows."""
+"""Random histories for the project in ``language``: late, duplicate and empty values, and events at window edges."""
 
 import datetime as dt
 from decimal import ROUND_HALF_UP, Decimal
@@ -17,7 +17,7 @@ MIDNIGHT = dt.datetime.combine(FIRST, dt.time())
 SNAPSHOTS = [FIRST + dt.timedelta(days=offset) for offset in (0, 29, 46, 60)]
 
 
-# Edges of windows as seen from the snapshots, and anything between.
+# Window edges relative to the snapshots, and random offsets.
 offsets = st.one_of(
     st.sampled_from([0, 1, 15, 16, 22, 23, 28, 29, 30, 39, 40, 45, 46, 47, 53, 54, 59, 60, 61, 70, 71]),
     st.integers(0, LAST_OFFSET),
@@ -81,7 +81,7 @@ customers = st.fixed_dictionaries(
 
 
 def draw(examples: int) -> list[dict[str, Any]]:
-    """Draw many customers at once: what costs time is to compile the features, not the customers."""
+    """Draw many customers, since compiling the features costs more time than the number of rows."""
     drawn: list[dict[str, Any]] = []
 
     @settings(
@@ -104,7 +104,7 @@ def delivered(offset: int, late: int) -> dt.date:
 
 
 def silver(world: list[dict[str, Any]]) -> dict[str, list[Row]]:
-    """Silver rows as the product would hold them: nothing happens after the day that it was delivered for."""
+    """Silver rows of the drawn customers; no event happens after its delivery day."""
     found: dict[str, list[Row]] = {"payments": [], "plans": [], "devices": [], "profiles": []}
     found["products"] = [
         {"product": product, "department": department, "price": price, "dt": FIRST + dt.timedelta(days=day)}
@@ -141,7 +141,7 @@ def silver(world: list[dict[str, Any]]) -> dict[str, list[Row]]:
         for row in drawn["profiles"]:
             kept = {key: value for key, value in row.items() if key != "delivery"}
             found["profiles"].append(kept | person | {"dt": FIRST + dt.timedelta(days=row["delivery"])})
-    # Nobody's rows: a delivery is there whoever else is in it, and rows without a customer count for nobody.
+    # Rows without a customer, so that every source has a delivery even if no customer was drawn with one.
     found["payments"].append({"payment": "0", "paid_at": MIDNIGHT, "dt": FIRST})
     found["plans"].append({"person": "-", "status": "gone", "changed_at": MIDNIGHT, "dt": FIRST})
     found["devices"].append({"device": "-", "person": "-", "changed_on": FIRST, "dt": FIRST})

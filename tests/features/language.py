@@ -1,4 +1,4 @@
-"""A business that uses every word of the specification language, and a lake in memory that holds its silver."""
+"""A project that uses every element of the feature specification, and an in-memory lake with its silver tables."""
 
 from __future__ import annotations
 
@@ -166,7 +166,7 @@ IN_BAND = {"source": "profiles", "column": "band", "values": ["x"]}
 
 
 def project(population: dict[str, Any] = ACTIVE_PAYERS, label: Label = NO_EVENT, **more: Any) -> Project:
-    """Return the business, with what every project has taken from the grocery one."""
+    """Return the project; the parts that do not matter here are taken from the grocery project."""
     other = grocery()
     sources = {
         name: {
@@ -206,7 +206,7 @@ def schema_of(name: str) -> pa.Schema:
 
 
 class MemoryTable:
-    """What features need of a lake's table, over rows in memory."""
+    """The part of the table interface that features use, over rows in memory."""
 
     def __init__(self, name: str, rows: pa.Table) -> None:
         self.uri, self.name, self.rows = name, name, rows
@@ -220,7 +220,7 @@ class MemoryTable:
 
 
 class MemoryLake:
-    """A lake that is made in no time, so that many examples can have one each."""
+    """A lake that is cheap to create, so that every example has its own."""
 
     def __init__(self, silver: dict[str, list[dict[str, Any]]]) -> None:
         self.uri = "memory"

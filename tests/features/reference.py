@@ -1,6 +1,6 @@
-"""A slow, obviously right reference: loops over days, customers and rows, nothing shared with the product.
+"""A slow reference implementation with loops over days, customers and rows, which shares no code with the product.
 
-A row is a dict of a source's columns with ``dt``, the day that it was delivered for.
+A row is a dict of the columns of a source and ``dt``, the delivery day.
 """
 
 from __future__ import annotations
@@ -23,13 +23,13 @@ def day_of(moment: Any) -> dt.date | None:
 
 
 class Reference:
-    """The features and labels of a project, row by row.
+    """Computes the features and labels of a project row by row.
 
     Args:
         project: The project.
         silver: Rows by source.
-        derive: By source, functions that fill in a row's derived columns.
-        satisfies: The conditions of the project's aggregations, by their SQL.
+        derive: Functions that add the derived columns to a row, by source.
+        satisfies: Functions for the conditions of aggregations, by their SQL.
     """
 
     def __init__(
@@ -74,13 +74,13 @@ class Reference:
         return list(latest.values())
 
     def history(self, name: str, day: dt.date) -> list[Row]:
-        """Rows of a changes source known by ``day``, oldest first."""
+        """Rows of a changes source delivered by ``day``, oldest first."""
         time = self.project.sources[name].event_time
         known = [row for row in self.rows[name] if row["dt"] <= day]
         return sorted(known, key=lambda row: (_moment(row[time]), row["dt"]))
 
     def row_of(self, name: str, customer: str, day: dt.date) -> Row | None:
-        """The row of a customer in force; of several, the one that changed last, and of those the first key."""
+        """The valid row of a customer: the row that changed last; on a tie, the row with the first key."""
         source = self.project.sources[name]
         theirs = [row for row in self._in_force_by_day(name, day) if row[source.customer] == customer]
         if source.kind == "changes":
@@ -201,7 +201,7 @@ class Reference:
 def _moment(value: Any) -> dt.datetime:
     if isinstance(value, dt.datetime):
         return value
-    # What has no time is older than everything.
+    # A row without a time sorts first.
     return dt.datetime.combine(value or dt.date(1, 1, 1), dt.time())
 
 
@@ -223,7 +223,7 @@ def _share(share: Share, seen: list[Row]) -> float | None:
 
 
 def _statistic(function: str, values: list[Any]) -> float | None:
-    # Decimals and whole numbers add up exactly, floats as well as they can.
+    # Sums of decimals and integers are exact; fsum gives the correctly rounded sum of floats.
     exact = not any(isinstance(value, float) for value in values)
     total = sum(values) if exact else math.fsum(values)
     if function == "sum":

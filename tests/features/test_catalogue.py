@@ -1,4 +1,4 @@
-"""The feature catalogue, and its committed pages."""
+"""The feature catalogue and its committed pages."""
 
 import pytest
 from typer.testing import CliRunner
@@ -10,13 +10,13 @@ from tests.features.language import project
 
 
 @pytest.mark.parametrize("name", project_names())
-def test_the_committed_page_is_current(name):
+def test_committed_pages_are_up_to_date(name):
     page = PAGES / f"{name}.md"
     assert page.is_file(), "run: python -m include.features document"
     assert page.read_text(encoding="utf-8") == markdown(load_project(name)), "run: python -m include.features document"
 
 
-def test_every_feature_is_explained_by_every_kind_of_calculation():
+def test_catalogue_describes_every_kind_of_calculation():
     entries = {entry.name: entry for entry in catalogue(project())}
     assert len(entries) == len(project().features)
     assert all(entry.calculation and entry.source and entry.type and entry.nullable for entry in entries.values())
@@ -28,7 +28,7 @@ def test_every_feature_is_explained_by_every_kind_of_calculation():
     assert entries["band"].validation == "x, y"
 
 
-def test_the_command_describes_a_project_in_words_and_in_markdown(tmp_path):
+def test_command_prints_text_and_markdown(tmp_path):
     runner = CliRunner()
     words = runner.invoke(app, ["describe", "subscription"]).output
     assert "customer_tenure_days" in words
@@ -37,6 +37,6 @@ def test_the_command_describes_a_project_in_words_and_in_markdown(tmp_path):
     assert page.startswith("# Features: ")
     assert "| customer_tenure_days |" in page
     assert "`CASE WHEN status <> 'paid'" in page
-    assert runner.invoke(app, ["describe", "nobody"]).exit_code == 1
+    assert runner.invoke(app, ["describe", "unknown"]).exit_code == 1
     assert runner.invoke(app, ["document", "--folder", str(tmp_path)]).exit_code == 0
     assert {path.stem for path in tmp_path.glob("*.md")} == set(project_names())

@@ -1,4 +1,4 @@
-"""What makes a feature another one, so that days of both kinds must not be mixed."""
+"""Which edits of features.yaml change a definition."""
 
 from __future__ import annotations
 
@@ -40,11 +40,11 @@ def different(edit: Callable[[Content], None]) -> set[str]:
     ],
     ids=["words", "limits", "one removed", "label", "training"],
 )
-def test_what_changes_no_value_changes_no_definition(edit: Callable[[Content], None]) -> None:
+def test_edits_that_affect_no_value_keep_the_definitions(edit: Callable[[Content], None]) -> None:
     assert different(edit) == set()
 
 
-def test_a_condition_changes_the_feature_and_what_is_made_of_it() -> None:
+def test_condition_changes_the_feature_and_features_derived_from_it() -> None:
     project = load_project("grocery")
     made_of_baskets = {
         spec.name
@@ -58,11 +58,11 @@ def test_a_condition_changes_the_feature_and_what_is_made_of_it() -> None:
     assert len(changed) < len(project.features)
 
 
-def test_who_gets_a_row_counts() -> None:
+def test_population_has_a_definition() -> None:
     assert different(lambda c: c["population"].update(active_within_days=30)) == {"population"}
 
 
-def test_a_derived_column_changes_the_features_of_its_source_alone() -> None:
+def test_derived_column_changes_only_the_features_of_its_source() -> None:
     before = load_project("subscription")
     content = before.model_dump()
     source, columns = next((source, columns) for source, columns in content["derived_columns"].items() if columns)
@@ -77,6 +77,6 @@ def test_a_derived_column_changes_the_features_of_its_source_alone() -> None:
 
 
 @pytest.mark.parametrize(("change", "same"), [({"description": "Gone."}, True), ({"horizon_days": 7}, False)])
-def test_words_make_no_other_label_and_the_horizon_does(change: Content, same: bool) -> None:
+def test_horizon_changes_the_label_definition_and_description_does_not(change: Content, same: bool) -> None:
     after = label_definition(edited(lambda c: c["label"].update(change)))
     assert (after == label_definition(load_project("grocery"))) is same

@@ -1,4 +1,4 @@
-"""Gold and labels, from landing files on."""
+"""Gold and labels, built from landing files."""
 
 import datetime as dt
 
@@ -45,7 +45,7 @@ def test_gold_has_one_row_per_household_and_snapshot_day(world):
     assert len(rows.columns) == 2 + len(grocery().features)
 
 
-def test_labels_exist_only_for_matured_days_and_are_right(world):
+def test_labels_are_correct_and_exist_only_for_matured_days(world):
     _, lake = world
     horizon = dt.timedelta(days=28)
     labels = gold(lake, LABELS_TABLE).to_pandas()
@@ -58,7 +58,7 @@ def test_labels_exist_only_for_matured_days_and_are_right(world):
         assert part["churned"].tolist() == [int(customer not in stayed) for customer in part["customer_id"]]
 
 
-def test_a_day_that_was_not_delivered_keeps_its_labels_back(world, tmp_path):
+def test_missing_delivery_delays_the_labels_that_need_it(world, tmp_path):
     lake = Lake(str(tmp_path / "lake"))
     landing = tmp_path / "landing"
     write_world(landing, DayRange(FIRST, FIRST + dt.timedelta(days=115)))
@@ -76,7 +76,7 @@ def test_a_day_that_was_not_delivered_keeps_its_labels_back(world, tmp_path):
     assert lake.table(LABELS_TABLE).days() == [snapshot]
 
 
-def test_building_again_changes_nothing(world):
+def test_rebuild_gives_the_same_rows(world):
     root, lake = world
     features, labels = gold(lake), gold(lake, LABELS_TABLE)
     build_gold(grocery(), lake, DAYS, root / "reports")
@@ -85,7 +85,7 @@ def test_building_again_changes_nothing(world):
     assert gold(lake, LABELS_TABLE).equals(labels)
 
 
-def test_the_next_day_is_added_beside_the_others(world):
+def test_next_day_leaves_earlier_days_unchanged(world):
     root, lake = world
     before = gold(lake)
     day = LAST + dt.timedelta(days=1)
@@ -97,7 +97,7 @@ def test_the_next_day_is_added_beside_the_others(world):
     assert after.slice(0, before.num_rows).equals(before)
 
 
-def test_days_remember_the_definitions_that_they_were_built_with(world):
+def test_records_the_definitions_of_each_day(world):
     root, lake = world
     days = lake.table(LABELS_TABLE).days()
     assert differing_definitions(grocery(), lake, days) == ({}, {})
@@ -115,14 +115,14 @@ def test_days_remember_the_definitions_that_they_were_built_with(world):
     assert differing_definitions(grocery(), lake, days) == ({}, {})
 
 
-def test_every_validation_becomes_an_expectation():
+def test_validations_become_expectations():
     rules = {(rule.type, rule.arguments["column"]) for rule in feature_expectations(grocery().features)}
     assert ("expect_column_values_to_be_between", "spend_28d") in rules
     assert ("expect_column_values_to_not_be_null", "spend_28d") in rules
     assert ("expect_column_values_to_be_in_set", "income") in rules
 
 
-def test_a_shut_gate_leaves_gold_as_it_was(world):
+def test_closed_gate_leaves_gold_unchanged(world):
     root, lake = world
     project = grocery()
     families = [

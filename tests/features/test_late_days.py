@@ -1,4 +1,4 @@
-"""Gold and labels end the same in whichever order days are ingested, at the same time, and when they come again."""
+"""Gold and labels do not depend on the order, parallelism or repetition of ingests."""
 
 import datetime as dt
 import shutil
@@ -20,7 +20,7 @@ pytestmark = pytest.mark.slow
 
 FIRST = dt.date(2024, 1, 1)
 LAST = 8
-# All may be empty, so that no expectation is checked: Great Expectations would be most of the time.
+# All features are nullable, so that no expectation is evaluated; Great Expectations would take most of the time.
 FEATURES = [
     ("mean_7d", {"function": "mean", "source": "payments", "column": "amount"}, [7]),
     ("last_4d", {"function": "days_since_last", "source": "payments"}, [4]),
@@ -74,7 +74,7 @@ def write_silver(lake: Lake, offset: int, version: int = 0) -> None:
 
 
 def run(lake: Lake, offset: int, reports, version: int = 0, **more):
-    """What a run of one day does once its rows are checked."""
+    """Run the steps of a one-day ingest that follow the checks of silver."""
     days = DayRange.single(day_at(offset))
     write_silver(lake, offset, version)
     result = build_gold(business(**more), lake, days, reports)
@@ -101,23 +101,23 @@ def copy(in_order, tmp_path) -> Lake:
     return Lake(shutil.copytree(in_order.uri, tmp_path / "copy").as_posix())
 
 
-def test_labels_wait_for_their_horizon_and_every_day_has_its_rows(in_order):
+def test_every_day_has_features_and_matured_days_have_labels(in_order):
     found = tables(in_order)
     assert {row["dt"] for row in found[LABELS_TABLE]} == {day_at(offset) for offset in range(LAST - 3 + 1)}
     assert {row["dt"] for row in found[FEATURES_TABLE]} == {day_at(offset) for offset in range(LAST + 1)}
 
 
-@pytest.mark.parametrize("at_once", [1, 4, 8])
-def test_any_order_and_many_at_once_end_in_the_same_tables(in_order, tmp_path, at_once):
+@pytest.mark.parametrize("parallel", [1, 4])
+def test_order_and_parallelism_do_not_change_the_tables(in_order, tmp_path, parallel):
     lake = Lake(str(tmp_path / "lake"))
     run(lake, 0, tmp_path)
-    others = np.random.default_rng(at_once).permutation(range(1, LAST + 1)).tolist()
-    with ThreadPoolExecutor(at_once) as pool:
+    others = np.random.default_rng(parallel).permutation(range(1, LAST + 1)).tolist()
+    with ThreadPoolExecutor(parallel) as pool:
         list(pool.map(lambda offset: run(lake, offset, tmp_path), others))
     assert tables(lake) == tables(in_order)
 
 
-def test_a_day_that_comes_again_is_followed_by_the_days_after_it(in_order, copy, tmp_path):
+def test_redelivered_day_rebuilds_later_days(in_order, copy, tmp_path):
     corrected = Lake(str(tmp_path / "corrected"))
     for offset in range(LAST + 1):
         run(corrected, offset, tmp_path, version=1 if offset == 4 else 0)
@@ -126,17 +126,17 @@ def test_a_day_that_comes_again_is_followed_by_the_days_after_it(in_order, copy,
     assert tables(copy) == tables(corrected)
 
 
-def test_what_lies_beyond_lateness_stays_and_is_counted(in_order, copy, tmp_path):
+def test_counts_stale_days_beyond_lateness(in_order, copy, tmp_path):
     result = run(copy, 2, tmp_path, version=1, lateness_days=3)
     before, after = tables(in_order)[FEATURES_TABLE], tables(copy)[FEATURES_TABLE]
     changed = {row["dt"] for row in before if row not in after} | {row["dt"] for row in after if row not in before}
     assert changed
     assert changed <= {day_at(offset) for offset in (2, 3, 4, 5)}
     assert result.detail["gold_days"] == 4
-    assert result.detail["stale_days"] == LAST - 5  # the plans of a day hold until they change
+    assert result.detail["stale_days"] == LAST - 5  # the plans of a day are valid until they change
 
 
-def test_a_day_without_a_customer_is_remembered(tmp_path):
+def test_records_days_without_customers(tmp_path):
     lake = Lake(str(tmp_path / "lake"))
     empty = business(population={"source": "payments", "active_within_days": 1})
     write_silver(lake, 0)

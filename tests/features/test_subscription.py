@@ -1,4 +1,4 @@
-"""The subscription project from its landing files to gold and labels, against what the simulated world knows."""
+"""The subscription project from landing files to gold and labels, against the simulated truth."""
 
 from __future__ import annotations
 
@@ -57,7 +57,7 @@ def build(out: Path, project: Project, world: World, days: DayRange) -> Built:
 
 @pytest.fixture(scope="module")
 def quarter(tmp_path_factory: pytest.TempPathFactory) -> Built:
-    """80 days, with snapshots from day 35 on, so that some labels have matured."""
+    """A world of 80 days with snapshots from day 35, so that some labels have matured."""
     out = tmp_path_factory.mktemp("quarter")
     project = PROJECT.model_copy(
         update={"snapshots": PROJECT.snapshots.model_copy(update={"warm_up_days": 35})}  # type: ignore[union-attr]
@@ -68,7 +68,7 @@ def quarter(tmp_path_factory: pytest.TempPathFactory) -> Built:
     return build(out, project, world, days)
 
 
-def test_1000_customers_in_are_1000_rows_out_and_a_tenure_from_new_year_to_new_year_is_365(tmp_path: Path) -> None:
+def test_1000_customers_give_1000_rows_and_a_tenure_of_a_year_is_365_days(tmp_path: Path) -> None:
     today = dt.date(2024, 1, 1)
     world = World(customers=1_000, first_day=today, seed=1, pace_days=1)
     generate(tmp_path, world, today)
@@ -91,12 +91,12 @@ def test_1000_customers_in_are_1000_rows_out_and_a_tenure_from_new_year_to_new_y
     assert (gold["customer_tenure_days"] == tenure.reindex(gold.index)).all()
 
 
-def test_no_row_breaks_a_validation(quarter: Built) -> None:
+def test_all_rows_pass_validation(quarter: Built) -> None:
     assert quarter.refused == 0
     assert list(quarter.gold.columns) == ["dt", "customer_id", *(spec.name for spec in PROJECT.features)]
 
 
-def test_whoever_is_active_has_a_row_and_the_label_says_who_left_within_30_days(quarter: Built) -> None:
+def test_rows_and_labels_equal_the_simulated_truth(quarter: Built) -> None:
     outcomes = read_outcomes(quarter.out / LANDING, quarter.out / TRUTH).to_pandas()
     outcomes["customer_id"] = outcomes["customer_id"].astype(str)
     matured = sorted(quarter.labels["dt"].unique())
@@ -109,7 +109,7 @@ def test_whoever_is_active_has_a_row_and_the_label_says_who_left_within_30_days(
     assert sorted(rows["customer_id"]) == sorted(truth["customer_id"].astype(str))
 
 
-def test_whatever_makes_customers_leave_is_a_feature(quarter: Built) -> None:
+def test_features_contain_every_cause_of_churn(quarter: Built) -> None:
     customers = open_state(quarter.out / STATE, quarter.world, ()).simulation.customers
     seen = observe(customers, quarter.days.last)
     rows = quarter.gold[quarter.gold["dt"] == quarter.days.last].set_index("customer_id")

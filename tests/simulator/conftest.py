@@ -10,7 +10,7 @@ from tests.simulator.worlds import LAST, SMALL
 
 @pytest.fixture(scope="session")
 def small(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """4,000 customers over 200 days, as delivered and as it truly was."""
+    """A world of 4,000 customers over 200 days, with its true probabilities."""
     out = tmp_path_factory.mktemp("small")
     generate(out, SMALL, LAST)
     return out

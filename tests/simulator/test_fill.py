@@ -1,7 +1,6 @@
 from __future__ import annotations
 
 import traceback
-from collections.abc import Iterator
 from pathlib import Path
 
 import psycopg2
@@ -13,17 +12,15 @@ from simulator import Injection, generate
 from simulator.__main__ import app
 from simulator.fill import FillError, fill
 from simulator.generate import LANDING
-from tests.postgres import running_postgres
 from tests.simulator.worlds import TINY, day, read
 
 pytestmark = pytest.mark.slow
 
 
 @pytest.fixture(scope="module")
-def url() -> Iterator[str]:
-    """A PostgreSQL database."""
-    with running_postgres() as host:
-        yield database_url(host, "postgres")
+def url(postgres_server: str) -> str:
+    """The URL of a PostgreSQL database."""
+    return database_url(postgres_server, "postgres")
 
 
 @pytest.fixture(scope="module")
@@ -33,7 +30,7 @@ def world(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return out
 
 
-def ask(url: str, query: str) -> list[tuple[object, ...]]:
+def fetch(url: str, query: str) -> list[tuple[object, ...]]:
     connection = psycopg2.connect(url.replace("postgresql+psycopg2://", "postgresql://"))
     try:
         with connection.cursor() as at:
@@ -43,27 +40,27 @@ def ask(url: str, query: str) -> list[tuple[object, ...]]:
         connection.close()
 
 
-def test_the_command_loads_every_row_once_however_often_it_runs(url: str, world: Path, monkeypatch) -> None:
+def test_repeated_command_loads_every_row_once(url: str, world: Path, monkeypatch) -> None:
     monkeypatch.setenv("SHOP_DATABASE", url)
     for _ in range(2):
         done = CliRunner().invoke(app, ["fill", "--out", str(world), "--database-url-env", "SHOP_DATABASE"])
         assert done.exit_code == 0, done.output
-        assert done.output.startswith("shop: ")
+        assert done.stdout.startswith("shop: ")  # progress goes to standard error on a slow machine
     for source in ("customers", "transactions", "sessions", "support_tickets"):
-        assert ask(url, f"SELECT count(*) FROM shop.{source}") == [(len(read(world, source)),)]  # noqa: S608
+        assert fetch(url, f"SELECT count(*) FROM shop.{source}") == [(len(read(world, source)),)]  # noqa: S608
     money = read(world, "transactions")["amount"].sum()
-    assert ask(url, "SELECT sum(amount) FROM shop.transactions") == [(money,)]
+    assert fetch(url, "SELECT sum(amount) FROM shop.transactions") == [(money,)]
 
 
-def test_rows_are_written_on_the_day_whose_file_had_them(url: str, world: Path) -> None:
+def test_written_at_is_the_day_of_the_file(url: str, world: Path) -> None:
     fill(world / LANDING, url, "by_day")
-    late = ask(url, "SELECT count(*) FROM by_day.sessions WHERE written_at::date - started_at::date = 3")
+    late = fetch(url, "SELECT count(*) FROM by_day.sessions WHERE written_at::date - started_at::date = 3")
     assert late[0][0] > 0  # type: ignore[operator]
-    on_day = ask(url, "SELECT count(*) FROM by_day.sessions WHERE written_at::date = '2023-01-08'")
+    on_day = fetch(url, "SELECT count(*) FROM by_day.sessions WHERE written_at::date = '2023-01-08'")
     assert on_day == [(len(read(world, "sessions", day(7))),)]
 
 
-def test_tables_follow_a_schema_that_changes(url: str, tmp_path: Path) -> None:
+def test_tables_follow_schema_changes(url: str, tmp_path: Path) -> None:
     changes = (
         Injection(kind="column_added", from_day=day(4)),
         Injection(kind="column_retyped", from_day=day(6)),
@@ -73,17 +70,17 @@ def test_tables_follow_a_schema_that_changes(url: str, tmp_path: Path) -> None:
     fill(tmp_path / LANDING, url, "changing")
     query = "SELECT count(*), count(app_version), count(duration_s) FROM changing.sessions"
     rows = read(tmp_path, "sessions")
-    assert ask(url, query) == [(len(rows), rows["app_version"].notna().sum(), rows["duration_s"].notna().sum())]
-    assert ask(url, "SELECT count(*) FROM changing.sessions WHERE duration_s LIKE '% s'")[0][0] > 0  # type: ignore[operator]
+    assert fetch(url, query) == [(len(rows), rows["app_version"].notna().sum(), rows["duration_s"].notna().sum())]
+    assert fetch(url, "SELECT count(*) FROM changing.sessions WHERE duration_s LIKE '% s'")[0][0] > 0  # type: ignore[operator]
 
 
 @pytest.mark.parametrize("address", ["postgresql://me:hunter2@127.0.0.1:1/shop", "me:hunter2 at 127.0.0.1"])
-def test_a_refusal_tells_no_secret(world: Path, address: str) -> None:
+def test_connection_error_contains_no_secret(world: Path, address: str) -> None:
     with pytest.raises(FillError, match="Remedy") as caught:
         fill(world / LANDING, address, "shop")
     assert "hunter2" not in "".join(traceback.format_exception(caught.value))
 
 
-def test_a_folder_without_files_is_refused(tmp_path: Path) -> None:
+def test_folder_without_files_is_an_error(tmp_path: Path) -> None:
     with pytest.raises(FillError, match="no landing files"):
         fill(tmp_path, "postgresql://127.0.0.1:1/shop", "shop")

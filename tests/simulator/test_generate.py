@@ -19,7 +19,7 @@ CHANGES = (
 )
 
 
-def test_the_same_seed_gives_the_same_bytes_and_another_seed_gives_others(tmp_path: Path) -> None:
+def test_seed_determines_all_bytes(tmp_path: Path) -> None:
     for name, world in {"a": TINY, "b": TINY, "other": TINY.model_copy(update={"seed": 6})}.items():
         generate(tmp_path / name, world, day(13))
     a, b, other = (content(tmp_path / name, LANDING, TRUTH) for name in ("a", "b", "other"))
@@ -29,7 +29,7 @@ def test_the_same_seed_gives_the_same_bytes_and_another_seed_gives_others(tmp_pa
 
 
 @pytest.mark.parametrize("injections", [(), CHANGES], ids=["plain", "with rows held back"])
-def test_days_appended_later_are_those_of_one_go(tmp_path: Path, injections: tuple[Injection, ...]) -> None:
+def test_appended_days_equal_one_run(tmp_path: Path, injections: tuple[Injection, ...]) -> None:
     generate(tmp_path / "whole", TINY, day(40), injections)
     for last in (6, 7, 40):
         generate(tmp_path / "parts", TINY, day(last), injections)
@@ -39,7 +39,7 @@ def test_days_appended_later_are_those_of_one_go(tmp_path: Path, injections: tup
     assert truth == {name: rows for name, rows in content(tmp_path / "parts", TRUTH).items() if name in truth}
 
 
-def test_an_interrupted_run_is_taken_up_where_its_state_was_saved(tmp_path: Path) -> None:
+def test_interrupted_run_resumes_from_its_saved_state(tmp_path: Path) -> None:
     class InterruptedRunError(Exception):
         pass
 
@@ -54,14 +54,14 @@ def test_an_interrupted_run_is_taken_up_where_its_state_was_saved(tmp_path: Path
     assert content(tmp_path / "broken", LANDING) == content(tmp_path / "whole", LANDING)
 
 
-def test_days_that_are_there_already_are_left_alone(tmp_path: Path) -> None:
+def test_existing_days_are_kept(tmp_path: Path) -> None:
     generate(tmp_path, TINY, day(10))
     before = content(tmp_path, ".")
     assert generate(tmp_path, TINY, day(4)).days == 0
     assert content(tmp_path, ".") == before
 
 
-def test_another_world_or_another_past_is_refused_and_nothing_is_written(tmp_path: Path) -> None:
+def test_different_world_or_injections_are_an_error_without_writes(tmp_path: Path) -> None:
     generate(tmp_path, TINY, day(10))
     before = content(tmp_path, ".")
     with pytest.raises(StateError, match="another world"):
@@ -74,7 +74,7 @@ def test_another_world_or_another_past_is_refused_and_nothing_is_written(tmp_pat
     assert content(tmp_path, LANDING) == {name: rows for name, rows in before.items() if name.startswith(LANDING)}
 
 
-def test_as_many_customers_are_known_as_were_asked_for(small: Path) -> None:
+def test_number_of_customers_equals_the_parameter(small: Path) -> None:
     customers = read(small, "customers")
     assert sorted(customers["customer_id"].unique()) == list(range(1, SMALL.customers + 1))
     installed = read(small, "customers", FIRST)
@@ -82,7 +82,7 @@ def test_as_many_customers_are_known_as_were_asked_for(small: Path) -> None:
     assert len(list((small / LANDING / "sessions").iterdir())) == DAYS
 
 
-def test_truth_is_written_for_sundays_and_the_last_day_and_never_into_the_landing_folder(small: Path) -> None:
+def test_truth_is_written_weekly_and_outside_the_landing_folder(small: Path) -> None:
     sundays = [day(number) for number in range(DAYS) if day(number).weekday() == 6]
     assert sorted(path.stem for path in (small / TRUTH).iterdir()) == [str(found) for found in [*sundays, LAST]]
     for source in ("customers", "transactions", "sessions", "support_tickets"):
@@ -96,7 +96,7 @@ def test_truth_is_written_for_sundays_and_the_last_day_and_never_into_the_landin
 
 
 @pytest.mark.parametrize("text", ["late_events", "late_events:soon", "storm:2023-01-01", "late_events:2023-01-01:2"])
-def test_a_wrong_injection_is_explained(text: str) -> None:
+def test_invalid_injection_names_a_remedy(text: str) -> None:
     with pytest.raises(Exception, match="Remedy") as caught:
         parse_injection(text)
     assert type(caught.value).__name__ in ("DayError", InjectionError.__name__)

@@ -27,7 +27,7 @@ def injected(out: Path, *injections: Injection) -> Path:
     return out
 
 
-def test_until_its_day_an_injection_changes_nothing(plain: Path, tmp_path: Path) -> None:
+def test_injection_changes_nothing_before_its_day(plain: Path, tmp_path: Path) -> None:
     kinds = ("covariate_shift", "missing_values", "column_renamed", "column_added", "column_retyped", "late_events")
     more = ("duplicate_events", "changed_concept", "dead_source")
     injected(tmp_path, *(Injection(kind=kind, from_day=FROM) for kind in [*kinds, *more]))
@@ -44,7 +44,7 @@ def test_covariate_shift_makes_sessions_more_frequent_and_shorter(plain: Path, t
     assert after["duration_s"].median() < 0.8 * before["duration_s"].median()
 
 
-def test_missing_values_are_about_as_many_as_asked_for(tmp_path: Path) -> None:
+def test_missing_values_have_the_injected_share(tmp_path: Path) -> None:
     holes = injected(tmp_path, Injection(kind="missing_values", from_day=FROM, strength=0.3))
     days = [day(number) for number in range(20, 36)]
     assert read(holes, "sessions", *days)["duration_s"].isna().mean() == pytest.approx(0.3, abs=0.03)
@@ -53,7 +53,7 @@ def test_missing_values_are_about_as_many_as_asked_for(tmp_path: Path) -> None:
     assert not read(holes, "sessions", *days)["customer_id"].isna().any()
 
 
-def test_a_schema_changes_by_name_by_type_or_by_a_column_more(plain: Path, tmp_path: Path) -> None:
+def test_injected_schema_changes(plain: Path, tmp_path: Path) -> None:
     kinds = ("column_renamed", "column_retyped", "column_added")
     outs = {kind: injected(tmp_path / kind, Injection(kind=kind, from_day=FROM)) for kind in kinds}
     before = read(plain, "sessions", FROM)
@@ -63,7 +63,7 @@ def test_a_schema_changes_by_name_by_type_or_by_a_column_more(plain: Path, tmp_p
     assert list(sessions["column_retyped"]["duration_s"]) == [f"{value} s" for value in before["duration_s"]]
 
 
-def test_late_events_come_three_days_later_and_none_is_lost(plain: Path, tmp_path: Path) -> None:
+def test_late_events_arrive_three_days_later(plain: Path, tmp_path: Path) -> None:
     late = injected(tmp_path, Injection(kind="late_events", from_day=FROM, strength=0.2))
     for source, moment in {"sessions": "started_at", "transactions": "paid_at"}.items():
         own = read(plain, source, FROM)
@@ -74,7 +74,7 @@ def test_late_events_come_three_days_later_and_none_is_lost(plain: Path, tmp_pat
         pd.testing.assert_frame_equal(both, own)
 
 
-def test_duplicate_events_come_in_their_own_file_and_in_the_next(plain: Path, tmp_path: Path) -> None:
+def test_duplicate_events_occur_in_their_own_file_and_the_next(plain: Path, tmp_path: Path) -> None:
     doubled = injected(tmp_path, Injection(kind="duplicate_events", from_day=FROM, strength=0.2))
     own, today, tomorrow = (
         read(plain, "sessions", FROM),
@@ -88,7 +88,7 @@ def test_duplicate_events_come_in_their_own_file_and_in_the_next(plain: Path, tm
     assert set(again["session_id"]) <= set(own["session_id"])
 
 
-def test_a_dead_source_delivers_no_more_files(tmp_path: Path) -> None:
+def test_dead_source_delivers_no_more_files(tmp_path: Path) -> None:
     dead = injected(tmp_path, Injection(kind="dead_source", from_day=FROM))
     tickets = sorted(path.stem for path in (dead / LANDING / "support_tickets").iterdir())
     assert tickets[-1] == str(day(19))

@@ -15,13 +15,13 @@ pytestmark = pytest.mark.slow  # worlds of some hundred customers
 PROJECT = load_project("subscription")
 
 
-def test_the_project_begins_with_the_default_world() -> None:
+def test_project_matches_the_simulator() -> None:
     assert PROJECT.first_day == FIRST
     assert PROJECT.sources.keys() == FORMATS.keys()
 
 
 @pytest.mark.parametrize("name", sorted(PROJECT.sources))
-def test_files_lie_where_the_source_looks_with_the_columns_that_it_declares(name: str, small: Path) -> None:
+def test_files_match_the_declared_paths_and_columns(name: str, small: Path) -> None:
     source = PROJECT.sources[name]
     assert source.files is not None
     for number in (0, 100, 199):
@@ -33,7 +33,7 @@ def test_files_lie_where_the_source_looks_with_the_columns_that_it_declares(name
 
 
 @pytest.mark.parametrize("name", sorted(PROJECT.sources))
-def test_rows_keep_what_the_source_promises(name: str, small: Path) -> None:
+def test_rows_match_the_declared_keys_and_times(name: str, small: Path) -> None:
     source = PROJECT.sources[name]
     assert source.event_time is not None
     rows = read(small, name)
@@ -47,7 +47,7 @@ def test_rows_keep_what_the_source_promises(name: str, small: Path) -> None:
     assert set(pd.to_datetime(some[source.event_time]).dt.date) == {day(60)}
 
 
-def test_values_are_within_the_checks(small: Path) -> None:
+def test_values_pass_the_checks(small: Path) -> None:
     customers, sessions = read(small, "customers"), read(small, "sessions")
     assert customers["age"].between(18, 100).all()
     assert set(customers["status"]) == {"active", "churned"}
@@ -60,7 +60,7 @@ def test_values_are_within_the_checks(small: Path) -> None:
     assert 0.02 < (transactions["status"] == "failed").mean() < 0.15
 
 
-def test_features_are_as_many_as_asked_for_and_all_have_a_validation() -> None:
+def test_number_of_features_and_their_validations() -> None:
     data = PROJECT.requirements.data
     assert data.min_features == 80
     assert 80 <= len(PROJECT.features) <= data.max_features == 120

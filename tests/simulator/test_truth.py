@@ -20,9 +20,9 @@ def outcomes(out: Path, first: int = 60) -> pd.DataFrame:
 
 
 def deviations(rows: pd.DataFrame) -> np.ndarray:
-    """Return by how many standard errors the churn of each fifth of probabilities missed what was expected.
+    """Return the deviation of the observed churn from the expected one in standard errors, per probability quintile.
 
-    A customer's snapshots share their outcome, so that only snapshots 5 weeks apart are independent of each other.
+    Snapshots of a customer share their outcome, so that only snapshots 5 weeks apart are used.
     """
     apart = rows[rows["dt"].isin(sorted(rows["dt"].unique())[::5])]
     fifths = apart.groupby(pd.qcut(apart["probability"], 5), observed=True)
@@ -30,17 +30,17 @@ def deviations(rows: pd.DataFrame) -> np.ndarray:
     return ((fifths["churned"].sum() - fifths["probability"].sum()) / np.sqrt(variance)).to_numpy()
 
 
-def test_the_probabilities_are_those_of_what_happens(small: Path) -> None:
+def test_probabilities_are_calibrated(small: Path) -> None:
     assert np.abs(deviations(outcomes(small))).max() < 4
 
 
-def test_the_optimum_is_far_from_certainty_and_enough_leave(small: Path) -> None:
+def test_optimal_auc_and_churn_rate_are_realistic(small: Path) -> None:
     rows = outcomes(small)
     assert 0.78 < roc_auc_score(rows["churned"], rows["probability"]) < 0.88
     assert 0.15 < rows["churned"].mean() < 0.22
 
 
-def test_whoever_has_left_is_not_active_and_does_nothing(small: Path) -> None:
+def test_churned_customers_have_no_activity(small: Path) -> None:
     customers = read(small, "customers")
     left = customers[customers["status"] == "churned"].set_index("customer_id")["updated_at"].dt.normalize()
     assert not left.index.duplicated().any()
@@ -52,7 +52,7 @@ def test_whoever_has_left_is_not_active_and_does_nothing(small: Path) -> None:
     assert set(active) == set(known[known["status"] == "active"]["customer_id"])
 
 
-def test_leaving_is_announced_by_behaviour(small: Path) -> None:
+def test_behaviour_predicts_churn(small: Path) -> None:
     rows = outcomes(small)
     snapshot = sorted(rows["dt"].unique())[8]
     rows = rows[rows["dt"] == snapshot].set_index("customer_id")
@@ -67,7 +67,7 @@ def test_leaving_is_announced_by_behaviour(small: Path) -> None:
     assert rows["probability"][failed].mean() > 1.5 * rows["probability"][~failed].mean()
 
 
-def test_use_has_a_weekly_rhythm_and_differs_between_customers(small: Path) -> None:
+def test_usage_is_weekly_and_differs_between_customers(small: Path) -> None:
     sessions = read(small, "sessions")
     by_weekday = sessions.groupby(sessions["started_at"].dt.weekday).size()
     assert by_weekday.loc[[5, 6]].min() > 1.2 * by_weekday.loc[[0, 1]].max()
@@ -75,7 +75,7 @@ def test_use_has_a_weekly_rhythm_and_differs_between_customers(small: Path) -> N
     assert counts.quantile(0.9) > 5 * counts.quantile(0.1)
 
 
-def test_a_changed_concept_changes_who_leaves_and_the_truth_follows(tmp_path: Path, small: Path) -> None:
+def test_changed_concept_changes_churn_and_stays_calibrated(tmp_path: Path, small: Path) -> None:
     world = World(customers=2_500, first_day=FIRST, seed=11, pace_days=150)
     generate(tmp_path, world, day(149), (Injection(kind="changed_concept", from_day=day(40), strength=1),))
     rows = outcomes(tmp_path, first=70)
@@ -90,7 +90,7 @@ def test_a_changed_concept_changes_who_leaves_and_the_truth_follows(tmp_path: Pa
     assert of_plan(rows, customers) > 1.2 * of_plan(outcomes(small), before)
 
 
-def test_a_shift_of_behaviour_leaves_the_truth_calibrated(tmp_path: Path) -> None:
+def test_covariate_shift_stays_calibrated(tmp_path: Path) -> None:
     world = World(customers=2_000, first_day=FIRST, seed=2, pace_days=150)
     generate(tmp_path, world, day(149), (Injection(kind="covariate_shift", from_day=day(50), strength=0.8),))
     assert np.abs(deviations(outcomes(tmp_path))).max() < 4

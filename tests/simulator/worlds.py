@@ -1,4 +1,4 @@
-"""Small simulated worlds, and their files read back."""
+"""Small simulated worlds, and functions that read their files."""
 
 from __future__ import annotations
 
@@ -20,13 +20,13 @@ TINY = World(customers=300, first_day=FIRST, seed=5, pace_days=100)
 
 
 def day(number: int) -> dt.date:
-    """The world's day of that number, from 0."""
+    """The day with the given number, from 0."""
     return FIRST + dt.timedelta(days=number)
 
 
 @lru_cache(maxsize=32)
 def read(out: Path, source: str, *days: dt.date) -> pd.DataFrame:
-    """Read the files of some days, or of all."""
+    """Read the files of the given days, or of all days."""
     paths = sorted((out / LANDING / source).glob("*"))
     wanted = [path for path in paths if (not days or path.stem in map(str, days)) and path.stat().st_size]
     return pd.concat([_read(path) for path in wanted], ignore_index=True)
@@ -41,6 +41,6 @@ def _read(path: Path) -> pd.DataFrame:
 
 
 def content(out: Path, *below: str) -> dict[str, bytes]:
-    """Every file below the folders, by its path."""
+    """The content of every file below the folders, by path."""
     paths = [path for folder in below for path in sorted((out / folder).rglob("*")) if path.is_file()]
     return {str(path.relative_to(out)): path.read_bytes() for path in paths}

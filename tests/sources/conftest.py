@@ -15,12 +15,12 @@ from tests.world import grocery
 
 
 def project_of(**sources: Source) -> Project:
-    """Return a project that has only these sources."""
+    """Return a project with only these sources."""
     return grocery().model_copy(update={"sources": sources, "checks": {}})
 
 
 def source(**overrides: Any) -> Source:
-    """Return a source of payments, with some of its configuration replaced."""
+    """Return a source of payments with parts of its configuration replaced."""
     payments = {
         "description": "One payment.",
         "owner": "billing",
@@ -40,7 +40,7 @@ def source(**overrides: Any) -> Source:
 
 @contextmanager
 def largest_file(size: int) -> Iterator[None]:
-    """Let this process write no file of more than ``size`` bytes."""
+    """Limit the size of files written by this process, in bytes."""
     limits = resource.getrlimit(resource.RLIMIT_FSIZE)
     resource.setrlimit(resource.RLIMIT_FSIZE, (size, limits[1]))
     try:
@@ -56,7 +56,7 @@ def lake(tmp_path: Path) -> Lake:
 
 @pytest.fixture(scope="session")
 def bucket() -> Iterator[str]:
-    """An S3 bucket behind a local server; returns its address."""
+    """The address of an S3 bucket of a local server."""
     import fsspec
     from moto.server import ThreadedMotoServer
 

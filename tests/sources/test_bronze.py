@@ -33,7 +33,7 @@ def lake(tmp_path: Path) -> Lake:
     return Lake(str(tmp_path / "lake"))
 
 
-def test_bronze_keeps_every_row_as_text(landing, lake):
+def test_bronze_holds_every_row_as_text(landing, lake):
     load_bronze(grocery(), lake, connections(landing), DAYS)
     arrived = sum(transactions(day).num_rows for day in DAYS)
     assert lake.table("bronze/transactions").count() == arrived
@@ -43,7 +43,7 @@ def test_bronze_keeps_every_row_as_text(landing, lake):
     assert row["_row"] >= 1
 
 
-def test_row_numbers_are_those_of_the_file_whether_days_are_loaded_together_or_alone(landing, tmp_path):
+def test_row_numbers_do_not_depend_on_the_loaded_range(landing, tmp_path):
     together, alone = Lake(str(tmp_path / "a")), Lake(str(tmp_path / "b"))
     load_bronze(grocery(), together, connections(landing), DAYS)
     for day in reversed(list(DAYS)):
@@ -55,7 +55,7 @@ def test_row_numbers_are_those_of_the_file_whether_days_are_loaded_together_or_a
         assert left.equals(right), name
 
 
-def test_undeclared_columns_are_kept_and_reported(landing, lake):
+def test_undeclared_columns_are_stored_and_reported(landing, lake):
     rows = transactions(BAD)
     write_transactions(landing, BAD, rows.append_column("till", pa.array(range(rows.num_rows))))
     audited = audit_sources(grocery(), lake, connections(landing), DAYS, landing.parent / "audits")
@@ -65,7 +65,7 @@ def test_undeclared_columns_are_kept_and_reported(landing, lake):
     assert sorted(json.loads(text)["till"] for text in kept) == list(range(rows.num_rows))
 
 
-def test_a_day_without_rows_counts_as_delivered(landing, lake):
+def test_day_without_rows_counts_as_delivered(landing, lake):
     write_transactions(landing, BAD, transactions(BAD).slice(0, 0))
     load_bronze(grocery(), lake, connections(landing), DAYS)
     assert BAD in delivered_days(lake, "transactions", DAYS)
@@ -122,7 +122,7 @@ def break_csv_rows(landing: Path) -> None:
         (break_csv_rows, CorruptFileError),
     ],
 )
-def test_a_bad_file_is_a_named_error_and_earlier_days_are_intact(landing, lake, damage, error):
+def test_invalid_file_is_an_error_and_leaves_earlier_days_unchanged(landing, lake, damage, error):
     earlier = DayRange(FIRST, FIRST + dt.timedelta(days=1))
     load_bronze(grocery(), lake, connections(landing), earlier)
     before = {name: lake.table(name).version() for name in lake.table_names() if not name.endswith("_deliveries")}
@@ -137,7 +137,7 @@ def test_a_bad_file_is_a_named_error_and_earlier_days_are_intact(landing, lake, 
         assert {name: lake.table(name).version() for name in before} == before
 
 
-def test_a_snapshot_that_was_never_delivered_is_missed(landing, lake):
+def test_missing_first_snapshot_is_an_error(landing, lake):
     (landing / "products" / f"{FIRST}.csv").unlink()
     with pytest.raises(MissingFileError, match="No snapshot was delivered"):
         load_bronze(grocery(), lake, connections(landing), DAYS)

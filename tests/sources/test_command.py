@@ -1,39 +1,45 @@
-"""``python -m include.sources audit``, as a person types it."""
+"""``python -m include.sources audit``."""
 
 import json
-import os
-import subprocess
-import sys
 
 import pytest
 
 from include.days import DayRange
-from include.settings import ROOT
+from include.settings import get_settings
+from include.sources.__main__ import app
 from tests.world import FIRST, write_world
 
-pytestmark = pytest.mark.slow
+
+@pytest.fixture
+def home(tmp_path, monkeypatch):
+    monkeypatch.setenv("CHURN_HOME", str(tmp_path))
+    monkeypatch.setenv("CHURN_PROJECT", "grocery")
+    get_settings.cache_clear()
+    yield tmp_path
+    get_settings.cache_clear()
 
 
-def sources(home, *arguments: str) -> subprocess.CompletedProcess[str]:
-    environment = os.environ | {"CHURN_HOME": str(home), "CHURN_PROJECT": "grocery"}
-    command = [sys.executable, "-m", "include.sources", *arguments]
-    return subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True)
+def sources(*arguments: str) -> int:
+    with pytest.raises(SystemExit) as ended:
+        app(list(arguments))
+    return int(ended.value.code or 0)
 
 
-def test_a_day_is_audited_and_the_report_is_where_it_says(tmp_path):
-    write_world(tmp_path / "landing" / "grocery", DayRange.single(FIRST))
-    done = sources(tmp_path, "audit", "--day", str(FIRST))
-    assert done.returncode == 0, done.stderr
-    report = json.loads(done.stdout)
-    assert report["report"] == str(tmp_path / "reports" / "audit" / str(FIRST) / "audit.html")
-    assert report["sources"]["transactions"]["deliveries"] == 1
-    assert (tmp_path / "reports" / "audit" / str(FIRST) / "audit.html").exists()
+def test_audit_command_prints_the_report_path(home, capsys):
+    write_world(home / "landing" / "grocery", DayRange.single(FIRST))
+    assert sources("audit", "--day", str(FIRST)) == 0
+    printed = json.loads(capsys.readouterr().out)
+    report = home / "reports" / "audit" / str(FIRST) / "audit.html"
+    assert printed["report"] == str(report)
+    assert printed["sources"]["transactions"]["deliveries"] == 1
+    assert report.exists()
 
 
-def test_an_error_is_one_line_that_names_the_remedy(tmp_path):
-    done = sources(tmp_path, "audit", "--from-day", str(FIRST))
-    assert (done.returncode, done.stdout) == (1, "")
-    assert done.stderr == (
+def test_ambiguous_days_are_an_error_on_one_line(home, capsys):
+    assert sources("audit", "--from-day", str(FIRST)) == 1
+    printed = capsys.readouterr()
+    assert printed.out == ""
+    assert printed.err == (
         "The days of the audit are missing or ambiguous. Where: the command line."
         " Remedy: Give --day, or both --from-day and --to-day.\n"
     )

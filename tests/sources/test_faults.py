@@ -1,4 +1,4 @@
-"""What breaks under the sources: disks that are full, files that may not be read, memory that is too small."""
+"""Faults of the environment: full disks, missing permissions, too little memory."""
 
 from __future__ import annotations
 
@@ -27,14 +27,14 @@ PAYMENTS = project_of(payments=source())
 
 
 def deliver(landing: Path, rows: int) -> Connections:
-    # Notes that do not compress, so that bronze is as large as what arrived.
+    # Random notes do not compress, so that bronze is as large as the delivery.
     lines = [f"{row},{FIRST} 08:00:00,1,{os.urandom(100).hex()}" for row in range(rows)]
     write_csv(landing, "payments", FIRST, [HEADER, *lines])
     return Connections(str(landing))
 
 
 def require_unchanged(lake: Lake, connections: Connections) -> None:
-    """Load once more, for want of space in vain, and see that bronze is as it was."""
+    """Check that loading fails for lack of space and leaves bronze unchanged."""
     table = lake.table("bronze/payments")
     rows, version = table.read(DAY), table.version()
     with pytest.raises(DiskFullError, match="Free some space, then run the days again") as caught:
@@ -49,23 +49,23 @@ def small_disk(folder: Path) -> Iterator[None]:
     folder.mkdir()
     mounted = subprocess.run(["mount", "-t", "tmpfs", "-o", "size=2m", "tmpfs", folder], capture_output=True)
     if mounted.returncode:
-        pytest.skip("only root may mount a small disk; the limit on a file's size is tested instead")
+        pytest.skip("only root may mount a small disk; another test covers the limit of the file size")
     try:
         yield
     finally:
         subprocess.run(["umount", folder], check=True)
 
 
-def test_a_full_disk_is_named_and_bronze_is_as_it_was(tmp_path):
+def test_full_disk_leaves_bronze_unchanged(tmp_path):
     with small_disk(tmp_path / "disk"):
         lake = Lake(str(tmp_path / "disk" / "lake"))
         load_bronze(PAYMENTS, lake, deliver(tmp_path / "landing", 10), DAY)
         require_unchanged(lake, deliver(tmp_path / "landing", 20_000))
-        load_bronze(PAYMENTS, lake, deliver(tmp_path / "landing", 20), DAY)  # as soon as it fits
+        load_bronze(PAYMENTS, lake, deliver(tmp_path / "landing", 20), DAY)  # a delivery that fits
         assert lake.table("bronze/payments").count() == 20
 
 
-def test_a_file_that_may_not_grow_is_named_and_bronze_is_as_it_was(tmp_path, lake):
+def test_file_size_limit_leaves_bronze_unchanged(tmp_path, lake):
     load_bronze(PAYMENTS, lake, deliver(tmp_path / "landing", 10), DAY)
     connections = deliver(tmp_path / "landing", 20_000)
     with largest_file(1_000_000):
@@ -74,15 +74,15 @@ def test_a_file_that_may_not_grow_is_named_and_bronze_is_as_it_was(tmp_path, lak
 
 @pytest.fixture
 def open_folder() -> Iterator[Path]:
-    """A folder that every user may enter, unlike pytest's own."""
+    """A folder that every user may enter, unlike pytest's temporary folders."""
     with tempfile.TemporaryDirectory() as name:
         Path(name).chmod(0o755)
         yield Path(name)
 
 
 @contextmanager
-def as_nobody() -> Iterator[None]:
-    """Act as a user without rights, since root may read everything."""
+def as_unprivileged_user() -> Iterator[None]:
+    """Act as an unprivileged user, since root may read every file."""
     if os.geteuid():
         yield
         return
@@ -93,24 +93,24 @@ def as_nobody() -> Iterator[None]:
         os.seteuid(0)
 
 
-def test_a_file_that_may_not_be_read_is_named(open_folder, lake):
+def test_unreadable_file_is_named(open_folder, lake):
     connections = deliver(open_folder, 5)
     (open_folder / "payments" / f"{FIRST}.csv").chmod(0)
-    with as_nobody(), pytest.raises(UnreadableFileError, match=rf"PermissionError.*{FIRST}\.csv"):
+    with as_unprivileged_user(), pytest.raises(UnreadableFileError, match=rf"PermissionError.*{FIRST}\.csv"):
         load_bronze(PAYMENTS, lake, connections, DAY)
 
 
-def test_a_folder_that_may_not_be_read_is_not_taken_for_an_empty_one(open_folder, lake):
+def test_unreadable_folder_is_an_error(open_folder, lake):
     connections = deliver(open_folder, 5)
     (open_folder / "payments").chmod(0)
     try:
-        with as_nobody(), pytest.raises(SourceConnectionError, match="PermissionError"):
+        with as_unprivileged_user(), pytest.raises(SourceConnectionError, match="PermissionError"):
             load_bronze(PAYMENTS, lake, connections, DAY)
     finally:
         (open_folder / "payments").chmod(0o755)
 
 
-def test_too_little_memory_is_not_taken_for_a_damaged_file(tmp_path, lake, monkeypatch):
+def test_out_of_memory_is_not_reported_as_a_corrupt_file(tmp_path, lake, monkeypatch):
     connections = deliver(tmp_path / "landing", 50_000)
     connect = duckdb.connect
 

@@ -1,4 +1,4 @@
-"""Files of every format, from a folder and from an object store."""
+"""Files of every format, in a folder and in an object store."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ def load(lake: Lake, landing: Path | str, days: DayRange = DAY, **overrides: obj
     return lake.table("bronze/payments").read(days).sort_by([("dt", "ascending"), ("_row", "ascending")]).to_pylist()
 
 
-def test_json_lines_keep_every_value_as_text_and_undeclared_ones_as_json(tmp_path, lake):
+def test_json_lines_become_text_and_undeclared_keys_json(tmp_path, lake):
     lines = [
         {
             "payment_id": 1,
@@ -68,7 +68,7 @@ def test_json_lines_keep_every_value_as_text_and_undeclared_ones_as_json(tmp_pat
     ids=["cut", "array", "text", "two", "encoding"],
 )
 @pytest.mark.parametrize("sound_lines", [0, 150], ids=["at the head", "further down"])
-def test_a_damaged_json_line_names_its_file_and_leaves_bronze_alone(tmp_path, lake, damage, sound_lines):
+def test_invalid_json_line_is_an_error_and_leaves_bronze_unchanged(tmp_path, lake, damage, sound_lines):
     sound = '{"payment_id": 1, "paid_at": "2017-01-01T08:00:00"}\n'
     write(tmp_path, f"{FIRST}.jsonl", sound)
     load(lake, tmp_path, files=JSON_LINES)
@@ -79,13 +79,13 @@ def test_a_damaged_json_line_names_its_file_and_leaves_bronze_alone(tmp_path, la
     assert lake.table("bronze/payments").version() == before
 
 
-def test_a_required_column_that_no_json_line_has_is_missing(tmp_path, lake):
+def test_required_column_missing_from_all_json_lines_is_an_error(tmp_path, lake):
     write(tmp_path, f"{FIRST}.jsonl", '{"payment_id": 1, "when": "2017-01-01"}\n')
     with pytest.raises(ColumnError, match="paid_at"):
         load(lake, tmp_path, files=JSON_LINES)
 
 
-def test_an_empty_json_lines_file_is_a_day_without_rows_where_that_is_allowed(tmp_path, lake):
+def test_empty_json_lines_file_needs_allow_no_rows(tmp_path, lake):
     write(tmp_path, f"{FIRST}.jsonl", "")
     with pytest.raises(EmptyFileError):
         load(lake, tmp_path, files=JSON_LINES)
@@ -93,21 +93,21 @@ def test_an_empty_json_lines_file_is_a_day_without_rows_where_that_is_allowed(tm
     assert [row["rows"] for row in lake.table(DELIVERIES_TABLE).read(DAY).to_pylist()] == [0]
 
 
-def test_a_delivery_without_rows_is_refused_unless_it_is_allowed(tmp_path, lake):
+def test_delivery_without_rows_needs_allow_no_rows(tmp_path, lake):
     write(tmp_path, f"{FIRST}.csv", "payment_id,paid_at,amount,note\n")
     with pytest.raises(NoRowsError, match=str(FIRST)):
         load(lake, tmp_path)
     assert load(lake, tmp_path, allow_no_rows=True) == []
 
 
-def test_a_compressed_csv_with_a_byte_order_mark_is_read(tmp_path, lake):
+def test_reads_compressed_csv_with_byte_order_mark(tmp_path, lake):
     text = '\ufeffpayment_id,paid_at,amount,note\n7,2017-01-01 08:00:00,1.5,"a, b"\n'
     write(tmp_path, f"{FIRST}.csv.gz", gzip.compress(text.encode()))
     (row,) = load(lake, tmp_path, files={"format": "csv", "path": "payments/{day}.csv.gz"})
     assert (row["payment_id"], row["note"]) == ("7", "a, b")
 
 
-def test_a_damaged_gzip_is_a_corrupt_file(tmp_path, lake):
+def test_damaged_gzip_is_a_corrupt_file(tmp_path, lake):
     path = {"format": "csv", "path": "payments/{day}.csv.gz"}
     sound = gzip.compress(("payment_id,paid_at,amount,note\n" + "7,2017-01-01 08:00:00,1.5,x\n" * 5000).encode())
     for damaged in (b"no gzip at all", sound[:20], sound[: len(sound) // 2], sound[:100] + b"\0" * 50 + sound[150:]):
@@ -116,13 +116,13 @@ def test_a_damaged_gzip_is_a_corrupt_file(tmp_path, lake):
             load(lake, tmp_path, files=path)
 
 
-def test_columns_named_like_the_machinery_are_data(tmp_path, lake):
+def test_reserved_looking_column_names_are_data(tmp_path, lake):
     write(tmp_path, f"{FIRST}.csv", "payment_id,paid_at,amount,note,filename,_n,path,dt\n7,x,1,n,f,2,3,d\n")
     (row,) = load(lake, tmp_path)
     assert json.loads(row["_undeclared"]) == {"filename": "f", "_n": "2", "path": "3", "dt": "d"}
 
 
-def test_changes_have_one_file_for_each_day(tmp_path, lake):
+def test_changes_need_one_file_per_day(tmp_path, lake):
     header = "payment_id,paid_at,amount,note\n"
     write(tmp_path, f"{FIRST}.csv", header + "1,2017-01-01 08:00:00,1,new\n")
     days = DayRange(FIRST, NEXT)
@@ -135,14 +135,14 @@ def test_changes_have_one_file_for_each_day(tmp_path, lake):
     ]
 
 
-def test_the_day_may_be_a_folder(tmp_path, lake):
+def test_day_may_be_a_folder(tmp_path, lake):
     write(tmp_path, f"{FIRST}/part.csv", "payment_id,paid_at,amount,note\n1,2017-01-01 08:00:00,1,x\n")
     (row,) = load(lake, tmp_path, files={"format": "csv", "path": "payments/{day}/part.csv"})
     assert row["_file"] == "part.csv"
 
 
 @pytest.mark.slow
-def test_an_object_store_gives_the_same_bronze_as_a_folder(tmp_path, bucket):
+def test_object_store_gives_the_same_bronze_as_a_folder(tmp_path, bucket):
     days = DayRange(FIRST, FIRST + dt.timedelta(days=3))
     write_world(tmp_path / "landing", days)
     lines = [json.dumps({"payment_id": day.day, "paid_at": f"{day}T08:00:00", "till": 1}) for day in days]
@@ -161,7 +161,7 @@ def test_an_object_store_gives_the_same_bronze_as_a_folder(tmp_path, bucket):
 
 
 @pytest.mark.slow
-def test_a_path_of_its_own_is_read_from_there_and_what_is_missing_is_named_by_its_address(tmp_path, lake, bucket):
+def test_absolute_path_is_read_and_named_in_errors(tmp_path, lake, bucket):
     path = {"format": "csv", "path": f"{bucket}/own/{{day}}.csv"}
     with pytest.raises(MissingFileError, match=f"s3://deliveries/own/{FIRST}.csv"):
         load(lake, tmp_path, files=path)
@@ -174,7 +174,7 @@ def test_a_path_of_its_own_is_read_from_there_and_what_is_missing_is_named_by_it
 
 
 @pytest.mark.slow
-def test_an_object_store_that_does_not_answer_is_named_and_no_credential_is(tmp_path, lake, monkeypatch):
+def test_unreachable_object_store_is_an_error_without_credentials(tmp_path, lake, monkeypatch):
     monkeypatch.setenv("AWS_ACCESS_KEY_ID", "key-of-a-person")
     monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "very-secret")
     monkeypatch.setenv("AWS_ENDPOINT_URL", "http://127.0.0.1:9")
@@ -186,12 +186,12 @@ def test_an_object_store_that_does_not_answer_is_named_and_no_credential_is(tmp_
     fsspec.get_filesystem_class("s3").clear_instance_cache()
 
 
-def test_an_unknown_kind_of_address_is_refused(lake):
+def test_unknown_protocol_is_an_error(lake):
     with pytest.raises(SourceConnectionError, match="carrier-pigeon"):
         load(lake, "carrier-pigeon://loft")
 
 
-def test_an_excel_file_that_pretends_to_be_csv_is_corrupt(tmp_path, lake):
+def test_excel_file_named_csv_is_corrupt(tmp_path, lake):
     write_csv(tmp_path, "payments", FIRST, ["x"])
     write(tmp_path, f"{FIRST}.csv", b"PK\x03\x04\xff\xfe\x00\x00")
     with pytest.raises(CorruptFileError):

@@ -1,4 +1,4 @@
-"""Tables of a real PostgreSQL server, also while it breaks."""
+"""Tables of a PostgreSQL server, including its failures."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ FIRST = dt.date(2024, 3, 1)
 SECOND = FIRST + dt.timedelta(days=1)
 DAYS = DayRange(FIRST, SECOND)
 TABLE = {"connection": "shop", "table": "shop.payments", "watermark": "written_at"}
-PASSWORD = "pass/word-that-nobody-may-see"
+PASSWORD = "pass/word-that-must-stay-secret"
 
 SCHEMA = """
 DROP SCHEMA IF EXISTS shop CASCADE;
@@ -52,11 +52,9 @@ INSERT INTO shop.payments VALUES
 """
 
 
-@pytest.fixture(scope="module")
-def server() -> Iterator[str]:
-    """A PostgreSQL server; returns the folder of its socket."""
-    with running_postgres() as host:
-        yield host
+@pytest.fixture
+def server(postgres_server: str) -> str:
+    return postgres_server
 
 
 def run(host: str, statement: str) -> None:
@@ -85,7 +83,7 @@ def rows(lake: Lake, days: DayRange = DAYS) -> list[dict]:
     return lake.table("bronze/payments").read(days).sort_by([("dt", "ascending"), ("_row", "ascending")]).to_pylist()
 
 
-def test_a_day_has_the_rows_whose_watermark_lies_in_it_as_text_in_a_fixed_order(lake, shop):
+def test_day_has_the_rows_with_its_watermark_as_text_in_a_fixed_order(lake, shop):
     found = load(lake, shop)
     assert [(row["dt"], row["_row"], row["payment_id"]) for row in found] == [
         (FIRST, 1, "1"),
@@ -111,7 +109,7 @@ def test_a_day_has_the_rows_whose_watermark_lies_in_it_as_text_in_a_fixed_order(
     ]
 
 
-def test_days_give_the_same_rows_together_alone_or_in_small_chunks(tmp_path, shop, monkeypatch):
+def test_rows_do_not_depend_on_range_or_chunk_size(tmp_path, shop, monkeypatch):
     together, alone, chunks = (Lake(str(tmp_path / name)) for name in ("a", "b", "c"))
     load(together, shop)
     for day in reversed(list(DAYS)):
@@ -121,7 +119,7 @@ def test_days_give_the_same_rows_together_alone_or_in_small_chunks(tmp_path, sho
     assert rows(together) == rows(alone) == rows(chunks)
 
 
-def test_a_day_without_rows_was_loaded_where_that_is_allowed(lake, shop):
+def test_day_without_rows_needs_allow_no_rows(lake, shop):
     quiet = DayRange.single(dt.date(2024, 5, 1))
     with pytest.raises(NoRowsError, match=r"shop\.payments@2024-05-01"):
         load(lake, shop, quiet)
@@ -130,7 +128,7 @@ def test_a_day_without_rows_was_loaded_where_that_is_allowed(lake, shop):
 
 
 @pytest.mark.parametrize("kind", ["timestamp", "date"])
-def test_a_watermark_without_a_zone_is_read_as_utc(lake, shop, server, kind):
+def test_watermark_without_time_zone_is_utc(lake, shop, server, kind):
     run(server, f"ALTER TABLE shop.payments ALTER written_at TYPE {kind} USING (written_at AT TIME ZONE 'UTC')::{kind}")
     run(server, "ALTER ROLE postgres SET timezone = 'America/New_York'")
     try:
@@ -145,8 +143,8 @@ def test_a_watermark_without_a_zone_is_read_as_utc(lake, shop, server, kind):
     ]
 
 
-def test_what_is_missing_is_named_and_not_tried_again(lake, shop, server, monkeypatch):
-    monkeypatch.setattr(database.SourceDatabase, "_log_retry", lambda *_: pytest.fail("tried again"))
+def test_missing_objects_are_named_and_not_retried(lake, shop, server, monkeypatch):
+    monkeypatch.setattr(database.SourceDatabase, "_log_retry", lambda *_: pytest.fail("retried"))
     load(lake, shop)
     before = lake.table("bronze/payments").version()
     with pytest.raises(DatabaseError, match=r"no table shop\.refunds"):
@@ -167,7 +165,7 @@ def test_what_is_missing_is_named_and_not_tried_again(lake, shop, server, monkey
 
 
 def fill(server: str) -> None:
-    # Rows that are too many for the buffers of a socket, so that the server is still sending when it is cut off.
+    # More rows than the socket buffers hold, so that the server is still sending when its session is terminated.
     run(
         server,
         "INSERT INTO shop.payments SELECT 100 + n, '2024-03-01', n, repeat('x', 500), '', '2024-03-01 12:00+00'"
@@ -177,7 +175,7 @@ def fill(server: str) -> None:
 
 @contextmanager
 def cut(server: str, monkeypatch: pytest.MonkeyPatch, times: int) -> Iterator[list[dt.datetime]]:
-    """Terminate the session that reads, after the first chunk of so many attempts."""
+    """Terminate the reading session after the first chunk, in the first ``times`` attempts."""
     done: list[dt.datetime] = []
     batch = read_table._batch
 
@@ -194,7 +192,7 @@ def cut(server: str, monkeypatch: pytest.MonkeyPatch, times: int) -> Iterator[li
         yield done
 
 
-def test_a_connection_lost_in_mid_read_is_tried_again(lake, shop, server, monkeypatch, caplog):
+def test_lost_connection_is_retried(lake, shop, server, monkeypatch, caplog):
     fill(server)
     with cut(server, monkeypatch, times=2) as cuts:
         found = load(lake, shop)
@@ -204,7 +202,7 @@ def test_a_connection_lost_in_mid_read_is_tried_again(lake, shop, server, monkey
     assert [record.message for record in caplog.records].count("database connection lost") == 2
 
 
-def test_a_connection_lost_every_time_is_an_error_and_bronze_is_as_it_was(lake, shop, server, monkeypatch):
+def test_connection_lost_in_every_attempt_leaves_bronze_unchanged(lake, shop, server, monkeypatch):
     load(lake, shop)
     before = rows(lake)
     fill(server)
@@ -214,7 +212,7 @@ def test_a_connection_lost_every_time_is_an_error_and_bronze_is_as_it_was(lake, 
     assert rows(lake) == before
 
 
-def test_rows_that_change_while_they_are_read_are_those_of_one_moment(lake, shop, server, monkeypatch):
+def test_read_is_one_consistent_snapshot(lake, shop, server, monkeypatch):
     fill(server)
     batch = read_table._batch
 
@@ -227,7 +225,7 @@ def test_rows_that_change_while_they_are_read_are_those_of_one_moment(lake, shop
     assert len(load(lake, shop)) == 20_004
 
 
-def test_no_space_for_what_was_read_is_named_and_bronze_is_as_it_was(lake, shop, server):
+def test_full_temporary_disk_leaves_bronze_unchanged(lake, shop, server):
     before = load(lake, shop)
     fill(server)
     with largest_file(1_000_000), pytest.raises(DiskFullError, match="Free some space"):
@@ -235,7 +233,7 @@ def test_no_space_for_what_was_read_is_named_and_bronze_is_as_it_was(lake, shop,
     assert rows(lake) == before
 
 
-def test_changes_that_are_read_again_keep_the_versions_that_the_database_has_forgotten(lake, shop, server):
+def test_reloaded_changes_keep_overwritten_versions(lake, shop, server):
     changes = {"kind": "changes", "allow_no_rows": True}
     before = load(lake, shop, DayRange.single(FIRST), **changes)
     run(server, "UPDATE shop.payments SET note = 'paid back', written_at = '2024-03-02 10:00+00' WHERE payment_id = 1")
@@ -252,7 +250,7 @@ def test_changes_that_are_read_again_keep_the_versions_that_the_database_has_for
     assert len(load(lake, shop, **changes)) == 5
 
 
-def test_a_server_that_is_down_is_a_clear_error_without_secrets(lake, tmp_path, monkeypatch, caplog):
+def test_unreachable_server_is_an_error_without_secrets(lake, tmp_path, monkeypatch, caplog):
     caplog.set_level(logging.DEBUG)
     monkeypatch.setattr(database, "ATTEMPTS", 2)
     url = f"postgresql+psycopg2://app:{PASSWORD.replace('/', '%2F')}@127.0.0.1:9/shop"
@@ -268,7 +266,7 @@ def test_a_server_that_is_down_is_a_clear_error_without_secrets(lake, tmp_path, 
 @pytest.mark.parametrize(
     "url", [f"postgresql://app:{PASSWORD}@host:port/x", f"oracle+nothing://app:{PASSWORD}@h/x", PASSWORD]
 )
-def test_an_address_that_is_none_is_refused_and_not_quoted(lake, url):
+def test_invalid_url_is_an_error_that_does_not_quote_it(lake, url):
     with pytest.raises(SourceConnectionError) as caught:
         load(lake, Connections("nowhere", {"shop": SecretStr(url)}))
     shown = "".join(traceback.format_exception(caught.value))
@@ -276,7 +274,7 @@ def test_an_address_that_is_none_is_refused_and_not_quoted(lake, url):
     assert PASSWORD.split("/")[1] not in shown
 
 
-def test_a_stopped_server_leaves_bronze_as_it_was(lake: Lake, monkeypatch):
+def test_stopped_server_leaves_bronze_unchanged(lake: Lake, monkeypatch):
     monkeypatch.setattr(database, "ATTEMPTS", 2)
     with running_postgres() as host:
         run(host, SCHEMA)
@@ -287,7 +285,7 @@ def test_a_stopped_server_leaves_bronze_as_it_was(lake: Lake, monkeypatch):
     assert rows(lake) == before
 
 
-def test_an_audit_knows_the_table_and_refuses_another_type(lake, shop, server, tmp_path):
+def test_audit_of_a_table_detects_schema_drift(lake, shop, server, tmp_path):
     reports = tmp_path / "audits"
     audit_sources(payments(), lake, shop, DayRange.single(FIRST), reports)
     found = load_audit(reports, "grocery", FIRST).sources["payments"]

@@ -16,14 +16,12 @@ from tests.versions.test_snapshot import content
 pytestmark = pytest.mark.slow
 
 
-def test_the_remote_may_be_an_object_store(
-    project: Project, lake: Lake, repository: Repository, tmp_path: Path
-) -> None:
+def test_remote_may_be_an_object_store(project: Project, lake: Lake, repository: Repository, tmp_path: Path) -> None:
     with s3_server("versions") as bucket:
         remote = Repository(repository.folder, f"{bucket}/raw/grocery")
         version = create_version(project, lake, remote, WEEK.last)
         assert version.remote == "s3://versions/raw/grocery"
-        assert remote.push(version.revision) == version.files + 1  # and the list of them
+        assert remote.push(version.revision) == version.files + 1  # and the directory object
         assert remote.push(version.revision) == 0
         elsewhere = Repository(tmp_path / "elsewhere", remote.remote)
         assert content(elsewhere.pull(version.revision, tmp_path / "pulled")) == content(remote.raw)
@@ -31,9 +29,7 @@ def test_the_remote_may_be_an_object_store(
             Repository(repository.folder, "s3://nowhere/raw").push(version.revision)
 
 
-def test_a_damaged_file_in_the_remote_is_not_taken(
-    project: Project, lake: Lake, repository: Repository, tmp_path: Path
-) -> None:
+def test_pull_rejects_damaged_files(project: Project, lake: Lake, repository: Repository, tmp_path: Path) -> None:
     version = create_version(project, lake, repository, WEEK.last)
     repository.push(version.revision)
     stored = sorted(path for path in Path(repository.remote).rglob("*") if path.is_file() and path.suffix != ".dir")
@@ -44,7 +40,7 @@ def test_a_damaged_file_in_the_remote_is_not_taken(
     assert not list((tmp_path / "pulled").iterdir())
 
 
-def test_only_what_the_remote_has_can_be_pulled(
+def test_pull_needs_a_pushed_revision_and_an_empty_folder(
     project: Project, lake: Lake, repository: Repository, tmp_path: Path
 ) -> None:
     version = create_version(project, lake, repository, WEEK.last)
@@ -57,12 +53,12 @@ def test_only_what_the_remote_has_can_be_pulled(
         repository.pull(version.revision, tmp_path / "pulled")
 
 
-def test_the_remote_is_a_setting(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_remote_is_a_setting(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     own = open_repository(Settings(home=tmp_path))
     assert own.remote == str(tmp_path / "versions" / "remote" / "grocery")
     shared = open_repository(Settings(home=tmp_path, versions={"remote": "s3://shop/versions/"}))
     assert shared.remote == "s3://shop/versions/grocery"
-    # Credentials never become part of an address that runs and records carry.
+    # Addresses are recorded in runs, so they must not contain credentials.
     monkeypatch.setenv("CHURN_VERSIONS__REMOTE", "s3://key:secret@shop/versions")
     get_settings.cache_clear()
     with pytest.raises(SettingsError, match="CHURN_VERSIONS__REMOTE"):

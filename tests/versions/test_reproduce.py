@@ -1,4 +1,4 @@
-"""A training set is built again from its raw data alone, in an empty folder."""
+"""Reproduction of a training set from its raw data, and from Delta versions."""
 
 from __future__ import annotations
 
@@ -34,14 +34,14 @@ pytestmark = pytest.mark.slow
 
 @dataclass
 class World:
-    """A deployment that has ingested ten weeks, and the training set of its last day with its raw data's version."""
+    """A deployment with ten ingested weeks, and the versioned training set of its last day."""
 
     settings: Settings
     dataset: DatasetRef
     landing: Path
 
     def record(self) -> str:
-        """Log the data set to a run, as a training does, and return the run."""
+        """Log the data set to a run, as a training does, and return the id of the run."""
         mlflow.set_tracking_uri(self.settings.mlflow.tracking_uri)
         with mlflow.start_run() as run:
             log_dataset(self.dataset)
@@ -54,7 +54,7 @@ def world(tmp_path_factory: pytest.TempPathFactory) -> World:
     settings = Settings(home=home, mlflow={"tracking_uri": f"sqlite:///{home}/mlflow.db"})
     project, lake, landing = short_project(), open_lake(settings), home / "landing" / "grocery"
     write_world(landing, DAYS)
-    # A history at once, and then a day by itself, as a deployment does.
+    # A history in one run and then a single day, as in a deployment.
     for days in (DayRange(DAYS.first, DAYS.last - dt.timedelta(days=1)), DayRange.single(DAYS.last)):
         load(project, lake, landing, days)
         refine(project, lake, days, home / "reports")
@@ -66,7 +66,7 @@ def world(tmp_path_factory: pytest.TempPathFactory) -> World:
 
 @pytest.fixture(autouse=True)
 def here(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
-    # MLflow keeps the artifacts of an SQLite store below the working directory.
+    # MLflow stores the artifacts of an SQLite store below the working directory.
     monkeypatch.chdir(world.settings.home)
 
 
@@ -80,7 +80,7 @@ def command(*arguments: str) -> tuple[int, dict[str, Any]]:
     return answer.exit_code, json.loads(answer.stdout.splitlines()[-1])
 
 
-def test_from_raw_data_in_an_empty_folder(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_reproduces_from_raw_data_in_an_empty_folder(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
     run = world.record()
     manifest = world.dataset.manifest
     tags = mlflow.MlflowClient(world.settings.mlflow.tracking_uri).get_run(run).data.tags
@@ -92,7 +92,7 @@ def test_from_raw_data_in_an_empty_folder(world: World, monkeypatch: pytest.Monk
         assert tags[f"table.{table}"] == str(lake.table(table).version())
     assert (artifacts(world, run) / "bronze.dvc").read_text() == manifest.data_version.pointer
 
-    # On a machine that has nothing but the tracking server and the remote.
+    # A machine with access only to the tracking server and the remote.
     monkeypatch.setenv("CHURN_HOME", str(world.settings.home / "elsewhere"))
     monkeypatch.setenv("CHURN_VERSIONS__REMOTE", str(world.settings.home / "versions" / "remote"))
     monkeypatch.setenv("CHURN_MLFLOW__TRACKING_URI", world.settings.mlflow.tracking_uri)
@@ -117,7 +117,7 @@ def from_delta(world: World, run: str) -> Reproduction:
     return reproduce(world.settings, run, "delta", lambda _: None)
 
 
-def test_from_the_lake_as_it_was_then(world: World) -> None:
+def test_reproduces_from_recorded_delta_versions(world: World) -> None:
     run = world.record()
     lake, days = open_lake(world.settings), world.dataset.manifest.train.days
     labels = lake.table(LABELS_TABLE)
@@ -130,7 +130,7 @@ def test_from_the_lake_as_it_was_then(world: World) -> None:
     assert (outcome.agrees, outcome.path) == (True, "delta")
 
 
-def test_a_fingerprint_that_was_changed_does_not_agree(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_changed_fingerprint_does_not_agree(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
     run = world.record()
     mlflow.MlflowClient(world.settings.mlflow.tracking_uri).set_tag(run, "fingerprint", "0" * 64)
     monkeypatch.setenv("CHURN_HOME", str(world.settings.home))
@@ -141,8 +141,8 @@ def test_a_fingerprint_that_was_changed_does_not_agree(world: World, monkeypatch
     assert (exit_code, answer["agrees"], answer["fingerprint_recorded"]) == (1, False, "0" * 64)
 
 
-def test_raw_data_that_is_not_what_was_trained_on_does_not_agree(world: World, tmp_path: Path) -> None:
-    # A day is delivered anew after the data set was built, and before its raw data was kept.
+def test_different_raw_data_does_not_agree(world: World, tmp_path: Path) -> None:
+    # A day is delivered again between the creation of the data set and that of its version.
     project, lake = short_project(), open_lake(world.settings)
     folder = Path(shutil.copytree(world.dataset.folder, tmp_path / "dataset"))
     day = world.dataset.manifest.test.days[-1]
@@ -160,10 +160,10 @@ def test_raw_data_that_is_not_what_was_trained_on_does_not_agree(world: World, t
     assert told[-1].startswith("The rebuilt training set differs from the recorded one: test has")
 
 
-def test_a_record_that_was_changed_is_refused(world: World) -> None:
+def test_changed_record_is_an_error(world: World) -> None:
     run = world.record()
     with (artifacts(world, run) / PROJECT_FILE).open("a") as file:
-        file.write("owner: somebody else\n")
+        file.write("owner: another team\n")
     with pytest.raises(RecordError, match="configuration was removed or changed"):
         from_delta(world, run)
 
@@ -178,7 +178,7 @@ def test_a_record_that_was_changed_is_refused(world: World) -> None:
         from_delta(world, run)
 
 
-def test_without_the_raw_data_there_is_no_answer(world: World) -> None:
+def test_missing_raw_data_is_an_error(world: World) -> None:
     run = world.record()
     remote = Path(world.settings.home / "versions" / "remote")
     remote.rename(remote.with_name("away"))

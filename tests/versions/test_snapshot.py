@@ -23,7 +23,7 @@ from tests.versions.conftest import WEEK
 from tests.versions.world import load
 from tests.world import transactions, write_transactions, write_world
 
-pytestmark = pytest.mark.slow  # DVC takes a second to import
+pytestmark = pytest.mark.slow  # importing DVC takes a second
 
 
 def content(folder: Path) -> dict[str, str]:
@@ -36,28 +36,28 @@ def bronze(lake: Lake, source: str) -> list[dict]:
     return sorted(rows, key=lambda row: (row["dt"], row[FILE], row[ROW]))
 
 
-def test_the_same_raw_data_is_the_same_revision_however_it_was_loaded(
+def test_revision_does_not_depend_on_how_the_data_was_loaded(
     project: Project, lake: Lake, landing: Path, repository: Repository, tmp_path: Path
 ) -> None:
     version = create_version(project, lake, repository, WEEK.last)
     assert create_version(project, lake, repository, WEEK.last) == version
     assert version.files == len(content(repository.raw))
 
-    # Every day anew, one by one and backwards: other Delta files, the same rows.
+    # Each day loaded again in reverse order: other Delta files, the same rows.
     for day in reversed(list(WEEK)):
         load(project, lake, landing, DayRange.single(day))
     again = create_version(project, lake, repository, WEEK.last)
     assert again.revision == version.revision
     assert again.tables["bronze/transactions"] > version.tables["bronze/transactions"]
 
-    # Elsewhere, in a lake and a repository of their own.
+    # Another lake and another repository.
     other = Lake(str(tmp_path / "other"))
     load(project, other, landing, WEEK)
     elsewhere = Repository(tmp_path / "elsewhere", str(tmp_path / "remote"))
     assert create_version(project, other, elsewhere, WEEK.last).revision == version.revision
 
 
-def test_changed_raw_data_is_a_new_revision_and_the_old_one_still_pulls(
+def test_changed_data_is_a_new_revision_and_the_old_one_still_pulls(
     project: Project, lake: Lake, landing: Path, repository: Repository, tmp_path: Path
 ) -> None:
     before = create_version(project, lake, repository, WEEK.last)
@@ -93,7 +93,7 @@ def test_later_days_do_not_change_the_version_of_an_earlier_day(
     assert create_version(project, lake, repository, middle).revision == early.revision
 
 
-def test_bronze_comes_back_as_it_was(project: Project, lake: Lake, repository: Repository, tmp_path: Path) -> None:
+def test_import_restores_bronze(project: Project, lake: Lake, repository: Repository, tmp_path: Path) -> None:
     create_version(project, lake, repository, WEEK.last)
     copy = Lake(str(tmp_path / "copy"))
     assert import_bronze(project, repository.raw, copy) == WEEK
@@ -102,7 +102,7 @@ def test_bronze_comes_back_as_it_was(project: Project, lake: Lake, repository: R
     assert copy.table(DELIVERIES_TABLE).count() == lake.table(DELIVERIES_TABLE).count()
 
 
-def test_nothing_to_version_is_a_named_error(project: Project, repository: Repository, tmp_path: Path) -> None:
+def test_version_of_an_empty_lake_is_an_error(project: Project, repository: Repository, tmp_path: Path) -> None:
     with pytest.raises(VersionError, match="Nothing was loaded"):
         create_version(project, Lake(str(tmp_path / "empty")), repository, WEEK.last)
     with pytest.raises(VersionError, match="was not created here"):
@@ -133,7 +133,7 @@ create_version(load_project("grocery"), Lake(lake), Repository(Path(folder), rem
 """
 
 
-def test_a_snapshot_killed_on_its_way_harms_no_other(
+def test_killed_snapshot_leaves_other_versions_valid(
     project: Project, lake: Lake, landing: Path, repository: Repository, tmp_path: Path
 ) -> None:
     middle = WEEK.first + dt.timedelta(days=3)
@@ -154,7 +154,7 @@ def test_a_snapshot_killed_on_its_way_harms_no_other(
     assert content(repository.pull(late.revision, tmp_path / "late")) == content(untouched.raw)
 
 
-def test_snapshots_at_the_same_time_wait_for_each_other(
+def test_concurrent_snapshots_wait_for_each_other(
     project: Project, lake: Lake, repository: Repository, tmp_path: Path
 ) -> None:
     days = [WEEK.first + dt.timedelta(days=ahead) for ahead in (6, 2, 4)]

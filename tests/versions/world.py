@@ -1,4 +1,4 @@
-"""A small world for versions of raw data: the grocery project with short windows of time."""
+"""A small world for versions of raw data: the grocery project with short windows."""
 
 from __future__ import annotations
 

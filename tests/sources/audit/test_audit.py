@@ -1,4 +1,4 @@
-"""The audit: figures that are right, changes that are told apart, and refusals before anything is written."""
+"""The audit: figures, schema drift, and errors before any write."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ def landing(tmp_path: Path) -> Path:
 
 
 def audit(landing: Path, lake: Lake, days: DayRange | dt.date, project=SHOPPING, **options):
-    """Audit some days and return what was stored."""
+    """Audit days and return the stored audit."""
     days = days if isinstance(days, DayRange) else DayRange.single(days)
     reports = landing.parent / "audits"
     audit_sources(project, lake, Connections(str(landing)), days, reports, **options)
@@ -53,7 +53,7 @@ def paid(day: dt.date, number: int = 30, amount: str = "1.50") -> list[str]:
     return [f"{key},{day} 08:00:{key % 60:02},{amount},x" for key in range(number)]
 
 
-def test_its_figures_are_those_of_the_files(landing, lake):
+def test_figures_equal_those_of_the_files(landing, lake):
     found = audit(landing, lake, DAYS, grocery()).sources
     events = found["transactions"]
     arrived = [transactions(day) for day in DAYS]
@@ -74,7 +74,7 @@ def test_its_figures_are_those_of_the_files(landing, lake):
     assert "transactions" in (landing.parent / "audits" / str(DAYS.last) / "audit.html").read_text()
 
 
-def test_columns_are_as_complete_unique_and_readable_as_their_values(tmp_path, lake):
+def test_column_completeness_uniqueness_and_readability(tmp_path, lake):
     lines = ["1,2017-01-01 08:00:00,1.5,a", "2,2017-01-01 08:00:00,,b", "3,soon,x, ", "3,2017-01-01 09:00:00,2,b"]
     pay(tmp_path / "landing", FIRST, lines)
     found = audit(tmp_path / "landing", lake, FIRST, PAYMENTS).sources["payments"]
@@ -87,7 +87,7 @@ def test_columns_are_as_complete_unique_and_readable_as_their_values(tmp_path, l
     assert found.newest == dt.datetime.fromisoformat("2017-01-01 09:00:00")
 
 
-def test_a_long_history_is_sampled_and_says_so(landing, lake, monkeypatch):
+def test_long_history_is_sampled(landing, lake, monkeypatch):
     monkeypatch.setattr("include.sources.audit.probe.SAMPLE_BYTES", 1)
     found = audit(landing, lake, DAYS).sources["transactions"]
     assert (found.sample.first, found.sample.last, found.sample.is_everything) == (DAYS.last, DAYS.last, False)
@@ -97,7 +97,7 @@ def test_a_long_history_is_sampled_and_says_so(landing, lake, monkeypatch):
     assert audit(landing, lake, DAYS).sources["transactions"].sample.rows == 5
 
 
-def test_rows_of_a_file_too_large_to_count_are_estimated_from_its_bytes(tmp_path, lake, monkeypatch):
+def test_rows_of_large_files_are_estimated_from_their_size(tmp_path, lake, monkeypatch):
     monkeypatch.setattr("include.sources.audit.probe.SAMPLE_ROWS", 100)
     pay(tmp_path / "landing", FIRST, paid(FIRST, 2000))
     found = audit(tmp_path / "landing", lake, FIRST, PAYMENTS).sources["payments"].volume
@@ -105,7 +105,7 @@ def test_rows_of_a_file_too_large_to_count_are_estimated_from_its_bytes(tmp_path
     assert found.rows == pytest.approx(2000, rel=0.01)
 
 
-def test_growth_and_rhythm_know_what_bronze_has(landing, lake):
+def test_growth_includes_earlier_deliveries_in_bronze(landing, lake):
     earlier = DayRange(FIRST, THIRD)
     load_bronze(SHOPPING, lake, Connections(str(landing)), earlier)
     found = audit(landing, lake, DAYS.last).sources["transactions"].volume
@@ -113,7 +113,7 @@ def test_growth_and_rhythm_know_what_bronze_has(landing, lake):
     assert (found.rows_per_day, found.growth_days) == (round(sum(rows) / 4, 1), 4)
 
 
-def test_an_added_column_and_another_order_are_told_and_do_no_harm(tmp_path, lake):
+def test_new_column_and_column_order_are_not_breaking(tmp_path, lake):
     landing = tmp_path / "landing"
     pay(landing, FIRST, paid(FIRST))
     pay(landing, SECOND, [f"{line},7" for line in paid(SECOND)], f"{HEADER},till")
@@ -125,7 +125,7 @@ def test_an_added_column_and_another_order_are_told_and_do_no_harm(tmp_path, lak
     assert (change.what, change.breaking) == ("are in another order", False)
 
 
-def test_a_renamed_column_is_refused_with_both_names(landing, lake):
+def test_renamed_column_is_an_error_that_names_both_columns(landing, lake):
     audit(landing, lake, FIRST)
     write_transactions(landing, SECOND, transactions(SECOND).rename_columns({"quantity": "units"}))
     with pytest.raises(SchemaChangeError, match=r"'quantity' of source 'transactions' is gone; new since then: units"):
@@ -135,7 +135,7 @@ def test_a_renamed_column_is_refused_with_both_names(landing, lake):
     assert "breaks" in (landing.parent / "audits" / str(SECOND) / "audit.html").read_text()
 
 
-def test_a_column_that_was_never_there_is_missing(landing, lake):
+def test_missing_column_without_earlier_audit_is_a_column_error(landing, lake):
     write_transactions(landing, FIRST, transactions(FIRST).drop_columns(["quantity"]))
     with pytest.raises(ColumnError, match="has no column 'quantity'") as caught:
         audit(landing, lake, FIRST)
@@ -152,13 +152,13 @@ def retype(landing: Path, day: dt.date, column: str, kind: pa.DataType) -> None:
     ("column", "kind", "breaks"),
     [
         ("quantity", pa.int32(), False),
-        ("quantity", pa.float64(), False),  # a number stays a number
+        ("quantity", pa.float64(), False),  # both types are numeric
         ("quantity", pa.string(), True),
-        ("household_id", pa.float64(), True),  # the text of 7 and of 7.0 is not the same
+        ("household_id", pa.float64(), True),  # as text, 7 and 7.0 differ
         ("transaction_timestamp", pa.date32(), True),
     ],
 )
-def test_a_changed_type_is_refused_when_its_values_cannot_be_read_alike(landing, lake, column, kind, breaks):
+def test_incompatible_type_change_is_an_error(landing, lake, column, kind, breaks):
     audit(landing, lake, FIRST)
     retype(landing, SECOND, column, kind)
     if not breaks:
@@ -168,7 +168,7 @@ def test_a_changed_type_is_refused_when_its_values_cannot_be_read_alike(landing,
         audit(landing, lake, SECOND)
 
 
-def test_a_column_without_any_value_may_have_no_type(landing, lake):
+def test_null_type_of_an_empty_column_is_not_a_change(landing, lake):
     for day, kind in {FIRST: pa.int64(), SECOND: pa.null(), THIRD: pa.int64(), DAYS.last: pa.string()}.items():
         rows = transactions(day)
         till = pa.nulls(rows.num_rows, kind) if kind == pa.null() else pa.array(range(rows.num_rows)).cast(kind)
@@ -182,29 +182,29 @@ def test_a_column_without_any_value_may_have_no_type(landing, lake):
         audit(landing, lake, DAYS.last, project)
 
 
-def test_a_text_format_changes_its_type_when_most_values_do_not_read_as_declared(tmp_path, lake):
+def test_mostly_unreadable_values_are_a_type_change(tmp_path, lake):
     landing = tmp_path / "landing"
     pay(landing, FIRST, paid(FIRST))
     pay(landing, SECOND, [*paid(SECOND), *paid(SECOND, 10, "one")])
     pay(landing, THIRD, paid(THIRD, amount='"1,50"'))
     audit(landing, lake, FIRST, PAYMENTS)
-    audit(landing, lake, SECOND, PAYMENTS)  # some bad rows: for quarantine
+    audit(landing, lake, SECOND, PAYMENTS)  # a few bad rows go to quarantine
     with pytest.raises(SchemaChangeError, match="100% of its values do not read as decimal"):
         audit(landing, lake, THIRD, PAYMENTS)
 
 
-def test_a_refused_schema_stays_refused_until_it_is_accepted(landing, lake):
+def test_breaking_change_fails_until_it_is_accepted(landing, lake):
     audit(landing, lake, FIRST)
     for day in (SECOND, THIRD):
         retype(landing, day, "household_id", pa.string())
         with pytest.raises(SchemaChangeError, match="--accept"):
             audit(landing, lake, day)
     assert audit(landing, lake, SECOND, accept=True).accepted
-    assert audit(landing, lake, SECOND).accepted  # as the DAG does when the day is run again
+    assert audit(landing, lake, SECOND).accepted  # a retry of the DAG, without --accept
     assert audit(landing, lake, THIRD).compared_with == SECOND
 
 
-def test_a_type_that_changed_in_the_configuration_too_is_accepted(tmp_path, lake):
+def test_type_change_in_the_configuration_is_accepted(tmp_path, lake):
     landing = tmp_path / "landing"
     pay(landing, FIRST, paid(FIRST))
     pay(landing, SECOND, paid(SECOND, amount="gratis"))
@@ -213,7 +213,7 @@ def test_a_type_that_changed_in_the_configuration_too_is_accepted(tmp_path, lake
     assert audit(landing, lake, SECOND, project_of(payments=source(columns=columns))).accepted
 
 
-def test_a_day_audited_again_is_compared_with_the_audit_before_that_day(landing, lake):
+def test_repeated_audit_compares_with_the_previous_day(landing, lake):
     for day in (FIRST, SECOND, THIRD, DAYS.last):
         audit(landing, lake, day)
     again = audit(landing, lake, THIRD)
@@ -221,26 +221,26 @@ def test_a_day_audited_again_is_compared_with_the_audit_before_that_day(landing,
     assert load_previous_audit(landing.parent / "audits", "grocery", FIRST) is None
 
 
-def test_a_column_that_some_file_of_the_days_lacks_is_missing(landing, lake):
+def test_missing_column_in_any_file_is_an_error(landing, lake):
     write_transactions(landing, SECOND, transactions(SECOND).drop_columns(["quantity"]))
     with pytest.raises(ColumnError, match=f"{SECOND}.parquet"):
         audit(landing, lake, DAYS)
 
 
-def test_a_missing_file_is_found_before_anything_is_written(landing, lake):
+def test_missing_file_fails_before_any_write(landing, lake):
     (landing / "transactions" / f"{SECOND}.parquet").unlink()
     with pytest.raises(MissingFileError, match=str(SECOND)):
         audit(landing, lake, DAYS)
     assert lake.table_names() == []
 
 
-def test_a_damaged_earlier_audit_does_not_stop_a_new_one(landing, lake):
+def test_damaged_earlier_audit_is_ignored(landing, lake):
     audit(landing, lake, FIRST)
     (landing.parent / "audits" / str(FIRST) / "audit.json").write_text("{")
     assert audit(landing, lake, SECOND).compared_with is None
 
 
-def test_json_lines_may_leave_out_what_has_no_value(tmp_path, lake):
+def test_json_lines_may_omit_keys_without_a_value(tmp_path, lake):
     landing = tmp_path / "landing" / "payments"
     landing.mkdir(parents=True)
     row = {"payment_id": 1, "paid_at": "2017-01-01T08:00:00"}
@@ -256,7 +256,7 @@ def test_json_lines_may_leave_out_what_has_no_value(tmp_path, lake):
         audit(landing.parent, lake, THIRD, project)
 
 
-def test_json_lines_without_a_line_change_nothing(tmp_path, lake):
+def test_empty_json_lines_file_is_not_a_change(tmp_path, lake):
     landing = tmp_path / "landing" / "payments"
     landing.mkdir(parents=True)
     row = {"payment_id": 1, "paid_at": "2017-01-01T08:00:00", "till": 7}
