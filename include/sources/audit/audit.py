@@ -10,9 +10,10 @@ from typing import Any
 
 from include.days import DayRange
 from include.lake import Lake, connect
+from include.local_files import disk_full_errors, write_atomically
 from include.logs import get_logger
 from include.projects import Checks, Project, Source
-from include.sources.audit.audit_report import write_report
+from include.reporting import html_templates
 from include.sources.audit.probe import DayVolume, Probe, probe
 from include.sources.audit.profile import (
     close_of,
@@ -23,7 +24,16 @@ from include.sources.audit.profile import (
     profile_columns,
     volume,
 )
-from include.sources.audit.results import Audit, Change, Sample, SourceAudit, load_audit, load_previous_audit
+from include.sources.audit.results import (
+    AUDIT_FILE,
+    Audit,
+    Change,
+    Sample,
+    SourceAudit,
+    load_audit,
+    load_previous_audit,
+    to_json,
+)
 from include.sources.audit.schema_drift import compare_schemas, confirm_type_changes, is_missing, with_known_columns
 from include.sources.connections import Connections
 from include.sources.errors import ColumnError, SchemaChangeError
@@ -31,6 +41,7 @@ from include.sources.errors import ColumnError, SchemaChangeError
 log = get_logger(__name__)
 
 _DAY_SECONDS = 86400
+_TEMPLATES = Path(__file__).parents[1] / "templates"
 
 
 def audit_sources(
@@ -70,7 +81,7 @@ def audit_sources(
     accepted = not any(item.refused or _missing(item) for item in sources.values())
     compared_with = before.last if before else None
     audit = Audit(project.name, days.first, days.last, compared_with, accepted, sources)
-    report = write_report(audit, reports)
+    report = _write_report(audit, reports / str(audit.last))
     _log(audit, round(time.perf_counter() - start, 3))
     _require_schema(audit, report)
     return {"report": str(report), "sources": {name: _summary(item) for name, item in sources.items()}}
@@ -176,6 +187,16 @@ def _remedy(item: SourceAudit, change: Change, audit: Audit) -> str:
         f"Ask {item.owner} to deliver it as before, or change the type in {item.contract},"
         f" or accept the new type: {command}"
     )
+
+
+def _write_report(audit: Audit, folder: Path) -> Path:
+    template = html_templates(_TEMPLATES).get_template("audit.html")
+    page = template.render(audit=audit, sources=list(audit.sources.values()))
+    with disk_full_errors(str(folder)):
+        folder.mkdir(parents=True, exist_ok=True)
+        write_atomically(folder / "audit.html", page)
+        write_atomically(folder / AUDIT_FILE, to_json(audit))
+    return folder / "audit.html"
 
 
 def _log(audit: Audit, seconds: float) -> None:
