@@ -1,1 +1,1 @@
-"""Churnflow's product code: everything that computes. Nothing in here imports Airflow."""
+"""The product code of Churnflow, which never imports Airflow."""

@@ -1,6 +1,6 @@
-"""Days and ranges of days: the argument of everything that touches data.
+"""Days and ranges of days, which are arguments of all functions that process data.
 
-A day ``D`` stands for the instant at which it closes. What happened on ``D`` is known; what happens after it is not.
+A day ``D`` stands for its end: events on ``D`` are known, later events are not.
 """
 
 from __future__ import annotations
@@ -13,14 +13,14 @@ from include.errors import ChurnflowError
 
 
 class DayError(ChurnflowError):
-    """A text that is not a day, or a range that ends before it starts."""
+    """An invalid day or an invalid range of days."""
 
 
 def parse_day(text: str) -> dt.date:
-    """Return the day that ``text`` (``YYYY-MM-DD``) names.
+    """Parse a day in the form ``YYYY-MM-DD``.
 
     Raises:
-        DayError: The text is not such a day.
+        DayError: The text does not have this form.
 
     Examples:
         >>> parse_day("2017-12-24")
@@ -34,7 +34,7 @@ def parse_day(text: str) -> dt.date:
 
 @dataclass(frozen=True)
 class DayRange:
-    """All days from ``first`` to ``last``, both included.
+    """The days from ``first`` to ``last``, inclusive.
 
     Examples:
         >>> len(DayRange.parse("2017-01-01", "2017-01-31"))
@@ -49,26 +49,39 @@ class DayRange:
             raise DayError(
                 f"The range ends ({self.last}) before it starts ({self.first}).",
                 where="a range of days",
-                remedy="Give the earlier day first.",
+                remedy="Pass the earlier day first.",
             )
 
     @classmethod
     def parse(cls, first: str, last: str) -> DayRange:
-        """Return the range between two days written ``YYYY-MM-DD``."""
+        """Parse a range of days.
+
+        Args:
+            first: The first day, ``YYYY-MM-DD``.
+            last: The last day, ``YYYY-MM-DD``.
+
+        Raises:
+            DayError: A day is invalid, or the range ends before it starts.
+        """
         return cls(parse_day(first), parse_day(last))
 
     @classmethod
     def single(cls, day: dt.date) -> DayRange:
-        """Return the range that holds only ``day``."""
+        """Return the range of one day."""
         return cls(day, day)
 
     @classmethod
     def ending(cls, last: dt.date, days: int) -> DayRange:
-        """Return the ``days`` days that end with ``last``."""
+        """Return the range of a number of days that ends with ``last``.
+
+        Args:
+            last: The last day.
+            days: The number of days.
+        """
         return cls(last - dt.timedelta(days=days - 1), last)
 
     def blocks(self, days: int) -> Iterator[DayRange]:
-        """Cut the range into ranges of so many days; the last one may be shorter.
+        """Split the range into ranges of ``days`` days; the last range may be shorter.
 
         Examples:
             >>> [str(block) for block in DayRange.parse("2017-01-01", "2017-01-05").blocks(2)]

@@ -1,15 +1,15 @@
-"""The root of every error that Churnflow raises on purpose."""
+"""The base class of all errors that Churnflow raises."""
 
 from __future__ import annotations
 
 
 class ChurnflowError(Exception):
-    """A refusal that explains itself: what is wrong, where, and what to do about it.
+    """An error with its cause, its location and a remedy.
 
     Args:
-        what: The fact, in one sentence, without personal data.
-        where: The file, table, key or address concerned.
-        remedy: What the reader can do next.
+        what: The cause, in one sentence, without personal data.
+        where: The file, table, key or address.
+        remedy: The action that solves the problem.
 
     Examples:
         >>> str(ChurnflowError("The file is empty.", where="sales/2017-01-01.csv", remedy="Deliver it again."))
@@ -23,7 +23,7 @@ class ChurnflowError(Exception):
         super().__init__(f"{what} Where: {where}. Remedy: {remedy}")
 
     def __reduce__(self) -> tuple[object, ...]:
-        # Keyword-only arguments need this to survive a trip between processes.
+        # Exceptions with keyword-only arguments cannot be pickled by default.
         return (_rebuild, (type(self), self.what, self.where, self.remedy))
 
 

@@ -1,6 +1,6 @@
-"""Raw data to gold: the steps of the ingest in their order, for the DAG one by one and for a command all together.
+"""The ingest, from source data to gold and labels.
 
-``python -m include.ingest 2017-01-01 2017-12-17`` does in one process what a run of ``churn_ingest`` does in its tasks.
+``python -m include.ingest 2017-01-01 2017-12-17`` executes the steps of the DAG ``churn_ingest`` in one process.
 """
 
 from __future__ import annotations
@@ -28,12 +28,16 @@ from include.sources.connections import Connections
 
 
 def ingest_days(settings: Settings, days: DayRange) -> list[StepResult]:
-    """Take ``days`` from their sources to gold and labels, and return what each step did to each table.
+    """Ingest days from their sources to gold and labels, and return one result per step and table.
 
-    Running days again, in any order, at the same time or after a crash leads to the same tables.
+    The tables do not depend on the order, repetition or concurrency of runs, nor on earlier crashes.
+
+    Args:
+        settings: The settings of the deployment.
+        days: The days.
 
     Raises:
-        ChurnflowError: Data is missing, unreadable or fails its gate; later steps did not run.
+        ChurnflowError: Data is missing, unreadable or refused by a gate; later steps are not executed.
     """
     project, lake = load_project(settings.project), open_lake(settings)
     connections = Connections.from_settings(settings)
@@ -44,12 +48,18 @@ def ingest_days(settings: Settings, days: DayRange) -> list[StepResult]:
 
 
 def refine(project: Project, lake: Lake, days: DayRange, reports: Path) -> list[StepResult]:
-    """Build silver and gold of ``days`` in one process, so that Great Expectations is imported once.
+    """Build silver and gold in one process, so Great Expectations is imported only once.
 
-    Gold follows every day whose silver was built, also the later ones that a duplicate reaches into.
+    Gold is also built for later days whose silver was rebuilt because of duplicates.
+
+    Args:
+        project: The project.
+        lake: Its lake.
+        days: The days.
+        reports: The folder of reports.
 
     Raises:
-        GateError: Too few rows pass, or a rule about a whole table is violated; it names the report.
+        GateError: Too few rows pass, or a rule on a whole table is violated; the message states the report.
     """
     silver = build_silver(project, lake, days, reports)
     return [*silver, build_gold(project, lake, days, reports, rebuilt=_built(silver, days))]
@@ -66,9 +76,9 @@ app = CommandLine()
 @app.command()
 def main(
     first: Annotated[str, typer.Argument(help="The first day, YYYY-MM-DD.")],
-    last: Annotated[str | None, typer.Argument(help="The last day; the first one when left out.")] = None,
+    last: Annotated[str | None, typer.Argument(help="The last day; by default the first day.")] = None,
 ) -> None:
-    """Take days of the configured project from their sources to gold, without Airflow."""
+    """Ingest days of the configured project from their sources to gold, without Airflow."""
     configure_json_logs()
     for result in ingest_days(get_settings(), DayRange(parse_day(first), parse_day(last or first))):
         typer.echo(json.dumps(result.as_dict()))

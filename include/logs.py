@@ -1,6 +1,6 @@
-"""Structured logs: one JSON object a line, with no personal data and no secrets in it.
+"""Structured logs: one JSON object per line, without personal data and secrets.
 
-Callers log an event's name and pass numbers and references as ``extra``; they never log a row.
+A log call passes the name of the event, and numbers and references as ``extra``; rows are never logged.
 """
 
 from __future__ import annotations
@@ -13,13 +13,11 @@ from pythonjsonlogger.json import JsonFormatter
 
 _FORMAT = "%(asctime)s %(levelname)s %(name)s %(message)s"
 _NAMES = {"asctime": "time", "levelname": "level", "name": "logger", "message": "event"}
-
-
 _STANDARD = set(logging.makeLogRecord({}).__dict__) | {"message", "asctime"}
 
 
 class _DetailsInMessage(logging.Filter):
-    """Puts what was passed as ``extra`` behind the event's name, where a host's own formatter would drop it."""
+    """Appends ``extra`` to the message, for hosts whose formatter omits ``extra``."""
 
     enabled = False
 
@@ -46,12 +44,12 @@ def get_logger(name: str) -> logging.Logger:
 
 
 def show_details_in_messages(enabled: bool = True) -> None:
-    """Show ``extra`` as JSON behind each event's name, from now on in this process: some hosts show messages only."""
+    """Append ``extra`` as JSON to the messages of this process, for hosts that show messages only."""
     _details_in_message.enabled = enabled
 
 
 def configure_json_logs(level: int = logging.INFO) -> None:
-    """Send every record of ``include`` to standard error as JSON; for processes that Airflow does not start."""
+    """Write the records of ``include`` to standard error as JSON, in processes that Airflow does not start."""
     handler = logging.StreamHandler(sys.stderr)
     handler.setFormatter(JsonFormatter(_FORMAT, rename_fields=_NAMES))
     product = logging.getLogger("include")

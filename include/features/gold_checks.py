@@ -13,8 +13,7 @@ from include.lake.table_names import FEATURES_TABLE
 from include.projects import Expectation, FeatureSpec, Project
 from include.quality.contract import gold_contract
 from include.quality.gate import TableOutcome
-from include.quality.suite import ROW_ID, is_row_rule, run_suite
-from include.quality.tally import Tally
+from include.quality.suite import ROW_ID, Tally, is_row_rule, run_suite
 
 
 class GoldChecks:

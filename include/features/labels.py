@@ -30,7 +30,7 @@ from include.lake.table_names import FEATURES_TABLE, LABELS_TABLE, SILVER_DAYS_T
 from include.logs import get_logger
 from include.projects import Project
 from include.projects.label import BecomesLabel, ColumnLabel, NoEventLabel
-from include.quality.loaded import loaded_days
+from include.quality.silver_days import loaded_days
 
 log = get_logger(__name__)
 

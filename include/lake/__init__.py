@@ -1,4 +1,4 @@
-"""The lake: Delta tables partitioned by day, replaced one range at a time, read through DuckDB by way of Ibis."""
+"""The lake: Delta tables that are partitioned by day, replaced by ranges of days, and read through Ibis and DuckDB."""
 
 from include.lake.engine import connect
 from include.lake.optimistic_retry import with_optimistic_retry

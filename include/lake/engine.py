@@ -1,4 +1,4 @@
-"""The compute engine. Expressions are written in Ibis, so that another engine can run the same ones."""
+"""The compute engine: DuckDB through Ibis expressions, which other engines can run as well."""
 
 from __future__ import annotations
 
@@ -10,10 +10,10 @@ from ibis.backends.duckdb import Backend
 
 
 def connect() -> Backend:
-    """Return a new in-memory DuckDB engine; two never share state.
+    """Return a new in-memory DuckDB engine, which shares no state with other engines.
 
-    Times are plain wall-clock times, as the sources write them: the session's zone is fixed to UTC so that a result
-    does not depend on the machine. Insertion order is not kept, which bounds memory on large scans.
+    Timestamps have no time zone. The session's time zone is UTC, so results do not depend on the machine. Insertion
+    order is not preserved, which bounds the memory of large scans.
     """
     backend: Backend = ibis.duckdb.connect()
     backend.raw_sql("SET TimeZone = 'UTC'")
@@ -22,13 +22,13 @@ def connect() -> Backend:
 
 
 def read_partitions(engine: Backend, files: Sequence[str]) -> ibis.Table:
-    """Return the rows of Parquet ``files`` in Hive folders, ``dt=2024-01-05`` and the like, as an expression.
+    """Return the rows of Parquet files in Hive folders such as ``dt=2024-01-05``, as an expression.
 
-    Files in an object store are read through fsspec: DuckDB's own way would download an extension first.
+    Files in an object store are read through fsspec, since DuckDB's own reader requires a download at run time.
 
     Args:
         engine: The engine.
-        files: Paths, or addresses of one object store.
+        files: The paths of local files, or the addresses of files in one object store.
     """
     protocol, _, rest = files[0].partition("://")
     if not rest:

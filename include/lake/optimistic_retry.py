@@ -1,8 +1,8 @@
-"""Write until what was read is still what is there: the answer to days that are ingested at the same time.
+"""Optimistic retry: repeat a write until its inputs have not changed while it ran.
 
-A table of one day may depend on other days of another table, which another run may be replacing right now. Locks would
-need a server that a lake in an object store does not have. Delta's log tells instead whether an input changed between
-reading and writing; then the writer computes again. Whoever writes last has therefore seen what everybody else wrote.
+One day of a table can depend on days of another table that a concurrent run replaces. Locks would require a server,
+which a lake in an object store does not have. Instead, Delta's log shows whether an input changed between reading and
+writing; in this case the writer repeats the computation. The last writer has read every earlier write.
 """
 
 from __future__ import annotations
@@ -31,38 +31,38 @@ log = get_logger(__name__)
 Days = DayRange | Sequence[dt.date]
 Result = TypeVar("Result")
 
-ATTEMPTS = 10
-PATIENCE_SECONDS = 300.0
-"""A write gives up after so many attempts and so many seconds, whichever comes last.
+MAX_ATTEMPTS = 10
+MAX_SECONDS = 300.0
+"""A write fails after ``MAX_ATTEMPTS`` attempts and ``MAX_SECONDS`` seconds, whichever is later.
 
-Other runs replace finitely many days, so that a pause between attempts always ends in a quiet moment; attempts without
-one can all fall into the same busy seconds.
+Concurrent runs replace a finite number of days, so an attempt after a long enough pause succeeds. Attempts in quick
+succession can all fail because of one concurrent run.
 """
 
 
 def with_optimistic_retry(lake: Lake, inputs: Mapping[str, Days], write: Callable[[], Result]) -> Result:
-    """Call ``write`` until no input changed while it ran, and return its last result.
+    """Call ``write`` until its inputs have not changed during the call, and return its last result.
 
     Args:
         lake: The lake.
-        inputs: The days that are read, by table name; a table need not exist yet.
-        write: Reads the inputs and replaces partitions of another table; calling it again must be harmless.
+        inputs: The days that ``write`` reads, by table name; a table need not exist.
+        write: A function that reads the inputs and replaces partitions of another table. It must be idempotent.
 
     Raises:
         LakeError: The inputs changed during every attempt.
     """
     retrying = Retrying(
         retry=retry_if_exception_type(TryAgain),
-        # Random, so that runs which disturb each other do not go on in step.
+        # Random waits separate runs that repeatedly disturb each other.
         wait=wait_random_exponential(multiplier=0.1, max=10),
-        stop=stop_all(stop_after_attempt(ATTEMPTS), stop_after_delay(PATIENCE_SECONDS)),
+        stop=stop_all(stop_after_attempt(MAX_ATTEMPTS), stop_after_delay(MAX_SECONDS)),
     )
     try:
         result: Result = retrying(_write_once, lake, inputs, write)
     except RetryError as error:
         raise LakeError(
             f"{', '.join(sorted(inputs))} changed during each of {error.last_attempt.attempt_number} attempts to read"
-            " them.",
+            " these tables.",
             where=lake.uri,
             remedy="Run the days again when fewer runs write at the same time.",
         ) from error
@@ -75,7 +75,7 @@ def _write_once(lake: Lake, inputs: Mapping[str, Days], write: Callable[[], Resu
     after = _fingerprint(lake, inputs)
     changed = sorted(name for name in inputs if after[name] != before[name])
     if changed:
-        log.info("inputs changed while they were read", extra={"tables": changed})
+        log.info("inputs changed during a write", extra={"tables": changed})
         raise TryAgain
     return result
 

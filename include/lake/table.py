@@ -1,7 +1,7 @@
 """Delta tables with one partition per day.
 
-Readers list the files of one table version through Delta's log and scan them as Parquet, so that they see a replaced
-partition wholly or not at all.
+A reader lists the files of one table version in Delta's log and scans them as Parquet, so it never sees a partly
+replaced partition.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ DAY = "dt"
 
 
 class LakeError(ChurnflowError):
-    """A lake table cannot be read or written as asked."""
+    """A table does not exist, or a read or write of it is invalid."""
 
 
 @dataclass(frozen=True)
@@ -65,11 +65,12 @@ class StepResult:
 
 
 class Lake:
-    """The tables of one project below one address.
+    """The tables of one project.
 
     Args:
-        uri: A folder or an object-store address.
-        versions: Delta versions at which tables are read, by name; the others are read as they are now.
+        uri: The path of a folder, or an address in an object store.
+        versions: The Delta versions at which tables are read, by table name; other tables are read at their current
+            version.
 
     Examples:
         >>> Lake("var/lake/grocery").table("gold/features").uri
@@ -81,15 +82,15 @@ class Lake:
         self._versions = dict(versions or {})
 
     def at(self, versions: Mapping[str, int]) -> Lake:
-        """Return this lake with the tables of ``versions`` as they were then; they can only be read."""
+        """Return this lake with the tables of ``versions`` at these Delta versions, read-only."""
         return Lake(self.uri, versions)
 
     def table(self, name: str) -> Table:
-        """Return the table ``name``, such as ``silver/transactions``, whether or not it exists yet."""
+        """Return the table ``name``, such as ``silver/transactions``, which need not exist."""
         return Table(f"{self.uri}/{name}", name, self._versions.get(name))
 
     def table_names(self) -> list[str]:
-        """Return the names of the tables that exist, sorted."""
+        """Return the names of the existing tables, sorted."""
         files, root = fsspec.url_to_fs(self.uri)
         files.invalidate_cache()
         logs = files.glob(f"{root}/*/*/_delta_log")
@@ -105,9 +106,9 @@ class Table:
     """One Delta table, partitioned by ``dt``.
 
     Args:
-        uri: Its address.
-        name: Its name within the lake, for messages.
-        at: The Delta version read; the current one by default.
+        uri: The table's address.
+        name: The table's name within the lake, for messages.
+        at: The Delta version to read; the current version by default.
     """
 
     def __init__(self, uri: str, name: str, at: int | None = None) -> None:
@@ -116,11 +117,11 @@ class Table:
         self._at = at
 
     def exists(self) -> bool:
-        """Return whether anything was ever written."""
+        """Return whether the table exists."""
         return bool(DeltaTable.is_deltatable(self.uri))
 
     def version(self) -> int:
-        """Return the Delta version read.
+        """Return the Delta version.
 
         Raises:
             LakeError: The table does not exist.
@@ -128,13 +129,13 @@ class Table:
         return int(self._open().version())
 
     def days(self) -> list[dt.date]:
-        """Return the days that have rows, sorted; none when the table does not exist."""
+        """Return the days with rows, sorted; empty if the table does not exist."""
         if not self.exists():
             return []
         return sorted(dt.date.fromisoformat(part[DAY]) for part in self._open().partitions())
 
     def schema(self) -> pa.Schema:
-        """Return the table's columns and types.
+        """Return the table's schema.
 
         Raises:
             LakeError: The table does not exist.
@@ -142,13 +143,13 @@ class Table:
         return _plain(pa.schema(self._open().schema()))
 
     def count(self) -> int:
-        """Return the number of rows, from Delta's log alone; zero when the table does not exist."""
+        """Return the number of rows from Delta's log; zero if the table does not exist."""
         if not self.exists():
             return 0
         return int(pc.sum(pa.table(self._open().get_add_actions(flatten=True))["num_records"]).as_py() or 0)
 
     def row_counts(self, days: DayRange | Sequence[dt.date]) -> dict[dt.date, int]:
-        """Return how many rows each of ``days`` has, from Delta's log alone; days without rows are left out."""
+        """Return the number of rows of each day with rows, from Delta's log."""
         if not self.exists():
             return {}
         counts: dict[dt.date, int] = {}
@@ -160,12 +161,12 @@ class Table:
         return counts
 
     def files(self, days: DayRange | Sequence[dt.date]) -> frozenset[str]:
-        """Return the files of ``days``: the same set means the same rows. None when the table does not exist."""
+        """Return the files of ``days``; equal sets have equal rows. The set is empty if the table does not exist."""
         wanted = set(days)
         return frozenset(uri for day, uris in self.partitions().items() if day in wanted for uri in uris)
 
     def partitions(self) -> dict[dt.date, frozenset[str]]:
-        """Return the files of every day that has rows; none when the table does not exist."""
+        """Return the files of each day with rows; empty if the table does not exist."""
         if not self.exists():
             return {}
         found: dict[dt.date, set[str]] = {}
@@ -174,38 +175,46 @@ class Table:
         return {day: frozenset(uris) for day, uris in found.items()}
 
     def replace(self, days: DayRange | Sequence[dt.date], rows: pa.Table | pa.RecordBatchReader) -> int:
-        """Replace the partitions of ``days`` by ``rows`` in one commit, and return the new Delta version.
+        """Replace the partitions of ``days`` in one commit, and return the new Delta version.
 
-        Those of the days that have no row lose the rows that they had. Columns that the table lacks are added.
+        A day without new rows becomes empty. New columns are added to the table.
 
         Args:
-            days: The partitions replaced; every row's ``dt`` must lie in them.
-            rows: Rows with a ``dt`` column of type date.
+            days: The days to replace; the ``dt`` of each row must be one of them.
+            rows: The new rows, with a ``dt`` column of type date.
 
         Raises:
-            LakeError: A row lies outside of the days, or the table is read at an earlier version; it is as it was.
-            DiskFullError: There is no space left; the table is as it was.
+            LakeError: A row is outside ``days``, or the table is read-only; the table is unchanged.
+            DiskFullError: The disk is full; the table is unchanged.
         """
         if self._at is not None:
             raise LakeError(
-                f"Table {self.name} is open at version {self._at}, which can only be read.",
+                f"Table {self.name} is open at version {self._at}, which is read-only.",
                 where=self.uri,
-                remedy="Open the lake without naming versions.",
+                remedy="Open the lake without versions.",
             )
         predicate = _predicate(days)
         if isinstance(rows, pa.Table):
-            self._refuse_rows_outside(days, rows)
+            self._check_days(days, rows)
         with disk_full_errors(self.uri):
             self._create(rows.schema)
             return self._commit(rows, predicate)
 
     def read(self, days: DayRange | Sequence[dt.date], columns: list[str] | None = None) -> pa.Table:
-        """Return the rows of ``days``, with ``columns`` or all of them."""
+        """Return the rows of ``days``.
+
+        Args:
+            days: The days.
+            columns: The columns; all by default.
+
+        Raises:
+            LakeError: The table does not exist.
+        """
         expression = self.scan(connect(), days)
         return (expression.select(columns) if columns else expression).to_pyarrow()
 
     def stream(self, days: DayRange | Sequence[dt.date]) -> pa.RecordBatchReader:
-        """Return the rows of ``days`` as a stream, for days that need not fit into memory.
+        """Return the rows of ``days`` as a stream, for rows that do not fit into memory.
 
         Raises:
             LakeError: The table does not exist.
@@ -213,11 +222,15 @@ class Table:
         if not self.files(days):
             return pa.RecordBatchReader.from_batches(self.schema(), [])
         engine = connect()
-        # Ibis asks DuckDB 2 for a stream by a name that it no longer has.
+        # Ibis 12 calls a method for streams that DuckDB 2 no longer has.
         return engine.con.sql(engine.compile(self.scan(engine, days))).to_arrow_reader()
 
     def scan(self, engine: Backend, days: DayRange | Sequence[dt.date]) -> ibis.Table:
-        """Return the rows of ``days`` as an expression on ``engine``; only their files are opened.
+        """Return the rows of ``days`` as an expression; only the files of these days are opened.
+
+        Args:
+            engine: The engine.
+            days: The days.
 
         Raises:
             LakeError: The table does not exist.
@@ -229,7 +242,7 @@ class Table:
         if not files:
             return ibis.memtable(schema.to_pyarrow().empty_table())
         scan = read_partitions(engine, files)
-        # A file that was written before a column was added has no such column.
+        # A file that is older than a column does not contain the column.
         return scan.select(
             **{
                 name: scan[name].cast(kind) if name in scan.columns else ibis.null(kind)
@@ -250,15 +263,15 @@ class Table:
             raise LakeError(
                 f"Table {self.name} has no version {self._at}.",
                 where=self.uri,
-                remedy="Rebuild it from the raw data, or name a version that Delta's log still has.",
+                remedy="Rebuild the table from the raw data, or use a version that Delta's log still contains.",
             ) from error
 
     def _create(self, schema: pa.Schema) -> None:
         if not self.exists():
             DeltaTable.create(self.uri, schema, mode="ignore", partition_by=[DAY])
 
-    # Two writers of disjoint days do not conflict; two of the same day do, and the later one simply writes again. Not
-    # so with a stream: it is spent, and writing it again would leave the days empty.
+    # Writers of different days do not conflict. Of two writers of the same day, the later writer repeats its commit. A
+    # stream is consumed by the first attempt, so it is not written again.
     def _commit(self, rows: pa.Table | pa.RecordBatchReader, predicate: str) -> int:
         for attempt in Retrying(
             retry=retry_if_exception_type(CommitFailedError),
@@ -277,13 +290,13 @@ class Table:
                 )
         return int(DeltaTable(self.uri).version())
 
-    def _refuse_rows_outside(self, days: DayRange | Sequence[dt.date], rows: pa.Table) -> None:
-        strangers = sorted(set(pc.unique(rows[DAY]).to_pylist()) - set(days))
-        if strangers:
+    def _check_days(self, days: DayRange | Sequence[dt.date], rows: pa.Table) -> None:
+        outside = sorted(set(pc.unique(rows[DAY]).to_pylist()) - set(days))
+        if outside:
             raise LakeError(
-                f"Rows of {strangers[0]} were to replace the days {_predicate(days)}.",
+                f"Rows of {outside[0]} cannot replace the days {_predicate(days)}.",
                 where=self.uri,
-                remedy="Give the days that the rows belong to.",
+                remedy="Pass the days of the rows.",
             )
 
 

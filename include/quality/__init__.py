@@ -1,1 +1,1 @@
-"""Quality: typed rows, Great Expectations suites, quarantine for refused rows, and the gate that stops a bad day."""
+"""Quality: typed rows, Great Expectations suites, the quarantine of refused rows, and the gate of each table."""

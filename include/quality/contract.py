@@ -1,7 +1,6 @@
-"""Contracts: what a table holds, in words that a reader sees in the report and in types that are checked on writing.
+"""Contracts of silver and gold tables: columns, types and key, shown in the report and verified before each write.
 
-A silver table's contract is its entry in sources.yaml and checks.yaml; the gold table's is features.yaml and the part
-``gold`` of checks.yaml.
+The contract of a silver table comes from ``sources.yaml``, the contract of ``gold/features`` from ``features.yaml``.
 """
 
 from __future__ import annotations
@@ -27,18 +26,18 @@ _TYPES = {
 
 
 class ContractError(ChurnflowError):
-    """A table, or rows about to be written to it, are not what its contract says; the table is as it was."""
+    """A table, or rows to be written to it, violate its contract; the table is unchanged."""
 
 
 @dataclass(frozen=True)
 class ContractColumn:
-    """One column of a table.
+    """A column of a contract.
 
     Attributes:
-        name: Its name.
-        type: Its type, as in sources.yaml; ``category`` is a text of few values.
-        required: Whether it is never empty.
-        description: What it means.
+        name: The column's name.
+        type: The type as in ``sources.yaml``, or ``category``.
+        required: Whether null values are forbidden.
+        description: The meaning of the column.
     """
 
     name: str
@@ -49,14 +48,14 @@ class ContractColumn:
 
 @dataclass(frozen=True)
 class Contract:
-    """The form of a table; its rules and their severities stand beside it in the report.
+    """The columns and the key of a table.
 
     Attributes:
-        table: Its name.
-        description: What one row is.
-        owner: Who answers for it.
+        table: The table's name.
+        description: The meaning of one row.
+        owner: The team responsible for the data.
         key: The columns that identify a row.
-        columns: Its columns.
+        columns: The columns.
     """
 
     table: str
@@ -66,31 +65,28 @@ class Contract:
     columns: tuple[ContractColumn, ...]
 
     def verify(self, rows: pa.Table) -> None:
-        """Refuse rows that are not of this form.
+        """Check rows before they are written.
 
         Raises:
-            ContractError: A column is missing, has another type or an empty value that it must not have, or a key
+            ContractError: A column is missing, undeclared or of another type, a required value is null, or a key
                 appears twice.
         """
         for column in self.columns:
             if column.name not in rows.column_names:
-                raise self._broken(f"Column {column.name!r} is missing")
+                raise self._violation(f"Column {column.name!r} is missing")
             found = rows.schema.field(column.name).type
             if found != _TYPES[column.type]:
-                raise self._broken(f"Column {column.name!r} is {found}, not {_TYPES[column.type]}")
+                raise self._violation(f"Column {column.name!r} is {found}, not {_TYPES[column.type]}")
             if column.required and rows[column.name].null_count:
-                raise self._broken(f"Column {column.name!r} has empty values")
+                raise self._violation(f"Column {column.name!r} has empty values")
         undeclared = sorted(set(rows.column_names) - {column.name for column in self.columns})
         if undeclared:
-            raise self._broken(f"Column {undeclared[0]!r} is not in the contract")
+            raise self._violation(f"Column {undeclared[0]!r} is not in the contract")
         if rows.group_by(list(self.key), use_threads=False).aggregate([]).num_rows != rows.num_rows:
-            raise self._broken(f"A key ({', '.join(self.key)}) appears more than once")
+            raise self._violation(f"A key ({', '.join(self.key)}) appears more than once")
 
     def verify_stored(self, schema: pa.Schema) -> None:
-        """Refuse a table that was written when a column had another type: values would be cast without a word.
-
-        Args:
-            schema: The stored table's.
+        """Check the schema of the stored table: a write would silently cast values of a changed type.
 
         Raises:
             ContractError: A column is stored with another type.
@@ -99,20 +95,25 @@ class Contract:
             stored = schema.field(column.name).type if column.name in schema.names else _TYPES[column.type]
             if stored != _TYPES[column.type]:
                 raise ContractError(
-                    f"Column {column.name!r} is stored as {stored}, its contract now says {column.type}.",
+                    f"Column {column.name!r} is stored as {stored}, its contract requires {column.type}.",
                     where=self.table,
                     remedy="Give the new column another name, or move the table away and ingest its history again.",
                 )
 
-    def _broken(self, what: str) -> ContractError:
+    def _violation(self, what: str) -> ContractError:
         return ContractError(
             f"{what}.", where=self.table, remedy="Report it as a defect of the step that writes this table."
         )
 
 
 def silver_contract(name: str, source: Source) -> Contract:
-    """Return the contract of the silver table of source ``name``."""
-    day = ContractColumn("dt", "date", True, "The day that the row was delivered for")
+    """Return the contract of a source's silver table.
+
+    Args:
+        name: The source's name.
+        source: Its configuration.
+    """
+    day = ContractColumn("dt", "date", True, "The day of the row's delivery")
     columns = [
         ContractColumn(key, column.type, column.required or key in source.key, column.description)
         for key, column in source.columns.items()
@@ -130,5 +131,5 @@ def gold_contract(project: Project) -> Contract:
             for spec in project.features
         ),
     ]
-    description = "One customer of the population, as known when the snapshot day closed."
+    description = "One customer of the population, as known at the end of the snapshot day."
     return Contract(FEATURES_TABLE, description, project.owner, ("dt", "customer_id"), tuple(columns))

@@ -1,4 +1,4 @@
-"""The gate: what share of the rows passed, a report of it, and a stop when it is too little."""
+"""The gate of a table: its rule outcomes, the report, and the error when too few rows pass."""
 
 from __future__ import annotations
 
@@ -18,22 +18,22 @@ log = get_logger(__name__)
 
 
 class GateError(ChurnflowError):
-    """Too many rows failed, or a rule about the whole table did; nothing was written after it."""
+    """Too few rows pass, or a rule on the whole table is violated; nothing is written."""
 
 
 @dataclass(frozen=True)
 class RuleOutcome:
-    """How one rule went: rows that it refused, or whether the table satisfied it.
+    """The outcome of one rule.
 
     Attributes:
-        rule: The rule in short.
+        rule: The rule's short name.
         severity: ``refuse`` sends rows to quarantine, ``stop`` shuts the gate, ``warn`` is only reported.
-        success: Whether it is satisfied; a rule that could not be judged is.
-        refused: Rows that it sent to quarantine.
-        observed: What was seen, in words.
-        judged: Whether there was enough to judge by.
-        limits: What is allowed, in words.
-        days: When it was violated, in words.
+        success: Whether the rule is satisfied; true if it could not be evaluated.
+        refused: The number of rows sent to quarantine.
+        observed: The observed values, as text.
+        judged: Whether there was enough data for an evaluation.
+        limits: The allowed values, as text.
+        days: The days of the violations, as text.
     """
 
     rule: str
@@ -55,16 +55,16 @@ class RuleOutcome:
 
 @dataclass(frozen=True)
 class TableOutcome:
-    """How one table went through its checks.
+    """The outcome of the checks of one table.
 
     Attributes:
-        table: Its name.
-        rows: Rows checked.
-        refused: Rows that failed at least one rule.
-        minimum_pass_share: The share that must pass.
-        rules: Every rule's outcome.
-        contract: The table's form, for the report.
-        note: Which days these are, when they are not those of the run.
+        table: The table's name.
+        rows: The number of checked rows.
+        refused: The number of rows that violate at least one rule.
+        minimum_pass_share: The share of rows that must pass.
+        rules: The outcomes of the rules.
+        contract: The table's contract, for the report.
+        note: The checked days, if they differ from the days of the run.
     """
 
     table: str
@@ -77,20 +77,20 @@ class TableOutcome:
 
     @property
     def pass_share(self) -> float:
-        """The share of rows that passed every rule; 1 for no rows."""
+        """The share of rows that satisfy all rules; 1 if there are no rows."""
         return 1.0 if not self.rows else 1 - self.refused / self.rows
 
     @property
     def failures(self) -> list[str]:
-        """Why the gate is shut, in words; empty when it is open."""
-        reasons = [f"{rule.rule} saw {rule.observed or 'a violation'}" for rule in self._violated("stop")]
+        """The reasons why the gate is shut; empty if it is open."""
+        reasons = [f"{rule.rule} found {rule.observed or 'a violation'}" for rule in self._violated("stop")]
         if self.pass_share < self.minimum_pass_share:
             reasons.append(f"only {self.pass_share:.2%} of {self.rows} rows pass, {self.minimum_pass_share:.2%} must")
         return reasons
 
     @property
     def warnings(self) -> list[RuleOutcome]:
-        """The violated rules that are only reported."""
+        """The violated rules of severity ``warn``."""
         return self._violated("warn")
 
     def _violated(self, severity: str) -> list[RuleOutcome]:
@@ -98,7 +98,14 @@ class TableOutcome:
 
 
 def write_report(layer: str, days: DayRange, outcomes: Sequence[TableOutcome], folder: Path) -> Path:
-    """Write ``<layer>.html`` and ``<layer>.json`` below ``folder``/<last day> and return the HTML's path."""
+    """Write ``<layer>.html`` and ``<layer>.json`` to ``<folder>/<last day>/`` and return the path of the HTML file.
+
+    Args:
+        layer: ``silver`` or ``gold``.
+        days: The days of the run.
+        outcomes: The outcomes of the tables.
+        folder: The folder of reports.
+    """
     target = folder / str(days.last)
     target.mkdir(parents=True, exist_ok=True)
     template = html_templates(Path(__file__).parent / "templates").get_template("report.html")
@@ -113,10 +120,14 @@ def write_report(layer: str, days: DayRange, outcomes: Sequence[TableOutcome], f
 
 
 def require_open(outcomes: Sequence[TableOutcome], report: Path) -> None:
-    """Log what was only to be reported, and stop when the gate of any table is shut.
+    """Log all warnings, and raise an error if the gate of a table is shut.
+
+    Args:
+        outcomes: The outcomes of the tables.
+        report: The path of the report, for messages.
 
     Raises:
-        GateError: The message names the table, the reason and the report.
+        GateError: A gate is shut; the message states the table, the reason and the report.
     """
     for outcome in outcomes:
         for rule in outcome.warnings:
@@ -128,5 +139,5 @@ def require_open(outcomes: Sequence[TableOutcome], report: Path) -> None:
             raise GateError(
                 f"The gate of {outcome.table}{days} is shut: {'; '.join(outcome.failures)}.",
                 where=str(report),
-                remedy="Read the report and the quarantine table of that name, then have the data corrected.",
+                remedy="Read the report and the quarantine table of the same name, then correct the data.",
             )

@@ -1,4 +1,4 @@
-"""Silver: bronze rows that are typed, deduplicated and have passed their checks; the others go to quarantine."""
+"""Silver: the bronze rows that pass their checks, with types and without duplicates. Other rows go to quarantine."""
 
 from __future__ import annotations
 
@@ -16,12 +16,12 @@ from include.lake import Lake, StepResult, connect, with_optimistic_retry
 from include.lake.table_names import DELIVERIES_TABLE, bronze_table, quarantine_table, silver_table
 from include.logs import get_logger
 from include.projects import Checks, Project
-from include.quality.check import PLACE, Checked, blocks_of, check_source
 from include.quality.contract import silver_contract
 from include.quality.gate import RuleOutcome, TableOutcome, require_open, write_report
-from include.quality.loaded import loaded_days, mark_loaded
+from include.quality.row_rules import RULE, typed_rows
+from include.quality.silver_days import loaded_days, record_loaded_days
+from include.quality.source_checks import ROW_KEY, CheckedSource, blocks_of, check_source
 from include.quality.table_rules import table_outcomes
-from include.quality.typed import RULE, typed_rows
 from include.sources.bronze_tables import FILE, ROW, delivered_days
 
 log = get_logger(__name__)
@@ -30,22 +30,22 @@ log = get_logger(__name__)
 def build_silver(project: Project, lake: Lake, days: DayRange, reports: Path) -> list[StepResult]:
     """Check the bronze rows of ``days`` and replace the silver and quarantine partitions of those days.
 
-    All sources are checked before any is written: when a gate is shut, quarantine holds what was refused, and silver is
-    as it was. A source with ``deduplicate_days`` also has the loaded days after ``days`` built again, as far as its
-    duplicates reach; its result's ``detail["days_rebuilt"]`` names them. So silver depends on what bronze holds, and
-    not on the order in which days came or on who else is writing.
+    All sources are checked before any table is written. If a gate is shut, the refused rows are in quarantine and
+    silver is unchanged. For a source with ``deduplicate_days``, the loaded days within so many days after ``days`` are
+    built again, since their duplicates may change; the result's ``detail["days_rebuilt"]`` lists them. Therefore silver
+    depends only on bronze, not on the order of the runs or on concurrent runs.
 
     Args:
         project: The project.
         lake: Its lake.
         days: The days.
-        reports: The folder for reports of checks.
+        reports: The folder of reports.
 
     Raises:
-        GateError: Too few rows pass, or a rule about a whole table is violated; it names the report.
-        ContractError: A column of silver has another type than sources.yaml now says.
+        GateError: Too few rows pass, or a rule on a whole table is violated; the message states the report.
+        ContractError: A column of silver has another type than in ``sources.yaml``.
     """
-    read = {bronze_table(name): _reach(days, source.deduplicate_days) for name, source in project.sources.items()}
+    read = {bronze_table(name): _extended(days, source.deduplicate_days) for name, source in project.sources.items()}
     results = with_optimistic_retry(
         lake, {**read, DELIVERIES_TABLE: days}, lambda: _build(project, lake, days, reports)
     )
@@ -70,8 +70,8 @@ def _build(project: Project, lake: Lake, days: DayRange, reports: Path) -> list[
         _outcome(project, item, table_outcomes(project, lake, item, checked, delivered[item.name]))
         for item in checked.values()
     ]
-    # The later days were compared with history, and with other sources, when they were asked for themselves.
-    outcomes += [_outcome(project, item, [], note=_built_again(item.days)) for item in later.values()]
+    # The table rules of the later days were evaluated by their own runs.
+    outcomes += [_outcome(project, item, [], note=_rebuilt_note(item.days)) for item in later.values()]
     report = write_report("silver", days, outcomes, reports)
     for item in [*checked.values(), *later.values()]:
         _quarantine(lake, item)
@@ -90,35 +90,37 @@ def _build(project: Project, lake: Lake, days: DayRange, reports: Path) -> list[
             {"report": str(report), "days_rebuilt": [str(day) for part in parts[1:] for day in part.days]},
         )
         results.append(result)
-    mark_loaded(lake, delivered, days)
+    record_loaded_days(lake, delivered, days)
     return results
 
 
-def _check(project: Project, lake: Lake, name: str, days: tuple[dt.date, ...], delivered: Set[dt.date]) -> Checked:
+def _check(
+    project: Project, lake: Lake, name: str, days: tuple[dt.date, ...], delivered: Set[dt.date]
+) -> CheckedSource:
     return check_source(name, project.sources[name], project.checks.get(name, Checks()), lake, days, delivered)
 
 
 def _later_days(project: Project, lake: Lake, name: str, days: DayRange) -> tuple[dt.date, ...]:
-    """Return the loaded days after ``days`` whose duplicates may lie in ``days``, sorted."""
-    reach = project.sources[name].deduplicate_days
-    if not reach:
+    """Return the loaded days after ``days`` that may contain duplicates of rows in ``days``, sorted."""
+    lookback = project.sources[name].deduplicate_days
+    if not lookback:
         return ()
-    following = DayRange(days.last + dt.timedelta(days=1), days.last + dt.timedelta(days=reach))
+    following = DayRange(days.last + dt.timedelta(days=1), days.last + dt.timedelta(days=lookback))
     return tuple(sorted(loaded_days(lake, name, following)))
 
 
-def _built_again(days: Sequence[dt.date]) -> str:
-    return f"later days, built again for their duplicates: {', '.join(str(day) for day in days)}"
+def _rebuilt_note(days: Sequence[dt.date]) -> str:
+    return f"later days, rebuilt because of their duplicates: {', '.join(str(day) for day in days)}"
 
 
-def _outcome(project: Project, item: Checked, more: Sequence[RuleOutcome], note: str = "") -> TableOutcome:
+def _outcome(project: Project, item: CheckedSource, more: Sequence[RuleOutcome], note: str = "") -> TableOutcome:
     contract = silver_contract(item.name, project.sources[item.name])
     minimum = project.checks.get(item.name, Checks()).minimum_pass_share
     return TableOutcome(contract.table, item.rows, item.refused, minimum, (*item.rules, *more), contract, note)
 
 
-def _write(project: Project, lake: Lake, item: Checked) -> tuple[int, int]:
-    """Replace the silver days of ``item`` and return the rows written and the last Delta version."""
+def _write(project: Project, lake: Lake, item: CheckedSource) -> tuple[int, int]:
+    """Replace the silver days of ``item`` and return the number of rows and the Delta version."""
     source = project.sources[item.name]
     contract = silver_contract(item.name, source)
     bronze, silver = lake.table(bronze_table(item.name)), lake.table(silver_table(item.name))
@@ -128,7 +130,7 @@ def _write(project: Project, lake: Lake, item: Checked) -> tuple[int, int]:
         if not any(counts.get(day) for day in block) and silver.exists() and not silver.files(block):
             continue
         rows = typed_rows(source, bronze.scan(connect(), block))
-        kept = rows.anti_join(ibis.memtable(_within(item.refusals, block)), PLACE).drop(RULE, FILE, ROW)
+        kept = rows.anti_join(ibis.memtable(_within(item.refusals, block)), ROW_KEY).drop(RULE, FILE, ROW)
         found = kept.order_by(["dt", *source.key]).to_pyarrow()
         contract.verify(found)
         version = silver.replace(block, found)
@@ -136,15 +138,15 @@ def _write(project: Project, lake: Lake, item: Checked) -> tuple[int, int]:
     return written, version if version >= 0 else silver.version()
 
 
-def _quarantine(lake: Lake, item: Checked) -> None:
+def _quarantine(lake: Lake, item: CheckedSource) -> None:
     bronze, quarantine = lake.table(bronze_table(item.name)), lake.table(quarantine_table(item.name))
     for block in blocks_of(item.days, bronze.row_counts(item.days)):
         refused = _within(item.refusals, block)
         if not refused.num_rows and not quarantine.files(block):
             continue
         refusals = ibis.memtable(refused)
-        rules = refusals.group_by(PLACE).agg(rules=refusals["rule"].group_concat(", ", order_by=refusals["rule"]))
-        rows = bronze.scan(connect(), block).inner_join(rules, PLACE).order_by(PLACE).to_pyarrow()
+        rules = refusals.group_by(ROW_KEY).agg(rules=refusals["rule"].group_concat(", ", order_by=refusals["rule"]))
+        rows = bronze.scan(connect(), block).inner_join(rules, ROW_KEY).order_by(ROW_KEY).to_pyarrow()
         quarantine.replace(block, rows)
 
 
@@ -152,6 +154,6 @@ def _within(refusals: pa.Table, days: Sequence[dt.date]) -> pa.Table:
     return refusals.filter(pc.is_in(refusals["dt"], value_set=pa.array(days, pa.date32())))
 
 
-def _reach(days: DayRange, before_and_after: int) -> DayRange:
-    reach = dt.timedelta(days=before_and_after)
-    return DayRange(days.first - reach, days.last + reach)
+def _extended(days: DayRange, by: int) -> DayRange:
+    margin = dt.timedelta(days=by)
+    return DayRange(days.first - margin, days.last + margin)

@@ -1,12 +1,14 @@
-"""Run a suite of expectations over rows and say which rows fail which rule.
+"""Evaluate a suite of expectations on a data frame, and aggregate the results over the parts of a table.
 
-Great Expectations reports the share of *expectations* that succeed; what a gate needs is the share of *rows* that pass,
-so the failing rows of every expectation are collected by their id.
+Great Expectations reports the share of successful *expectations*. The gate requires the share of passing *rows*, so the
+ids of the failing rows of each expectation are collected.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+import datetime as dt
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
@@ -14,6 +16,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 import pandas as pd
+import pyarrow as pa
 
 from include.errors import ChurnflowError
 from include.projects import Expectation
@@ -24,6 +27,7 @@ from include.projects.expectations import (
     start_great_expectations,
 )
 from include.projects.expressions import columns_in
+from include.quality.gate import RuleOutcome
 
 ROW_ID = "_id"
 """The column that identifies a row of a checked frame."""
@@ -38,7 +42,7 @@ _OF_SEVERAL_ROWS = {
     "expect_column_values_to_not_be_outliers",
     "expect_compound_columns_to_be_unique",
 }
-"""Expectations that name rows, but whose verdict on a row depends on the others."""
+"""Expectations that return failing rows, but whose result for a row depends on other rows."""
 
 _RESULT_FORMAT = {
     "result_format": "COMPLETE",
@@ -49,20 +53,20 @@ _RESULT_FORMAT = {
 
 
 class SuiteError(ChurnflowError):
-    """An expectation could not be evaluated: the suite is wrong, not the data."""
+    """An expectation could not be evaluated because the suite is invalid."""
 
 
 @dataclass(frozen=True)
-class Finding:
-    """What one expectation found.
+class ExpectationResult:
+    """The result of one expectation.
 
     Attributes:
-        rule: The rule in short, such as ``expect_column_values_to_be_between(quantity)``.
+        rule: The rule's short name, such as ``expect_column_values_to_be_between(quantity)``.
         severity: ``refuse``, ``stop`` or ``warn``.
-        success: Whether every row, or the table, satisfied it.
-        observed: What a table-level expectation saw.
-        failed_ids: The ids of the rows that failed; empty for a table-level expectation.
-        judged: Rows that the rule applies to: neither empty nor outside of its condition.
+        success: Whether all rows, or the table, satisfy the expectation.
+        observed: The observed value of a table-level expectation.
+        failed_ids: The ids of the failing rows; empty for a table-level expectation.
+        judged: The number of rows to which the rule applies: rows that satisfy its condition and are not null.
     """
 
     rule: str
@@ -73,16 +77,16 @@ class Finding:
     judged: int = 0
 
 
-def run_suite(table: str, frame: pd.DataFrame, expectations: Sequence[Expectation]) -> list[Finding]:
-    """Evaluate ``expectations`` over ``frame``, which has a column ``_id``, and return one finding for each.
+def run_suite(table: str, frame: pd.DataFrame, expectations: Sequence[Expectation]) -> list[ExpectationResult]:
+    """Evaluate expectations on a data frame and return their results in the same order.
 
     Args:
         table: The table's name, for messages.
-        frame: The rows.
+        frame: The rows, with a column ``_id``.
         expectations: The suite.
 
     Raises:
-        SuiteError: An expectation is unknown, has wrong arguments, or could not be evaluated on these columns.
+        SuiteError: An expectation is unknown, has invalid arguments, or cannot be evaluated on these columns.
     """
     if not expectations:
         return []
@@ -92,13 +96,17 @@ def run_suite(table: str, frame: pd.DataFrame, expectations: Sequence[Expectatio
         with _invalid_expectation(table, expectation):
             suite.add_expectation(build_expectation(expectation, {"number": number}))
     result = batches.get_batch(batch_parameters={"dataframe": frame}).validate(suite, result_format=_RESULT_FORMAT)
-    # The results come back grouped by column; the number given to each expectation finds it again.
+    # The results are grouped by column; the number in the metadata restores the order.
     by_number = {item.expectation_config.meta["number"]: item for item in result.results}
-    return [_finding(table, expectation, by_number[number]) for number, expectation in enumerate(expectations)]
+    return [_result(table, expectation, by_number[number]) for number, expectation in enumerate(expectations)]
 
 
 def is_row_rule(table: str, expectation: Expectation) -> bool:
-    """Return whether each row is judged by itself, so that rows may be checked in parts.
+    """Return whether the result for a row depends on this row only, so rows can be checked in parts.
+
+    Args:
+        table: The table's name, for messages.
+        expectation: The expectation.
 
     Raises:
         SuiteError: The expectation is unknown.
@@ -112,19 +120,19 @@ def is_row_rule(table: str, expectation: Expectation) -> bool:
 
 
 def describe(expectation: Expectation) -> str:
-    """Return the rule in short: its type and the columns that it looks at."""
-    columns = _columns_judged(expectation) or ["table"]
+    """Return the rule's short name: its type, its columns and its condition."""
+    columns = _checked_columns(expectation) or ["table"]
     condition = f" where {expectation.arguments['row_condition']}" if "row_condition" in expectation.arguments else ""
     return f"{expectation.type}({', '.join(columns)}){condition}"
 
 
 def columns_read(expectation: Expectation) -> set[str]:
-    """Return the columns that the expectation looks at, also those of its condition."""
+    """Return the columns of the expectation and of its condition."""
     condition = expectation.arguments.get("row_condition")
-    return {*_columns_judged(expectation), *(columns_in(condition) if condition else ())}
+    return {*_checked_columns(expectation), *(columns_in(condition) if condition else ())}
 
 
-def _columns_judged(expectation: Expectation) -> list[str]:
+def _checked_columns(expectation: Expectation) -> list[str]:
     arguments = expectation.arguments
     single = [arguments[key] for key in ("column", "column_A", "column_B") if key in arguments]
     return [*single, *arguments.get("column_list", [])]
@@ -142,7 +150,7 @@ def _invalid_expectation(table: str, expectation: Expectation) -> Iterator[None]
         ) from error
 
 
-def _finding(table: str, expectation: Expectation, item: Any) -> Finding:
+def _result(table: str, expectation: Expectation, item: Any) -> ExpectationResult:
     rule = describe(expectation)
     if not item.success and not item.result:
         raise SuiteError(
@@ -154,11 +162,11 @@ def _finding(table: str, expectation: Expectation, item: Any) -> Finding:
     ids = np.concatenate([np.atleast_1d(part) for part in failed]) if failed else np.array([])
     observed = _aggregate(item.result.get("observed_value", ""))
     judged = int(item.result.get("element_count") or 0) - int(item.result.get("missing_count") or 0)
-    return Finding(rule, expectation.severity, bool(item.success), observed, ids.astype(np.int64), judged)
+    return ExpectationResult(rule, expectation.severity, bool(item.success), observed, ids.astype(np.int64), judged)
 
 
 def _aggregate(observed: Any) -> str:
-    # Reports and logs hold figures, never the values of rows.
+    # Reports and logs contain figures, never values of rows.
     if isinstance(observed, list | set | tuple | dict):
         return f"{len(observed)} values"
     return "a value" if isinstance(observed, str) and observed else str(observed)
@@ -168,4 +176,83 @@ def _first_message(info: dict[str, Any]) -> str:
     for value in [info, *info.values()]:
         if isinstance(value, dict) and value.get("exception_message"):
             return str(value["exception_message"]).splitlines()[0]
-    return "no reason given"
+    return "unknown reason"
+
+
+_NOT_LIMITS = ("column", "column_A", "column_B", "column_list", "row_condition")
+
+
+class Tally:
+    """The results of one expectation over the parts of a table.
+
+    A row rule is evaluated over all rows together, a table rule for each day.
+
+    Args:
+        expectation: The expectation.
+    """
+
+    def __init__(self, expectation: Expectation) -> None:
+        self.expectation = expectation
+        self.rule = describe(expectation)
+        self._judged = 0
+        self._parts = 0
+        self._failing: Counter[dt.date] = Counter()
+        self._observed: dict[dt.date, str] = {}
+        self._violated: list[dt.date] = []
+
+    def add(self, result: ExpectationResult, failed: pa.Table, day: dt.date | None) -> None:
+        """Add the result of one part.
+
+        Args:
+            result: The result.
+            failed: The failing rows, with ``dt``.
+            day: The day, for a table rule.
+        """
+        self._parts += 1
+        self._judged += result.judged
+        self._failing.update(failed["dt"].to_pylist())
+        if day is not None:
+            self._observed[day] = result.observed
+            if not result.success:
+                self._violated.append(day)
+
+    def outcome(self) -> RuleOutcome:
+        """Return the outcome over all parts."""
+        failing = sum(self._failing.values())
+        severity = self.expectation.severity
+        arguments = self.expectation.arguments.items()
+        return RuleOutcome(
+            rule=self.rule,
+            severity=severity,
+            success=not self._violated if self._observed else self._enough_pass(failing),
+            refused=failing if severity == "refuse" else 0,
+            observed=self._observation(failing),
+            judged=self._parts > 0,
+            limits=", ".join(f"{key} {value}" for key, value in arguments if key not in _NOT_LIMITS),
+            days=describe_days(self._failing or dict.fromkeys(self._violated, 1)),
+        )
+
+    def _enough_pass(self, failing: int) -> bool:
+        share = 1 - failing / self._judged if self._judged else 1.0
+        return bool(share >= self.expectation.arguments.get("mostly", 1.0))
+
+    def _observation(self, failing: int) -> str:
+        if failing:
+            return f"{failing:,} of {self._judged:,} rows"
+        days = self._violated or list(self._observed)
+        if not self._violated and len(days) > 1:
+            return ""
+        return "; ".join(f"{self._observed[day]} on {day}" for day in days[:3] if self._observed[day])
+
+
+def describe_days(days: Mapping[dt.date, int]) -> str:
+    """Return a text for the days of some rows: the single day, or the number of days and the day with most rows.
+
+    Examples:
+        >>> describe_days({dt.date(2024, 1, 1): 3, dt.date(2024, 1, 2): 7})
+        '2 days, most on 2024-01-02'
+    """
+    if not days:
+        return ""
+    worst = max(sorted(days), key=lambda day: days[day])
+    return str(worst) if len(days) == 1 else f"{len(days)} days, most on {worst}"

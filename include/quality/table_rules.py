@@ -1,7 +1,4 @@
-"""Rules about a whole table: its row counts against history, how fresh it is, and what it refers to.
-
-They are judged and reported; they refuse no row.
-"""
+"""The rules on whole tables: row count, freshness and foreign keys. They refuse no rows."""
 
 from __future__ import annotations
 
@@ -18,23 +15,23 @@ from include.lake import Lake, connect
 from include.lake.table_names import bronze_table, silver_table
 from include.projects import Project, Source
 from include.projects.sources import ForeignKey, Freshness, RowCount
-from include.quality.check import PLACE, Checked
 from include.quality.gate import RuleOutcome
-from include.quality.loaded import loaded_days
-from include.quality.tally import in_words
-from include.quality.typed import typed_column
+from include.quality.row_rules import typed_column
+from include.quality.silver_days import loaded_days
+from include.quality.source_checks import ROW_KEY, CheckedSource
+from include.quality.suite import describe_days
 
 
 def table_outcomes(
-    project: Project, lake: Lake, item: Checked, checked: Mapping[str, Checked], delivered: Set[dt.date]
+    project: Project, lake: Lake, item: CheckedSource, checked: Mapping[str, CheckedSource], delivered: Set[dt.date]
 ) -> list[RuleOutcome]:
-    """Judge every table rule of one source.
+    """Evaluate the table rules of one source.
 
     Args:
         project: The project.
         lake: Its lake.
-        item: The source's checks of the run's days.
-        checked: Those of all sources, by name: what one source refers to may arrive in the same run.
+        item: The checked rows of the source.
+        checked: The checked rows of all sources, since referenced rows may arrive in the same run.
         delivered: The days that have a delivery of the source.
     """
     checks = project.checks.get(item.name)
@@ -48,13 +45,13 @@ def table_outcomes(
     return outcomes + [_foreign_key(project, lake, key, item, checked[key.source]) for key in checks.foreign_keys]
 
 
-def _row_count(lake: Lake, source: Source, rule: RowCount, item: Checked, delivered: Set[dt.date]) -> RuleOutcome:
-    # Every day of history before the range, and the range itself: each day is compared with the days before it.
+def _row_count(lake: Lake, source: Source, rule: RowCount, item: CheckedSource, delivered: Set[dt.date]) -> RuleOutcome:
+    # Each day of the range is compared with earlier days, before and within the range.
     table = lake.table(bronze_table(item.name))
     earlier = [day for day in table.days() if day < item.days[0]][-rule.history_days :]
     counts = table.row_counts([*earlier, *item.days])
     present = sorted(counts)
-    judged, strange = 0, {}
+    judged, violations = 0, {}
     for day in sorted(delivered):
         history = present[: bisect.bisect_left(present, day)][-rule.history_days :]
         count = counts.get(day, 0)
@@ -63,40 +60,41 @@ def _row_count(lake: Lake, source: Source, rule: RowCount, item: Checked, delive
         judged += 1
         median = statistics.median(counts[other] for other in history)
         if not rule.min_ratio * median <= count <= rule.max_ratio * median:
-            strange[day] = (count, median)
-    seen = [f"{count:,} rows on {day}, where {median:,.0f} are usual" for day, (count, median) in strange.items()]
+            violations[day] = (count, median)
+    observed = [f"{count:,} rows on {day}; the median is {median:,.0f}" for day, (count, median) in violations.items()]
     return RuleOutcome(
         "row_count",
         rule.severity,
-        not strange,
+        not violations,
         0,
-        _first_of(seen) if judged else f"fewer than {rule.minimum_days} earlier days",
+        _first_three(observed) if judged else f"fewer than {rule.minimum_days} earlier days",
         judged > 0,
         f"{rule.min_ratio:g} to {rule.max_ratio:g} times the median of the last {rule.history_days} days with rows",
-        in_words(dict.fromkeys(strange, 1)),
+        describe_days(dict.fromkeys(violations, 1)),
     )
 
 
-def _freshness(lake: Lake, source: Source, rule: Freshness, item: Checked) -> RuleOutcome:
+def _freshness(lake: Lake, source: Source, rule: Freshness, item: CheckedSource) -> RuleOutcome:
     last = item.days[-1]
     what = "event" if source.event_time else "delivery"
     newest = _newest_event(lake, source, rule, item) if source.event_time else _newest_delivery(lake, item)
     fresh = newest is not None and (last - newest).days <= rule.max_age_days
     judged = fresh or not source.is_daily or _has_days_before(lake, item, rule.max_age_days)
-    seen = f"{newest} as the newest {what}" if newest else f"no {what} within {rule.max_age_days} days"
+    observed = f"{newest} as the newest {what}" if newest else f"no {what} within {rule.max_age_days} days"
     limits = f"the newest {what} is at most {rule.max_age_days} days old on the last day"
-    late = "" if fresh or not judged else str(last)
-    return RuleOutcome("freshness", rule.severity, fresh or not judged, 0, f"{seen} by {last}", judged, limits, late)
+    success = fresh or not judged
+    days = "" if success else str(last)
+    return RuleOutcome("freshness", rule.severity, success, 0, f"{observed} by {last}", judged, limits, days)
 
 
-def _has_days_before(lake: Lake, item: Checked, age: int) -> bool:
-    # A backfill may take days in any order: what has not come yet is not late.
+def _has_days_before(lake: Lake, item: CheckedSource, age: int) -> bool:
+    # A backfill may load days in any order: a day that is not loaded yet is not late.
     wanted = set(DayRange.ending(item.days[-1], age + 1)) - set(item.days)
     return not wanted or wanted <= loaded_days(lake, item.name, DayRange(min(wanted), max(wanted)))
 
 
-def _newest_event(lake: Lake, source: Source, rule: Freshness, item: Checked) -> dt.date | None:
-    # An event is delivered on its day or later, so that whatever is young enough lies in these days.
+def _newest_event(lake: Lake, source: Source, rule: Freshness, item: CheckedSource) -> dt.date | None:
+    # An event is delivered on its day or later, so every sufficiently new event is in these days.
     newest, table = item.newest, lake.table(silver_table(item.name))
     before = DayRange.ending(item.days[0] - dt.timedelta(days=1), rule.max_age_days + 1)
     if table.exists():
@@ -105,11 +103,13 @@ def _newest_event(lake: Lake, source: Source, rule: Freshness, item: Checked) ->
     return newest
 
 
-def _newest_delivery(lake: Lake, item: Checked) -> dt.date | None:
+def _newest_delivery(lake: Lake, item: CheckedSource) -> dt.date | None:
     return max((day for day in lake.table(bronze_table(item.name)).days() if day <= item.days[-1]), default=None)
 
 
-def _foreign_key(project: Project, lake: Lake, key: ForeignKey, item: Checked, other: Checked) -> RuleOutcome:
+def _foreign_key(
+    project: Project, lake: Lake, key: ForeignKey, item: CheckedSource, other: CheckedSource
+) -> RuleOutcome:
     engine = connect()
     there = _values_in_force(project, lake, key, other, engine)
     here = _kept(project, lake, key.column, item, engine)
@@ -128,17 +128,17 @@ def _foreign_key(project: Project, lake: Lake, key: ForeignKey, item: Checked, o
         key.severity,
         success,
         0,
-        f"{lost:,} of {total:,} rows find none" if total else f"no rows, or {key.source} lacks days before them",
+        f"{lost:,} of {total:,} rows without a match" if total else f"no rows, or {key.source} lacks earlier days",
         total > 0,
-        f"{key.min_share:.2%} of rows find theirs, as delivered by their day",
-        in_words(orphans),
+        f"{key.min_share:.2%} of the rows have a match on their day",
+        describe_days(orphans),
     )
 
 
-def _complete_until(project: Project, lake: Lake, key: ForeignKey, other: Checked) -> dt.date:
-    """Return the last day by which every delivery of the other source is there.
+def _complete_until(project: Project, lake: Lake, key: ForeignKey, other: CheckedSource) -> dt.date:
+    """Return the last day up to which all deliveries of the referenced source are loaded.
 
-    A backfill may take days in any order: whoever refers to a day that has not come yet is not judged.
+    A backfill may load days in any order, so rows after this day are not checked.
     """
     last = other.days[-1]
     if project.sources[key.source].kind == "snapshot":
@@ -148,8 +148,10 @@ def _complete_until(project: Project, lake: Lake, key: ForeignKey, other: Checke
     return gap - dt.timedelta(days=1) if gap else last
 
 
-def _values_in_force(project: Project, lake: Lake, key: ForeignKey, other: Checked, engine: Backend) -> ibis.Table:
-    """Return ``value, since, until``: from which day, and before which, a value is there."""
+def _values_in_force(
+    project: Project, lake: Lake, key: ForeignKey, other: CheckedSource, engine: Backend
+) -> ibis.Table:
+    """Return ``value, since, until``: the values, their first day, and the first day without them."""
     parts = [_kept(project, lake, key.references, other, engine)]
     silver = lake.table(silver_table(key.source))
     earlier = [day for day in silver.days() if day < other.days[0]]
@@ -168,13 +170,14 @@ def _values_in_force(project: Project, lake: Lake, key: ForeignKey, other: Check
     return rows.inner_join(until, "dt").select("value", since="dt", until="until")
 
 
-def _kept(project: Project, lake: Lake, column: str, item: Checked, engine: Backend) -> ibis.Table:
-    """Return ``dt, value``: the column, as text, of the rows that no rule refuses."""
+def _kept(project: Project, lake: Lake, column: str, item: CheckedSource, engine: Backend) -> ibis.Table:
+    """Return ``dt, value``: the column, as text, of the rows that are not refused."""
     bronze = lake.table(bronze_table(item.name)).scan(engine, item.days)
     value = typed_column(project.sources[item.name], bronze, column).cast("string")
-    refused = ibis.memtable(item.refusals.select(PLACE))
-    return bronze.select(*PLACE, value=value).anti_join(refused, PLACE).select("dt", "value")
+    refused = ibis.memtable(item.refusals.select(ROW_KEY))
+    return bronze.select(*ROW_KEY, value=value).anti_join(refused, ROW_KEY).select("dt", "value")
 
 
-def _first_of(seen: list[str]) -> str:
-    return "; ".join(seen[:3]) + (f"; and {len(seen) - 3} more days" if len(seen) > 3 else "")
+def _first_three(observed: list[str]) -> str:
+    more = len(observed) - 3
+    return "; ".join(observed[:3]) + (f"; and {more} more days" if more > 0 else "")

@@ -1,8 +1,14 @@
-"""Where things run: ``get_settings`` reads it from ``CHURN_*`` variables, in groups."""
+"""The settings of a deployment, which ``get_settings`` reads from ``CHURN_*`` variables."""
 
-from include.settings.serving import LimitSettings, PredictionLogSettings, ServingSettings, StoreSettings
+from include.settings.groups import (
+    LimitSettings,
+    PodSettings,
+    PredictionLogSettings,
+    ServingSettings,
+    StoreSettings,
+    TrainingSettings,
+)
 from include.settings.settings import ROOT, MlflowSettings, Settings, SettingsError, get_settings
-from include.settings.training import PodSettings, TrainingSettings
 
 __all__ = [
     "ROOT",

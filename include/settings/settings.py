@@ -1,6 +1,6 @@
-"""Where things run. Every value comes from a ``CHURN_*`` variable, with a default that needs nothing installed.
+"""The settings of a deployment. Each value comes from a ``CHURN_*`` variable and has a default for one machine.
 
-Nested values are written with two underscores: ``CHURN_SERVING__PORT=3000``.
+The names of nested values contain two underscores: ``CHURN_SERVING__PORT=3000``.
 """
 
 from __future__ import annotations
@@ -14,52 +14,50 @@ from pydantic import Field, SecretStr, ValidationError, field_validator, model_v
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from include.errors import ChurnflowError
-from include.settings.base import Group
-from include.settings.serving import ServingSettings
-from include.settings.training import TrainingSettings
+from include.settings.groups import Group, ServingSettings, TrainingSettings
 
 ROOT = Path(__file__).resolve().parents[2]
 
 
 class SettingsError(ChurnflowError):
-    """A ``CHURN_*`` variable has a value that cannot be used."""
+    """A ``CHURN_*`` variable has an invalid value."""
 
 
 class MlflowSettings(Group):
     """The tracking server and registry.
 
     Attributes:
-        tracking_uri: Its address. It is shown in messages and in the manifests of pods, so that a server's holds no
-            credentials: MLflow reads them from ``MLFLOW_TRACKING_USERNAME`` and ``MLFLOW_TRACKING_PASSWORD``.
+        tracking_uri: The server's address. It appears in messages and in the manifests of pods, so it must not contain
+            credentials; MLflow reads them from ``MLFLOW_TRACKING_USERNAME`` and ``MLFLOW_TRACKING_PASSWORD``.
     """
 
     tracking_uri: str = "http://127.0.0.1:5000"
 
     @field_validator("tracking_uri")
     @classmethod
-    def _server_without_credentials(cls, uri: str) -> str:
+    def _check_credentials(cls, uri: str) -> str:
         address = urlsplit(uri)
         if address.scheme in {"http", "https"} and "@" in address.netloc:
             raise ValueError(
-                "the address of a tracking server holds no user and no password, since it is shown in messages and "
+                "the address of a tracking server must not contain credentials, since it appears in messages and "
                 "manifests: set MLFLOW_TRACKING_USERNAME and MLFLOW_TRACKING_PASSWORD"
             )
         return uri
 
 
 class VersionSettings(Group):
-    """Where versions of raw data are kept.
+    """The versions of raw data.
 
     Attributes:
         remote: DVC's remote: a folder, by default ``<home>/versions/remote``, or ``s3://bucket/prefix``. Credentials
-            come from the environment (``AWS_ACCESS_KEY_ID`` and the like, or the machine's role).
+            come from the environment (``AWS_ACCESS_KEY_ID``, or the machine's role).
     """
 
     remote: str = Field(default="", pattern=r"^(/.+|s3://[^/@:]+(/.*)?)?$")
 
 
 class AlertSettings(Group):
-    """Where alerts go."""
+    """The destination of alerts."""
 
     slack_conn_id: str = "slack_churn"
 
@@ -68,22 +66,28 @@ class Settings(BaseSettings):
     """All settings of one deployment, which serves one project.
 
     Attributes:
-        home: The folder for everything that this deployment writes locally.
-        project: The folder under ``include/projects/`` that describes the business.
-        landing_uri: Where source files arrive; ``<home>/landing`` by default.
-        lake_uri: The lake; ``<home>/lake`` by default.
-        reports_dir: HTML reports; ``<home>/reports`` by default.
-        serving_dir: Bentos and the pointer to the one that serves; ``<home>/serving`` by default.
-        shadow_bundle: The folder of a model that scores what the endpoint answers, without answering; none by default.
-        shadow_version: The version of that model.
+        home: The folder of all local files of the deployment.
+        project: The folder of the project under ``include/projects/``.
+        landing_uri: The address of delivered source files; ``<home>/landing`` by default.
+        lake_uri: The address of the lake; ``<home>/lake`` by default.
+        reports_dir: The folder of HTML reports; ``<home>/reports`` by default.
+        serving_dir: The folder of Bentos and of the serving state; ``<home>/serving`` by default.
+        shadow_bundle: The folder of the shadow model, which scores each request without sending a response; none by
+            default.
+        shadow_version: The version of the shadow model.
         databases: The addresses of source databases by connection name, as SQLAlchemy URLs:
-            ``CHURN_DATABASES__CRM=postgresql+psycopg2://...``. In Airflow the connection ``churn_<name>`` does as well.
-        versions: Where raw data is versioned; ``<home>/versions`` by default.
-        schedule: ``off`` never starts a run by itself; ``daily`` runs each day after it has closed.
+            ``CHURN_DATABASES__CRM=postgresql+psycopg2://...``. In Airflow, the connection ``churn_<name>`` is an
+            alternative.
+        versions: The versions of raw data.
+        schedule: ``off`` starts no run automatically; ``daily`` starts the run of each day after its end.
+        mlflow: The tracking server and registry.
+        training: The training.
+        serving: The endpoint.
+        alerts: The destination of alerts.
     """
 
     model_config = SettingsConfigDict(
-        hide_input_in_errors=True,  # it may hold a password
+        hide_input_in_errors=True,  # the input may contain a password
         env_prefix="CHURN_",
         env_nested_delimiter="__",
         frozen=True,
@@ -126,7 +130,7 @@ def get_settings() -> Settings:
     """Read the settings from the environment, once per process.
 
     Raises:
-        SettingsError: A variable has a value that cannot be used; the message names it.
+        SettingsError: A variable has an invalid value; the message states its name.
     """
     try:
         return Settings()

@@ -25,7 +25,7 @@ def rows(days: list[dt.date], value: int) -> pa.Table:
     return pa.table({"dt": pa.array(days, pa.date32()), "value": [value] * len(days)})
 
 
-def test_a_day_is_replaced_and_read_back(lake: Lake) -> None:
+def test_replace_and_read_in_an_object_store(lake: Lake) -> None:
     table = lake.table("silver/things")
     table.replace(DAYS, rows(list(DAYS), 1))
     before = table.files(DAYS)

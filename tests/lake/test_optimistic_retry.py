@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import datetime as dt
-import threading
-import time
 
 import pyarrow as pa
 import pytest
@@ -15,6 +13,15 @@ DAY = dt.date(2024, 3, 1)
 INPUT = "silver/payments"
 
 
+@pytest.fixture
+def lake(tmp_path, monkeypatch):
+    """A lake with one input table; pauses between attempts take no time."""
+    monkeypatch.setattr("tenacity.nap.time.sleep", lambda seconds: None)
+    lake = Lake(str(tmp_path))
+    put(lake, 0)
+    return lake
+
+
 def put(lake: Lake, value: int) -> None:
     lake.table(INPUT).replace([DAY], pa.table({"dt": [DAY], "value": [value]}))
 
@@ -23,42 +30,31 @@ def value_of(lake: Lake) -> int:
     return int(lake.table(INPUT).read([DAY])["value"][0].as_py())
 
 
-def test_a_write_that_nobody_disturbs_happens_once(tmp_path):
-    lake, calls = Lake(str(tmp_path)), []
-    put(lake, 1)
-    assert with_optimistic_retry(lake, {INPUT: [DAY]}, lambda: calls.append(1) or len(calls)) == 1
+class DisturbedWrite:
+    """A write that reads its input, which a concurrent run then replaces in the first ``times`` attempts."""
+
+    def __init__(self, lake: Lake, times: int) -> None:
+        self.lake, self.times, self.attempts = lake, times, 0
+
+    def __call__(self) -> int:
+        self.attempts += 1
+        value = value_of(self.lake)
+        if self.attempts <= self.times:
+            put(self.lake, self.attempts)
+        return value
 
 
-def test_busy_seconds_are_waited_out_however_many_attempts_they_take(tmp_path, monkeypatch):
-    monkeypatch.setattr(optimistic_retry, "ATTEMPTS", 2)
-    lake = Lake(str(tmp_path))
-    put(lake, 0)
-    quiet = threading.Event()
-
-    def keep_busy() -> None:
-        end = time.monotonic() + 2
-        value = 0
-        while time.monotonic() < end:
-            value += 1
-            put(lake, value)
-        quiet.set()
-
-    busy = threading.Thread(target=keep_busy)
-    busy.start()
-
-    def write() -> int:
-        seen = value_of(lake)
-        time.sleep(0.0 if quiet.is_set() else 0.2)
-        return seen
-
-    seen = with_optimistic_retry(lake, {INPUT: [DAY]}, write)
-    busy.join()
-    assert seen == value_of(lake)
+# The second case exceeds MAX_ATTEMPTS, but not MAX_SECONDS.
+@pytest.mark.parametrize("disturbances", [0, 5])
+def test_write_is_repeated_until_its_inputs_are_stable(lake, monkeypatch, disturbances):
+    monkeypatch.setattr(optimistic_retry, "MAX_ATTEMPTS", 2)
+    write = DisturbedWrite(lake, disturbances)
+    assert with_optimistic_retry(lake, {INPUT: [DAY]}, write) == disturbances == value_of(lake)
+    assert write.attempts == disturbances + 1
 
 
-def test_a_write_that_never_comes_to_rest_is_an_error_that_says_what_to_do(tmp_path, monkeypatch):
-    monkeypatch.setattr(optimistic_retry, "ATTEMPTS", 3)
-    monkeypatch.setattr(optimistic_retry, "PATIENCE_SECONDS", 0.0)
-    lake, values = Lake(str(tmp_path)), iter(range(100))
+def test_write_fails_if_its_inputs_always_change(lake, monkeypatch):
+    monkeypatch.setattr(optimistic_retry, "MAX_ATTEMPTS", 3)
+    monkeypatch.setattr(optimistic_retry, "MAX_SECONDS", 0.0)
     with pytest.raises(LakeError, match=r"silver/payments changed during each of 3 attempts.*fewer runs"):
-        with_optimistic_retry(lake, {INPUT: [DAY]}, lambda: put(lake, next(values)))
+        with_optimistic_retry(lake, {INPUT: [DAY]}, DisturbedWrite(lake, 100))

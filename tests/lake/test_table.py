@@ -31,7 +31,7 @@ def lake(tmp_path) -> Lake:
     return Lake(str(tmp_path / "lake"))
 
 
-def test_replacing_a_day_twice_is_replacing_it_once(lake):
+def test_replace_is_idempotent(lake):
     day = DAYS.first
     for _ in range(2):
         lake.table("silver/things").replace(DayRange.single(day), rows(day, 1, 2))
@@ -39,7 +39,7 @@ def test_replacing_a_day_twice_is_replacing_it_once(lake):
     assert lake.table("silver/things").count() == 2
 
 
-def test_other_days_stay(lake):
+def test_replace_keeps_other_days(lake):
     table = lake.table("silver/things")
     first, second = DAYS.first, DAYS.first + dt.timedelta(days=1)
     table.replace(DayRange.single(first), rows(first, 1))
@@ -48,14 +48,14 @@ def test_other_days_stay(lake):
     assert [row["value"] for row in content(lake)] == [3, 2]
 
 
-def test_a_day_without_rows_loses_its_rows(lake):
+def test_replace_without_rows_empties_a_day(lake):
     table = lake.table("silver/things")
     table.replace(DayRange.single(DAYS.first), rows(DAYS.first, 1))
     table.replace(DAYS, rows(DAYS.last, 9))
     assert table.days() == [DAYS.last]
 
 
-def test_single_days_can_be_replaced_between_others(lake):
+def test_replace_of_separate_days(lake):
     table = lake.table("silver/things")
     days = list(DAYS)[:3]
     table.replace(DAYS, pa.concat_tables([rows(day, 1) for day in days]))
@@ -63,7 +63,7 @@ def test_single_days_can_be_replaced_between_others(lake):
     assert [row["value"] for row in content(lake)] == [5, 1, 6]
 
 
-def test_rows_of_other_days_are_refused_and_nothing_changes(lake):
+def test_replace_refuses_rows_of_other_days(lake):
     table = lake.table("silver/things")
     version = table.replace(DayRange.single(DAYS.first), rows(DAYS.first, 1))
     with pytest.raises(LakeError, match="2024-01-28"):
@@ -72,7 +72,7 @@ def test_rows_of_other_days_are_refused_and_nothing_changes(lake):
 
 
 @pytest.mark.parametrize(("as_stream", "attempts"), [(False, 2), (True, 1)])
-def test_after_a_conflict_a_table_is_written_again_but_never_a_spent_stream(lake, monkeypatch, as_stream, attempts):
+def test_conflict_repeats_the_write_of_a_table_but_not_of_a_stream(lake, monkeypatch, as_stream, attempts):
     table = lake.table("silver/things")
     table.replace(DayRange.single(DAYS.first), rows(DAYS.first, 1))
     made = []
@@ -80,7 +80,7 @@ def test_after_a_conflict_a_table_is_written_again_but_never_a_spent_stream(lake
     def conflicts_once(uri, given, **options):
         made.append(given)
         if len(made) == 1:
-            (given.read_all() if as_stream else given).num_rows  # noqa: B018 - a stream is spent by a write that fails
+            (given.read_all() if as_stream else given).num_rows  # noqa: B018 - a failing write consumes the stream
             raise CommitFailedError("another writer was faster")
         return write_deltalake(uri, given, **options)
 
@@ -95,7 +95,7 @@ def test_after_a_conflict_a_table_is_written_again_but_never_a_spent_stream(lake
     assert [row["value"] for row in content(lake)] == [1 if as_stream else 5]
 
 
-def test_a_column_that_comes_later_is_null_before(lake):
+def test_new_column_is_null_in_older_days(lake):
     table = lake.table("silver/things")
     table.replace(DayRange.single(DAYS.first), rows(DAYS.first, 1))
     wider = rows(DAYS.last, 2).append_column("note", pa.array(["new"]))
@@ -104,13 +104,13 @@ def test_a_column_that_comes_later_is_null_before(lake):
     assert table.read(DayRange.single(DAYS.first))["note"].to_pylist() == [None]
 
 
-def test_a_missing_table_says_what_to_do(lake):
+def test_missing_table_names_the_remedy(lake):
     with pytest.raises(LakeError, match=r"does not exist yet.*churn_ingest"):
         lake.table("gold/features").read(DAYS)
 
 
 @pytest.mark.slow
-def test_days_written_at_once_by_four_processes_in_any_order_are_all_there(lake):
+def test_four_processes_write_different_days_concurrently(lake):
     days = list(DAYS)
     random.Random(7).shuffle(days)  # noqa: S311 - an order, not a secret
     with ProcessPoolExecutor(4, mp_context=get_context("spawn")) as pool:
@@ -118,14 +118,14 @@ def test_days_written_at_once_by_four_processes_in_any_order_are_all_there(lake)
     assert content(lake) == [{"dt": day, "value": day.day + more} for day in DAYS for more in (0, 100)]
 
 
-def test_an_earlier_version_can_be_read_and_not_written(lake):
+def test_earlier_version_is_read_only(lake):
     day, table = DAYS.first, lake.table("silver/things")
     first = table.replace(DayRange.single(day), rows(day, 1))
     table.replace(DAYS, rows(DAYS.last, 2))
     earlier = lake.at({"silver/things": first})
     assert content(earlier) == [{"dt": day, "value": 1}]
     assert (earlier.table("silver/things").days(), earlier.table("silver/things").version()) == ([day], first)
-    with pytest.raises(LakeError, match="can only be read"):
+    with pytest.raises(LakeError, match="is read-only"):
         earlier.table("silver/things").replace(DAYS, rows(day, 3))
     with pytest.raises(LakeError, match="no version 99"):
         lake.at({"silver/things": 99}).table("silver/things").version()

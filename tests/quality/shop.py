@@ -1,4 +1,4 @@
-"""A shop of three small tables, one of each kind, whose files a test writes line by line."""
+"""A shop with three small sources, one of each kind, whose files the tests write."""
 
 from __future__ import annotations
 
@@ -73,7 +73,7 @@ def days(first: int, last: int) -> DayRange:
 
 
 def project(sources: dict[str, Source], checks: dict[str, dict[str, Any]] | None = None) -> Project:
-    """Return a project of these sources; silver needs nothing else of it."""
+    """Return a project with these sources; its other parts do not affect silver."""
     found = {name: Checks.model_validate(part) for name, part in (checks or {}).items()}
     return grocery().model_copy(update={"sources": sources, "checks": found, "first_day": FIRST})
 
@@ -82,7 +82,7 @@ class Shop:
     """A landing folder, a lake and a folder for reports.
 
     Args:
-        root: The folder that holds them.
+        root: The folder that contains them.
         made_of: The project.
     """
 
@@ -96,13 +96,13 @@ class Shop:
         write_csv(self.landing, source, day(number), [header, *lines])
 
     def orders(self, number: int, ids: Iterable[str], customer: str = "c", amount: str = "5") -> None:
-        """Deliver orders of these ids for day ``number``."""
+        """Deliver orders with these ids for day ``number``."""
         self.deliver("orders", number, [f"{order},{customer},{amount},{day(number)} 10:00:00" for order in ids])
 
     def ingest(self, first: int, last: int | None = None) -> None:
-        """Take the days from landing to silver."""
-        asked = days(first, first if last is None else last)
-        ingest(self.project, self.lake, self.landing, asked, self.reports)
+        """Ingest the days from landing to silver."""
+        span = days(first, first if last is None else last)
+        ingest(self.project, self.lake, self.landing, span, self.reports)
 
     def read(self, table: str, *columns: str) -> list[tuple[Any, ...]]:
         """Return the rows of a table, sorted."""
@@ -111,10 +111,10 @@ class Shop:
         return sorted((tuple(row.values()) for row in found.to_pylist()), key=str)
 
     def silver(self) -> list[tuple[dt.date, str]]:
-        """Return day and id of every order in silver."""
+        """Return day and id of each order in silver."""
         return self.read("silver/orders", "dt", "order_id")
 
     def rules(self) -> dict[tuple[int, str], str]:
-        """Return the rules that refused orders broke, by day number and id."""
+        """Return the violated rules of refused orders, by day number and id."""
         rows = self.read("quarantine/orders", "dt", "order_id", "rules")
         return {((when - FIRST).days, order): rules for when, order, rules in rows}

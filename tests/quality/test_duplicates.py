@@ -1,4 +1,4 @@
-"""Keys that come again: within a day, and on a later day, in whatever order the days are ingested."""
+"""Repeated keys within a day and over several days, with days ingested in any order."""
 
 import datetime as dt
 
@@ -22,7 +22,7 @@ def shop(root, reach=2):
 
 
 @pytest.mark.parametrize("order", [(0, 1, 2, 3), (3, 2, 1, 0), (1, 3, 0, 2), (2, 0, 3, 1)])
-def test_a_key_of_the_days_before_is_refused_whatever_day_comes_last(tmp_path, order):
+def test_repeated_keys_do_not_depend_on_the_order_of_days(tmp_path, order):
     world = shop(tmp_path)
     world.orders(0, ["a", "b"])
     world.orders(1, ["a", "c"])
@@ -30,12 +30,12 @@ def test_a_key_of_the_days_before_is_refused_whatever_day_comes_last(tmp_path, o
     world.orders(3, ["a", "b", "d"])
     for number in order:
         world.ingest(number)
-    # b comes three days later, which is out of reach; a on day 3 was delivered on day 1, where it was refused itself
+    # b is repeated after three days, outside the range; a on day 3 repeats the refused row of day 1
     assert world.rules() == dict.fromkeys([(1, "a"), (2, "c"), (3, "a"), (3, "d")], "duplicate_key_earlier")
     assert world.silver() == [(day(0), "a"), (day(0), "b"), (day(1), "c"), (day(2), "d"), (day(3), "b")]
 
 
-def test_a_corrected_delivery_gives_later_days_their_rows_back_and_says_so(tmp_path):
+def test_corrected_delivery_rebuilds_later_days(tmp_path):
     world = shop(tmp_path)
     world.orders(0, ["a"])
     world.orders(1, ["a", "b"])
@@ -51,7 +51,7 @@ def test_a_corrected_delivery_gives_later_days_their_rows_back_and_says_so(tmp_p
     assert (result.rows_read, result.rows_refused, result.rows_written) == (4, 0, 4)
 
 
-def test_a_later_day_whose_delivery_was_refused_stops_the_days_before_it_by_name(tmp_path):
+def test_shut_gate_of_a_rebuilt_later_day_stops_the_run(tmp_path):
     world = shop(tmp_path)
     world.project = project(world.project.sources, {"orders": {"minimum_pass_share": 0.9}})
     world.orders(1, ["b"])
@@ -69,7 +69,7 @@ def test_a_later_day_whose_delivery_was_refused_stops_the_days_before_it_by_name
     assert world.silver() == [(day(0), "a"), (day(1), "b")]
 
 
-def test_a_day_that_arrives_while_silver_is_built_is_seen(tmp_path, monkeypatch):
+def test_concurrent_delivery_is_included(tmp_path, monkeypatch):
     world = shop(tmp_path)
     world.orders(0, ["z"])
     world.orders(1, ["a", "b"])
@@ -86,7 +86,7 @@ def test_a_day_that_arrives_while_silver_is_built_is_seen(tmp_path, monkeypatch)
     assert world.rules() == {(1, "a"): "duplicate_key_earlier"}
 
 
-def test_a_malformed_row_is_no_earlier_row(tmp_path):
+def test_invalid_row_does_not_make_a_later_row_a_duplicate(tmp_path):
     world = shop(tmp_path)
     world.deliver("orders", 0, [f"a,c,five,{day(0)} 10:00:00"])
     world.orders(1, ["a"])
@@ -95,7 +95,7 @@ def test_a_malformed_row_is_no_earlier_row(tmp_path):
     assert world.silver() == [(day(1), "a")]
 
 
-def test_without_reach_a_key_may_come_again_on_another_day(tmp_path):
+def test_keys_can_repeat_without_deduplication(tmp_path):
     world = shop(tmp_path, reach=0)
     world.orders(0, ["a"])
     world.orders(1, ["a"])
@@ -103,14 +103,14 @@ def test_without_reach_a_key_may_come_again_on_another_day(tmp_path):
     assert len(world.silver()) == 2
 
 
-def test_an_empty_key_identifies_nothing(tmp_path):
+def test_empty_keys_are_no_duplicates(tmp_path):
     world = shop(tmp_path)
     world.orders(0, ["", "a"])
     world.ingest(0)
     assert world.rules() == {(0, None): "required:order_id"}
 
 
-def test_of_changes_the_latest_of_a_day_stays_and_of_events_the_first(tmp_path):
+def test_latest_change_and_first_event_of_a_day_are_kept(tmp_path):
     world = Shop(tmp_path, project({"customers": CUSTOMERS, "orders": ORDERS}, LENIENT))
     world.deliver("customers", 0, [f"c,cancelled,{day(0)} 12:00:00", f"c,active,{day(0)} 09:00:00"])
     world.deliver("orders", 0, [f"a,c,1,{day(0)} 12:00:00", f"a,c,2,{day(0)} 09:00:00"])
@@ -119,7 +119,7 @@ def test_of_changes_the_latest_of_a_day_stays_and_of_events_the_first(tmp_path):
     assert [int(amount) for (amount,) in world.read("silver/orders", "amount")] == [1]
 
 
-# An order's id, amount and moment, each sometimes malformed; few ids, so that they come again within and across days.
+# Id, amount and time of an order, sometimes invalid; few ids, so that keys repeat within and across days.
 ROW = st.tuples(
     st.sampled_from(["a", "b", "c", " ", ""]),
     st.sampled_from(["5", "5.25", "x", ""]),
@@ -138,9 +138,7 @@ def _line(number, row):
 @pytest.mark.slow
 @settings(max_examples=6, deadline=None, phases=[Phase.explicit, Phase.generate])
 @given(deliveries=DELIVERIES, order=st.permutations([0, 1, 2]))
-def test_every_row_of_bronze_is_in_silver_or_in_quarantine_and_the_order_of_days_does_not_matter(
-    tmp_path_factory, deliveries, order
-):
+def test_each_bronze_row_is_in_silver_or_quarantine_for_any_order_of_days(tmp_path_factory, deliveries, order):
     worlds = [shop(tmp_path_factory.mktemp("world")) for _ in range(2)]
     for world in worlds:
         for number, rows in enumerate(deliveries):

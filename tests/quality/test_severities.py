@@ -1,10 +1,10 @@
-"""What the three severities do, and how expectations are judged over several days."""
+"""The effects of the three severities, and expectations over several days."""
 
 import logging
 
 import pytest
 
-from include.quality import check
+from include.quality import source_checks
 from include.quality.gate import GateError
 from tests.quality.shop import ORDERS, Shop, day, days, project
 
@@ -36,7 +36,7 @@ def test_refuse_sends_rows_to_quarantine(tmp_path):
     assert world.silver() == [(day(0), "a")]
 
 
-def test_warn_keeps_rows_and_says_so_once(tmp_path, caplog):
+def test_warn_keeps_rows_and_logs_one_warning(tmp_path, caplog):
     world = shop(tmp_path, BETWEEN | {"severity": "warn"}, share=1.0)
     world.orders(0, ["a", "b"], amount="11")
     world.orders(1, ["c"])
@@ -51,15 +51,15 @@ def test_warn_keeps_rows_and_says_so_once(tmp_path, caplog):
     assert record.report.endswith("silver.html")
 
 
-def test_stop_shuts_the_gate_and_says_how_many_rows(tmp_path):
+def test_stop_shuts_the_gate(tmp_path):
     world = shop(tmp_path, BETWEEN | {"severity": "stop"})
     world.orders(0, ["a", "b"], amount="11")
-    with pytest.raises(GateError, match=r"between\(amount\) saw 2 of 2 rows"):
+    with pytest.raises(GateError, match=r"between\(amount\) found 2 of 2 rows"):
         world.ingest(0)
     assert world.silver() == []
 
 
-def test_mostly_is_a_share_of_all_days_together(tmp_path):
+def test_mostly_is_a_share_of_all_days(tmp_path):
     rule = BETWEEN | {"severity": "stop", "arguments": BETWEEN["arguments"] | {"mostly": 0.6}}
     world = shop(tmp_path, rule)
     world.orders(0, ["a", "b"])
@@ -69,19 +69,19 @@ def test_mostly_is_a_share_of_all_days_together(tmp_path):
         world.ingest(1)
 
 
-def test_a_rule_on_the_table_is_judged_for_each_day_as_if_it_came_alone(tmp_path):
+def test_table_rule_is_evaluated_for_each_day(tmp_path):
     world = shop(tmp_path, MEAN, UNIQUE)
     world.orders(0, ["a"], customer="x")
     world.orders(1, [])
     world.orders(2, ["b"], customer="x")
     world.ingest(0, 2)
-    assert len(world.silver()) == 2, "the same customer on two days is no duplicate of a day"
+    assert len(world.silver()) == 2, "the same customer on two days is not a duplicate within a day"
     world.orders(1, ["c"], amount="99")
-    with pytest.raises(GateError, match=r"mean_to_be_between\(amount\) saw 99\.0 on 2024-01-02"):
+    with pytest.raises(GateError, match=r"mean_to_be_between\(amount\) found 99\.0 on 2024-01-02"):
         world.ingest(0, 2)
 
 
-def test_a_condition_is_sql(tmp_path):
+def test_row_condition_selects_rows(tmp_path):
     arguments = BETWEEN["arguments"] | {"row_condition": "order_id IN ('a', 'b') AND NOT customer_id IS NULL"}
     world = shop(tmp_path, BETWEEN | {"arguments": arguments})
     world.orders(0, ["a", "c"], amount="11")
@@ -89,7 +89,7 @@ def test_a_condition_is_sql(tmp_path):
     assert [order for _, order in world.rules()] == ["a"]
 
 
-def test_blocks_of_days_change_nothing(tmp_path, monkeypatch):
+def test_result_does_not_depend_on_block_size(tmp_path, monkeypatch):
     worlds = [shop(tmp_path / name, BETWEEN, UNIQUE, MEAN) for name in ("whole", "cut")]
     for world, rows_at_once in zip(worlds, (1_000_000, 3), strict=True):
         for number in range(6):
@@ -97,7 +97,7 @@ def test_blocks_of_days_change_nothing(tmp_path, monkeypatch):
         world.project = world.project.model_copy(
             update={"sources": {"orders": ORDERS.model_copy(update={"deduplicate_days": 2})}}
         )
-        monkeypatch.setattr(check, "ROWS_AT_ONCE", rows_at_once)
+        monkeypatch.setattr(source_checks, "ROWS_AT_ONCE", rows_at_once)
         world.ingest(0, 6 - 1)
     for table in ("silver/orders", "quarantine/orders"):
         whole, cut = (world.read(table) for world in worlds)

@@ -29,7 +29,7 @@ def lake(tmp_path: Path) -> Lake:
 
 
 def lenient():
-    """The grocery project with a gate that lets a few bad rows of these small days pass."""
+    """The grocery project with a lenient gate, for small days with some invalid rows."""
     project = grocery()
     checks = {**project.checks}
     checks["transactions"] = checks["transactions"].model_copy(update={"minimum_pass_share": 0.5})
@@ -37,7 +37,7 @@ def lenient():
     return project.model_copy(update={"checks": checks})
 
 
-def test_silver_is_typed_and_running_a_day_twice_changes_nothing(landing, lake, tmp_path):
+def test_silver_is_typed_and_idempotent(landing, lake, tmp_path):
     ingest(grocery(), lake, landing, DAYS, tmp_path / "reports")
     names = lake.table_names()
     before = {name: lake.table(name).read(DAYS) for name in names}
@@ -53,7 +53,7 @@ def test_silver_is_typed_and_running_a_day_twice_changes_nothing(landing, lake, 
         assert lake.table(name).read(DAYS).sort_by(order).equals(before[name].sort_by(order)), name
 
 
-def test_refused_rows_are_in_quarantine_with_the_rule_that_they_broke(landing, lake, tmp_path):
+def test_quarantine_contains_refused_rows_with_their_rules(landing, lake, tmp_path):
     good = transactions(DAY)
     rows = good.to_pylist()
     late = {
@@ -84,7 +84,7 @@ def test_refused_rows_are_in_quarantine_with_the_rule_that_they_broke(landing, l
     assert arrived == kept + len(refused)
 
 
-def test_a_corrected_delivery_empties_its_quarantine(landing, lake, tmp_path):
+def test_corrected_delivery_empties_its_quarantine(landing, lake, tmp_path):
     header = "household_id,coupon_upc,campaign_id,redemption_date"
     write_csv(landing, "coupon_redemptions", DAY, [header, "1,2,3,not-a-day"])
     ingest(lenient(), lake, landing, DAYS, tmp_path / "reports")
@@ -95,7 +95,7 @@ def test_a_corrected_delivery_empties_its_quarantine(landing, lake, tmp_path):
     assert lake.table("silver/coupon_redemptions").count() == 1
 
 
-def test_a_shut_gate_leaves_silver_as_it_was_and_names_its_report(landing, lake, tmp_path):
+def test_shut_gate_leaves_silver_unchanged(landing, lake, tmp_path):
     ingest(grocery(), lake, landing, DayRange.single(FIRST), tmp_path / "reports")
     versions = {name: lake.table(name).version() for name in lake.table_names() if name.startswith("silver")}
     rows = transactions(DAY)
@@ -109,7 +109,7 @@ def test_a_shut_gate_leaves_silver_as_it_was_and_names_its_report(landing, lake,
     assert lake.table("quarantine/transactions").count() == rows.num_rows
 
 
-def test_a_rule_about_the_whole_table_stops(landing, lake, tmp_path):
+def test_table_expectation_stops_the_run(landing, lake, tmp_path):
     rule = Expectation(type="expect_table_row_count_to_be_between", severity="stop", arguments={"min_value": 1_000_000})
     project = grocery().model_copy(update={"checks": {"transactions": Checks(expectations=[rule])}})
     with pytest.raises(GateError, match="expect_table_row_count_to_be_between"):
@@ -125,7 +125,7 @@ def test_a_rule_about_the_whole_table_stops(landing, lake, tmp_path):
         Expectation(type="expect_column_values_to_be_between", arguments={"column": "quantity", "colour": "red"}),
     ],
 )
-def test_a_wrong_suite_is_an_error_of_the_suite_not_bad_data(landing, lake, tmp_path, wrong):
+def test_invalid_suite_is_a_suite_error(landing, lake, tmp_path, wrong):
     project = grocery().model_copy(update={"checks": {"transactions": Checks(expectations=[wrong])}})
     with pytest.raises(SuiteError, match=r"checks\.yaml, suite of silver/transactions"):
         ingest(project, lake, landing, DAYS, tmp_path / "reports")

@@ -1,4 +1,4 @@
-"""Rules about a whole table: satisfied, violated, and not judged."""
+"""Rules on whole tables: satisfied, violated, and not evaluated."""
 
 import json
 
@@ -13,11 +13,11 @@ pytestmark = pytest.mark.slow  # every case is several ingests
 
 
 def outcome(world, last, rule, table="orders"):
-    """Return how a rule went, as the report of the day says it."""
+    """Return the outcome of a rule in the report of the day."""
     tables = json.loads((world.reports / str(day(last)) / "silver.json").read_text())
     (found,) = [item for item in tables if item["table"] == silver_table(table)]
-    (went,) = [item for item in found["rules"] if item["rule"].startswith(rule)]
-    return went
+    (result,) = [item for item in found["rules"] if item["rule"].startswith(rule)]
+    return result
 
 
 def ids(number, count):
@@ -28,19 +28,19 @@ COUNTS = {"row_count": {"history_days": 3, "minimum_days": 2, "min_ratio": 0.5, 
 
 
 @pytest.mark.parametrize("together", [True, False])
-def test_a_day_is_compared_with_the_median_of_the_days_before_it_in_the_same_run_or_earlier(tmp_path, together):
+def test_row_count_is_compared_with_the_median_of_earlier_days(tmp_path, together):
     world = Shop(tmp_path, project({"orders": ORDERS}, {"orders": COUNTS}))
     for number, count in enumerate([4, 6, 1, 5, 9]):
         world.orders(number, ids(number, count))
     if together:
-        with pytest.raises(GateError, match=r"row_count saw 1 rows on 2024-01-03, where 5 are usual"):
+        with pytest.raises(GateError, match=r"row_count found 1 rows on 2024-01-03; the median is 5"):
             world.ingest(0, 4)
         assert world.silver() == []
         return
     world.ingest(0)
     assert not outcome(world, 0, "row_count")["judged"]
     world.ingest(1)
-    with pytest.raises(GateError, match="row_count saw 1 rows on 2024-01-03"):
+    with pytest.raises(GateError, match="row_count found 1 rows on 2024-01-03"):
         world.ingest(2)
     world.ingest(3)
     world.ingest(4)
@@ -48,7 +48,7 @@ def test_a_day_is_compared_with_the_median_of_the_days_before_it_in_the_same_run
     assert {when for when, _ in world.silver()} == {day(0), day(1), day(3), day(4)}
 
 
-def test_a_day_without_rows_is_no_violation_where_such_days_are_normal(tmp_path):
+def test_row_count_ignores_allowed_days_without_rows(tmp_path):
     world = Shop(tmp_path, project({"orders": ORDERS}, {"orders": COUNTS}))
     for number, count in enumerate([4, 4, 0]):
         world.orders(number, ids(number, count))
@@ -56,18 +56,18 @@ def test_a_day_without_rows_is_no_violation_where_such_days_are_normal(tmp_path)
     assert not outcome(world, 2, "row_count")["judged"]
 
 
-def test_events_are_as_old_as_the_newest_of_them_and_earlier_days_count(tmp_path):
+def test_freshness_of_events_includes_earlier_days(tmp_path):
     world = Shop(tmp_path, project({"orders": ORDERS}, {"orders": {"freshness": {"max_age_days": 1}}}))
     for number in range(3):
         world.orders(number, ids(number, 1 if number == 0 else 0))
     world.ingest(0)
     world.ingest(1)
     assert "2024-01-01" in outcome(world, 1, "freshness")["observed"]
-    with pytest.raises(GateError, match=r"freshness saw 2024-01-01 as the newest event by 2024-01-03"):
+    with pytest.raises(GateError, match=r"freshness found 2024-01-01 as the newest event by 2024-01-03"):
         world.ingest(2)
 
 
-def test_a_snapshot_is_as_old_as_its_newest_delivery(tmp_path):
+def test_freshness_of_a_snapshot_is_the_age_of_its_newest_delivery(tmp_path):
     rules = {"regions": {"freshness": {"max_age_days": 2, "severity": "warn"}}}
     world = Shop(tmp_path, project({"regions": REGIONS}, rules))
     world.deliver("regions", 0, ["c,north"])
@@ -75,9 +75,9 @@ def test_a_snapshot_is_as_old_as_its_newest_delivery(tmp_path):
     world.ingest(2)
     assert outcome(world, 2, "freshness", "regions")["success"]
     world.ingest(3)
-    went = outcome(world, 3, "freshness", "regions")
-    assert not went["success"]
-    assert went["observed"] == "2024-01-01 as the newest delivery by 2024-01-04"
+    result = outcome(world, 3, "freshness", "regions")
+    assert not result["success"]
+    assert result["observed"] == "2024-01-01 as the newest delivery by 2024-01-04"
 
 
 def related(tmp_path, other, severity="stop", min_share=1.0, first=("orders",)):
@@ -90,7 +90,7 @@ def related(tmp_path, other, severity="stop", min_share=1.0, first=("orders",)):
 
 
 @pytest.mark.parametrize("first", [("orders",), ("customers",)])
-def test_a_value_must_have_been_delivered_by_the_same_day_be_it_in_the_same_run(tmp_path, first):
+def test_foreign_key_must_match_a_row_of_the_same_day_or_earlier(tmp_path, first):
     world = related(tmp_path, "customers", first=first)
     world.deliver("customers", 0, [f"a,active,{day(0)} 08:00:00"])
     world.deliver("customers", 1, [f"b,active,{day(1)} 08:00:00"])
@@ -100,13 +100,13 @@ def test_a_value_must_have_been_delivered_by_the_same_day_be_it_in_the_same_run(
     world.orders(2, ["3"], customer="a")
     world.ingest(0, 1)
     world.ingest(2)
-    assert outcome(world, 2, "foreign_key")["observed"] == "0 of 1 rows find none"
-    world.orders(0, ["1"], customer="b")  # who comes only a day later
-    with pytest.raises(GateError, match=r"foreign_key\(customer_id\) in customers.customer_id saw 1 of 1 rows"):
+    assert outcome(world, 2, "foreign_key")["observed"] == "0 of 1 rows without a match"
+    world.orders(0, ["1"], customer="b")  # customer b arrives one day later
+    with pytest.raises(GateError, match=r"foreign_key\(customer_id\) in customers.customer_id found 1 of 1 rows"):
         world.ingest(0)
 
 
-def test_a_value_must_be_in_the_delivery_in_force(tmp_path):
+def test_foreign_key_must_match_the_snapshot_in_force(tmp_path):
     world = related(tmp_path, "regions", severity="warn")
     world.deliver("regions", 0, ["a,north"])
     world.deliver("regions", 2, ["b,south"])
@@ -114,11 +114,11 @@ def test_a_value_must_be_in_the_delivery_in_force(tmp_path):
         world.orders(number, [str(number)], customer="a")
     world.ingest(0)
     world.ingest(1, 3)
-    went = outcome(world, 3, "foreign_key")
-    assert (went["observed"], went["days"]) == ("2 of 3 rows find none", "2 days, most on 2024-01-03")
+    result = outcome(world, 3, "foreign_key")
+    assert (result["observed"], result["days"]) == ("2 of 3 rows without a match", "2 days, most on 2024-01-03")
 
 
-def test_some_orphans_may_be_allowed_and_rows_that_are_refused_neither_refer_nor_are_referred_to(tmp_path):
+def test_foreign_key_ignores_refused_rows_and_allows_a_share_of_orphans(tmp_path):
     world = related(tmp_path, "customers", min_share=0.5)
     world.project.checks["orders"] = world.project.checks["orders"].model_copy(update={"minimum_pass_share": 0})
     world.project = world.project.model_copy(update={"checks": world.project.checks | {"customers": LENIENT}})
@@ -126,13 +126,13 @@ def test_some_orphans_may_be_allowed_and_rows_that_are_refused_neither_refer_nor
     at = f"{day(0)} 10:00:00"
     world.deliver("orders", 0, [f"1,a,5,{at}", f"2,b,5,{at}", f"3,z,five,{at}"])
     world.ingest(0)
-    assert outcome(world, 0, "foreign_key")["observed"] == "1 of 2 rows find none"
+    assert outcome(world, 0, "foreign_key")["observed"] == "1 of 2 rows without a match"
 
 
 LENIENT = project({"orders": ORDERS}, {"orders": {"minimum_pass_share": 0}}).checks["orders"]
 
 
-def test_days_that_have_not_come_yet_are_no_reason_to_refuse_a_later_one(tmp_path):
+def test_missing_days_do_not_fail_later_days(tmp_path):
     world = related(tmp_path, "customers")
     world.project = world.project.model_copy(
         update={"checks": {"orders": world.project.checks["orders"].model_copy(update={"freshness": STRICT})}}
@@ -145,13 +145,13 @@ def test_days_that_have_not_come_yet_are_no_reason_to_refuse_a_later_one(tmp_pat
         world.orders(number, [str(number)], customer=customer)
     world.orders(3, [])
     world.ingest(0)
-    world.ingest(2)  # who b is comes with day 1
+    world.ingest(2)  # customer b arrives with day 1
     assert not outcome(world, 2, "foreign_key")["judged"]
     world.ingest(3)
     assert outcome(world, 3, "freshness")["success"]
     world.ingest(1)
     world.ingest(2)
-    assert outcome(world, 2, "foreign_key")["observed"] == "0 of 1 rows find none"
+    assert outcome(world, 2, "foreign_key")["observed"] == "0 of 1 rows without a match"
 
 
 STRICT = Freshness(max_age_days=1)

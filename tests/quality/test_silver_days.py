@@ -8,7 +8,7 @@ from include.features.labels import matured_days
 from include.lake import Lake
 from include.lake.table_names import FEATURES_TABLE
 from include.quality.gate import GateError
-from include.quality.loaded import loaded_days
+from include.quality.silver_days import loaded_days
 from tests.world import FIRST, grocery, ingest, transactions, write_day, write_transactions, write_world
 
 pytestmark = pytest.mark.slow  # the first check imports Great Expectations
@@ -19,7 +19,7 @@ BAD = DAYS.last
 
 @pytest.fixture
 def shut(tmp_path):
-    """Three days, of which the last one's transactions are worth nothing: its gate is shut."""
+    """Three days; the gate of the last day is shut because all its transactions are invalid."""
     landing, lake = tmp_path / "landing", Lake(str(tmp_path / "lake"))
     write_world(landing, DAYS)
     rows = transactions(BAD)
@@ -30,17 +30,17 @@ def shut(tmp_path):
     return landing, lake
 
 
-def test_a_day_is_loaded_once_its_gate_was_open(shut, tmp_path):
+def test_day_is_loaded_after_its_gate_was_open(shut, tmp_path):
     landing, lake = shut
     assert loaded_days(lake, "transactions", DAYS) == set(DAYS) - {BAD}
-    assert loaded_days(lake, "coupon_redemptions", DAYS) == set(DAYS) - {BAD}, "its day comes with the others"
-    assert loaded_days(lake, "products", DAYS) == {FIRST}, "a snapshot is loaded when it was delivered"
+    assert loaded_days(lake, "coupon_redemptions", DAYS) == set(DAYS) - {BAD}, "all sources are loaded together"
+    assert loaded_days(lake, "products", DAYS) == {FIRST}, "a snapshot is loaded on the day of its delivery"
     write_day(landing, BAD)
     ingest(grocery(), lake, landing, DayRange.single(BAD), tmp_path / "reports")
     assert loaded_days(lake, "transactions", DAYS) == set(DAYS)
 
 
-def test_a_day_without_rows_is_loaded(tmp_path):
+def test_day_without_rows_is_loaded(tmp_path):
     landing, lake = tmp_path / "landing", Lake(str(tmp_path / "lake"))
     write_world(landing, DAYS)
     write_transactions(landing, BAD, transactions(BAD).slice(0, 0))
@@ -49,7 +49,7 @@ def test_a_day_without_rows_is_loaded(tmp_path):
     assert loaded_days(lake, "transactions", DAYS) == set(DAYS)
 
 
-def test_labels_wait_for_a_day_whose_gate_was_shut(shut, tmp_path):
+def test_labels_require_all_days_of_their_horizon(shut, tmp_path):
     landing, lake = shut
     project = grocery()
     project = project.model_copy(update={"label": project.label.model_copy(update={"horizon_days": 2})})

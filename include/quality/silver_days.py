@@ -1,4 +1,4 @@
-"""Which days silver holds wholly: a day that was delivered, but whose gate was shut, is not among them."""
+"""The days that silver contains completely; a delivered day whose gate was shut is not one of them."""
 
 from __future__ import annotations
 
@@ -13,12 +13,12 @@ from include.lake.table_names import SILVER_DAYS_TABLE
 
 
 def loaded_days(lake: Lake, source: str, days: DayRange) -> set[dt.date]:
-    """Return the days of ``days`` that silver holds of ``source``, also those without rows.
+    """Return the days of a source that silver contains, including days without rows.
 
     Args:
         lake: The lake.
         source: The source's name.
-        days: The days asked for.
+        days: The range of days.
     """
     table = lake.table(SILVER_DAYS_TABLE)
     if not table.exists():
@@ -27,15 +27,15 @@ def loaded_days(lake: Lake, source: str, days: DayRange) -> set[dt.date]:
     return {row["dt"] for row in rows if row["source"] == source}
 
 
-def mark_loaded(lake: Lake, delivered: Mapping[str, Set[dt.date]], days: DayRange) -> None:
-    """Record that silver now holds what was delivered for ``days``; written after the tables.
+def record_loaded_days(lake: Lake, delivered: Mapping[str, Set[dt.date]], days: DayRange) -> None:
+    """Record the delivered days that silver contains, after the silver tables have been written.
 
     Args:
         lake: The lake.
         delivered: The days of ``days`` that have a delivery, by source.
-        days: The days.
+        days: The range of days.
     """
-    found = [(day, source) for source, those in delivered.items() for day in sorted(those)]
+    found = [(day, source) for source, loaded in delivered.items() for day in sorted(loaded)]
     rows = {
         "dt": pa.array([day for day, _ in found], pa.date32()),
         "source": pa.array([source for _, source in found], pa.string()),

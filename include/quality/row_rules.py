@@ -1,4 +1,4 @@
-"""From bronze's text to typed rows, and the rules of form: what a row must be before its values are judged."""
+"""Typed rows from bronze's text, and the built-in rules that every row must satisfy before the expectations run."""
 
 from __future__ import annotations
 
@@ -11,33 +11,42 @@ from include.sources.bronze_tables import FILE, ROW
 from include.sources.column_types import trimmed, typed_value
 
 RULE = "_rule"
-"""The rule of form that a row breaks; null when it breaks none."""
+"""The built-in rule that a row violates, or null."""
 
 DUPLICATE, DUPLICATE_EARLIER = "duplicate_key", "duplicate_key_earlier"
 
 
 def typed_rows(source: Source, bronze: ibis.Table) -> ibis.Table:
-    """Return ``bronze`` with its declared columns typed, ``_file``, ``_row``, ``dt`` and ``_rule``.
+    """Return the declared columns of ``bronze`` with their types, and ``_file``, ``_row``, ``dt`` and ``_rule``.
 
-    The rules, in order: a required value is there (``required:column``; a key's always is), every value is of its type
-    (``type:column``), and an event does not happen after the day that it was delivered for (``after_day:column``).
+    The rules, in this order:
+
+    - ``required:column``: a required value or a key value is not empty.
+    - ``type:column``: a value is of the declared type.
+    - ``after_day:column``: an event is not later than the day of its delivery.
 
     Args:
         source: The source's configuration.
-        bronze: Its bronze rows: text columns, ``_file``, ``_row`` and ``dt``.
+        bronze: Its bronze rows, with text columns, ``_file``, ``_row`` and ``dt``.
     """
     typed = {name: typed_column(source, bronze, name) for name in source.columns}
-    rule = ibis.cases(*_broken(source, bronze, typed), else_=ibis.null("string"))
+    rule = ibis.cases(*_violations(source, bronze, typed), else_=ibis.null("string"))
     return bronze.select(**typed, **{FILE: _[FILE], ROW: _[ROW], "dt": _["dt"], RULE: rule})
 
 
 def typed_column(source: Source, bronze: ibis.Table, name: str) -> ibis.expr.types.Column:
-    """Return one declared column of ``bronze`` in its type; null where the text is no such value."""
+    """Return one column of ``bronze`` with its declared type; a text that is not of this type becomes null.
+
+    Args:
+        source: The source's configuration.
+        bronze: Its bronze rows.
+        name: The column.
+    """
     return typed_value(trimmed(bronze[name]), source.columns[name].type)
 
 
-def form_rules(source: Source) -> list[str]:
-    """Return the rules of form that ``source`` has beside those on single columns."""
+def builtin_rules(source: Source) -> list[str]:
+    """Return the built-in rules of ``source`` except the rules ``required`` and ``type`` of single columns."""
     rules = [DUPLICATE]
     if source.event_time:
         rules.append(f"after_day:{source.event_time}")
@@ -46,8 +55,13 @@ def form_rules(source: Source) -> list[str]:
     return rules
 
 
-def in_plain(source: Source, rule: str) -> str:
-    """Return what a rule of form asks for, in words."""
+def describe_rule(source: Source, rule: str) -> str:
+    """Return the description of a built-in rule.
+
+    Args:
+        source: The source's configuration.
+        rule: The rule.
+    """
     kind, _, column = rule.partition(":")
     if kind == "type":
         return f"empty, or a {source.columns[column].type}"
@@ -60,13 +74,13 @@ def in_plain(source: Source, rule: str) -> str:
 
 
 def same_day_duplicates(source: Source, rows: ibis.Table) -> ibis.Table:
-    """Return ``dt, _file, _row, rule`` of the rows whose key another row of that day's delivery has.
+    """Return ``dt, _file, _row, rule`` of the rows whose key is repeated in the delivery of their day.
 
-    The first row of a key stays; of ``changes`` the latest one, since that is the one in force when the day closes.
+    The first row of a key is kept; of ``changes`` the latest row is kept, which is in force at the end of the day.
 
     Args:
         source: The source's configuration.
-        rows: Typed rows that break no rule of their own.
+        rows: Typed rows that violate no other built-in rule.
     """
     place = [rows[FILE], rows[ROW]]
     if source.kind == "changes":
@@ -75,17 +89,17 @@ def same_day_duplicates(source: Source, rows: ibis.Table) -> ibis.Table:
     repeated = rows.group_by(keys).having(_.count() > 1).agg()
     candidates = rows.semi_join(repeated, keys)
     number = ibis.row_number().over(ibis.window(group_by=keys, order_by=place))
-    again = candidates.mutate(number=number).filter(_["number"] > 0)
-    return again.select("dt", FILE, ROW, rule=ibis.literal(DUPLICATE))
+    repeats = candidates.mutate(number=number).filter(_["number"] > 0)
+    return repeats.select("dt", FILE, ROW, rule=ibis.literal(DUPLICATE))
 
 
 def earlier_duplicates(source: Source, rows: ibis.Table, earlier: ibis.Table) -> ibis.Table:
-    """Return ``dt, _file, _row, rule`` of the rows whose key was delivered within ``deduplicate_days`` before.
+    """Return ``dt, _file, _row, rule`` of the rows whose key was delivered in the last ``deduplicate_days`` days.
 
     Args:
         source: The source's configuration.
-        rows: Typed rows that break no rule of their own.
-        earlier: ``dt`` and the keys of sound rows of the days before, and of the same days.
+        rows: Typed rows that violate no other built-in rule.
+        earlier: ``dt`` and the keys of the valid rows of the earlier days and of the same days.
     """
     before = earlier.select(before=earlier["dt"], **{name: earlier[name] for name in source.key})
     span = rows["dt"] - before["before"]
@@ -93,14 +107,14 @@ def earlier_duplicates(source: Source, rows: ibis.Table, earlier: ibis.Table) ->
     return known.select("dt", FILE, ROW, rule=ibis.literal(DUPLICATE_EARLIER))
 
 
-def _broken(
+def _violations(
     source: Source, bronze: ibis.Table, typed: dict[str, ibis.expr.types.Column]
 ) -> list[tuple[BooleanValue, str]]:
     text = {name: trimmed(bronze[name]) for name in source.columns}
     needed = [name for name, column in source.columns.items() if column.required or name in source.key]
-    broken = [(text[name].isnull(), f"required:{name}") for name in needed]
-    broken += [(text[name].notnull() & typed[name].isnull(), f"type:{name}") for name in source.columns]
+    violations = [(text[name].isnull(), f"required:{name}") for name in needed]
+    violations += [(text[name].notnull() & typed[name].isnull(), f"type:{name}") for name in source.columns]
     if source.event_time:
         after = typed[source.event_time].cast("date") > bronze["dt"]
-        broken.append((after.fill_null(False), f"after_day:{source.event_time}"))
-    return broken
+        violations.append((after.fill_null(False), f"after_day:{source.event_time}"))
+    return violations
