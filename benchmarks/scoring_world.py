@@ -12,7 +12,7 @@ import xgboost as xgb
 from include.days import DayRange
 from include.lake import open_lake
 from include.lake.table_names import FEATURES_TABLE
-from include.serving.deployment.pointer import BentoReference, write_pointer
+from include.serving.deployment.state import BentoReference, ServingState
 from include.settings import Settings
 from include.training.model.bundle import Bundle
 from include.training.model.contract import FeatureContract, ModelContract
@@ -33,7 +33,8 @@ def make_world(settings: Settings, customers: int, features: int, trees: int, de
     )
     bento = settings.serving_dir / "bento"
     _train(features, trees, depth).save(bento / "src" / "bundle")
-    write_pointer(settings.serving_dir, BentoReference("1-benchmark", "1", str(bento)))
+    state = ServingState(settings.serving_dir)
+    state.commit(state.begin(BentoReference("1-benchmark", "1", str(bento))))
 
 
 def customer_ids(number: int) -> list[str]:

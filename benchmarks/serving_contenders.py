@@ -17,7 +17,7 @@ import psutil
 
 from benchmarks.serving_model import Model
 from include.serving.deployment.package import build_bento
-from include.serving.deployment.pointer import write_pointer
+from include.serving.deployment.state import ServingState
 from include.settings import ROOT, Settings
 
 _START_SECONDS = 120.0
@@ -64,7 +64,7 @@ def ours(model: Model, folder: Path) -> Iterator[Contender]:
     """Run the product's endpoint: a Bento of the model, the pointer to it, and the runner."""
     port = _free_port()
     settings = Settings(home=folder / "home")
-    write_pointer(settings.serving_dir, build_bento(model.bundle, "1", settings.serving_dir))
+    ServingState(settings.serving_dir).begin(build_bento(model.bundle, "1", settings.serving_dir))
     variables = {"CHURN_HOME": str(settings.home), "CHURN_SERVING__PORT": str(port), "CHURN_SERVING__WORKERS": "1"}
     command = [sys.executable, "-m", "include.serving", "run"]
     with _running("ours", command, port, variables, folder / "ours.log") as contender:

@@ -21,9 +21,9 @@ from benchmarks.figures import print_figures
 from benchmarks.serving_model import train_model
 from benchmarks.traffic import Traffic
 from include.serving.deployment import deploy
-from include.serving.deployment.environment import server_environment
 from include.serving.deployment.package import build_bento
 from include.serving.deployment.rollout import roll_out
+from include.serving.deployment.server_process import server_environment
 from include.settings import ROOT, ServingSettings, Settings
 from include.training.model.bundle import Bundle
 

@@ -40,9 +40,9 @@ def churn_score() -> None:
         """Return the version of the serving model; skip if there is none."""
         from airflow.sdk.exceptions import AirflowSkipException
 
-        from include.serving.deployment.transaction import served_bento
+        from include.serving.deployment.state import ServingState
 
-        served = served_bento(get_settings().serving_dir)
+        served = ServingState(get_settings().serving_dir).served()
         if served is None:
             raise AirflowSkipException("No model is deployed.")
         return served.model_version

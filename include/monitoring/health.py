@@ -10,8 +10,7 @@ from typing import Any
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from include.monitoring.results import Report, list_reports, newest_result
-from include.serving.deployment.pointer import BentoReference
-from include.serving.deployment.transaction import served_bento
+from include.serving.deployment.state import BentoReference, ServingState
 from include.settings import Settings
 
 
@@ -55,10 +54,10 @@ def model_health(settings: Settings) -> ModelHealth:
     """Return the current state; parts that do not exist yet are None.
 
     Raises:
-        PointerError: The pointer to the deployed model is damaged.
+        StateError: The state of serving cannot be read.
         ResultError: The newest monitoring result is damaged.
     """
-    reference = served_bento(settings.serving_dir)
+    reference = ServingState(settings.serving_dir).served()
     contract = _contract(reference) if reference else None
     result = newest_result(settings.reports_dir)
     return ModelHealth(

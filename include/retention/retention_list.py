@@ -20,8 +20,7 @@ from include.errors import ChurnflowError
 from include.lake import StepResult, open_lake
 from include.lake.table_names import FEATURES_TABLE, SCORES_TABLE
 from include.logs import get_logger
-from include.serving.deployment.pointer import BentoReference
-from include.serving.deployment.transaction import served_bento
+from include.serving.deployment.state import BentoReference, ServingState
 from include.settings import Settings
 from include.training.model.bundle import Bundle
 from include.training.model.explain import Reason, explain
@@ -40,9 +39,9 @@ def deployed_bento(settings: Settings) -> BentoReference:
 
     Raises:
         ScoringError: No model is deployed.
-        PointerError: The pointer to the deployed model is damaged.
+        StateError: The state of serving cannot be read.
     """
-    reference = served_bento(settings.serving_dir)
+    reference = ServingState(settings.serving_dir).served()
     if reference is None:
         raise ScoringError(
             "No model is deployed.", where=str(settings.serving_dir), remedy="Run churn_train and churn_deploy first."

@@ -1,1 +1,1 @@
-"""From a model bundle to a running endpoint, and back to the one before it."""
+"""The endpoint of a model, its deployment, the online store, the prediction log and the load test."""

@@ -1,4 +1,4 @@
-"""``python -m include.serving``: run the endpoint, and look at it."""
+"""``python -m include.serving``: run the endpoint, request a sample prediction, end the shadow, and manage API keys."""
 
 from __future__ import annotations
 
@@ -11,11 +11,10 @@ import typer
 
 from include.command_line import CommandLine
 from include.logs import configure_json_logs
-from include.serving.deployment.client import EndpointClient
+from include.serving.deployment.client import EndpointClient, bundled_samples
 from include.serving.deployment.rollout import end_shadow
 from include.serving.deployment.runner import run as run_endpoint
-from include.serving.deployment.samples import bundled_samples
-from include.serving.deployment.transaction import served_bento
+from include.serving.deployment.state import ServingState
 from include.serving.endpoint.keys import add_key, read_keys, revoke_key
 from include.settings import SettingsError, get_settings
 
@@ -24,16 +23,16 @@ app = CommandLine()
 
 @app.command()
 def run() -> None:
-    """Serve the deployed model until stopped; wait quietly while there is none."""
+    """Serve the deployed model until a signal stops it; without a deployed model, wait for one."""
     configure_json_logs()
     run_endpoint(get_settings())
 
 
 @app.command()
 def predict_sample() -> None:
-    """Ask the endpoint about a customer whom training has recorded, and print its answer as JSON."""
+    """Request a prediction for a customer that training recorded, and print it as JSON."""
     settings = get_settings()
-    reference = served_bento(settings.serving_dir)
+    reference = ServingState(settings.serving_dir).served()
     if reference is None:
         raise typer.BadParameter("no model is deployed yet")
     client = EndpointClient(settings.serving.url, settings.serving.api_key)
@@ -46,17 +45,19 @@ def predict_sample() -> None:
 
 @app.command(name="end-shadow")
 def end() -> None:
-    """Take the shadow away from the model that serves, and print which Bento it was."""
+    """End the shadow of the model that serves, and print its Bento."""
     shadow = end_shadow(get_settings())
     typer.echo(shadow.bento if shadow else "There is no shadow.")
 
 
 @app.command()
 def new_key(
-    name: Annotated[str, typer.Argument(help="Whose key it is.")],
-    expires: Annotated[dt.datetime | None, typer.Option(formats=["%Y-%m-%d"], help="Its last day, in UTC.")] = None,
+    name: Annotated[str, typer.Argument(help="The name of the client.")],
+    expires: Annotated[
+        dt.datetime | None, typer.Option(formats=["%Y-%m-%d"], help="The last day of the key, in UTC.")
+    ] = None,
 ) -> None:
-    """Make an API key and print it, once: only its hash is kept. A running endpoint accepts it a second later."""
+    """Create an API key and print it; only its hash is stored. A running endpoint accepts it within a second."""
     typer.echo(add_key(_key_file(), name, expires.date() if expires else None))
 
 
@@ -68,8 +69,8 @@ def list_keys() -> None:
 
 
 @app.command(name="revoke-key")
-def revoke(name: Annotated[str, typer.Argument(help="Whose key it is.")]) -> None:
-    """Remove an API key. A running endpoint refuses it a second later."""
+def revoke(name: Annotated[str, typer.Argument(help="The name of the client.")]) -> None:
+    """Remove an API key. A running endpoint rejects it within a second."""
     revoke_key(_key_file(), name)
 
 
@@ -79,7 +80,7 @@ def _key_file() -> Path:
         raise SettingsError(
             "No file of API keys is set.",
             where="environment variable CHURN_SERVING__API_KEYS_FILE",
-            remedy="Let it name a file, for this command and for the endpoint.",
+            remedy="Set it to the path of a file, for this command and for the endpoint.",
         )
     return path
 

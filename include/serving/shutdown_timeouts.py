@@ -1,16 +1,15 @@
-"""How long a server takes to stop: for its last answers, then for the prediction log. Seconds, all of them.
+"""How long a server takes to stop, in seconds: the timeouts of the server and of the process that stops it.
 
-It imports little, because it is shipped with the service; whoever stops a server reckons with the same figures.
+The server is shipped with the Bento, so this module imports nothing.
 """
 
 from __future__ import annotations
 
 LAST_ANSWERS_SECONDS = 10
-"""After which a request that is still being answered is let go. While a server runs a request may take longer, but few
-do: the largest batch takes about a second."""
+"""The time for requests that are still being answered when a server stops. The largest batch takes about a second."""
 
 LOG_SECONDS = 5.0
-"""For the prediction log to be written, and as long again for it to be delivered."""
+"""The time to write the prediction log, and again the time to deliver it."""
 
 STOP_SECONDS = LAST_ANSWERS_SECONDS + 2 * LOG_SECONDS + 3.0
-"""After which a server that was told to stop is killed; one that drains has its drain time before."""
+"""The time after which a stopping server is killed; a draining server has its drain time in addition."""

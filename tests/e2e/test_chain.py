@@ -15,7 +15,7 @@ from include.days import DayRange
 from include.ingest import ingest_days
 from include.lake import connect, open_lake
 from include.lake.table_names import FEATURES_TABLE, PREDICTIONS_TABLE, SCORES_TABLE
-from include.serving.deployment.pointer import read_pointer
+from include.serving.deployment.state import ServingState
 from include.serving.prediction_log.collect import collect_predictions
 from include.settings import Settings
 from include.training.release.registry import Registry
@@ -78,7 +78,7 @@ class Started:
 @pytest.fixture(scope="module")
 def rollback(demo: RunningStack) -> Started:
     """A rollback without a previous model. Its retry waits while the backfill runs."""
-    served = read_pointer(demo.stack.settings.serving_dir)
+    served = ServingState(demo.stack.settings.serving_dir).served()
     return Started(demo.client.trigger("churn_rollback", None, {}), served)
 
 
@@ -109,7 +109,7 @@ def test_a_parallel_backfill_equals_daily_runs(demo: RunningStack, tmp_path: Pat
 def test_a_rollback_without_a_previous_model_fails_and_changes_nothing(demo: RunningStack, rollback: Started) -> None:
     demo.wait_for(rollback.run, state="failed")
     assert rollback.before is not None
-    assert read_pointer(demo.stack.settings.serving_dir) == rollback.before
+    assert ServingState(demo.stack.settings.serving_dir).served() == rollback.before
 
 
 @pytest.mark.usefixtures("ingest_without_files")
@@ -125,7 +125,7 @@ def test_deploy_rollback_and_shadow_under_traffic(demo: RunningStack) -> None:
         day = str(NEXT_DAY)
         demo.wait_for(demo.client.trigger("churn_deploy", day, {"day": day, "model_version": second}))
         traffic.wait_for_answers(20)
-        assert read_pointer(settings.serving_dir).model_version == second
+        assert ServingState(settings.serving_dir).served().model_version == second
         registry.restore_champion(second)
         demo.wait_for(demo.client.trigger("churn_rollback", None, {}))
         traffic.wait_for_answers(20)
@@ -135,7 +135,7 @@ def test_deploy_rollback_and_shadow_under_traffic(demo: RunningStack) -> None:
         assert wait_until(lambda: (first, second) in served_and_shadow(settings), 120)
     assert (dict(traffic.errors), dict(traffic.dropped)) == ({}, {})
     assert min(traffic.answers[version] for version in (first, second)) > 0
-    assert read_pointer(settings.serving_dir).model_version == first
+    assert ServingState(settings.serving_dir).served().model_version == first
     assert (registry.version_of("champion"), registry.version_of("previous")) == (first, second)
 
 

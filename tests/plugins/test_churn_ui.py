@@ -11,8 +11,9 @@ from fastapi import FastAPI
 from fastapi.testclient import TestClient
 
 from include.monitoring.results import write_result
-from include.serving.deployment.pointer import BentoReference, write_pointer
+from include.serving.deployment.state import BentoReference
 from include.settings import Settings, get_settings
+from tests.serving.servers import record_deployment
 
 pytestmark = pytest.mark.airflow
 
@@ -31,7 +32,7 @@ def _deploy(settings: Settings) -> None:
     bundle.mkdir(parents=True)
     (bundle / "contract.json").write_text(json.dumps({"trained_through": "2017-09-24", "threshold": 0.0913}))
     path = str(settings.serving_dir / "bento-7")
-    write_pointer(settings.serving_dir, BentoReference(bento="churn:7", model_version="7", path=path))
+    record_deployment(settings.serving_dir, BentoReference(bento="churn:7", model_version="7", path=path))
 
 
 PATHS = ["/health", "/reports", "/view/drift/2017-12-01/index.html", "/reports/drift/2017-12-01/index.html", "/metrics"]

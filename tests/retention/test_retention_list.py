@@ -14,11 +14,12 @@ from include.days import DayRange
 from include.lake import open_lake
 from include.lake.table_names import FEATURES_TABLE, SCORES_TABLE
 from include.retention.retention_list import ScoringError, deployed_bento, retention_list, score_day
-from include.serving.deployment.pointer import BentoReference, write_pointer
+from include.serving.deployment.state import BentoReference
 from include.settings import Settings
 from include.training.model.bundle import Bundle
 from include.training.model.contract import EncodingError
 from tests.serving.conftest import synthetic_columns
+from tests.serving.servers import record_deployment
 
 DAY = dt.date(2017, 9, 1)
 
@@ -37,7 +38,7 @@ def gold_rows(rows: int, day: dt.date = DAY) -> pa.Table:
 def deployed(make_settings: Callable[[], Settings], bundle: Bundle, tmp_path: Path) -> Settings:
     settings = make_settings()
     bundle.save(tmp_path / "bento" / "src" / "bundle")
-    write_pointer(settings.serving_dir, BentoReference("7-abc", "7", str(tmp_path / "bento")))
+    record_deployment(settings.serving_dir, BentoReference("7-abc", "7", str(tmp_path / "bento")))
     return settings
 
 

@@ -9,7 +9,7 @@ import pytest
 import xgboost as xgb
 
 from include.serving.deployment.package import build_bento
-from include.serving.deployment.pointer import BentoReference
+from include.serving.deployment.state import BentoReference
 from include.settings import ServingSettings, Settings
 from include.training.model.bundle import Bundle, Sample
 from include.training.model.contract import FeatureContract

@@ -1,4 +1,4 @@
-"""A server of a Bento for tests: on its port, without a runner."""
+"""A server of a Bento on its port without a runner, and the state of a finished deployment."""
 
 from __future__ import annotations
 
@@ -9,30 +9,37 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from include.serving.deployment.client import EndpointClient
-from include.serving.deployment.generation import Generation, Target
 from include.serving.deployment.listener import bind_public
-from include.serving.deployment.pointer import BentoReference
+from include.serving.deployment.state import BentoReference, ServingState
+from include.serving.deployment.worker_pool import Target, WorkerPool
 from include.settings import Settings
+
+
+def record_deployment(serving_dir: Path, bento: BentoReference) -> ServingState:
+    """Record ``bento`` as the deployed one, as a successful rollout does."""
+    state = ServingState(serving_dir)
+    state.commit(state.begin(bento))
+    return state
 
 
 @contextmanager
 def serving(
     bento: BentoReference, settings: Settings, log: Path, shadow: BentoReference | None = None
-) -> Iterator[Generation]:
-    """Let a Bento answer at the public address until the block ends; the server's log goes to ``log``."""
+) -> Iterator[WorkerPool]:
+    """Serve a Bento at the public address until the block ends; the server's log is written to ``log``."""
     with (
         tempfile.TemporaryDirectory(prefix="churn-test-") as folder,
         log.open("wb") as output,
         bind_public(settings.serving) as public,
     ):
         home = settings.serving_dir / "live"
-        generation = Generation(Target(bento, shadow), Path(folder) / "server", home, settings, public, output)
+        pool = WorkerPool(Target(bento, shadow), Path(folder) / "server", home, settings, public, output)
         try:
-            generation.start()
-            while not generation.is_ready():
+            pool.start()
+            while not pool.is_ready():
                 time.sleep(0.05)
-            generation.accept()
+            pool.accept()
             EndpointClient(settings.serving.url).wait_for(bento.bento, 30)
-            yield generation
+            yield pool
         finally:
-            generation.stop()
+            pool.stop()

@@ -1,1 +1,1 @@
-"""How a model comes into service: packaging, the running server, rollout and rollback."""
+"""Packaging, the running endpoint, rollout and rollback of a model."""

@@ -1,9 +1,9 @@
-"""How the product itself talks to an endpoint."""
+"""The HTTP client with which the product sends requests to an endpoint."""
 
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -13,27 +13,50 @@ from prometheus_client.parser import text_string_to_metric_families
 from pydantic import SecretStr
 
 from include.errors import ChurnflowError
+from include.serving.deployment.state import BentoReference
+from include.training.model.bundle import Sample, predictions_match
 
 _SECONDS = 10.0
 _POLL_SECONDS = 0.1
 NO_KEY = SecretStr("")
 _NO_KEEP_ALIVE = httpx.Limits(max_keepalive_connections=0)
-# What the endpoint counts its own errors under.
-_ERRORS, _OWN = "ml_prediction_errors_total", "internal"
+# The endpoint's metric, and its label, for requests that failed inside the endpoint.
+_ERRORS, _INTERNAL = "ml_prediction_errors_total", "internal"
 
 
 class EndpointError(ChurnflowError):
-    """An endpoint does not answer, or not as it should."""
+    """An endpoint does not answer, or answers with an error."""
+
+
+class SamplesError(ChurnflowError):
+    """A Bento does not give the predictions that training recorded."""
 
 
 def api_key_header(api_key: SecretStr) -> dict[str, str]:
-    """Return the header that brings ``api_key``; none when it is empty."""
+    """Return the header that contains ``api_key``; empty for an empty key."""
     return {"X-API-Key": api_key.get_secret_value()} if api_key else {}
+
+
+def bundled_samples(reference: BentoReference) -> tuple[Sample, ...]:
+    """Return the samples inside a Bento.
+
+    Raises:
+        BundleError: The bundle inside is damaged.
+        SamplesError: Training recorded no samples.
+    """
+    samples = reference.load_bundle().samples
+    if not samples:
+        raise SamplesError(
+            "The bundle contains no samples to compare with.",
+            where=f"Bento {reference.bento}",
+            remedy="Train the model again; training records rows in samples.json.",
+        )
+    return samples
 
 
 @dataclass(frozen=True)
 class Health:
-    """What an endpoint says that it serves."""
+    """The Bento and the model version that an endpoint reports."""
 
     bento: str
     model_version: str
@@ -42,12 +65,12 @@ class Health:
 class EndpointClient:
     """A client of one endpoint.
 
-    Every request has a connection of its own, which reaches whoever accepts at that moment.
+    Each request opens a new connection, so that a server process that accepts at that moment answers it.
 
     Args:
         url: The endpoint's base address.
-        api_key: The key to send; empty sends none.
-        private: The Unix socket to reach it by, instead of the address.
+        api_key: The API key; no header is sent for an empty one.
+        private: The Unix socket of a server process, used in place of the address.
     """
 
     def __init__(self, url: str, api_key: SecretStr = NO_KEY, private: Path | None = None) -> None:
@@ -57,7 +80,7 @@ class EndpointClient:
             headers=api_key_header(api_key),
             timeout=_SECONDS,
             transport=httpx.HTTPTransport(uds=str(private) if private else None, limits=_NO_KEEP_ALIVE),
-            # A proxy of the environment is for the outside world.
+            # The endpoint is not reached through the proxy that the environment names.
             trust_env=False,
         )
 
@@ -76,8 +99,12 @@ class EndpointClient:
     def wait_for(self, bento: str, seconds: float) -> Health:
         """Return the endpoint's health as soon as it serves ``bento``.
 
+        Args:
+            bento: The version of a Bento.
+            seconds: The longest wait.
+
         Raises:
-            EndpointError: It did not within ``seconds``.
+            EndpointError: The endpoint did not serve the Bento within ``seconds``.
         """
         deadline = time.monotonic() + seconds
         health = self.health()
@@ -94,10 +121,14 @@ class EndpointClient:
         return health
 
     def predict(self, customer_id: str, features: Mapping[str, Any]) -> dict[str, Any]:
-        """Return the endpoint's answer for one customer.
+        """Return the endpoint's prediction for one customer.
+
+        Args:
+            customer_id: The customer.
+            features: The value of each feature.
 
         Raises:
-            EndpointError: It refused, and the message names the fields; or it did not answer.
+            EndpointError: The endpoint answered with an error, or did not answer.
         """
         try:
             response = self._http.post("/predict", json={"customer_id": customer_id, "features": dict(features)})
@@ -109,18 +140,47 @@ class EndpointClient:
         answer: dict[str, Any] = body
         return answer
 
-    def failures(self) -> int:
-        """Return how many requests the endpoint could not answer through its own fault, since it started.
+    def compare(self, reference: BentoReference, samples: Sequence[Sample]) -> float:
+        """Compare the endpoint's predictions for ``samples`` with the recorded ones.
+
+        Args:
+            reference: The Bento that should answer.
+            samples: Features and probabilities that training recorded.
+
+        Returns:
+            The largest absolute difference between a predicted and a recorded probability.
 
         Raises:
-            EndpointError: It did not say.
+            EndpointError: The endpoint answered with an error, or did not answer.
+            SamplesError: A probability differs by more than the tolerance, or another model answered.
+        """
+        largest = 0.0
+        for position, sample in enumerate(samples):
+            answer = self.predict(f"sample-{position}", sample.features)
+            probability, version = answer["churn_probability"], answer["model_version"]
+            difference = abs(probability - sample.churn_probability)
+            if not predictions_match(probability, sample.churn_probability) or version != reference.model_version:
+                raise SamplesError(
+                    f"Sample {position}: model version {version} predicted a probability that differs from the "
+                    f"recorded one by {difference:.2g}.",
+                    where=f"Bento {reference.bento}",
+                    remedy="Compare the library versions of training and serving, then train again.",
+                )
+            largest = max(largest, difference)
+        return largest
+
+    def failures(self) -> int:
+        """Return the number of requests that failed inside the endpoint since its start.
+
+        Raises:
+            EndpointError: The endpoint returned no metrics.
         """
         try:
             text = self._http.get("/metrics").raise_for_status().text
         except httpx.HTTPError as error:
-            raise self._failed(f"The endpoint told no metrics ({type(error).__name__}).") from error
-        samples = (sample for family in text_string_to_metric_families(text) for sample in family.samples)
-        return int(sum(one.value for one in samples if one.name == _ERRORS and one.labels.get("kind") == _OWN))
+            raise self._failed(f"The endpoint returned no metrics ({type(error).__name__}).") from error
+        series = (sample for family in text_string_to_metric_families(text) for sample in family.samples)
+        return int(sum(one.value for one in series if one.name == _ERRORS and one.labels.get("kind") == _INTERNAL))
 
     def _failed(self, what: str) -> EndpointError:
         return EndpointError(what, where=f"{self.url}/predict", remedy="Read the server's log.")

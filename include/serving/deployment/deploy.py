@@ -1,37 +1,51 @@
-"""The steps of a deployment as its DAG calls them: versions and references in, plain dictionaries out."""
+"""The steps of a deployment, as the DAGs call them: they take and return versions and plain dictionaries."""
 
 from __future__ import annotations
 
-from typing import Literal
+import tempfile
+import time
+from pathlib import Path
 
 from mlflow.exceptions import MlflowException
 
+from include.logs import get_logger
 from include.serving.deployment import rollout
-from include.serving.deployment.package import build_bento, built_bento, prune_bentos
-from include.serving.deployment.pointer import PREVIOUS, BentoReference, read_pointer
+from include.serving.deployment.client import bundled_samples
+from include.serving.deployment.package import build_bento, find_bento, prune_bentos
 from include.serving.deployment.rollout import RolloutError
-from include.serving.deployment.smoke import smoke_test
+from include.serving.deployment.server_process import end_processes_of
+from include.serving.deployment.state import BentoReference, Role, ServingState
+from include.serving.deployment.worker_pool import Target, WorkerPool
 from include.settings import Settings
 from include.training.evaluation.leakage import LEAKAGE_FILE, require_no_leakage
 from include.training.release.registry import Registry, RegistryError
 
-Role = Literal["serve", "shadow"]
+log = get_logger(__name__)
+
+_POLL_SECONDS = 0.1
 
 
 def resolve(model_version: str | None, role: Role, settings: Settings) -> str:
-    """Return ``model_version``, or without one the registry's champion for ``serve`` and challenger for ``shadow``.
+    """Return the model version to deploy.
 
-    Whatever is to serve must be free of suspected leaks, also a version that a person has typed or named champion.
+    Args:
+        model_version: The version; None selects the champion for ``serve`` and the challenger for ``shadow``.
+        role: Whether the model answers, or is the shadow.
+        settings: The deployment.
 
     Raises:
-        RegistryError: The registry does not answer, or names no such version.
-        LeakageError: A leak is suspected in the version to serve, or nobody has looked.
+        RegistryError: The registry does not answer, or has no such version.
+        LeakageError: The version to serve has a suspected leak, or was not checked for leaks.
     """
     registry = Registry(settings)
     try:
         version = model_version or registry.require("champion" if role == "serve" else "challenger")
     except MlflowException as error:
-        raise _silent(settings, error) from error
+        raise RegistryError(
+            f"The registry does not answer: {error.message}",
+            where=settings.mlflow.tracking_uri,
+            remedy="Check that the tracking server runs, then deploy again. The endpoint goes on as it was.",
+        ) from error
     if role == "serve":
         _require_no_leakage(registry, version)
     return version
@@ -40,89 +54,132 @@ def resolve(model_version: str | None, role: Role, settings: Settings) -> str:
 def build(model_version: str, settings: Settings) -> dict[str, str]:
     """Build the Bento of a registered model version.
 
+    Args:
+        model_version: The version.
+        settings: The deployment.
+
     Returns:
-        A reference to it, as the other steps take it: ``bento``, ``model_version``, ``path``.
+        The reference that the other steps take: ``bento``, ``model_version``, ``path``.
 
     Raises:
-        RegistryError: The registry does not answer, or does not hold that version.
+        RegistryError: The registry does not answer, or has no such version.
         BundleError: The version's bundle is damaged.
-        PackagingError: BentoML refused.
+        PackagingError: BentoML could not build it.
     """
     return build_bento(Registry(settings).bundle(model_version), model_version, settings.serving_dir).as_dict()
 
 
 def smoke(bento: dict[str, str], settings: Settings) -> dict[str, float]:
-    """Start the Bento aside and compare its answers with training's; ``rows`` and ``largest_difference``."""
-    return smoke_test(BentoReference(**bento), settings).as_dict()
+    """Start one server process of the Bento, compare its predictions with those of training, and stop it.
+
+    The process has only a private socket, and logs no predictions.
+
+    Args:
+        bento: The reference that ``build`` returned.
+        settings: The deployment.
+
+    Returns:
+        ``rows``, the number of samples, and ``largest_difference`` of two probabilities.
+
+    Raises:
+        BundleError: The bundle inside is damaged.
+        WorkerPoolError: The process did not start.
+        EndpointError: The process answered a sample with an error, or did not answer.
+        SamplesError: A prediction differs from the recorded one.
+    """
+    reference = BentoReference(**bento)
+    home = settings.serving_dir / "staging"
+    end_processes_of(home)  # those of a smoke test that was killed
+    unlogged = settings.serving.log.model_copy(update={"enabled": False})
+    serving = settings.serving.model_copy(update={"workers": 1, "log": unlogged})
+    staging = settings.model_copy(update={"serving": serving})
+    rows = len(bundled_samples(reference))
+    home.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(prefix="churn-smoke-") as folder, (home / "server.log").open("wb") as output:
+        pool = WorkerPool(Target(reference), Path(folder) / "server", home, staging, output=output)
+        try:
+            pool.start()
+            while not pool.is_ready():
+                time.sleep(_POLL_SECONDS)
+            result = {"rows": rows, "largest_difference": pool.verify()}
+        finally:
+            pool.stop()
+    log.info("smoke test passed", extra={"bento": reference.bento, **result})
+    return result
 
 
 def roll_out(bento: dict[str, str], settings: Settings) -> dict[str, str]:
-    """Put the Bento in service; on failure the former one goes on and the error says so. Old Bentos are deleted."""
+    """Put the Bento in service, and delete old Bentos; see ``rollout.roll_out``.
+
+    Args:
+        bento: The reference that ``build`` returned.
+        settings: The deployment.
+    """
     served = rollout.roll_out(BentoReference(**bento), settings)
     prune_bentos(settings.serving_dir, settings.serving.kept_bentos)
     return served.as_dict()
 
 
 def start_shadow(bento: dict[str, str], settings: Settings) -> dict[str, str]:
-    """Let the Bento's model answer in the shadow of the one in service."""
+    """Make the Bento's model the shadow of the model in service; see ``rollout.start_shadow``.
+
+    Args:
+        bento: The reference that ``build`` returned.
+        settings: The deployment.
+    """
     return rollout.start_shadow(BentoReference(**bento), settings).as_dict()
 
 
 def roll_back(model_version: str | None, settings: Settings) -> dict[str, str]:
-    """Put the version that served before in service, or another, from this disk or else built from the registry.
+    """Put the former version in service again, or another version, from this disk or else built from the registry.
 
-    What served before was looked at for leaks when it came into service; any other version must be free of them, too.
+    The former version was checked for leaks before it came into service; any other version is checked now.
 
     Args:
-        model_version: The version; by default the one that served before the current one.
+        model_version: The version; None selects the one that served before the current one.
         settings: The deployment.
 
     Raises:
-        RolloutError: None has served before, or it did not come into service; the current one goes on.
-        RegistryError: It is another version than the one before, and the registry does not hold it or does not answer.
-        LeakageError: A leak is suspected in that version, or nobody has looked; nothing has changed.
+        RolloutError: No version served before, or it did not come into service; the current one still serves.
+        RegistryError: It is not the former version, and the registry does not have it or does not answer.
+        LeakageError: The version has a suspected leak, or was not checked; nothing has changed.
     """
-    former = read_pointer(settings.serving_dir, PREVIOUS)
+    former = ServingState(settings.serving_dir).previous()
     version = model_version or (former.model_version if former else None)
     if version is None:
         raise RolloutError(
             "No Bento has served before the current one.",
-            where=str(settings.serving_dir / PREVIOUS),
-            remedy="Say which version you want.",
+            where=str(settings.serving_dir),
+            remedy="Name the version to serve.",
         )
     if former is not None and former.model_version == version and former.bundle.is_dir():
         target = former
     else:
         _require_no_leakage(Registry(settings), version)
-        target = built_bento(version, settings.serving_dir) or BentoReference(**build(version, settings))
+        target = find_bento(version, settings.serving_dir) or BentoReference(**build(version, settings))
     return rollout.roll_out(target, settings).as_dict()
 
 
 def restore_alias(model_version: str, settings: Settings) -> str:
-    """Name the version that serves champion again, after a rollback.
+    """Set the registry's alias ``champion`` to the version that serves after a rollback.
+
+    Args:
+        model_version: The version that serves.
+        settings: The deployment.
 
     Raises:
-        RegistryError: The registry does not answer. The endpoint stays rolled back: the model that it left was not
-            wanted, and this step can be repeated alone.
+        RegistryError: The registry does not answer. The endpoint stays rolled back; this step can be repeated alone.
     """
     try:
         Registry(settings).restore_champion(model_version)
     except MlflowException as error:
         raise RegistryError(
-            f"The endpoint serves version {model_version}, but the registry could not be told: {error.message}",
+            f"The endpoint serves version {model_version}, but the registry's alias is unchanged: {error.message}",
             where=settings.mlflow.tracking_uri,
-            remedy="See that the tracking server runs, then clear this task; until then the registry names another.",
+            remedy="Check that the tracking server runs, then clear this task.",
         ) from error
     return model_version
 
 
 def _require_no_leakage(registry: Registry, version: str) -> None:
     require_no_leakage(registry.document(version, LEAKAGE_FILE), f"{registry.name} version {version}")
-
-
-def _silent(settings: Settings, error: MlflowException) -> RegistryError:
-    return RegistryError(
-        f"The registry does not answer: {error.message}",
-        where=settings.mlflow.tracking_uri,
-        remedy="See that the tracking server runs, then deploy again. The endpoint goes on as it was.",
-    )

@@ -1,4 +1,4 @@
-"""The public address of the endpoint: one socket, which the runner keeps while servers come and go."""
+"""The public address of the endpoint: one socket, which the runner keeps while server processes come and go."""
 
 from __future__ import annotations
 
@@ -18,11 +18,11 @@ from include.settings import ServingSettings
 
 
 class ListenerError(ChurnflowError):
-    """The public address cannot be had."""
+    """The public address is not available."""
 
 
 def lock_endpoint(serving_dir: Path) -> FileLock:
-    """Return the lock that one runner holds for as long as it lives: a second one would end the servers of the first.
+    """Return the lock that a runner holds during its life: a second runner would end the servers of the first.
 
     Raises:
         ListenerError: Another runner holds it.
@@ -33,20 +33,20 @@ def lock_endpoint(serving_dir: Path) -> FileLock:
         lock.acquire(blocking=False)
     except Timeout as error:
         raise ListenerError(
-            "Another runner keeps this endpoint.",
+            "Another runner serves this endpoint.",
             where=str(serving_dir),
-            remedy="End that one first, or give this one a folder of its own with CHURN_HOME.",
+            remedy="Stop that runner first, or set another CHURN_HOME for this one.",
         ) from error
     return lock
 
 
 def bind_public(settings: ServingSettings) -> socket.socket:
-    """Return a socket that has the endpoint's address and does not listen: until a server does, clients are refused.
+    """Return a socket that is bound to the endpoint's address and does not listen yet; connections are refused.
 
-    Never with SO_REUSEPORT: each listener would have a queue of its own, and take what is in it along when it closes.
+    It does not set SO_REUSEPORT: each listener would have its own queue, and drop the connections in it on closing.
 
     Raises:
-        ListenerError: The port is taken, or the address is not one of this machine.
+        ListenerError: The port is in use, or the address does not belong to this machine.
     """
     family = socket.AF_INET6 if _is_ipv6(settings.host) else socket.AF_INET
     public = socket.socket(family)
@@ -57,20 +57,20 @@ def bind_public(settings: ServingSettings) -> socket.socket:
         public.close()
         taken = error.errno == errno.EADDRINUSE
         raise ListenerError(
-            "The port is taken." if taken else f"The address cannot be used ({error.strerror}).",
+            "The port is in use." if taken else f"The address cannot be used ({error.strerror}).",
             where=f"{settings.host}:{settings.port}",
-            remedy="End what listens there, or choose others with CHURN_SERVING__HOST and CHURN_SERVING__PORT.",
+            remedy="Stop the process that listens there, or set CHURN_SERVING__HOST and CHURN_SERVING__PORT.",
         ) from error
     return public
 
 
 def private_folder(serving_dir: Path) -> Path:
-    """Return the folder of the servers' private sockets, empty, which only this user can enter.
+    """Return an empty folder for the servers' private sockets, which only this user can enter.
 
-    It is not below ``serving_dir``: a Unix socket's path is limited to about 100 characters.
+    It is not below ``serving_dir``, because the path of a Unix socket is limited to about 100 characters.
 
     Raises:
-        ListenerError: It cannot be made; somebody else may have.
+        ListenerError: The folder cannot be created; another user may own it.
     """
     digest = hashlib.sha256(str(serving_dir).encode()).hexdigest()[:12]
     folder = Path(tempfile.gettempdir()) / f"churnflow-serving-{os.getuid()}-{digest}"
@@ -79,7 +79,7 @@ def private_folder(serving_dir: Path) -> Path:
         folder.mkdir(mode=0o700)
     except OSError as error:
         raise ListenerError(
-            f"The folder of the servers' sockets cannot be made anew ({error.strerror}).",
+            f"The folder of the servers' sockets cannot be created ({error.strerror}).",
             where=str(folder),
             remedy="Remove it.",
         ) from error

@@ -1,4 +1,4 @@
-"""Build a Bento from a model bundle, without a network, holding only what serving needs."""
+"""Build a Bento from a model bundle: the bundle, and the source files that serving imports; without network access."""
 
 from __future__ import annotations
 
@@ -14,43 +14,17 @@ import yaml
 
 from include.errors import ChurnflowError
 from include.logs import get_logger
-from include.serving.deployment.environment import bentoml_environment
-from include.serving.deployment.pointer import BentoReference
-from include.serving.deployment.transaction import bentos_in_use
+from include.serving.deployment.server_process import bentoml_environment
+from include.serving.deployment.state import BentoReference, ServingState
 from include.settings import ROOT
 from include.training.model.bundle import Bundle
+from include.training.model.source_files import source_files
 
 log = get_logger(__name__)
 
 NAME = "churn"
-# What the endpoint imports, and nothing else of the product.
-_SOURCES = (
-    "include/__init__.py",
-    "include/errors.py",
-    "include/local_files.py",
-    "include/logs.py",
-    "include/settings/*.py",
-    "include/training/__init__.py",
-    "include/training/model/__init__.py",
-    "include/training/model/bundle.py",
-    "include/training/model/calibration.py",
-    "include/training/model/contract.py",
-    "include/training/model/explain.py",
-    "include/serving/__init__.py",
-    "include/serving/endpoint/*.py",
-    "include/serving/online_store/__init__.py",
-    "include/serving/online_store/base.py",
-    "include/serving/online_store/lmdb_store.py",
-    "include/serving/online_store/redis_store.py",
-    "include/serving/online_store/row_format.py",
-    "include/serving/prediction_log/__init__.py",
-    "include/serving/prediction_log/log.py",
-    "include/serving/prediction_log/predictions.py",
-    "include/serving/prediction_log/segments.py",
-    "include/serving/prediction_log/shadow.py",
-    "include/serving/server/*.py",
-    "include/serving/shutdown_timeouts.py",
-)
+# The program of a server process, and the service that BentoML loads; the other files follow from their imports.
+_ENTRY_POINTS = ("include.serving.server.__main__", "include.serving.endpoint.service")
 _PACKAGES = (
     "filelock",
     "httptools",
@@ -74,13 +48,18 @@ class PackagingError(ChurnflowError):
 
 
 def build_bento(bundle: Bundle, model_version: str, serving_dir: Path) -> BentoReference:
-    """Build the Bento of ``bundle`` under ``serving_dir``, or return the one built before from the same files.
+    """Build a Bento, or return the existing one of the same files.
 
-    Its version is the model version and a checksum of everything inside, so that building twice changes nothing and
-    a change of the service's code is never mistaken for what runs.
+    The version of the Bento is the model version and a checksum of its files. Building twice changes nothing, and a
+    change of the service's code gives another version.
+
+    Args:
+        bundle: The model.
+        model_version: The registry's version of the model.
+        serving_dir: The folder of the deployment; Bentos are in ``bentos/`` below it.
 
     Raises:
-        PackagingError: BentoML refused; the message holds the end of what it said.
+        PackagingError: BentoML failed; the message contains the end of its output.
     """
     home = serving_dir.absolute() / "bentos"
     with tempfile.TemporaryDirectory(prefix="churn-bento-") as name:
@@ -94,8 +73,13 @@ def build_bento(bundle: Bundle, model_version: str, serving_dir: Path) -> BentoR
     return BentoReference(bento=tag_version, model_version=model_version, path=str(path))
 
 
-def built_bento(model_version: str, serving_dir: Path) -> BentoReference | None:
-    """Return the Bento that was built last of a model version; None when none is on this disk."""
+def find_bento(model_version: str, serving_dir: Path) -> BentoReference | None:
+    """Return the newest Bento of a model version; None when none is on this disk.
+
+    Args:
+        model_version: The registry's version of the model.
+        serving_dir: The folder of the deployment.
+    """
     found = [path for path in _built(serving_dir) if path.name.startswith(f"{model_version}-")]
     if not found:
         return None
@@ -103,31 +87,35 @@ def built_bento(model_version: str, serving_dir: Path) -> BentoReference | None:
 
 
 def prune_bentos(serving_dir: Path, keep: int) -> list[str]:
-    """Delete all Bentos but those in use and the ``keep`` built last; return the versions deleted.
+    """Delete all Bentos except those in use and the newest ones, and return the deleted versions.
+
+    Args:
+        serving_dir: The folder of the deployment.
+        keep: How many of the newest Bentos to keep.
 
     Raises:
-        PointerError: A pointer is damaged; nothing is deleted.
+        StateError: The state of serving cannot be read; nothing is deleted.
     """
-    named = bentos_in_use(serving_dir)
+    used = ServingState(serving_dir).bentos_in_use()
     built = _built(serving_dir)
-    old = [path for path in built[: max(0, len(built) - keep)] if path.name not in named]
+    old = [path for path in built[: max(0, len(built) - keep)] if path.name not in used]
     for path in old:
-        # A Bento is whole or not there, also when this is interrupted.
-        doomed = path.with_name(f".{path.name}")
-        path.rename(doomed)
-        shutil.rmtree(doomed)
+        # The rename removes the Bento as a whole, also when the deletion is interrupted.
+        deleted = path.with_name(f".{path.name}")
+        path.rename(deleted)
+        shutil.rmtree(deleted)
     log.info("bentos pruned", extra={"deleted": len(old), "left": len(built) - len(old)})
     return [path.name for path in old]
 
 
 def _built(serving_dir: Path) -> list[Path]:
-    """Return the folders of all Bentos, the one built last at the end."""
+    """Return the folders of all Bentos, the newest last."""
     files = (serving_dir.absolute() / "bentos" / "bentos" / NAME).glob("[!.]*/bento.yaml")
     return [file.parent for file in sorted(files, key=lambda file: file.stat().st_mtime_ns)]
 
 
 def _stage(bundle: Bundle, stage: Path) -> None:
-    for source in (path for pattern in _SOURCES for path in ROOT.glob(pattern)):
+    for source in source_files(*_ENTRY_POINTS):
         target = stage / source.relative_to(ROOT)
         target.parent.mkdir(parents=True, exist_ok=True)
         shutil.copyfile(source, target)
@@ -136,14 +124,14 @@ def _stage(bundle: Bundle, stage: Path) -> None:
         "service": "include.serving.endpoint.service:ChurnService",
         "name": NAME,
         "include": ["include/**/*.py", "bundle/*"],
-        # Locking would ask a package index; these versions are the ones that built and tested it.
+        # Locking would need a package index; these are the versions that the Bento was tested with.
         "python": {"packages": [*_pinned_packages()], "lock_packages": False},
     }
     (stage / "bentofile.yaml").write_text(yaml.safe_dump(options), encoding="utf-8")
 
 
 def _pinned_packages() -> list[str]:
-    # A pod that serves has no GPU: the CPU build spares it 470 MB.
+    # A serving pod has no GPU; the CPU build is 470 MB smaller.
     return [*(f"{name}=={version(name)}" for name in _PACKAGES), f"xgboost-cpu=={version('xgboost')}"]
 
 
@@ -155,13 +143,13 @@ def _digest(stage: Path) -> str:
 
 
 def _build(stage: Path, tag_version: str, home: Path) -> None:
-    # A process of its own: this one has imported ``include`` already, and from elsewhere.
+    # In a new process, because this one has already imported another copy of ``include``.
     command = [sys.executable, "-m", "bentoml", "build", "--version", tag_version, "--output", "tag", "."]
     try:
         subprocess.run(
             command,
             cwd=stage,
-            # BentoML installs uv into the environment to describe an image, even when it locks nothing.
+            # Without this option BentoML installs uv into the environment, even when it locks nothing.
             env=_without_settings(bentoml_environment(home)) | {"BENTOML_ENABLE_FEATURES": "no_image"},
             check=True,
             capture_output=True,
@@ -175,13 +163,13 @@ def _build(stage: Path, tag_version: str, home: Path) -> None:
 
 
 def _without_settings(environment: dict[str, str]) -> dict[str, str]:
-    # BentoML imports the service to describe it, and what it describes must not depend on where it will run.
+    # BentoML imports the service to describe it; the description must not depend on this deployment's settings.
     return {name: value for name, value in environment.items() if not name.startswith("CHURN_")}
 
 
-def _failed(tag_version: str, said: str) -> PackagingError:
+def _failed(tag_version: str, output: str) -> PackagingError:
     return PackagingError(
-        f"The Bento was not built: {said}",
+        f"The Bento was not built: {output}",
         where=f"{NAME}:{tag_version}",
         remedy="Check that the model's bundle loads, then build again.",
     )

@@ -1,31 +1,18 @@
-"""Put a Bento in service, and put the former one back when that fails."""
+"""Roll a Bento out, and return to the former one when that fails."""
 
 from __future__ import annotations
-
-from contextlib import suppress
 
 from include.errors import ChurnflowError
 from include.logs import get_logger
 from include.serving.deployment.client import EndpointClient
-from include.serving.deployment.outcome import wait_for_outcome
-from include.serving.deployment.pointer import (
-    CURRENT,
-    SHADOW,
-    BentoReference,
-    Order,
-    PointerError,
-    read_order,
-    read_pointer,
-    write_pointer,
-)
-from include.serving.deployment.transaction import SupersededError, Transaction, served_bento
+from include.serving.deployment.state import BentoReference, Revision, ServingState, SupersededError
 from include.serving.prediction_log.shadow import Shadow
 from include.settings import Settings
 
 log = get_logger(__name__)
 
-# Connections with which a deployment looks at the public address after a change.
-_LOOKS = 10
+# The number of connections that verify the public address after a change.
+_CONNECTIONS = 10
 
 
 class RolloutError(ChurnflowError):
@@ -33,134 +20,141 @@ class RolloutError(ChurnflowError):
 
 
 def roll_out(candidate: BentoReference, settings: Settings) -> BentoReference:
-    """Ask the runner for ``candidate``, wait until it serves, and look at the public address.
+    """Make ``candidate`` the desired Bento, wait until the runner serves it, and verify the public address.
 
-    A shadow whose model this is ends: it would be compared with itself. A Bento that serves already may be asked for
-    again; when that fails, it stays the desired one.
+    If the candidate's model is the shadow, the shadow ends. A Bento that already serves may be rolled out again; it
+    stays the desired one when that fails.
+
+    Args:
+        candidate: The Bento.
+        settings: The deployment.
 
     Returns:
         The Bento in service, which is ``candidate``.
 
     Raises:
         BundleError: The bundle inside is damaged; nothing has changed.
-        RolloutError: It did not come into service; the former Bento is the desired one again, and the message says
-            whether it answers.
+        RolloutError: The Bento did not come into service; the former one is the desired one again, and the message
+            tells whether it answers.
         SupersededError: Another rollout has begun before this one ended.
-        PointerError: The pointer could not be written; nothing has changed.
+        StateError: The state could not be written; nothing has changed.
     """
     candidate.load_bundle()
-    transaction = Transaction.begin(settings.serving_dir, candidate)
+    state = ServingState(settings.serving_dir)
+    revision = state.begin(candidate)
     try:
-        _require_serving(transaction.order, CURRENT, settings)
+        _require_serving(state, revision, settings)
         verify(candidate, settings)
-        transaction.commit()
+        state.commit(revision)
     except SupersededError:
         raise
     except ChurnflowError as error:
-        transaction.undo()
+        state.undo(revision)
         raise RolloutError(
-            f"The Bento did not come into service ({error.what}) {_state_of(transaction.before.current, settings)}",
+            f"The Bento did not come into service ({error.what}) {_describe_former(state.desired(), settings)}",
             where=f"Bento {candidate.bento}",
             remedy="Read the serving runner's log, then deploy again.",
         ) from error
-    _end_shadow_of(candidate.model_version, settings)
+    shadow = state.desired("shadow")
+    if shadow is not None and shadow.bento.model_version == candidate.model_version:
+        state.end_shadow()
     log.info("rolled out", extra={"bento": candidate.bento, "model_version": candidate.model_version})
     return candidate
 
 
 def start_shadow(candidate: BentoReference, settings: Settings) -> BentoReference:
-    """Let the model of ``candidate`` answer in the shadow of the one in service; nobody gets its answers.
+    """Make the model of ``candidate`` the shadow of the model in service; its predictions are only logged.
+
+    Args:
+        candidate: The Bento of the shadow.
+        settings: The deployment.
 
     Returns:
-        The Bento in the shadow, which is ``candidate``.
+        The Bento of the shadow, which is ``candidate``.
 
     Raises:
-        RolloutError: Nothing is in service, or this model is; or answers are not logged; or the runner refused. Then
-            there is no shadow.
-        ShadowError: It needs features that the model in service is not asked with; nothing has changed.
+        RolloutError: No model is in service, or this model is; or predictions are not logged; or the runner could not
+            start it. Then there is no shadow.
+        ShadowError: The shadow needs features that the model in service does not have; nothing has changed.
         BundleError: A bundle is damaged; nothing has changed.
-        PointerError: The pointer could not be written; nothing has changed.
+        SupersededError: Another shadow was started before this one ran.
+        StateError: The state could not be written; nothing has changed.
     """
-    served = served_bento(settings.serving_dir)
+    state = ServingState(settings.serving_dir)
+    served = state.served()
     if served is None or served.model_version == candidate.model_version:
         raise RolloutError(
-            "This model serves already." if served else "No Bento serves whose shadow it could be.",
+            "This model serves already." if served else "No Bento serves, so there can be no shadow.",
             where=f"Bento {candidate.bento}",
             remedy="Deploy the champion first, and choose another version for its shadow.",
         )
     if not settings.serving.log.enabled:
         raise RolloutError(
-            "Answers are not logged, and a shadow only shows in their log.",
+            "Predictions are not logged, and those of a shadow appear only in the log.",
             where="CHURN_SERVING__LOG__ENABLED",
             remedy="Switch the log on.",
         )
     Shadow(candidate.load_bundle(), candidate.model_version, served.load_bundle().contract)
-    order = write_pointer(settings.serving_dir, candidate, SHADOW)
+    revision = state.begin(candidate, "shadow")
     try:
-        _require_serving(order, SHADOW, settings)
+        _require_serving(state, revision, settings)
     except RolloutError:
-        if read_order(settings.serving_dir, SHADOW) == order:
-            write_pointer(settings.serving_dir, None, SHADOW)
+        state.undo(revision)
         raise
     log.info("shadow started", extra={"bento": candidate.bento, "model_version": candidate.model_version})
     return candidate
 
 
 def end_shadow(settings: Settings) -> BentoReference | None:
-    """Let nothing answer in the shadow any more, and return what did."""
-    shadow = read_pointer(settings.serving_dir, SHADOW)
-    write_pointer(settings.serving_dir, None, SHADOW)
-    return shadow
+    """End the shadow, and return its Bento; None without one."""
+    return ServingState(settings.serving_dir).end_shadow()
 
 
 def verify(reference: BentoReference, settings: Settings) -> None:
     """Check that ``reference`` answers at the public address, on several connections.
 
+    Args:
+        reference: The Bento that should answer.
+        settings: The deployment.
+
     Raises:
-        EndpointError: It does not.
+        EndpointError: Another Bento answers, or none.
     """
     client = EndpointClient(settings.serving.url, settings.serving.api_key)
     try:
         client.wait_for(reference.bento, settings.serving.ready_timeout_seconds)
-        for _ in range(_LOOKS):
+        for _ in range(_CONNECTIONS):
             client.wait_for(reference.bento, 0)
     finally:
         client.close()
 
 
-def _end_shadow_of(model_version: str, settings: Settings) -> None:
-    with suppress(PointerError):
-        shadow = read_pointer(settings.serving_dir, SHADOW)
-        if shadow is not None and shadow.model_version == model_version:
-            end_shadow(settings)
-
-
-def _require_serving(order: Order, name: str, settings: Settings) -> None:
-    serving, directory = settings.serving, settings.serving_dir
-    outcome = wait_for_outcome(directory, order, serving.ready_timeout_seconds, name)
-    if outcome is not None and outcome.state == "starting":
-        # The runner tries it without the shadow, too, and tells when the time of each is up: that is waited for.
-        seconds = 2 * serving.ready_timeout_seconds + serving.overlap_seconds
-        outcome = wait_for_outcome(directory, order, seconds, name)
-    if outcome is not None and outcome.state == "serving":
+def _require_serving(state: ServingState, revision: Revision, settings: Settings) -> None:
+    serving = settings.serving
+    status = state.wait_for(revision, serving.ready_timeout_seconds)
+    if status is not None and status.phase == "starting":
+        # The runner tries it without the shadow, too, and applies the time limit to each attempt.
+        status = state.wait_for(revision, 2 * serving.ready_timeout_seconds + serving.overlap_seconds)
+    if status is not None and status.phase == "serving":
         return
-    if outcome is None:
-        what = f"No runner has taken it up within {serving.ready_timeout_seconds:.0f} s."
+    if status is None:
+        what = f"No runner has started it within {serving.ready_timeout_seconds:.0f} s."
     else:
-        what = outcome.reason or "The runner has not brought it into service in time."
+        what = status.reason or "The runner has not brought it into service in time."
     raise RolloutError(
         what,
-        where=str(settings.serving_dir / name),
-        remedy="Read the log of the serving runner; see that it runs and has the same CHURN_HOME.",
+        where=str(settings.serving_dir),
+        remedy="Check that the serving runner runs and has the same CHURN_HOME, and read its log.",
     )
 
 
-def _state_of(former: BentoReference | None, settings: Settings) -> str:
+def _describe_former(former: Revision | None, settings: Settings) -> str:
     if former is None:
         return "and none served before it."
+    bento = former.bento.bento
     try:
-        verify(former, settings)
+        verify(former.bento, settings)
     except ChurnflowError as error:
-        log.error("former Bento does not answer", extra={"bento": former.bento})
-        return f"and the former one, {former.bento}, does not answer either ({error.what})"
-    return f"and the former one, {former.bento}, serves."
+        log.error("former Bento does not answer", extra={"bento": bento})
+        return f"and the former one, {bento}, does not answer either ({error.what})"
+    return f"and the former one, {bento}, serves."

@@ -1,4 +1,4 @@
-"""The supervised process that keeps the endpoint at what the pointers ask for, without a pause between two models."""
+"""The supervised process that makes the endpoint serve the desired state, without a gap between two models."""
 
 from __future__ import annotations
 
@@ -15,21 +15,10 @@ from dataclasses import dataclass
 
 from include.errors import ChurnflowError
 from include.logs import get_logger
-from include.serving.deployment.generation import Generation, Target
 from include.serving.deployment.listener import bind_public, lock_endpoint, private_folder
-from include.serving.deployment.outcome import State, write_outcome
-from include.serving.deployment.pointer import (
-    CURRENT,
-    NOTHING,
-    PREVIOUS,
-    SHADOW,
-    BentoReference,
-    Order,
-    PointerError,
-    read_order,
-    read_pointer,
-)
-from include.serving.deployment.process import end_processes_of
+from include.serving.deployment.server_process import end_processes_of
+from include.serving.deployment.state import Phase, Revision, ServingState, StateError
+from include.serving.deployment.worker_pool import Target, WorkerPool
 from include.serving.shutdown_timeouts import STOP_SECONDS
 from include.settings import Settings
 
@@ -41,91 +30,87 @@ _RETRY_SECONDS = 10.0
 
 @dataclass(frozen=True)
 class _Desired:
-    current: Order = NOTHING
-    shadow: Order = NOTHING
+    serve: Revision | None = None
+    shadow: Revision | None = None
 
 
 class Runner:
-    """Keeps one generation of servers behind the public address, and changes it when a pointer changes.
+    """Keeps one worker pool behind the public address, and replaces it when the desired state changes.
 
-    A new generation answers nobody until it has answered all recorded samples as training did. Then both accept for a
-    short while, and if the new one answers without an error, the old one hands its clients over. When anything fails,
-    the old one has never stopped.
+    A new pool accepts no client until its predictions for the recorded samples are right. Then both pools accept for a
+    short time, and if the new pool answers without an error, the old pool drains. On any failure the old pool continues
+    to accept.
 
     Args:
-        settings: Where the pointers lie and where the endpoint listens.
+        settings: The folder of the state, and the public address.
 
     Raises:
-        ListenerError: The public address cannot be had, or another runner has it.
+        ListenerError: The public address is not available, or another runner serves this endpoint.
     """
 
     def __init__(self, settings: Settings) -> None:
         self._settings = settings
-        self._directory = settings.serving_dir
+        self._state = ServingState(settings.serving_dir)
         self._home = settings.serving_dir / "live"
         self._lock = lock_endpoint(settings.serving_dir)
-        # A runner that was killed leaves its servers and their files.
+        # A killed runner leaves its servers and their files behind.
         end_processes_of(self._home)
         self._folder = private_folder(settings.serving_dir)
         self._public: socket.socket | None = bind_public(settings.serving)
         self._numbers = itertools.count(1)
         self._decided = _Desired()
-        self._serving: Generation | None = None
-        self._candidate: Generation | None = None
-        self._leaving: list[Generation] = []
+        self._serving: WorkerPool | None = None
+        self._candidate: WorkerPool | None = None
+        self._leaving: list[WorkerPool] = []
         self._change: Iterator[None] = iter(())
         self._retry_at = math.inf
-        self._unreadable: set[str] = set()
+        self._state_is_readable = True
 
     def step(self) -> None:
-        """Compare what runs with the pointers, once, and act on the difference; never waits for long."""
+        """Compare the running pools with the desired state, and act on a difference; returns within seconds."""
         desired = self._read_desired()
         if desired != self._decided or time.monotonic() >= self._retry_at:
-            self._give_up_candidate()
+            self._drop_candidate()
             self._decided, self._retry_at = desired, math.inf
             self._change = self._change_to(desired)
         next(self._change, None)
         if self._serving is not None:
             self._serving.tend()
-        self._leaving = [generation for generation in self._leaving if not generation.is_gone()]
+        self._leaving = [pool for pool in self._leaving if not pool.is_gone()]
 
     def stop(self) -> None:
-        """End everything; nobody takes over."""
-        self._give_up_candidate()
+        """Stop all pools and release the public address."""
+        self._drop_candidate()
         left = [*self._leaving, *([self._serving] if self._serving else [])]
-        for generation in left:
-            generation.ask_to_stop()
+        for pool in left:
+            pool.begin_stop()
         deadline = time.monotonic() + STOP_SECONDS
-        for generation in left:
-            generation.wait_until_gone(deadline)
+        for pool in left:
+            pool.wait_until_gone(deadline)
         if self._public is not None:
             self._public.close()
         shutil.rmtree(self._folder, ignore_errors=True)
         self._lock.release()
 
     def _read_desired(self) -> _Desired:
-        # What runs is better than nothing, and a shadow is not needed to serve.
-        return _Desired(self._read_order(CURRENT, self._decided.current), self._read_order(SHADOW, NOTHING))
-
-    def _read_order(self, name: str, otherwise: Order) -> Order:
         try:
-            order = read_order(self._directory, name)
-        except PointerError as error:
-            if name not in self._unreadable:
-                log.error("pointer unreadable", extra={"reason": str(error)})
-            self._unreadable.add(name)
-            return otherwise
-        self._unreadable.discard(name)
-        return order
+            desired = _Desired(self._state.desired(), self._state.desired("shadow"))
+        except StateError as error:
+            if self._state_is_readable:
+                log.error("state unreadable", extra={"reason": str(error)})
+            self._state_is_readable = False
+            return self._decided  # the running pool continues
+        self._state_is_readable = True
+        return desired
 
     def _change_to(self, desired: _Desired) -> Iterator[None]:
-        """Bring ``desired`` into service, a step at a time: what serves is looked after in between."""
-        if desired.current.reference is None:
+        """Bring ``desired`` into service in short steps, so that the running pool is tended in between."""
+        if desired.serve is None:
             self._serve_nothing()
             return
-        self._report(desired.current, CURRENT, "starting")
+        self._report(desired.serve, "starting")
         failures: list[str] = []
-        for target in self._attempts(desired.current.reference, desired.shadow.reference):
+        for target in self._attempts(desired.serve, desired.shadow):
             if self._serving is not None and self._serving.target == target:
                 break
             try:
@@ -134,28 +119,25 @@ class Runner:
             except (ChurnflowError, OSError) as error:
                 log.error("change failed", extra={"bento": target.bento.bento, "reason": str(error)})
                 failures.append(str(error))
-                self._give_up_candidate()
-        self._settle(desired, failures)
+                self._drop_candidate()
+        self._report_all(desired, failures)
 
-    def _attempts(self, bento: BentoReference, shadow: BentoReference | None) -> list[Target]:
-        """Return what to try, in this order: a shadow must not hinder serving, and the former Bento beats none."""
-        attempts = [Target(bento, shadow)] if shadow else []
-        attempts.append(Target(bento))
-        if self._serving is None and (former := self._read_former()) is not None:
-            attempts.append(Target(former))
+    def _attempts(self, serve: Revision, shadow: Revision | None) -> list[Target]:
+        """Return the targets to try in this order: the shadow is optional, and the former Bento is better than none."""
+        attempts = [Target(serve.bento, shadow.bento)] if shadow else []
+        attempts.append(Target(serve.bento))
+        if self._serving is None:
+            with suppress(StateError):
+                former = self._state.previous()
+                attempts += [Target(former)] if former else []
         return attempts
-
-    def _read_former(self) -> BentoReference | None:
-        with suppress(PointerError):
-            return read_pointer(self._directory, PREVIOUS)
-        return None
 
     def _replace_by(self, target: Target) -> Iterator[None]:
         if self._public is None:
             self._public = bind_public(self._settings.serving)
         folder = self._folder / str(next(self._numbers))
-        candidate = Generation(target, folder, self._home, self._settings, self._public)
-        log.info("generation starts", extra={"bento": target.bento.bento})
+        candidate = WorkerPool(target, folder, self._home, self._settings, self._public)
+        log.info("worker pool starts", extra={"bento": target.bento.bento})
         self._candidate = candidate
         candidate.start()
         while not candidate.is_ready():
@@ -169,60 +151,61 @@ class Runner:
         candidate.require_no_failures()
         self._candidate = None
         former, self._serving = self._serving, candidate
-        log.info("generation serves", extra={"bento": target.bento.bento})
+        log.info("worker pool serves", extra={"bento": target.bento.bento})
         if former is not None:
-            self._let_go(former)
-            # Who hears that the new one serves may rely on nobody else doing so.
+            self._drain(former)
+            # The status ``serving`` means that no other pool accepts.
             while former.answers():
                 yield
 
-    def _settle(self, desired: _Desired, failures: list[str]) -> None:
-        """Tell those who wait what has become of their orders."""
+    def _report_all(self, desired: _Desired, failures: list[str]) -> None:
         served = self._serving.target if self._serving is not None else None
         reason = failures[0] if failures else ""
-        for name, order, present in (
-            (CURRENT, desired.current, served.bento if served else None),
-            (SHADOW, desired.shadow, served.shadow if served else None),
+        for revision, present in (
+            (desired.serve, served.bento if served else None),
+            (desired.shadow, served.shadow if served else None),
         ):
-            if order.reference == present:
-                self._report(order, name, "serving")
-            else:
-                self._report(order, name, "failed", reason)
+            if revision is not None:
+                is_served = revision.bento == present
+                self._report(revision, "serving" if is_served else "failed", "" if is_served else reason)
         if served is None:
             self._retry_at = time.monotonic() + _RETRY_SECONDS
 
-    def _report(self, order: Order, name: str, state: State, reason: str = "") -> None:
-        write_outcome(self._directory, order, state, reason, name)
+    def _report(self, revision: Revision, phase: Phase, reason: str = "") -> None:
+        try:
+            self._state.report(revision, phase, reason)
+        except StateError as error:  # such as a full disk: serving continues
+            log.error("status not written", extra={"bento": revision.bento.bento, "phase": phase, "reason": str(error)})
 
     def _serve_nothing(self) -> None:
         if self._serving is not None and self._public is not None:
-            self._let_go(self._serving)
+            self._drain(self._serving)
             self._serving = None
-            # While this process holds it, clients wait in its queue instead of being refused.
+            # While this process held the socket, connections would wait in its queue instead of being refused.
             self._public.close()
             self._public = None
 
-    def _give_up_candidate(self) -> None:
+    def _drop_candidate(self) -> None:
         if self._candidate is not None:
-            self._let_go(self._candidate)
+            self._drain(self._candidate)
             self._candidate = None
 
-    def _let_go(self, generation: Generation) -> None:
-        generation.drain()
-        self._leaving.append(generation)
+    def _drain(self, pool: WorkerPool) -> None:
+        pool.drain()
+        self._leaving.append(pool)
 
 
 def run(settings: Settings) -> None:
-    """Serve what the pointer names until SIGTERM or SIGINT; with no pointer, wait for one.
+    """Serve the desired state until SIGTERM or SIGINT; without one, wait for it.
 
     Raises:
-        ListenerError: The public address cannot be had.
+        ListenerError: The public address is not available.
     """
     ended = threading.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: ended.set())
     runner = Runner(settings)
-    log.info("runner waits for a pointer", extra={"serving_dir": str(settings.serving_dir)})
+    log.info("runner started", extra={"serving_dir": str(settings.serving_dir)})
     try:
         while not ended.wait(_POLL_SECONDS):
             runner.step()

@@ -1,4 +1,4 @@
-"""The real runner in a process of its own, and what of it is left."""
+"""The runner in its own process, and the server processes of a deployment."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from pathlib import Path
 
 import psutil
 
-from include.serving.deployment.environment import server_environment
+from include.serving.deployment.server_process import server_environment
 from include.settings import ROOT, Settings
 
 
@@ -24,7 +24,7 @@ def running(settings: Settings) -> Iterator[psutil.Popen]:
     finally:
         if process.is_running():
             process.terminate()
-            process.wait(30)
+            process.wait(60)
 
 
 def start(settings: Settings) -> psutil.Popen:
@@ -36,7 +36,7 @@ def start(settings: Settings) -> psutil.Popen:
 
 
 def servers_of(settings: Settings) -> list[psutil.Process]:
-    """Return the server processes of a deployment, whoever started them."""
+    """Return the server processes of a deployment."""
     found = []
     for process in psutil.process_iter():
         with suppress(psutil.Error):
@@ -45,7 +45,7 @@ def servers_of(settings: Settings) -> list[psutil.Process]:
     return found
 
 
-def generations_of(settings: Settings) -> set[str]:
+def served_bentos(settings: Settings) -> set[str]:
     """Return the Bentos for which server processes run."""
     bentos = set()
     for process in servers_of(settings):
@@ -55,7 +55,7 @@ def generations_of(settings: Settings) -> set[str]:
     return bentos
 
 
-def wait_until(condition: Callable[[], bool], seconds: float = 60) -> None:
+def wait_until(condition: Callable[[], bool], seconds: float = 120) -> None:
     """Wait until ``condition`` holds; fail when it does not within ``seconds``."""
     deadline = time.monotonic() + seconds
     while not condition():

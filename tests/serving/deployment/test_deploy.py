@@ -11,14 +11,15 @@ import pytest
 from include.projects.training import LeakageLimits
 from include.serving.deployment import deploy
 from include.serving.deployment.client import EndpointClient
-from include.serving.deployment.pointer import PREVIOUS, BentoReference, read_pointer, write_pointer
 from include.serving.deployment.rollout import roll_out
+from include.serving.deployment.state import BentoReference, ServingState
 from include.settings import MlflowSettings, Settings
 from include.training.evaluation.leakage import LEAKAGE_FILE, LeakageError, LeakageReport
 from include.training.model.bundle import Bundle, BundleError
 from include.training.release.registry import RegistryError
 from tests.serving.conftest import free_port, train_bundle
 from tests.serving.deployment.runners import running
+from tests.serving.servers import record_deployment
 
 pytestmark = pytest.mark.slow
 
@@ -44,7 +45,7 @@ def register(folder: Path, settings: Settings, artifacts: Path, leakage: Leakage
     return str(client.create_model_version("churn-synthetic", source, run.info.run_id).version)
 
 
-def test_bento_of_a_version_carries_the_registrys_number(bundle: Bundle, settings: Settings, tmp_path: Path) -> None:
+def test_bento_has_the_version_of_the_registry(bundle: Bundle, settings: Settings, tmp_path: Path) -> None:
     bundle.save(tmp_path / "bundle")
     version = register(tmp_path / "bundle", settings, tmp_path / "artifacts")
     bento = deploy.build(version, settings)
@@ -54,39 +55,42 @@ def test_bento_of_a_version_carries_the_registrys_number(bundle: Bundle, setting
     assert packed.samples == bundle.samples
 
 
-def test_any_version_without_a_leak_can_be_rolled_back_to_within_half_a_minute(
-    bundle: Bundle, bento: BentoReference, settings: Settings, tmp_path: Path
+@pytest.mark.timing
+def test_rollback_to_any_version_without_a_leak_takes_a_few_times_a_rollout(
+    bento: BentoReference, settings: Settings, tmp_path: Path
 ) -> None:
     train_bundle(seed=11).save(tmp_path / "bundle")
     version = register(tmp_path / "bundle", settings, tmp_path / "artifacts", CLEAN)
     with running(settings):
-        roll_out(bento, settings)
         began = time.monotonic()
+        roll_out(bento, settings)
+        rolled_out = time.monotonic()
         assert deploy.roll_back(version, settings)["model_version"] == version
-        assert time.monotonic() - began < 30
+        # It builds the Bento in addition. On a quiet machine a rollout takes about 5 s.
+        assert time.monotonic() - rolled_out < 6 * (rolled_out - began)
         with closing(EndpointClient(settings.serving.url)) as client:
             health = client.health()
         assert health is not None
         assert health.model_version == version
-        assert read_pointer(settings.serving_dir, PREVIOUS) == bento
+        assert ServingState(settings.serving_dir).previous() == bento
 
 
 @pytest.mark.parametrize("leakage", [None, CLEAN.model_copy(update={"findings": ("exit_survey ranks too well.",)})])
-def test_a_version_with_a_leak_does_not_come_into_service_because_somebody_types_it(
+def test_version_with_a_suspected_leak_is_not_served(
     bundle: Bundle, bento: BentoReference, settings: Settings, tmp_path: Path, leakage: LeakageReport | None
 ) -> None:
     bundle.save(tmp_path / "bundle")
     version = register(tmp_path / "bundle", settings, tmp_path / "artifacts", leakage)
-    write_pointer(settings.serving_dir, bento)
+    record_deployment(settings.serving_dir, bento)
     with pytest.raises(LeakageError, match=f"churn-synthetic version {version}"):
         deploy.roll_back(version, settings)
     with pytest.raises(LeakageError, match=f"churn-synthetic version {version}"):
         deploy.resolve(version, "serve", settings)
-    assert deploy.resolve(version, "shadow", settings) == version, "nobody gets a shadow's answers"
-    assert read_pointer(settings.serving_dir) == bento
+    assert deploy.resolve(version, "shadow", settings) == version, "the predictions of a shadow are only logged"
+    assert ServingState(settings.serving_dir).served() == bento
 
 
-def test_damaged_bundle_is_refused(bundle: Bundle, settings: Settings, tmp_path: Path) -> None:
+def test_damaged_bundle_is_not_built(bundle: Bundle, settings: Settings, tmp_path: Path) -> None:
     bundle.save(tmp_path / "bundle")
     (tmp_path / "bundle" / "model.ubj").write_bytes(b"not a booster")
     version = register(tmp_path / "bundle", settings, tmp_path / "artifacts")
@@ -99,16 +103,16 @@ def test_unknown_version_is_named(settings: Settings) -> None:
         deploy.build("99", settings)
 
 
-def test_silent_registry_is_told_before_anything_changes(
+def test_unreachable_registry_is_reported_before_anything_changes(
     make_settings: Callable[[], Settings], bento: BentoReference, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "1")
-    nobody = MlflowSettings(tracking_uri=f"http://127.0.0.1:{free_port()}")
-    settings = make_settings().model_copy(update={"mlflow": nobody})
-    write_pointer(settings.serving_dir, bento)
+    unreachable = MlflowSettings(tracking_uri=f"http://127.0.0.1:{free_port()}")
+    settings = make_settings().model_copy(update={"mlflow": unreachable})
+    record_deployment(settings.serving_dir, bento)
     for role in ("serve", "shadow"):
         with pytest.raises(RegistryError, match=r"does not answer.*goes on as it was"):
             deploy.resolve(None, role, settings)
     with pytest.raises(RegistryError, match=r"serves version 7.*clear this task"):
         deploy.restore_alias("7", settings)
-    assert read_pointer(settings.serving_dir) == bento
+    assert ServingState(settings.serving_dir).served() == bento

@@ -1,8 +1,7 @@
-"""What breaks in the middle of a change: one model serves in the end, and the clients of the old one notice nothing."""
+"""Faults during a change of the model: one model serves in the end, and the former one answers until then."""
 
 from __future__ import annotations
 
-import os
 import shutil
 import socket
 import subprocess
@@ -17,22 +16,14 @@ import pytest
 
 from benchmarks.traffic import Traffic
 from include.serving.deployment.client import EndpointClient
-from include.serving.deployment.outcome import wait_for_outcome
-from include.serving.deployment.package import build_bento, built_bento, prune_bentos
-from include.serving.deployment.pointer import PREVIOUS, SHADOW, BentoReference, read_pointer, write_pointer
 from include.serving.deployment.rollout import RolloutError, end_shadow, roll_out, start_shadow
+from include.serving.deployment.state import BentoReference, ServingState
 from include.serving.prediction_log.shadow import ShadowError
 from include.settings import ROOT, PredictionLogSettings, Settings
 from include.training.model.bundle import Bundle
-from tests.serving.conftest import train_bundle
-from tests.serving.deployment.runners import generations_of, running, servers_of, start, wait_until
-from tests.serving.servers import serving
+from tests.serving.deployment.runners import running, served_bentos, servers_of, start, wait_until
+from tests.serving.servers import record_deployment, serving
 from tests.training.contracts import contract_of
-
-
-@pytest.fixture(scope="module")
-def next_bento(bento_home: Path) -> BentoReference:
-    return build_bento(train_bundle(seed=11), "8", bento_home)
 
 
 def servers_with(settings: Settings, bento: BentoReference) -> list[psutil.Process]:
@@ -40,40 +31,39 @@ def servers_with(settings: Settings, bento: BentoReference) -> list[psutil.Proce
 
 
 @pytest.mark.slow
-def test_kills_in_mid_change(
+def test_kills_during_a_change_drop_no_request(
     make_settings: Callable[..., Settings], bento: BentoReference, next_bento: BentoReference, bundle: Bundle
 ) -> None:
     settings = make_settings()
-    directory = settings.serving_dir
+    state = ServingState(settings.serving_dir)
     with running(settings) as runner:
         roll_out(bento, settings)
         with Traffic(settings.serving.url, {"7": bundle}) as traffic:
-            order = write_pointer(directory, next_bento)
+            revision = state.begin(next_bento)
             wait_until(lambda: bool(servers_with(settings, next_bento)))
             servers_with(settings, next_bento)[0].kill()
-            outcome = wait_for_outcome(directory, order, 60)
-            assert outcome is not None
-            assert (outcome.state, "exit code -9" in outcome.reason) == ("failed", True)
+            status = state.wait_for(revision, 120)
+            assert status is not None
+            assert (status.phase, "exit code -9" in status.reason) == ("failed", True)
             traffic.wait_for_answers(50)
 
-            write_pointer(directory, bento)
-            order = write_pointer(directory, next_bento)
+            revision = state.begin(next_bento)
             wait_until(lambda: bool(servers_with(settings, next_bento)))
             runner.kill()
             runner.wait(10)
             traffic.wait_for_answers(50)
         assert (dict(traffic.errors), dict(traffic.dropped)) == ({}, {})
     with running(settings) as successor:
-        outcome = wait_for_outcome(directory, order, 60)
-        assert outcome is not None
-        assert outcome.state == "serving"
-        assert generations_of(settings) == {next_bento.bento}
+        status = state.wait_for(revision, 120)
+        assert status is not None
+        assert status.phase == "serving"
+        assert served_bentos(settings) == {next_bento.bento}
         assert len(successor.children()) == 1
     assert servers_of(settings) == []
 
 
 @pytest.mark.slow
-def test_a_shadow_comes_and_goes_and_a_broken_one_hinders_nothing(
+def test_shadow_starts_and_ends_and_a_broken_one_does_not_prevent_serving(
     make_settings: Callable[..., Settings],
     bundle: Bundle,
     bento: BentoReference,
@@ -95,7 +85,7 @@ def test_a_shadow_comes_and_goes_and_a_broken_one_hinders_nothing(
     with running(settings):
         with pytest.raises(RolloutError, match="No Bento serves"):
             start_shadow(next_bento, settings)
-        write_pointer(settings.serving_dir, BentoReference("9-x", "9", str(tmp_path)), SHADOW)
+        ServingState(settings.serving_dir).begin(BentoReference("9-x", "9", str(tmp_path)), "shadow")
         assert roll_out(bento, settings) == bento
         with pytest.raises(RolloutError, match="serves already"):
             start_shadow(bento, settings)
@@ -111,21 +101,21 @@ def test_a_shadow_comes_and_goes_and_a_broken_one_hinders_nothing(
 
 
 @pytest.mark.slow
-def test_a_server_that_cannot_be_started_again_is_no_harm_to_the_others(
+def test_failed_restart_of_a_server_does_not_affect_the_others(
     make_settings: Callable[..., Settings], bento: BentoReference, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     settings, folder = make_settings(workers=2), tmp_path / "bento"
     shutil.copytree(bento.path, folder)
 
     def pauses() -> list[float]:
-        generation.tend()
+        pool.tend()
         return [vars(one)["pause_seconds"] for one in caplog.records if one.getMessage() == "server not started"]
 
-    def serve_again() -> bool:
-        generation.tend()
-        return len(servers_of(settings)) == 2 and generation.is_ready()
+    def both_serve() -> bool:
+        pool.tend()
+        return len(servers_of(settings)) == 2 and pool.is_ready()
 
-    with serving(replace(bento, path=str(folder)), settings, tmp_path / "server.log") as generation:
+    with serving(replace(bento, path=str(folder)), settings, tmp_path / "server.log") as pool:
         killed, other = servers_of(settings)
         folder.rename(tmp_path / "gone")
         killed.kill()
@@ -134,11 +124,11 @@ def test_a_server_that_cannot_be_started_again_is_no_harm_to_the_others(
         assert servers_of(settings) == [other]
         assert EndpointClient(settings.serving.url).health() is not None
         (tmp_path / "gone").rename(folder)
-        wait_until(serve_again)
+        wait_until(both_serve)
 
 
 @pytest.mark.slow
-def test_a_taken_port_is_told_clearly(make_settings: Callable[..., Settings]) -> None:
+def test_runner_exits_when_the_port_is_in_use(make_settings: Callable[..., Settings]) -> None:
     settings = make_settings()
     with socket.create_server(("127.0.0.1", settings.serving.port)):
         runner = start(settings)
@@ -147,7 +137,7 @@ def test_a_taken_port_is_told_clearly(make_settings: Callable[..., Settings]) ->
 
 
 @pytest.mark.slow
-def test_a_second_runner_ends_and_the_first_goes_on(
+def test_second_runner_exits_and_the_first_continues(
     make_settings: Callable[..., Settings], bento: BentoReference
 ) -> None:
     settings = make_settings()
@@ -163,19 +153,19 @@ def test_a_second_runner_ends_and_the_first_goes_on(
         client.wait_for(bento.bento, 60)
 
 
-def test_a_full_disk_leaves_the_pointers_as_they_were(tmp_path: Path, bundle: Bundle) -> None:
+def test_rollout_on_a_full_disk_changes_nothing(tmp_path: Path, bundle: Bundle) -> None:
     bundle.save(tmp_path / "third" / "src" / "bundle")
     first, second = BentoReference("1-a", "1", "/1"), BentoReference("2-b", "2", "/2")
     settings = Settings(home=tmp_path)
-    write_pointer(settings.serving_dir, first)
-    write_pointer(settings.serving_dir, second, PREVIOUS)
-    before = {path.name: path.read_bytes() for path in settings.serving_dir.glob("*.json")}
-    # A process that may write no byte to a file meets the same error as on a full disk.
+    record_deployment(settings.serving_dir, first)
+    state = record_deployment(settings.serving_dir, second)
+    before = (settings.serving_dir / "state.db").read_bytes()
+    # A limit on file sizes of zero bytes has the same effect as a full disk.
     program = """
 import resource, sys
 from pathlib import Path
-from include.serving.deployment.pointer import BentoReference
 from include.serving.deployment.rollout import roll_out
+from include.serving.deployment.state import BentoReference
 from include.settings import Settings
 resource.setrlimit(resource.RLIMIT_FSIZE, (0, 0))
 roll_out(BentoReference("3-c", "3", sys.argv[2]), Settings(home=Path(sys.argv[1])))
@@ -188,20 +178,6 @@ roll_out(BentoReference("3-c", "3", sys.argv[2]), Settings(home=Path(sys.argv[1]
         check=False,
     )
     assert done.returncode == 1
-    assert "PointerError: The pointer cannot be written" in done.stderr
-    assert {path.name: path.read_bytes() for path in settings.serving_dir.glob("*.json")} == before
-
-
-def test_old_bentos_are_deleted_and_those_in_use_are_not(tmp_path: Path) -> None:
-    folders = [tmp_path / "bentos" / "bentos" / "churn" / f"{number}-x" for number in range(1, 8)]
-    for built_at, folder in enumerate(folders):
-        folder.mkdir(parents=True)
-        (folder / "bento.yaml").touch()
-        os.utime(folder / "bento.yaml", (built_at, built_at))
-    for name, number in (("current.json", 3), (PREVIOUS, 2), (SHADOW, 1)):
-        write_pointer(tmp_path, BentoReference(f"{number}-x", str(number), str(folders[number - 1])), name)
-    assert prune_bentos(tmp_path, keep=2) == ["4-x", "5-x"]
-    assert sorted(path.name for path in folders[0].parent.iterdir()) == ["1-x", "2-x", "3-x", "6-x", "7-x"]
-    assert built_bento("6", tmp_path) == BentoReference("6-x", "6", str(folders[5]))
-    assert built_bento("5", tmp_path) is None
-    assert read_pointer(tmp_path, SHADOW) == BentoReference("1-x", "1", str(folders[0]))
+    assert "StateError: The state of serving cannot be written" in done.stderr
+    assert (state.served(), state.previous()) == (second, first)
+    assert (settings.serving_dir / "state.db").read_bytes() == before

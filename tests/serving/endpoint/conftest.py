@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 from pydantic import SecretStr
 
-from include.serving.deployment.pointer import BentoReference
+from include.serving.deployment.state import BentoReference
 from include.serving.endpoint.keys import add_key
 from include.settings import Settings
 from tests.serving.endpoint.servers import Served, running

@@ -11,7 +11,7 @@ from typing import Any
 
 import httpx
 
-from include.serving.deployment.pointer import BentoReference
+from include.serving.deployment.state import BentoReference
 from include.settings import Settings
 from tests.serving.servers import serving
 

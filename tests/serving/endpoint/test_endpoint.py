@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from jsonschema import Draft202012Validator
 
-from include.serving.deployment.pointer import BentoReference
+from include.serving.deployment.state import BentoReference
 from include.serving.endpoint.requests import PredictRequestReader
 from include.training.model.bundle import Bundle
 from include.training.model.explain import explain

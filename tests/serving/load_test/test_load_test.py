@@ -26,7 +26,7 @@ from starlette.routing import Route
 
 from include.projects.requirements import Mode, Performance
 from include.serving.deployment.client import EndpointError
-from include.serving.deployment.pointer import BentoReference
+from include.serving.deployment.state import BentoReference
 from include.serving.load_test.load_report import document, page
 from include.serving.load_test.measurement import Measurement
 from include.serving.load_test.questions import QuestionsError, prepare_questions

@@ -18,7 +18,7 @@ from tenacity import retry, retry_if_result, stop_after_delay, wait_fixed
 
 from include.lake import open_lake
 from include.lake.table_names import PREDICTIONS_TABLE
-from include.serving.deployment.pointer import BentoReference
+from include.serving.deployment.state import BentoReference
 from include.serving.prediction_log.collect import collect_predictions
 from include.serving.prediction_log.segments import spool_folder
 from include.settings import Settings

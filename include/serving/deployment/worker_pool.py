@@ -1,4 +1,4 @@
-"""The server processes that serve one Bento together: they come, answer and leave as one."""
+"""The server processes that serve one revision: they start, accept and drain together."""
 
 from __future__ import annotations
 
@@ -14,34 +14,32 @@ from prometheus_client.multiprocess import mark_process_dead
 
 from include.errors import ChurnflowError
 from include.logs import get_logger
-from include.serving.deployment.environment import server_environment
-from include.serving.deployment.pointer import BentoReference
-from include.serving.deployment.process import ServerProcess
-from include.serving.deployment.samples import bundled_samples, compare
+from include.serving.deployment.client import bundled_samples
+from include.serving.deployment.server_process import ServerProcess, server_environment
+from include.serving.deployment.state import BentoReference
 from include.serving.shutdown_timeouts import STOP_SECONDS
 from include.settings import Settings
-from include.training.model.bundle import Sample
 
 log = get_logger(__name__)
 
 _FIRST_PAUSE = 0.5
 _LONGEST_PAUSE = 30.0
-# An overloaded server answers /health within half a second or so: whoever misses three in a row hangs.
+# An overloaded server answers /health within about half a second; one that misses three requests in a row hangs.
 _HEALTH_SECONDS = 2.0
 _MISSES = 3
 
 
-class GenerationError(ChurnflowError):
-    """Server processes do not do what they were started for."""
+class WorkerPoolError(ChurnflowError):
+    """Server processes did not start, ended, or failed on requests."""
 
 
 @dataclass(frozen=True)
 class Target:
-    """What is to be served.
+    """The Bentos of one worker pool.
 
     Attributes:
         bento: The Bento that answers.
-        shadow: The Bento whose model is asked beside it; its answers are kept, and nobody gets them.
+        shadow: The Bento whose model scores the same rows; its predictions are only logged.
     """
 
     bento: BentoReference
@@ -50,30 +48,30 @@ class Target:
 
 @dataclass
 class _Worker:
-    """One place of a generation, and the process that fills it."""
+    """A server process, and its restarts."""
 
     process: ServerProcess
     started: float
     accepts: bool = False
-    looked: float = -math.inf
+    checked: float = -math.inf
     misses: int = 0
     pause: float = _FIRST_PAUSE
     not_before: float | None = None
 
 
-class Generation:
+class WorkerPool:
     """Server processes of one target.
 
     Args:
-        target: What they serve.
-        folder: Their sockets and metrics; made by ``start``, removed when they are gone.
-        home: The folder by which processes of the same kind are found; see ``end_processes_of``.
-        settings: The number of processes, and what they are told.
-        public: The socket from which they accept when they are told to.
-        output: Where their logs go; by default where this process's go.
+        target: The Bentos to serve.
+        folder: The folder of their sockets and metrics; created by ``start``, removed after their exit.
+        home: Their ``BENTOML_HOME``, which identifies them; see ``end_processes_of``.
+        settings: The number of processes, the timeouts, and the settings that the processes get.
+        public: The public socket, from which they accept after ``accept``.
+        output: The file for their logs; by default they inherit the output of this process.
 
     Raises:
-        GenerationError: The Bento is not there.
+        WorkerPoolError: The Bento does not exist.
         BundleError: The bundle inside the Bento is damaged.
         SamplesError: Training recorded no samples.
     """
@@ -89,8 +87,8 @@ class Generation:
     ) -> None:
         self.target = target
         if not Path(target.bento.path).is_dir():
-            raise self._error("The Bento is not there", "Deploy the model again, which builds it")
-        self._samples: tuple[Sample, ...] = bundled_samples(target.bento)
+            raise self._error("The Bento does not exist", "Deploy the model again, which builds it")
+        self._samples = bundled_samples(target.bento)
         self._folder = folder
         self._public = public
         self._output = output
@@ -98,38 +96,35 @@ class Generation:
         self._environment = server_environment(settings, home, target.shadow) | {
             "PROMETHEUS_MULTIPROC_DIR": str(self._metrics)
         }
-        self._drain_seconds = settings.serving.drain_seconds
-        self._ready_seconds = settings.serving.ready_timeout_seconds
-        self._liveness_seconds = settings.serving.liveness_seconds
-        self._number = settings.serving.workers
+        self._serving = settings.serving
         self._deadline = math.inf
         self._workers: list[_Worker] = []
 
     def start(self) -> None:
         """Start the processes."""
         self._metrics.mkdir(parents=True)
-        self._deadline = time.monotonic() + self._ready_seconds
-        for number in range(self._number):
+        self._deadline = time.monotonic() + self._serving.ready_timeout_seconds
+        for number in range(self._serving.workers):
             self._workers.append(_Worker(self._start(number), time.monotonic()))
 
     def is_ready(self) -> bool:
         """Return whether all processes have loaded the model.
 
         Raises:
-            GenerationError: One has ended instead, or the time is over.
+            WorkerPoolError: A process has ended, or the time limit has passed.
         """
         self.require_alive()
         if all(self._is_healthy(worker) for worker in self._workers):
             return True
         if time.monotonic() > self._deadline:
-            raise self._error("It did not load its model in time", "Read the log, or give it more time")
+            raise self._error("It did not load its model in time", "Read the log, or increase the time limit")
         return False
 
     def require_alive(self) -> None:
         """Check that no process has ended.
 
         Raises:
-            GenerationError: One has.
+            WorkerPoolError: A process has ended.
         """
         for worker in self._workers:
             if worker.process.exit_code is not None:
@@ -137,79 +132,79 @@ class Generation:
                 raise self._error(what, "Read its log")
 
     def verify(self) -> float:
-        """Compare what every process answers, on its private socket, with what training recorded.
+        """Compare the predictions of each process, on its private socket, with those that training recorded.
 
         Returns:
-            The largest distance between two probabilities.
+            The largest absolute difference between two probabilities.
 
         Raises:
-            EndpointError: A process refused a sample or did not answer.
-            SamplesError: It answered otherwise than the model did in training.
+            EndpointError: A process answered with an error, or did not answer.
+            SamplesError: A prediction differs from the recorded one.
         """
-        return max(compare(worker.process.client, self.target.bento, self._samples) for worker in self._workers)
+        return max(worker.process.client.compare(self.target.bento, self._samples) for worker in self._workers)
 
     def accept(self) -> None:
-        """Answer the public from now on."""
+        """Start to accept on the public socket."""
         for worker in self._workers:
             worker.process.accept()
             worker.accepts = True
 
     def require_no_failures(self) -> None:
-        """Check that no request was answered with an error of the server's own.
+        """Check that no request failed inside the servers.
 
         Raises:
-            GenerationError: One was.
+            WorkerPoolError: A request failed.
         """
         failures = self._workers[0].process.client.failures()
         if failures:
             raise self._error(f"It failed on {failures} requests", "Read the log for the errors")
 
     def tend(self) -> None:
-        """Start processes again that have ended, with longer and longer pauses while they keep ending or cannot start.
+        """Restart processes that have ended, with increasing pauses while they keep ending or cannot start.
 
-        A process that hangs, or does not load its model in time, is ended. Looking at it takes two seconds, since it
-        does not answer.
+        A process that hangs, or does not load its model in time, is killed. A check of a hanging process takes two
+        seconds.
         """
         now = time.monotonic()
         for number, worker in enumerate(self._workers):
             if worker.not_before is not None:
                 if now >= worker.not_before:
-                    self._start_again(number, worker, now)
+                    self._restart(number, worker, now)
             elif worker.process.exit_code is not None:
-                self._give_up(worker, now)
+                self._record_exit(worker, now)
             elif not worker.accepts:
-                self._let_in(worker, now)
-            elif now - worker.looked >= self._liveness_seconds:
-                self._look(worker, now)
+                self._accept_when_ready(worker, now)
+            elif now - worker.checked >= self._serving.liveness_seconds:
+                self._check(worker, now)
 
     def drain(self) -> None:
-        """Hand the clients over to others and end."""
-        self._deadline = time.monotonic() + self._drain_seconds + STOP_SECONDS
+        """Stop accepting, answer the requests of open connections, and exit."""
+        self._deadline = time.monotonic() + self._serving.drain_seconds + STOP_SECONDS
         for worker in self._workers:
             worker.process.drain()
 
     def answers(self) -> bool:
-        """Return whether a process still takes new connections."""
+        """Return whether a process still accepts new connections."""
         return any(worker.process.client.health(_HEALTH_SECONDS) is not None for worker in self._workers)
 
-    def ask_to_stop(self) -> None:
-        """Let the processes answer what they hold, and end."""
+    def begin_stop(self) -> None:
+        """Answer the requests that have arrived, and exit; returns at once."""
         for worker in self._workers:
             worker.process.stop()
 
     def stop(self) -> None:
-        """Answer what is held, and end; returns when no process is left."""
-        self.ask_to_stop()
+        """Answer the requests that have arrived, and exit; returns after the last exit."""
+        self.begin_stop()
         self.wait_until_gone(time.monotonic() + STOP_SECONDS)
 
     def wait_until_gone(self, deadline: float) -> None:
-        """Return when no process is left; at the moment ``deadline`` of the monotonic clock they are killed."""
+        """Wait for the exit of all processes; kill them at the moment ``deadline`` of the monotonic clock."""
         for worker in self._workers:
             worker.process.wait(max(0.0, deadline - time.monotonic()))
         self._remove()
 
     def is_gone(self) -> bool:
-        """Return whether a generation that drains has ended; processes that overstay are killed."""
+        """Return whether a draining pool has ended; processes that exceed the drain time are killed."""
         left = [worker.process for worker in self._workers if worker.process.exit_code is None]
         if left and time.monotonic() > self._deadline:
             for process in left:
@@ -223,18 +218,18 @@ class Generation:
         private = self._folder / f"{number}.sock"
         return ServerProcess(Path(self.target.bento.path), private, self._environment, self._public, self._output)
 
-    def _start_again(self, number: int, worker: _Worker, now: float) -> None:
+    def _restart(self, number: int, worker: _Worker, now: float) -> None:
         try:
             process = self._start(number)
         except OSError as error:
-            # The others go on: the machine may have room for a process later, or the Bento be back.
+            # The other processes continue; later the machine may have room for this one.
             extra = {"error": type(error).__name__, "errno": error.errno, "pause_seconds": worker.pause}
             log.error("server not started", extra={"bento": self.target.bento.bento, **extra})
             self._pause(worker, now)
         else:
             self._workers[number] = _Worker(process, now, pause=worker.pause)
 
-    def _give_up(self, worker: _Worker, now: float) -> None:
+    def _record_exit(self, worker: _Worker, now: float) -> None:
         if now - worker.started > _LONGEST_PAUSE:
             worker.pause = _FIRST_PAUSE
         extra = {"exit_code": worker.process.exit_code, "pause_seconds": worker.pause}
@@ -246,16 +241,16 @@ class Generation:
         worker.not_before = now + worker.pause
         worker.pause = min(2 * worker.pause, _LONGEST_PAUSE)
 
-    def _let_in(self, worker: _Worker, now: float) -> None:
+    def _accept_when_ready(self, worker: _Worker, now: float) -> None:
         if self._is_healthy(worker):
             worker.process.accept()
             worker.accepts = True
-        elif now - worker.started > self._ready_seconds:
+        elif now - worker.started > self._serving.ready_timeout_seconds:
             log.error("server not ready", extra={"bento": self.target.bento.bento, "pid": worker.process.pid})
             worker.process.kill()
 
-    def _look(self, worker: _Worker, now: float) -> None:
-        worker.looked = now
+    def _check(self, worker: _Worker, now: float) -> None:
+        worker.checked = now
         answers = worker.process.client.health(_HEALTH_SECONDS) is not None
         worker.misses = 0 if answers else worker.misses + 1
         if worker.misses >= _MISSES:
@@ -269,5 +264,5 @@ class Generation:
     def _remove(self) -> None:
         shutil.rmtree(self._folder, ignore_errors=True)
 
-    def _error(self, what: str, remedy: str) -> GenerationError:
-        return GenerationError(f"{what}.", where=f"Bento {self.target.bento.bento}", remedy=f"{remedy}.")
+    def _error(self, what: str, remedy: str) -> WorkerPoolError:
+        return WorkerPoolError(f"{what}.", where=f"Bento {self.target.bento.bento}", remedy=f"{remedy}.")

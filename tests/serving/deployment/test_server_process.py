@@ -5,17 +5,17 @@ from pathlib import Path
 import pytest
 from pydantic import SecretStr
 
-from include.serving.deployment.environment import server_environment
+from include.serving.deployment.server_process import server_environment
 from include.settings import ServingSettings, Settings
 
 
 class _SecretServing(ServingSettings):
-    """Some group with a secret, so that this test does not depend on which secrets serving has."""
+    """A settings group with a secret, independent of the secrets that serving has."""
 
     token: SecretStr = SecretStr("")
 
 
-def test_server_reads_the_settings_that_it_was_started_with(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_server_reads_the_settings_of_its_starter(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     settings = Settings(
         home=tmp_path,
         project="subscription",
@@ -40,10 +40,10 @@ def test_secrets_reach_the_server_readable(tmp_path: Path) -> None:
     assert _SecretServing.model_validate_json(environment["CHURN_SERVING"]) == serving
 
 
-def test_older_bento_need_not_know_settings_that_are_not_used(tmp_path: Path) -> None:
+def test_default_settings_are_left_out_for_older_bentos(tmp_path: Path) -> None:
     assert server_environment(Settings(home=tmp_path), tmp_path / "live")["CHURN_SERVING"] == "{}"
 
 
-def test_code_of_the_product_is_not_imported_by_a_bento(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_server_does_not_import_this_repository(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PYTHONPATH", "/somewhere")
     assert "PYTHONPATH" not in server_environment(Settings(home=tmp_path), tmp_path / "live")

@@ -1,0 +1,294 @@
+"""The state of serving: the Bentos that are desired, and what the runner observed about them.
+
+One SQLite database, ``state.db``, contains one row for each rollout. Deployments write the desired state; the runner,
+which may be in another container on the same machine, reads it and writes the observed status.
+
+The newest row is the desired state. It is pending until its rollout commits or is undone; the committed rows before it
+tell what served when a rollout is interrupted. The next rollout replaces a pending row: of two concurrent rollouts the
+later one wins.
+"""
+
+from __future__ import annotations
+
+import datetime as dt
+import sqlite3
+import time
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+from include.errors import ChurnflowError
+from include.local_files import PRIVATE
+from include.training.model.bundle import Bundle
+
+FILE = "state.db"
+Role = Literal["serve", "shadow"]
+Phase = Literal["starting", "serving", "failed"]
+
+_POLL_SECONDS = 0.1
+_LOCK_SECONDS = 5.0
+_SCHEMA = """
+CREATE TABLE IF NOT EXISTS rollouts (
+    number INTEGER PRIMARY KEY AUTOINCREMENT,
+    role TEXT NOT NULL,
+    bento TEXT NOT NULL,
+    model_version TEXT NOT NULL,
+    path TEXT NOT NULL,
+    committed INTEGER NOT NULL DEFAULT FALSE,
+    phase TEXT,
+    reason TEXT,
+    reported_at TEXT
+)
+"""
+
+
+class StateError(ChurnflowError):
+    """The state of serving cannot be read or written."""
+
+
+class SupersededError(ChurnflowError):
+    """A later rollout has replaced this one."""
+
+
+@dataclass(frozen=True)
+class BentoReference:
+    """A Bento on disk.
+
+    Attributes:
+        bento: The Bento's version.
+        model_version: The registry's version of the model inside.
+        path: The Bento's folder.
+    """
+
+    bento: str
+    model_version: str
+    path: str
+
+    @property
+    def bundle(self) -> Path:
+        """The folder of the model's bundle inside."""
+        return Path(self.path) / "src" / "bundle"
+
+    def load_bundle(self) -> Bundle:
+        """Return the model's bundle inside.
+
+        Raises:
+            BundleError: The bundle is damaged or missing.
+        """
+        return Bundle.load(self.bundle)
+
+    def as_dict(self) -> dict[str, str]:
+        """Return the reference as plain JSON types, for XCom."""
+        return asdict(self)
+
+
+@dataclass(frozen=True)
+class Revision:
+    """One rollout of a Bento; a Bento that is rolled out again gets a new number."""
+
+    number: int
+    bento: BentoReference
+
+
+@dataclass(frozen=True)
+class Status:
+    """What the runner observed about a revision.
+
+    Attributes:
+        phase: ``starting``, ``serving`` or ``failed``; after a failure the former Bento still serves.
+        reason: Why it failed.
+    """
+
+    phase: Phase
+    reason: str
+
+
+class ServingState:
+    """The state of one deployment.
+
+    Args:
+        serving_dir: The folder of the database, on a local disk: SQLite's locks do not hold on network file systems.
+    """
+
+    def __init__(self, serving_dir: Path) -> None:
+        self._path = serving_dir / FILE
+
+    def desired(self, role: Role = "serve") -> Revision | None:
+        """Return the revision that the runner should serve, or have as the shadow; None without one.
+
+        Args:
+            role: The Bento that answers, or its shadow.
+
+        Raises:
+            StateError: The database cannot be read.
+        """
+        return self._newest("role = ?", role)
+
+    def served(self) -> BentoReference | None:
+        """Return the Bento that serves; during a rollout, the former one until the new one answers.
+
+        Raises:
+            StateError: The database cannot be read.
+        """
+        revision = self._newest("role = 'serve' AND (committed OR phase = 'serving')")
+        return revision.bento if revision else None
+
+    def previous(self) -> BentoReference | None:
+        """Return the Bento that served before the desired one; None when there is none.
+
+        Raises:
+            StateError: The database cannot be read.
+        """
+        desired = self.desired()
+        former = desired and self._newest("role = 'serve' AND committed AND bento != ?", desired.bento.bento)
+        return former.bento if former else None
+
+    def bentos_in_use(self) -> set[str]:
+        """Return the versions of the Bentos that serve, that served before, or that a rollout may return to.
+
+        Raises:
+            StateError: The database cannot be read.
+        """
+        committed = self._newest("role = 'serve' AND committed")
+        used = [self.desired(), self.desired("shadow"), committed]
+        if committed:
+            used.append(self._newest("role = 'serve' AND committed AND bento != ?", committed.bento.bento))
+        return {revision.bento.bento for revision in used if revision}
+
+    def begin(self, candidate: BentoReference, role: Role = "serve") -> Revision:
+        """Make ``candidate`` the desired Bento until the rollout commits or is undone; it replaces a pending rollout.
+
+        Args:
+            candidate: The Bento.
+            role: Whether it answers, or is the shadow.
+
+        Raises:
+            StateError: The database cannot be written; the state is unchanged.
+        """
+        with self._transaction() as database:
+            database.execute("DELETE FROM rollouts WHERE role = ? AND NOT committed", (role,))
+            number = database.execute(
+                "INSERT INTO rollouts (role, bento, model_version, path) VALUES (?, ?, ?, ?)",
+                (role, candidate.bento, candidate.model_version, candidate.path),
+            ).lastrowid
+        return Revision(int(number or 0), candidate)
+
+    def commit(self, revision: Revision) -> None:
+        """Keep a pending revision as the desired one.
+
+        Args:
+            revision: What ``begin`` returned.
+
+        Raises:
+            SupersededError: Another rollout has begun since.
+            StateError: The database cannot be written; the revision is still pending.
+        """
+        self._change_pending("UPDATE rollouts SET committed = TRUE", revision)
+
+    def undo(self, revision: Revision) -> None:
+        """Make the revision before a pending one the desired one again.
+
+        Args:
+            revision: What ``begin`` returned.
+
+        Raises:
+            SupersededError: Another rollout has begun since; its Bento stays the desired one.
+            StateError: The database cannot be written; the next rollout replaces the pending revision.
+        """
+        self._change_pending("DELETE FROM rollouts", revision)
+
+    def end_shadow(self) -> BentoReference | None:
+        """Remove the shadow from the desired state, and return it; None without one.
+
+        Raises:
+            StateError: The database cannot be written; the state is unchanged.
+        """
+        shadow = self.desired("shadow")
+        if shadow is not None:
+            with self._transaction() as database:
+                database.execute("DELETE FROM rollouts WHERE role = 'shadow'")
+        return shadow.bento if shadow else None
+
+    def report(self, revision: Revision, phase: Phase, reason: str = "") -> None:
+        """Record what the runner observed about ``revision``; nothing is recorded for one that was undone.
+
+        Args:
+            revision: The revision.
+            phase: Its phase.
+            reason: Why it failed.
+
+        Raises:
+            StateError: The database cannot be written.
+        """
+        now = dt.datetime.now(dt.UTC).isoformat(timespec="milliseconds")
+        with self._transaction() as database:
+            values = (phase, reason, now, revision.number)
+            database.execute("UPDATE rollouts SET phase = ?, reason = ?, reported_at = ? WHERE number = ?", values)
+
+    def wait_for(self, revision: Revision, seconds: float) -> Status | None:
+        """Return the status of ``revision`` as soon as it serves or failed, or the last known status after ``seconds``.
+
+        Args:
+            revision: A revision.
+            seconds: The longest wait.
+
+        Returns:
+            The status; None when no runner has seen the revision, or when a later one replaced it.
+
+        Raises:
+            StateError: The database cannot be read.
+        """
+        deadline = time.monotonic() + seconds
+        while True:
+            rows = self._select("SELECT phase, reason FROM rollouts WHERE number = ?", revision.number)
+            status = Status(*rows[0]) if rows and rows[0][0] else None
+            if not rows or (status and status.phase != "starting") or time.monotonic() > deadline:
+                return status
+            time.sleep(_POLL_SECONDS)
+
+    def _newest(self, condition: str, *values: str) -> Revision | None:
+        columns = "number, bento, model_version, path"
+        rows = self._select(f"SELECT {columns} FROM rollouts WHERE {condition} ORDER BY number DESC LIMIT 1", *values)  # noqa: S608 - no condition is made from input
+        return Revision(rows[0][0], BentoReference(*rows[0][1:])) if rows else None
+
+    def _change_pending(self, statement: str, revision: Revision) -> None:
+        with self._transaction() as database:
+            changed = database.execute(f"{statement} WHERE number = ? AND NOT committed", (revision.number,)).rowcount
+        if not changed:
+            desired = self.desired()
+            raise SupersededError(
+                f"Another rollout has begun since; the desired Bento is {desired.bento.bento if desired else 'none'}.",
+                where=str(self._path),
+                remedy="Wait until that rollout has ended, and deploy again if another version should serve.",
+            )
+
+    def _select(self, query: str, *values: object) -> list[tuple[Any, ...]]:
+        if not self._path.exists():
+            return []
+        with self._connection("read") as database:
+            return database.execute(query, values).fetchall()
+
+    @contextmanager
+    def _transaction(self) -> Iterator[sqlite3.Connection]:
+        self._path.parent.mkdir(parents=True, exist_ok=True)
+        with self._connection("written") as database:
+            database.execute("BEGIN IMMEDIATE")
+            yield database
+            database.execute("COMMIT")
+
+    @contextmanager
+    def _connection(self, action: str) -> Iterator[sqlite3.Connection]:
+        """Return a connection; closing it rolls an unfinished transaction back."""
+        try:
+            self._path.touch(PRIVATE)
+            with closing(sqlite3.connect(self._path, timeout=_LOCK_SECONDS, isolation_level=None)) as database:
+                database.execute(_SCHEMA)
+                yield database
+        except (sqlite3.Error, OSError) as error:
+            raise StateError(
+                f"The state of serving cannot be {action} ({error}).",
+                where=str(self._path),
+                remedy="Check the free space and the owner of the folder; remove a damaged file and deploy again.",
+            ) from error

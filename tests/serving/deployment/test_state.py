@@ -1,0 +1,141 @@
+from __future__ import annotations
+
+import threading
+from pathlib import Path
+
+import pytest
+
+from include.serving.deployment.state import BentoReference, ServingState, StateError, SupersededError
+from tests.serving.servers import record_deployment
+
+OLDER, FIRST, SECOND, THIRD = (BentoReference(f"{n}-x", str(n), f"/bentos/{n}-x") for n in range(4))
+
+
+@pytest.fixture
+def state(tmp_path: Path) -> ServingState:
+    """The state of a deployment that serves FIRST, and served OLDER before."""
+    record_deployment(tmp_path, OLDER)
+    return record_deployment(tmp_path, FIRST)
+
+
+def desired_and_previous(state: ServingState) -> tuple[BentoReference | None, BentoReference | None]:
+    desired = state.desired()
+    return desired and desired.bento, state.previous()
+
+
+def test_is_empty_before_the_first_deployment_and_reading_creates_no_file(tmp_path: Path) -> None:
+    state = ServingState(tmp_path / "absent")
+    assert (state.served(), state.previous(), state.desired("shadow"), state.bentos_in_use()) == (
+        None,
+        None,
+        None,
+        set(),
+    )
+    assert not (tmp_path / "absent").exists()
+
+
+def test_candidate_serves_after_the_runner_reports_it(state: ServingState) -> None:
+    revision = state.begin(SECOND)
+    assert desired_and_previous(state) == (SECOND, FIRST)
+    assert state.served() == FIRST
+    state.report(revision, "starting")
+    assert state.served() == FIRST
+    state.report(revision, "serving")
+    assert state.served() == SECOND
+    state.commit(revision)
+    assert (state.served(), desired_and_previous(state)) == (SECOND, (SECOND, FIRST))
+
+
+def test_undo_restores_the_former_state(state: ServingState) -> None:
+    state.undo(state.begin(SECOND))
+    assert (state.served(), desired_and_previous(state)) == (FIRST, (FIRST, OLDER))
+
+
+def test_undo_of_the_first_deployment_leaves_nothing(tmp_path: Path) -> None:
+    state = ServingState(tmp_path / "serving")
+    revision = state.begin(FIRST)
+    assert state.served() is None
+    state.undo(revision)
+    assert desired_and_previous(state) == (None, None)
+
+
+def test_deploying_the_served_bento_again_keeps_the_previous_one(state: ServingState) -> None:
+    revision = state.begin(FIRST)
+    assert state.desired() == revision
+    state.commit(revision)
+    assert desired_and_previous(state) == (FIRST, OLDER)
+
+
+@pytest.mark.parametrize(
+    ("candidate", "afterwards"),
+    [(FIRST, (FIRST, OLDER)), (SECOND, (SECOND, FIRST)), (THIRD, (THIRD, FIRST))],
+    ids=["the served Bento", "the same candidate", "another candidate"],
+)
+@pytest.mark.parametrize("succeeds", [True, False])
+def test_rollout_after_a_killed_one_starts_from_the_served_bento(
+    state: ServingState, candidate: BentoReference, afterwards: object, succeeds: bool
+) -> None:
+    state.begin(SECOND)
+    assert state.bentos_in_use() == {OLDER.bento, FIRST.bento, SECOND.bento}
+    revision = state.begin(candidate)
+    if succeeds:
+        state.commit(revision)
+        assert desired_and_previous(state) == afterwards
+    else:
+        state.undo(revision)
+        assert desired_and_previous(state) == (FIRST, OLDER)
+
+
+def test_later_of_two_rollouts_wins_and_the_earlier_one_changes_nothing(state: ServingState) -> None:
+    deployment = state.begin(SECOND)
+    rollback = state.begin(FIRST)
+    assert state.wait_for(deployment, 60) is None, "returns at once"
+    for end in (state.commit, state.undo):
+        with pytest.raises(SupersededError, match=FIRST.bento):
+            end(deployment)
+    state.commit(rollback)
+    with pytest.raises(SupersededError):
+        state.undo(deployment)
+    assert desired_and_previous(state) == (FIRST, OLDER)
+
+
+def test_shadow_does_not_change_what_serves(state: ServingState) -> None:
+    state.begin(SECOND, "shadow")
+    revision = state.begin(THIRD, "shadow")
+    assert state.desired("shadow") == revision
+    assert (state.served(), desired_and_previous(state)) == (FIRST, (FIRST, OLDER))
+    assert THIRD.bento in state.bentos_in_use()
+    assert state.end_shadow() == THIRD
+    assert (state.desired("shadow"), state.end_shadow()) == (None, None)
+
+
+def test_readers_see_only_whole_rollouts(state: ServingState) -> None:
+    ended = threading.Event()
+
+    def roll_out_and_undo() -> None:
+        for _ in range(50):
+            state.undo(state.begin(SECOND))
+        ended.set()
+
+    thread = threading.Thread(target=roll_out_and_undo)
+    thread.start()
+    while not ended.is_set():
+        assert state.served() == FIRST
+        assert desired_and_previous(state)[0] in (FIRST, SECOND)
+    thread.join()
+
+
+@pytest.mark.parametrize("content", [b"not a database", b"SQLite format 3\0" + b"\xff" * 84])
+def test_damaged_file_is_named_and_stays(state: ServingState, tmp_path: Path, content: bytes) -> None:
+    (tmp_path / "state.db").write_bytes(content)
+    for read in (state.served, state.bentos_in_use):
+        with pytest.raises(StateError, match=r"cannot be read.*state\.db"):
+            read()
+    with pytest.raises(StateError, match=r"cannot be written.*state\.db"):
+        state.begin(SECOND)
+    assert (tmp_path / "state.db").read_bytes() == content
+
+
+def test_only_the_owner_can_read_the_file(state: ServingState, tmp_path: Path) -> None:
+    assert state.served() == FIRST
+    assert (tmp_path / "state.db").stat().st_mode & 0o777 == 0o600
