@@ -27,8 +27,7 @@ from benchmarks.figures import print_figures
 from benchmarks.serving_batches import ROWS, batch_rows_per_second
 from benchmarks.serving_contenders import Contender, guide, ours
 from benchmarks.serving_model import DEPTH, FEATURES, TREES, Model, train_model
-from include.serving.load_test.generator import generate_load
-from include.serving.load_test.target import Target
+from include.serving.load_test.generator import Target, generate_load
 from include.training.model.bundle import PREDICTION_TOLERANCE
 
 CONNECTIONS = (1, 16, 64)

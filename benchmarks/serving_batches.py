@@ -10,8 +10,7 @@ import pyarrow as pa
 
 from benchmarks.serving_contenders import Contender
 from benchmarks.serving_model import NAMES, Model
-from include.serving.load_test.generator import generate_load
-from include.serving.load_test.target import Target
+from include.serving.load_test.generator import Target, generate_load
 from include.training.model.bundle import PREDICTION_TOLERANCE
 
 ROWS = 1_000

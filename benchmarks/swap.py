@@ -1,7 +1,7 @@
-"""Does a change of the model drop a request? ``make bench NAME=swap``.
+"""Count errors and dropped requests during changes of the model: ``make bench NAME=swap``.
 
-Sixteen clients ask all the time, on connections that are new, busy or idle, while two models take turns: ten swaps and
-a rollback, each by the same steps as a deployment takes. The runner is a process of its own, as in the stack.
+Sixteen clients send requests on new, busy and idle connections while two models are rolled out in turn: ten swaps and a
+rollback, each with the steps of a deployment. The runner is a separate process, as in the stack.
 """
 
 from __future__ import annotations
@@ -58,7 +58,12 @@ def _free_port() -> int:
 
 
 def swap_under_traffic(folder: Path, swaps: int) -> dict[str, int | float]:
-    """Swap two models so many times, roll back once, and return what the clients saw."""
+    """Swap two models, roll back once, and return the results of the clients.
+
+    Args:
+        folder: An empty folder.
+        swaps: The number of swaps.
+    """
     settings = Settings(home=folder / "home", serving=ServingSettings(port=_free_port()))
     bundles = _bundles(folder)
     bentos = [build_bento(bundle, version, settings.serving_dir) for version, bundle in bundles.items()]

@@ -1,4 +1,4 @@
-"""Clients that ask an endpoint all the time and count every answer that is missing or wrong."""
+"""Clients that send requests to an endpoint continuously and count each missing or wrong response."""
 
 from __future__ import annotations
 
@@ -19,21 +19,21 @@ _JSON = {"Content-Type": "application/json"}
 
 
 class Traffic:
-    """Clients in threads, from the start of the block to its end.
+    """Clients in threads, from the start of a ``with`` block to its end.
 
-    A third connects anew for each request, a third keeps its connection busy, and a third leaves it idle for a while
-    after each answer. None tries again: a request without an answer is counted as dropped.
+    A third of them opens a connection for each request, a third keeps its connection busy, and a third leaves its
+    connection idle after each response. There are no retries: a request without a response is counted as dropped.
 
     Args:
         url: The endpoint's base address.
         bundles: The models that may answer, by their version.
         clients: Number of threads.
-        pause_seconds: How long a client that is not idle waits between two requests.
+        pause_seconds: The pause between two requests of a busy client.
 
     Attributes:
-        answers: Good answers by the version of the model that gave them.
-        errors: Answers with another status than 200, or another probability than that model's.
-        dropped: Requests without an answer, and connections that were refused, by the name of the error.
+        answers: Correct responses by the model version.
+        errors: Responses with another status than 200, or with a wrong probability.
+        dropped: Requests without a response, and refused connections, by the name of the error.
     """
 
     def __init__(self, url: str, bundles: Mapping[str, Bundle], clients: int = 16, pause_seconds: float = 0.05) -> None:
@@ -53,7 +53,7 @@ class Traffic:
         self.dropped: Counter[str] = Counter()
 
     def __enter__(self) -> Self:
-        self._clients = [self._threads.submit(self._ask, number) for number in range(self._number)]
+        self._clients = [self._threads.submit(self._send_requests, number) for number in range(self._number)]
         return self
 
     def __exit__(
@@ -62,18 +62,22 @@ class Traffic:
         self._ended.set()
         self._threads.shutdown()
         for client in self._clients:
-            client.result()  # raises what a client has died of
+            client.result()  # raises the error that ended the client
 
     @property
     def requests(self) -> int:
-        """Requests sent."""
+        """The number of requests sent."""
         return self.answers.total() + self.errors.total() + self.dropped.total()
 
     def wait_for_answers(self, number: int, seconds: float = 60) -> None:
-        """Return as soon as there are ``number`` more answers.
+        """Return as soon as ``number`` more correct responses have arrived.
+
+        Args:
+            number: The number of responses.
+            seconds: The longest wait.
 
         Raises:
-            TimeoutError: There were not, within ``seconds``.
+            TimeoutError: They did not arrive within ``seconds``.
         """
         wanted, deadline = self.answers.total() + number, time.monotonic() + seconds
         while self.answers.total() < wanted:
@@ -81,16 +85,16 @@ class Traffic:
                 raise TimeoutError(f"{self.answers.total()} answers instead of {wanted}: {self.errors}, {self.dropped}")
             time.sleep(0.02)
 
-    def _ask(self, number: int) -> None:
+    def _send_requests(self, number: int) -> None:
         fresh, idle = number % 3 == 0, number % 3 == 1
         connection = http.client.HTTPConnection(self._address, timeout=30)
         while not self._ended.wait(50 * self._pause_seconds if idle else self._pause_seconds):
-            self._one(connection)
+            self._send(connection)
             if fresh:
                 connection.close()
         connection.close()
 
-    def _one(self, connection: http.client.HTTPConnection) -> None:
+    def _send(self, connection: http.client.HTTPConnection) -> None:
         try:
             connection.request("POST", "/predict", self._body, _JSON)
             response = connection.getresponse()
@@ -106,12 +110,12 @@ class Traffic:
         self._count(self.errors if version is None else self.answers, version or "wrong answer")
 
     def _version_of(self, body: bytes) -> str | None:
-        """Return which model gave the answer; None when it is not the answer of any that may."""
+        """Return the version of the model that gave the response; None when the response is wrong."""
         try:
             answer = json.loads(body)
             version = str(answer["model_version"])
             right = predictions_match(answer["churn_probability"], self._expected[version])
-        # Whole numbers may be larger than any float, and JSON nested deeper than Python's parser goes.
+        # An integer may exceed the range of floats, and JSON may be nested deeper than the parser allows.
         except (ValueError, KeyError, TypeError, OverflowError, RecursionError):
             return None
         return version if right else None

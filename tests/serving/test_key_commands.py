@@ -25,12 +25,12 @@ def command(key_file: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., Re
 
 
 @pytest.fixture(autouse=True)
-def settings_of_this_test_only() -> Iterator[None]:
+def clear_cached_settings() -> Iterator[None]:
     yield
     get_settings.cache_clear()
 
 
-def test_key_is_made_listed_and_revoked(command: Callable[..., Result], key_file: Path) -> None:
+def test_key_is_created_listed_and_revoked(command: Callable[..., Result], key_file: Path) -> None:
     printed = command("new-key", "crm").stdout
     command("new-key", "campaigns", "--expires", "2001-12-31")
     assert KeyRing(key_file).name_of(printed.strip().encode()) == "crm"
@@ -41,7 +41,7 @@ def test_key_is_made_listed_and_revoked(command: Callable[..., Result], key_file
 
 
 @pytest.mark.parametrize("value", [None, ""])
-def test_commands_need_a_file(monkeypatch: pytest.MonkeyPatch, value: str | None) -> None:
+def test_key_commands_need_a_file(monkeypatch: pytest.MonkeyPatch, value: str | None) -> None:
     if value is None:
         monkeypatch.delenv("CHURN_SERVING__API_KEYS_FILE", raising=False)
     else:

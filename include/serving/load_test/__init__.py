@@ -1,1 +1,1 @@
-"""A running endpoint under load: what it was asked, how it held, and whether that is what the project requires."""
+"""Load tests of a running endpoint against the project's requirements."""

@@ -1,4 +1,4 @@
-"""The evidence of a load test: one JSON file for programs, one page for people."""
+"""The evidence of a load test: a JSON file and an HTML page."""
 
 from __future__ import annotations
 
@@ -11,14 +11,14 @@ from typing import Any
 
 from include.reporting import Page, Plot, Section, Table
 from include.reporting.plots import BLUE, VERMILION, drawing
-from include.serving.load_test.measurement import Measurement
+from include.serving.load_test.generator import Measurement
 from include.serving.load_test.run import LoadTest, machine
 from include.training.evaluation.requirements import Verdict
 
 FILE = "load_test.json"
 PAGE = "index.html"
 PERCENTILES = (50.0, 90.0, 95.0, 99.0, 99.9)
-# A generator that is busy for more of its core than this may be what the figures are of.
+# Above this share of a core, the generator itself may limit the throughput.
 _BUSY = 0.85
 
 
@@ -26,10 +26,10 @@ def write_evidence(test: LoadTest, project: str, started: dt.datetime, reports_d
     """Write ``load_test.json`` and ``index.html`` below ``reports_dir`` and return their folder.
 
     Args:
-        test: What was found.
-        project: The project whose requirements it was judged by.
+        test: The result of the load test.
+        project: The project whose requirements apply.
         started: When the test began, UTC.
-        reports_dir: They go into ``load_test/<started>/`` there.
+        reports_dir: The folder of the reports; the files are written to ``load_test/<started>/`` below it.
     """
     folder = reports_dir / "load_test" / started.strftime("%Y-%m-%dT%H%M%SZ")
     folder.mkdir(parents=True, exist_ok=True)
@@ -40,31 +40,37 @@ def write_evidence(test: LoadTest, project: str, started: dt.datetime, reports_d
 
 
 def document(test: LoadTest, project: str, started: dt.datetime) -> dict[str, Any]:
-    """Return everything that was found as plain JSON types; what is infinite is null."""
+    """Return the whole result as plain JSON types, with null for infinite values.
+
+    Args:
+        test: The result of the load test.
+        project: The project whose requirements apply.
+        started: When the test began, UTC.
+    """
     return {
         **headline(test),
         "project": project,
         "started": started.isoformat(timespec="seconds"),
         "machine": machine(),
-        "distinct_bodies": len(test.questions.bodies),
+        "distinct_bodies": len(test.payloads.bodies),
         "runs": [{**_figures(run), "timeline": run.timeline()} for run in test.runs],
     }
 
 
 def headline(test: LoadTest) -> dict[str, Any]:
-    """Return the figures that the test is about, in one flat object but for the verdicts."""
+    """Return the figures of the decisive run and the verdicts."""
     return {
         "passed": test.passed,
         "url": test.url,
-        "model_version": test.questions.model_version,
-        "bento": test.questions.bento,
+        "model_version": test.payloads.model_version,
+        "bento": test.payloads.bento,
         **_figures(test.decisive),
         "verdicts": [_finite(verdict.as_dict()) for verdict in test.verdicts],
     }
 
 
 def line(run: Measurement) -> str:
-    """Return one run in one line for people."""
+    """Return one run as a line of text."""
     failed = f"{run.failed:,} failed ({_kinds(run)})" if run.failed else "none failed"
     return (
         f"{run.connections:4} connections: {run.per_second:,.0f} predictions/s, p50 {_ms(run.percentile_ms(50))}, "
@@ -73,12 +79,18 @@ def line(run: Measurement) -> str:
 
 
 def page(test: LoadTest, project: str, started: dt.datetime) -> Page:
-    """Return the page for people."""
-    run, asked = test.decisive, test.questions
+    """Return the HTML page.
+
+    Args:
+        test: The result of the load test.
+        project: The project whose requirements apply.
+        started: When the test began, UTC.
+    """
+    run, payloads = test.decisive, test.payloads
     lead = (
-        f"Model version {asked.model_version} of {project} (Bento {asked.bento}) at {test.url}, "
-        f"{started:%Y-%m-%d %H:%M} UTC: {run.connections} connections for {run.seconds:g} seconds, each of which sent "
-        f"its next request when the last one was answered."
+        f"Model version {payloads.model_version} of {project} (Bento {payloads.bento}) at {test.url}, "
+        f"{started:%Y-%m-%d %H:%M} UTC: {run.connections} connections for {run.seconds:g} seconds; each connection "
+        f"sent its next request after the last response."
     )
     sections = [_verdicts(test), _latency(run), *([_steps(test.runs)] if len(test.runs) > 1 else []), _conditions(test)]
     return Page("Load test", lead, sections)
@@ -113,9 +125,9 @@ def _verdicts(test: LoadTest) -> Section:
     )
     return Section(
         "Requirements",
-        badge="missed" if missed else "met" if test.verdicts else "not judged",
+        badge="missed" if missed else "met" if test.verdicts else "not checked",
         good=not missed,
-        paragraphs=["A request that failed counts as one that was never answered."],
+        paragraphs=["A failed request has an infinite latency."],
         tables=[table] if test.verdicts else (),
     )
 
@@ -168,8 +180,10 @@ def _over_time(name: str, title: str, lines: Sequence[tuple[str, str, tuple[list
         axes.grid(True, axis="y")
         if len(lines) > 1:
             axes.legend(loc="best")
-    said = [f"{label or 'from'} {min(values):,.1f} to {max(values):,.1f}" for _, label, (_, values) in lines if values]
-    return Plot(name, f"{title} over time: {', '.join(said) or 'no answer'}.", drawn.getvalue())
+    ranges = [
+        f"{label or 'from'} {min(values):,.1f} to {max(values):,.1f}" for _, label, (_, values) in lines if values
+    ]
+    return Plot(name, f"{title} over time: {', '.join(ranges) or 'no answer'}.", drawn.getvalue())
 
 
 def _steps(runs: Sequence[Measurement]) -> Section:
@@ -184,13 +198,13 @@ def _steps(runs: Sequence[Measurement]) -> Section:
         for run in runs
     ]
     columns = ("connections", "predictions/s", "median", "99 %", "failed")
-    return Section("More and more connections", tables=[Table(columns, rows, texts=0)])
+    return Section("Increasing numbers of connections", tables=[Table(columns, rows, texts=0)])
 
 
 def _conditions(test: LoadTest) -> Section:
     busy = max(run.cpu_share for run in test.runs)
     slow = (
-        ["The generator was busy all the time: the endpoint may be faster than these figures."] if busy > _BUSY else []
+        ["The generator used most of its core; the endpoint may be faster than these figures."] if busy > _BUSY else []
     )
     facts = machine()
     return Section(
@@ -198,9 +212,9 @@ def _conditions(test: LoadTest) -> Section:
         items=[
             f"Load from a machine with {facts['cores']} cores ({facts['processor']}), {facts['memory_gib']} GiB of "
             f"memory, {facts['system']}, Python {facts['python']}; an endpoint on the same machine shares them.",
-            f"{len(test.questions.bodies):,} different customers, asked in turn; before, they were asked one by one, a "
-            "hundred at most, and answered as expected.",
-            f"The load generator was busy for {busy:.0%} of one core.",
+            f"{len(test.payloads.bodies):,} different payloads, sent in turn; before the load the first hundred were "
+            "sent one by one, and were answered correctly.",
+            f"The load generator used {busy:.0%} of one core.",
             *slow,
         ],
     )

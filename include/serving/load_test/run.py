@@ -1,40 +1,67 @@
-"""A load test: questions, load, and verdicts by the project's requirements."""
+"""A load test: payloads, load, and verdicts by the project's requirements."""
 
 from __future__ import annotations
 
+import json
 import os
 import platform
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
+import httpx
 import psutil
+from pydantic import SecretStr
 
+from include.errors import ChurnflowError
 from include.projects.requirements import Performance
-from include.serving.load_test.generator import generate_load
-from include.serving.load_test.measurement import Measurement
-from include.serving.load_test.questions import PREDICT, Questions
-from include.serving.load_test.target import Target
+from include.serving.deployment.client import EndpointError, api_key_header
+from include.serving.load_test.generator import Measurement, Target, generate_load
 from include.training.evaluation.requirements import Verdict
+from include.training.model.bundle import predictions_match
 
+_PREDICT = "/predict"
+_VERIFIED_PAYLOADS = 100
 _LONGEST_WARM_UP = 2.0
 _MOST_CONNECTIONS = 1024
 
 
+class PayloadError(ChurnflowError):
+    """There is no payload to send."""
+
+
+@dataclass(frozen=True)
+class Payloads:
+    """Bodies of ``POST /predict``, and the model that answered them one by one before the load.
+
+    Attributes:
+        bodies: The bodies.
+        headers: The headers of each request: the API key, if there is one.
+        model_version: The version of the model.
+        bento: The Bento of the model.
+    """
+
+    bodies: list[bytes]
+    headers: dict[str, str]
+    model_version: str
+    bento: str
+
+
 @dataclass(frozen=True)
 class LoadTest:
-    """What a load test found.
+    """The result of a load test.
 
     Attributes:
         url: The endpoint.
-        questions: What it was asked, and which model answered.
-        runs: One run, or several with more connections each.
+        payloads: The bodies sent, and the model that answered.
+        runs: One run, or several with increasing numbers of connections.
         decisive: The run that the verdicts are about.
-        verdicts: The project's requirements against that run; empty where they are disabled.
+        verdicts: The project's requirements for that run; empty if they are disabled.
     """
 
     url: str
-    questions: Questions
+    payloads: Payloads
     runs: Sequence[Measurement]
     decisive: Measurement
     verdicts: Sequence[Verdict]
@@ -45,86 +72,98 @@ class LoadTest:
         return all(verdict.ok for verdict in self.verdicts if verdict.mode == "enabled")
 
 
-Report = Callable[[Measurement], None]
+OnRun = Callable[[Measurement], None]
+
+
+def prepare_payloads(url: str, api_key: SecretStr, file: Path | None = None) -> Payloads:
+    """Return the payloads for the endpoint at ``url``, after it has answered the first hundred one by one.
+
+    Args:
+        url: The endpoint's base address.
+        api_key: The API key; no header is sent for an empty one.
+        file: A file with one JSON body per line; by default the examples of the endpoint's OpenAPI document are used,
+            which are samples that training recorded.
+
+    Raises:
+        EndpointError: The endpoint does not answer, or its answer to a payload is an error or not the recorded one.
+        PayloadError: There is no payload.
+    """
+    headers = api_key_header(api_key)
+    # The endpoint is not reached through the proxy that the environment names.
+    with httpx.Client(base_url=url, headers=headers, timeout=10.0, trust_env=False) as http:
+        health = _get(http, "/health")
+        recorded = _examples(_get(http, "/openapi.json")) if file is None else [(body, None) for body in _lines(file)]
+        for body, probability in recorded[:_VERIFIED_PAYLOADS]:
+            _verify(http, body, probability)
+    return Payloads([body for body, _ in recorded], headers, health["model_version"], health["bento"])
 
 
 def load_at(
-    url: str, questions: Questions, performance: Performance, connections: int, seconds: float, report: Report
+    url: str, payloads: Payloads, performance: Performance, connections: int, seconds: float, on_run: OnRun
 ) -> LoadTest:
-    """Load an endpoint with so many connections, and judge it.
+    """Load an endpoint with a fixed number of connections, and compare the result with the requirements.
 
     Args:
         url: The endpoint's base address.
-        questions: What to ask.
-        performance: What the project requires.
-        connections: How many requests are on their way at any time.
-        seconds: How long.
-        report: Told of the run once it has ended.
+        payloads: The bodies to send.
+        performance: The project's requirements.
+        connections: The number of concurrent requests.
+        seconds: The duration of the load.
+        on_run: Called with the run after its end.
 
     Raises:
-        TargetError: ``url`` is not an address.
+        TargetError: ``url`` is not a valid address.
     """
-    run = _load(url, questions, connections, seconds)
-    report(run)
-    return LoadTest(url, questions, [run], run, judge(run, performance))
+    run = _load(url, payloads, connections, seconds)
+    on_run(run)
+    return LoadTest(url, payloads, [run], run, check_requirements(run, performance))
 
 
-def find_limit(url: str, questions: Questions, performance: Performance, seconds: float, report: Report) -> LoadTest:
-    """Double the connections until the latency is more than the project allows, or too many requests fail.
+def find_limit(url: str, payloads: Payloads, performance: Performance, seconds: float, on_run: OnRun) -> LoadTest:
+    """Double the number of connections until the latency exceeds the requirement, or too many requests fail.
 
-    The run that counts is the one with the highest throughput among those that kept the latency; the first, if none
-    did.
+    The decisive run is the one with the highest throughput among those within the required latency, or the first run
+    if there is none.
 
     Args:
         url: The endpoint's base address.
-        questions: What to ask.
-        performance: What the project requires.
-        seconds: How long each run lasts.
-        report: Told of every run once it has ended.
+        payloads: The bodies to send.
+        performance: The project's requirements.
+        seconds: The duration of each run.
+        on_run: Called with each run after its end.
 
     Raises:
-        TargetError: ``url`` is not an address.
+        TargetError: ``url`` is not a valid address.
     """
     runs: list[Measurement] = []
     for connections in _doubling():
-        runs.append(_load(url, questions, connections, seconds))
-        report(runs[-1])
-        if not _holds(runs[-1], performance):
+        runs.append(_load(url, payloads, connections, seconds))
+        on_run(runs[-1])
+        if not _is_fast_enough(runs[-1], performance):
             break
-    kept = [run for run in runs if _holds(run, performance)] or runs[:1]
+    kept = [run for run in runs if _is_fast_enough(run, performance)] or runs[:1]
     decisive = max(kept, key=lambda run: run.per_second)
-    return LoadTest(url, questions, runs, decisive, judge(decisive, performance))
+    return LoadTest(url, payloads, runs, decisive, check_requirements(decisive, performance))
 
 
-def judge(run: Measurement, performance: Performance) -> list[Verdict]:
-    """Compare a run with what the project requires of its endpoint; raises nothing.
+def check_requirements(run: Measurement, performance: Performance) -> list[Verdict]:
+    """Compare a run with the project's requirements; a failed request has an infinite latency.
 
-    A request that failed counts as one that was never answered.
+    Args:
+        run: The run.
+        performance: The project's requirements.
     """
     if performance.mode == "disabled":
         return []
+    p99, rate = performance.max_inference_p99_ms, performance.min_predictions_per_second
     return [
-        Verdict(
-            "inference_p99_ms",
-            "max",
-            performance.max_inference_p99_ms,
-            run.percentile_ms(99),
-            "under_load",
-            performance.mode,
-        ),
-        Verdict(
-            "predictions_per_second",
-            "min",
-            performance.min_predictions_per_second,
-            run.per_second,
-            "under_load",
-            performance.mode,
-        ),
+        Verdict("inference_p99_ms", "max", p99, run.percentile_ms(99), "under_load", performance.mode),
+        Verdict("predictions_per_second", "min", rate, run.per_second, "under_load", performance.mode),
     ]
 
 
 def machine() -> dict[str, str | int]:
-    """Return on what machine the load is made, which may be the endpoint's as well."""
+    """Return a description of the machine that generates the load."""
     return {
         "cores": os.cpu_count() or 1,
         "processor": _processor(),
@@ -134,15 +173,72 @@ def machine() -> dict[str, str | int]:
     }
 
 
-def _load(url: str, questions: Questions, connections: int, seconds: float) -> Measurement:
+def _get(http: httpx.Client, path: str) -> dict[str, Any]:
+    try:
+        answer = http.get(path)
+        content: dict[str, Any] = answer.json()
+    except (httpx.HTTPError, ValueError) as error:
+        raise _failed(http, path, f"The endpoint gave no answer ({type(error).__name__}).") from error
+    if answer.status_code != httpx.codes.OK:
+        raise _failed(http, path, f"The endpoint answered {answer.status_code}.")
+    return content
+
+
+def _verify(http: httpx.Client, body: bytes, probability: float | None) -> None:
+    try:
+        answer = http.post(_PREDICT, content=body, headers={"Content-Type": "application/json"})
+    except httpx.HTTPError as error:
+        raise _failed(http, _PREDICT, f"The endpoint gave no answer ({type(error).__name__}).") from error
+    if answer.status_code != httpx.codes.OK:
+        raise _failed(http, _PREDICT, f"The endpoint answered {answer.status_code} to a payload of the test.")
+    if probability is not None and not predictions_match(answer.json()["churn_probability"], probability):
+        raise _failed(http, _PREDICT, "The endpoint's prediction differs from the one that training recorded.")
+
+
+def _failed(http: httpx.Client, path: str, what: str) -> EndpointError:
+    remedy = "Check the address, CHURN_SERVING__API_KEY, and the server's log."
+    return EndpointError(what, where=f"{http.base_url}".rstrip("/") + path, remedy=remedy)
+
+
+def _examples(document: dict[str, Any]) -> list[tuple[bytes, float | None]]:
+    """Return the examples of ``POST /predict`` in an OpenAPI document: bodies, and the recorded probabilities."""
+    try:
+        operation = document["paths"][_PREDICT]["post"]
+        requests = operation["requestBody"]["content"]["application/json"]["examples"]
+        answers = operation["responses"]["200"]["content"]["application/json"]["examples"]
+        return [
+            (json.dumps(requests[name]["value"]).encode(), answers[name]["value"]["churn_probability"])
+            for name in answers
+        ]
+    except KeyError as error:
+        raise PayloadError(
+            "The OpenAPI document contains no example of a prediction.",
+            where="GET /openapi.json",
+            remedy="Name a file of bodies: make loadtest REQUESTS=bodies.jsonl.",
+        ) from error
+
+
+def _lines(file: Path) -> list[bytes]:
+    try:
+        bodies = [line for line in file.read_bytes().splitlines() if line.strip()]
+    except OSError as error:
+        raise PayloadError(
+            f"The file cannot be read ({type(error).__name__}).", where=str(file), remedy="Check its path."
+        ) from error
+    if not bodies:
+        raise PayloadError("The file is empty.", where=str(file), remedy="Write one JSON body of /predict per line.")
+    return bodies
+
+
+def _load(url: str, payloads: Payloads, connections: int, seconds: float) -> Measurement:
     target = Target.parse(url)
-    requests = [target.post(PREDICT, body, "application/json", questions.headers) for body in questions.bodies]
-    # The first requests of a connection, and of a server that has rested, are not what lasts.
+    requests = [target.post(_PREDICT, body, "application/json", payloads.headers) for body in payloads.bodies]
+    # The first requests of a connection, and of an idle server, are slower.
     generate_load(target, requests, connections, min(_LONGEST_WARM_UP, seconds / 10))
     return generate_load(target, requests, connections, seconds)
 
 
-def _holds(run: Measurement, performance: Performance) -> bool:
+def _is_fast_enough(run: Measurement, performance: Performance) -> bool:
     return run.percentile_ms(99) <= performance.max_inference_p99_ms
 
 
@@ -155,8 +251,8 @@ def _doubling() -> Iterator[int]:
 
 def _processor() -> str:
     # On Linux the platform module returns only the architecture.
-    described = Path("/proc/cpuinfo")
-    for line in described.read_text(encoding="utf-8").splitlines() if described.exists() else ():
+    cpuinfo = Path("/proc/cpuinfo")
+    for line in cpuinfo.read_text(encoding="utf-8").splitlines() if cpuinfo.exists() else ():
         if line.startswith("model name"):
             return line.partition(":")[2].strip()
-    return platform.machine()
+    return platform.processor() or platform.machine()

@@ -1,4 +1,4 @@
-"""A small HTTP server on a thread of its own whose answers a test decides, down to the bytes."""
+"""A small HTTP server in a thread, whose responses a test defines byte by byte."""
 
 from __future__ import annotations
 
@@ -13,13 +13,13 @@ OK = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok"
 
 
 class Served:
-    """What the server has seen.
+    """The requests that the server has received.
 
     Attributes:
-        url: Its address.
+        url: The address.
         bodies: The bodies of the requests, in order.
-        connections: How many connections it has accepted.
-        at_once: The most requests that were on their way at one time.
+        connections: The number of accepted connections.
+        at_once: The largest number of concurrent requests.
     """
 
     def __init__(self) -> None:
@@ -32,20 +32,20 @@ class Served:
 @contextmanager
 def serving(answer: Answer) -> Iterator[Served]:
     """Answer request ``n``, counted from 0, with ``await answer(n, writer)``."""
-    served, loop, on_their_way = Served(), asyncio.new_event_loop(), 0
+    served, loop, pending = Served(), asyncio.new_event_loop(), 0
 
     async def handle(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        nonlocal on_their_way
+        nonlocal pending
         served.connections += 1
         with suppress(OSError, asyncio.IncompleteReadError):
             while not writer.is_closing():
                 head = await reader.readuntil(b"\r\n\r\n")
                 length = int(head.lower().split(b"content-length: ")[1].split(b"\r\n")[0])
                 served.bodies.append(await reader.readexactly(length))
-                on_their_way += 1
-                served.at_once = max(served.at_once, on_their_way)
+                pending += 1
+                served.at_once = max(served.at_once, pending)
                 await answer(len(served.bodies) - 1, writer)
-                on_their_way -= 1
+                pending -= 1
         writer.close()
 
     server = loop.run_until_complete(asyncio.start_server(handle, "127.0.0.1", 0))

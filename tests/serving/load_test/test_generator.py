@@ -1,4 +1,4 @@
-"""The load generator against real sockets: what it sends, what it counts, and what it calls a failure."""
+"""The load generator with real sockets: requests, responses and failures."""
 
 from __future__ import annotations
 
@@ -6,9 +6,7 @@ import asyncio
 
 import pytest
 
-from include.serving.load_test.generator import generate_load
-from include.serving.load_test.measurement import Measurement
-from include.serving.load_test.target import Target
+from include.serving.load_test.generator import Measurement, Target, generate_load
 from tests.serving.conftest import free_port
 from tests.serving.load_test.servers import OK, Answer, serving
 
@@ -32,7 +30,7 @@ def load_on(answer: Answer, **options: float) -> Measurement:
         return load(served.url, **options)  # type: ignore[arg-type]
 
 
-def test_every_answer_is_counted_once_with_all_connections_busy() -> None:
+def test_counts_each_response_once_with_all_connections_busy() -> None:
     async def answer(_: int, writer: asyncio.StreamWriter) -> None:
         await asyncio.sleep(0.02)
         writer.write(OK)
@@ -48,7 +46,7 @@ def test_every_answer_is_counted_once_with_all_connections_busy() -> None:
     assert run.per_second <= 4 / 0.02
 
 
-def test_a_slow_answer_is_waited_for_when_time_is_up() -> None:
+def test_waits_for_slow_responses_after_the_end() -> None:
     async def answer(_: int, writer: asyncio.StreamWriter) -> None:
         await asyncio.sleep(2 * SECONDS)
         writer.write(OK)
@@ -59,7 +57,7 @@ def test_a_slow_answer_is_waited_for_when_time_is_up() -> None:
     assert run.per_second == 0
 
 
-def test_an_answer_in_pieces_is_one_answer() -> None:
+def test_response_in_several_packets_is_one_response() -> None:
     async def answer(_: int, writer: asyncio.StreamWriter) -> None:
         for piece in (OK[:10], OK[10:-1], OK[-1:]):
             writer.write(piece)
@@ -70,7 +68,7 @@ def test_an_answer_in_pieces_is_one_answer() -> None:
     assert len(run.latencies) > 0
 
 
-def test_a_server_that_says_goodbye_politely_loses_nothing() -> None:
+def test_reconnects_after_connection_close_without_an_error() -> None:
     async def answer(_: int, writer: asyncio.StreamWriter) -> None:
         writer.write(b"HTTP/1.1 200 OK\r\nConnection: close\r\nContent-Length: 2\r\n\r\nok")
         writer.close()
@@ -91,11 +89,11 @@ async def close_without_answer(_: int, writer: asyncio.StreamWriter) -> None:
     writer.close()
 
 
-async def say_nothing(_: int, __: asyncio.StreamWriter) -> None:
+async def never_answer(_: int, __: asyncio.StreamWriter) -> None:
     await asyncio.sleep(60)
 
 
-async def say_something_else(_: int, writer: asyncio.StreamWriter) -> None:
+async def answer_in_another_protocol(_: int, writer: asyncio.StreamWriter) -> None:
     writer.write(b"220 mail.example.com ESMTP\r\n")
 
 
@@ -104,8 +102,8 @@ async def say_something_else(_: int, writer: asyncio.StreamWriter) -> None:
     [
         (unavailable_every_second_time, "HTTP 503"),
         (close_without_answer, "connection closed before the answer"),
-        (say_nothing, "no answer in time"),
-        (say_something_else, "not an HTTP answer"),
+        (never_answer, "no answer in time"),
+        (answer_in_another_protocol, "not an HTTP answer"),
     ],
 )
 def test_failures_are_counted_by_kind(answer: Answer, kind: str) -> None:
@@ -115,14 +113,14 @@ def test_failures_are_counted_by_kind(answer: Answer, kind: str) -> None:
     assert run.percentile_ms(99) == float("inf")
 
 
-def test_a_failed_request_is_neither_an_answer_nor_throughput() -> None:
+def test_failed_requests_count_neither_as_responses_nor_as_throughput() -> None:
     with serving(unavailable_every_second_time) as served:
         run = load(served.url, connections=1)
     assert len(run.latencies) + run.errors["HTTP 503"] == len(served.bodies)
     assert abs(len(run.latencies) - run.errors["HTTP 503"]) <= 1
 
 
-def test_nobody_listens() -> None:
+def test_refused_connections_are_counted() -> None:
     run = load(f"http://127.0.0.1:{free_port()}")
     assert set(run.errors) == {"no connection (ConnectionRefusedError)"}
     assert run.per_second == 0

@@ -1,4 +1,4 @@
-"""Load tests of real servers: a good endpoint, a slow one, and one that fails now and then."""
+"""Load tests of real servers: a good endpoint, a slow one, and one that fails on some requests."""
 
 from __future__ import annotations
 
@@ -27,10 +27,9 @@ from starlette.routing import Route
 from include.projects.requirements import Mode, Performance
 from include.serving.deployment.client import EndpointError
 from include.serving.deployment.state import BentoReference
+from include.serving.load_test.generator import Measurement
 from include.serving.load_test.load_report import document, page
-from include.serving.load_test.measurement import Measurement
-from include.serving.load_test.questions import QuestionsError, prepare_questions
-from include.serving.load_test.run import find_limit, load_at
+from include.serving.load_test.run import PayloadError, find_limit, load_at, prepare_payloads
 from include.settings import ROOT, Settings
 from include.training.model.bundle import Bundle
 from tests.serving.conftest import free_port
@@ -56,11 +55,11 @@ def ignore(_: Measurement) -> None:
 
 
 def example(probability: float) -> dict[str, Any]:
-    asked = {"examples": {"one": {"value": {"customer_id": "1", "features": {"a": 1.0}}}}}
-    answered = {"examples": {"one": {"value": {"churn_probability": probability}}}}
+    requests = {"examples": {"one": {"value": {"customer_id": "1", "features": {"a": 1.0}}}}}
+    answers = {"examples": {"one": {"value": {"churn_probability": probability}}}}
     post = {
-        "requestBody": {"content": {"application/json": asked}},
-        "responses": {"200": {"content": {"application/json": answered}}},
+        "requestBody": {"content": {"application/json": requests}},
+        "responses": {"200": {"content": {"application/json": answers}}},
     }
     return {"paths": {"/predict": {"post": post}}}
 
@@ -114,28 +113,30 @@ def command(home: Path, *options: str) -> subprocess.CompletedProcess[str]:
     )
 
 
-def test_the_real_endpoint_is_asked_its_samples_and_judged(
+def test_real_endpoint_is_loaded_with_its_samples(
     bento: BentoReference, bundle: Bundle, make_settings: Callable[[], Settings], tmp_path: Path
 ) -> None:
     with running(bento, make_settings()) as served:
-        questions = prepare_questions(served.url, NO_KEY)
-        assert len(questions.bodies) == len(bundle.samples)
-        assert (questions.model_version, questions.bento) == ("7", bento.bento)
-        assert load_at(served.url, questions, performance(), 4, SECONDS, ignore).passed
-        assert not load_at(served.url, questions, performance(per_second=1e9), 4, SECONDS, ignore).passed
+        payloads = prepare_payloads(served.url, NO_KEY)
+        assert len(payloads.bodies) == len(bundle.samples)
+        assert (payloads.model_version, payloads.bento) == ("7", bento.bento)
+        assert load_at(served.url, payloads, performance(), 4, SECONDS, ignore).passed
+        assert not load_at(served.url, payloads, performance(per_second=1e9), 4, SECONDS, ignore).passed
         done = command(tmp_path, "--url", served.url, "--connections", "4")
-    said = json.loads(done.stdout.splitlines()[-1])
-    assert done.returncode == (0 if said["passed"] else 1), done.stderr
-    assert said["failed"] == 0
-    assert said["answered"] > 0
-    folder = Path(said["evidence"])
+    printed = json.loads(done.stdout.splitlines()[-1])
+    assert done.returncode == (0 if printed["passed"] else 1), done.stderr
+    assert printed["failed"] == 0
+    assert printed["answered"] > 0
+    folder = Path(printed["evidence"])
     assert folder.parent == tmp_path / "reports" / "load_test"
     kept = json.loads((folder / "load_test.json").read_text())
-    assert {key: kept[key] for key in said if key != "evidence"} == {k: v for k, v in said.items() if k != "evidence"}
+    assert {key: kept[key] for key in printed if key != "evidence"} == {
+        k: v for k, v in printed.items() if k != "evidence"
+    }
     assert bento.bento in (folder / "index.html").read_text()
 
 
-def test_a_slow_endpoint_fails_the_test(tmp_path: Path) -> None:
+def test_slow_endpoint_misses_the_requirements(tmp_path: Path) -> None:
     with endpoint_that(lambda _: (0.15, 200)) as url:
         done = command(tmp_path, "--url", url, "--connections", "2")
     assert done.returncode == 1
@@ -148,9 +149,9 @@ def test_a_slow_endpoint_fails_the_test(tmp_path: Path) -> None:
     assert verdicts[0]["found"] >= 150
 
 
-def test_an_endpoint_that_refuses_now_and_then_fails_the_test() -> None:
+def test_endpoint_that_fails_on_some_requests_misses_the_requirements() -> None:
     with endpoint_that(lambda number: (0.0, 503 if number % 20 == 19 else 200)) as url:
-        test = load_at(url, prepare_questions(url, NO_KEY), performance(), 4, SECONDS, ignore)
+        test = load_at(url, prepare_payloads(url, NO_KEY), performance(), 4, SECONDS, ignore)
     assert set(test.decisive.errors) == {"HTTP 503"}
     assert not test.passed
     kept = document(test, "synthetic", STARTED)
@@ -159,18 +160,18 @@ def test_an_endpoint_that_refuses_now_and_then_fails_the_test() -> None:
     assert "never" in page(test, "synthetic", STARTED).html()
 
 
-@pytest.mark.parametrize(("mode", "judged"), [("enabled", True), ("dry_run", True), ("disabled", False)])
-def test_only_an_enabled_requirement_fails_the_test(mode: Mode, judged: bool) -> None:
+@pytest.mark.parametrize(("mode", "checked"), [("enabled", True), ("dry_run", True), ("disabled", False)])
+def test_only_an_enabled_requirement_fails_the_test(mode: Mode, checked: bool) -> None:
     with endpoint_that(lambda _: (0.01, 200)) as url:
-        test = load_at(url, prepare_questions(url, NO_KEY), performance(p99_ms=1, mode=mode), 1, SECONDS, ignore)
-    assert bool(test.verdicts) == judged
+        test = load_at(url, prepare_payloads(url, NO_KEY), performance(p99_ms=1, mode=mode), 1, SECONDS, ignore)
+    assert bool(test.verdicts) == checked
     assert test.passed == (mode != "enabled")
 
 
-def test_connections_are_doubled_until_the_latency_is_missed() -> None:
+def test_connections_are_doubled_until_the_latency_exceeds_the_requirement() -> None:
     seen: list[Measurement] = []
     with endpoint_that(lambda _: (0.02, 200), at_once=1) as url:
-        test = find_limit(url, prepare_questions(url, NO_KEY), performance(p99_ms=100), SECONDS, seen.append)
+        test = find_limit(url, prepare_payloads(url, NO_KEY), performance(p99_ms=100), SECONDS, seen.append)
     assert list(test.runs) == seen
     assert [run.connections for run in seen] == [2**step for step in range(len(seen))]
     *kept, broken = seen
@@ -180,27 +181,27 @@ def test_connections_are_doubled_until_the_latency_is_missed() -> None:
 
 
 @pytest.mark.parametrize(
-    ("answers", "probability", "said"),
+    ("answers", "probability", "message"),
     [
         (lambda _: (0.0, 401), 0.25, "answered 401"),
-        (lambda _: (0.0, 200), 0.75, "not the one that training has recorded"),
+        (lambda _: (0.0, 200), 0.75, "differs from the one that training recorded"),
     ],
 )
-def test_an_endpoint_that_answers_wrongly_is_not_loaded(answers: Answers, probability: float, said: str) -> None:
-    with endpoint_that(answers, probability) as url, pytest.raises(EndpointError, match=said):
-        prepare_questions(url, NO_KEY)
+def test_endpoint_with_wrong_predictions_is_not_loaded(answers: Answers, probability: float, message: str) -> None:
+    with endpoint_that(answers, probability) as url, pytest.raises(EndpointError, match=message):
+        prepare_payloads(url, NO_KEY)
 
 
-def test_bodies_of_a_file_are_asked(tmp_path: Path) -> None:
+def test_payloads_are_read_from_a_file(tmp_path: Path) -> None:
     bodies = [json.dumps({"customer_id": str(number), "features": {"a": number}}).encode() for number in range(3)]
     (tmp_path / "bodies.jsonl").write_bytes(b"\n".join(bodies) + b"\n\n")
     with endpoint_that(lambda _: (0.0, 200)) as url:
-        assert prepare_questions(url, NO_KEY, tmp_path / "bodies.jsonl").bodies == bodies
+        assert prepare_payloads(url, NO_KEY, tmp_path / "bodies.jsonl").bodies == bodies
         (tmp_path / "bodies.jsonl").write_bytes(b"\n")
-        with pytest.raises(QuestionsError):
-            prepare_questions(url, NO_KEY, tmp_path / "bodies.jsonl")
+        with pytest.raises(PayloadError):
+            prepare_payloads(url, NO_KEY, tmp_path / "bodies.jsonl")
 
 
-def test_nobody_listens() -> None:
+def test_endpoint_that_does_not_answer_is_named() -> None:
     with pytest.raises(EndpointError, match="gave no answer"):
-        prepare_questions(f"http://127.0.0.1:{free_port()}", NO_KEY)
+        prepare_payloads(f"http://127.0.0.1:{free_port()}", NO_KEY)

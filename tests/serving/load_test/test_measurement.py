@@ -1,4 +1,4 @@
-"""Percentiles, rates and timelines of a run."""
+"""Percentiles, rates and timelines of a run, and the addresses of endpoints."""
 
 from __future__ import annotations
 
@@ -9,8 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from include.serving.load_test.measurement import Measurement
-from include.serving.load_test.target import Target, TargetError
+from include.serving.load_test.generator import Measurement, Target, TargetError
 
 
 def measured(latencies: list[float], failed: int = 0, answered_at: list[float] | None = None) -> Measurement:
@@ -21,22 +20,22 @@ def measured(latencies: list[float], failed: int = 0, answered_at: list[float] |
 @given(
     st.lists(st.floats(1e-5, 10), min_size=1, max_size=300), st.integers(0, 50), st.sampled_from([1, 50, 90, 99, 100])
 )
-def test_a_percentile_is_the_least_latency_that_so_many_requests_kept(
+def test_percentile_is_the_smallest_latency_that_covers_the_share(
     latencies: list[float], failed: int, percent: int
 ) -> None:
     found = measured(latencies, failed).percentile_ms(percent) / 1000
-    everybody = sorted([*latencies, *[math.inf] * failed])
-    within = sum(one <= found * (1 + 1e-9) for one in everybody)
-    below = sum(one < found * (1 - 1e-9) for one in everybody)
-    assert within * 100 >= percent * len(everybody)
-    assert below * 100 < percent * len(everybody)
+    all_requests = sorted([*latencies, *[math.inf] * failed])
+    within = sum(one <= found * (1 + 1e-9) for one in all_requests)
+    below = sum(one < found * (1 - 1e-9) for one in all_requests)
+    assert within * 100 >= percent * len(all_requests)
+    assert below * 100 < percent * len(all_requests)
 
 
-def test_a_run_without_an_answer_has_no_finite_percentile() -> None:
+def test_percentile_without_a_response_is_infinite() -> None:
     assert measured([]).percentile_ms(50) == math.inf
 
 
-def test_the_timeline_shows_a_pause() -> None:
+def test_timeline_shows_a_pause() -> None:
     run = measured([0.01] * 30, answered_at=[*np.linspace(0, 1.9, 20), *np.linspace(8, 10.5, 10)])
     timeline = run.timeline(buckets=5)
     assert [part["second"] for part in timeline] == [0, 2, 4, 6, 8]
@@ -54,7 +53,7 @@ def test_the_timeline_shows_a_pause() -> None:
         ("http://[::1]:8000", "[::1]:8000", "http://[::1]:8000"),
     ],
 )
-def test_a_request_goes_where_the_address_says(url: str, host: str, address: str) -> None:
+def test_request_has_the_host_and_path_of_the_address(url: str, host: str, address: str) -> None:
     target = Target.parse(url)
     assert target.url == address
     request = target.post("/predict", b"{}", "application/json", {"X-Api-Key": "k"})
@@ -68,7 +67,7 @@ def test_a_request_goes_where_the_address_says(url: str, host: str, address: str
 @pytest.mark.parametrize(
     "url", ["", "churn.example.com", "ftp://host", "http://", "http://host:port", "http://user:secret@host"]
 )
-def test_what_is_no_address_is_refused_without_its_secrets(url: str) -> None:
-    with pytest.raises(TargetError) as refused:
+def test_invalid_address_is_rejected_without_its_password(url: str) -> None:
+    with pytest.raises(TargetError) as rejected:
         Target.parse(url)
-    assert "secret" not in str(refused.value)
+    assert "secret" not in str(rejected.value)
