@@ -70,7 +70,7 @@ def bundle() -> Bundle:
 @pytest.fixture(scope="session")
 def make_settings(tmp_path_factory: pytest.TempPathFactory) -> Callable[..., Settings]:
     def make(**options: object) -> Settings:
-        serving = ServingSettings.model_validate({"port": free_port(), "ready_timeout_seconds": 60} | options)
+        serving = ServingSettings.model_validate({"port": free_port(), "ready_timeout_seconds": 300} | options)
         return Settings(home=tmp_path_factory.mktemp("home"), project="synthetic", serving=serving)
 
     return make

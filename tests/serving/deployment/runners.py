@@ -24,7 +24,7 @@ def running(settings: Settings) -> Iterator[psutil.Popen]:
     finally:
         if process.is_running():
             process.terminate()
-            process.wait(60)
+            process.wait(120)
 
 
 def start(settings: Settings) -> psutil.Popen:
@@ -55,7 +55,7 @@ def served_bentos(settings: Settings) -> set[str]:
     return bentos
 
 
-def wait_until(condition: Callable[[], bool], seconds: float = 120) -> None:
+def wait_until(condition: Callable[[], bool], seconds: float = 300) -> None:
     """Wait until ``condition`` holds; fail when it does not within ``seconds``."""
     deadline = time.monotonic() + seconds
     while not condition():

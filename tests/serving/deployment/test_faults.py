@@ -42,7 +42,7 @@ def test_kills_during_a_change_drop_no_request(
             revision = state.begin(next_bento)
             wait_until(lambda: bool(servers_with(settings, next_bento)))
             servers_with(settings, next_bento)[0].kill()
-            status = state.wait_for(revision, 120)
+            status = state.wait_for(revision, 300)
             assert status is not None
             assert (status.phase, "exit code -9" in status.reason) == ("failed", True)
             traffic.wait_for_answers(50)
@@ -50,11 +50,11 @@ def test_kills_during_a_change_drop_no_request(
             revision = state.begin(next_bento)
             wait_until(lambda: bool(servers_with(settings, next_bento)))
             runner.kill()
-            runner.wait(10)
+            runner.wait(120)
             traffic.wait_for_answers(50)
         assert (dict(traffic.errors), dict(traffic.dropped)) == ({}, {})
     with running(settings) as successor:
-        status = state.wait_for(revision, 120)
+        status = state.wait_for(revision, 300)
         assert status is not None
         assert status.phase == "serving"
         assert served_bentos(settings) == {next_bento.bento}
@@ -132,7 +132,7 @@ def test_runner_exits_when_the_port_is_in_use(make_settings: Callable[..., Setti
     settings = make_settings()
     with socket.create_server(("127.0.0.1", settings.serving.port)):
         runner = start(settings)
-        assert runner.wait(60) == 1
+        assert runner.wait(300) == 1
     assert EndpointClient(settings.serving.url).health() is None
 
 
@@ -146,11 +146,11 @@ def test_second_runner_exits_and_the_first_continues(
         wait_until(lambda: len(servers_of(settings)) == 1)
         (server,) = servers_of(settings)
         second = start(settings)
-        assert second.wait(60) == 1
+        assert second.wait(300) == 1
         assert servers_of(settings) == [server]
         server.kill()
         server.wait()
-        client.wait_for(bento.bento, 60)
+        client.wait_for(bento.bento, 300)
 
 
 def test_rollout_on_a_full_disk_changes_nothing(tmp_path: Path, bundle: Bundle) -> None:

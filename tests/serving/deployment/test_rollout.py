@@ -55,7 +55,7 @@ def test_deploy_replace_fail_crash_and_stop(
     with running(settings) as runner:
         state = ServingState(settings.serving_dir)
         missing = state.begin(BentoReference("1-x", "1", str(settings.home / "missing")))
-        status = state.wait_for(missing, 60)
+        status = state.wait_for(missing, 300)
         assert status is not None
         assert (status.phase, "The Bento does not exist" in status.reason) == ("failed", True)
         assert not runner.children()
@@ -87,10 +87,10 @@ def test_deploy_replace_fail_crash_and_stop(
         (server,) = servers_of(settings)
         server.kill()
         server.wait()
-        client.wait_for(bento.bento, 120)
+        client.wait_for(bento.bento, 300)
 
         runner.send_signal(signal.SIGTERM)
-        assert runner.wait(60) == 0
+        assert runner.wait(300) == 0
     assert servers_of(settings) == []
     assert client.health() is None
     client.close()
@@ -111,7 +111,7 @@ def test_hanging_server_is_replaced_also_while_it_loads(
         (loading,) = servers_of(settings)
         loading.suspend()
         wait_until(lambda: not loading.is_running())
-        client.wait_for(bento.bento, 120)
+        client.wait_for(bento.bento, 300)
         (successor,) = servers_of(settings)
         assert len({one.pid for one in (hanging, loading, successor)}) == 3
 

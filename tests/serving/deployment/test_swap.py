@@ -45,7 +45,7 @@ def test_ten_swaps_and_a_rollback_drop_no_request(
         # An ended server is a child of the runner until the runner's next check.
         wait_until(lambda: len(runner.children()) == len(servers_of(settings)) == 1)
         runner.terminate()
-        assert runner.wait(60) == 0
+        assert runner.wait(300) == 0
     assert servers_of(settings) == []
     collect_predictions(settings)
     predictions = open_lake(settings).table(PREDICTIONS_TABLE)
