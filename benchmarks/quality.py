@@ -1,9 +1,9 @@
-"""How good the models of both projects are: ``python -m benchmarks.quality``, some 20 minutes.
+"""Model quality of both projects: ``python -m benchmarks.quality``, about 20 minutes.
 
-Everything takes the product's own way from landing files to the evaluation on the test. The subscription business is
-simulated, so that the best ranking anyone could make is known: the true probabilities, read for the test rows alone.
-``regret`` is what the model's AUC lacks of theirs. Of the grocery households nobody knows it. A logistic regression and
-the rules that need no model see the same rows.
+The product's code runs from landing files to the evaluation on the test. The subscription business is simulated, so the
+true probabilities of the test rows are known, and with them the best possible ranking; ``regret`` is the difference
+between its AUC and the model's. It is unknown for the grocery households. A logistic regression and the baselines are
+evaluated on the same rows.
 """
 
 from __future__ import annotations
@@ -64,31 +64,43 @@ Figures = dict[str, Any]
 
 
 def subscription(folder: Path, customers: int, days: int, trials: int | None = None) -> Figures:
-    """Return the figures of a simulated business of ``customers`` over ``days``, made in ``folder``."""
+    """Return the metrics of a model of a simulated business.
+
+    Args:
+        folder: The home folder of the deployment.
+        customers: Number of customers over the whole time.
+        days: Number of days.
+        trials: Number of tuning trials; the project's own number by default.
+    """
     settings = Settings(home=folder, project="subscription")
     span = DayRange.ending(FIRST + dt.timedelta(days=days - 1), days)
     started = time.perf_counter()
     generate(folder, World(customers=customers, first_day=FIRST, seed=SEED, pace_days=days), span.last)
     simulated = round(time.perf_counter() - started, 1)
-    figures = judge(settings, span, trials)
+    figures = evaluate(settings, span, trials)
     figures["seconds"] = {"simulate": simulated, **figures["seconds"]}
     return {"customers": customers} | figures
 
 
 def grocery(folder: Path, trials: int | None = None) -> Figures:
-    """Return the figures of the grocery households over their year, ingested into ``folder``."""
-    settings = Settings(home=folder, project="grocery")
-    export(Path(settings.landing_uri) / settings.project, GROCERY)
-    return judge(settings, GROCERY, trials)
-
-
-def judge(settings: Settings, days: DayRange, trials: int | None) -> Figures:
-    """Ingest ``days``, train on all labels known at their end, and return the figures on the test.
+    """Return the metrics of a model of the grocery households over their year.
 
     Args:
-        settings: Name the project and the home whose landing folder holds its files.
-        days: What to ingest.
-        trials: Trials of the tuner; the project's own number when there is none.
+        folder: The home folder of the deployment.
+        trials: Number of tuning trials; the project's own number by default.
+    """
+    settings = Settings(home=folder, project="grocery")
+    export(Path(settings.landing_uri) / settings.project, GROCERY)
+    return evaluate(settings, GROCERY, trials)
+
+
+def evaluate(settings: Settings, days: DayRange, trials: int | None) -> Figures:
+    """Ingest the days, train on all labels known at their end, and return the metrics on the test.
+
+    Args:
+        settings: The project, and the home folder with its landing files.
+        days: The days to ingest.
+        trials: Number of tuning trials; the project's own number if None.
     """
     project, clock = _with_trials(load_project(settings.project), trials), _Clock()
     ingest_days(settings, days)
@@ -133,7 +145,16 @@ def judge(settings: Settings, days: DayRange, trials: int | None) -> Figures:
 
 
 def logistic_probabilities(project: Project, train: Rows, test: Rows) -> NDArray[np.float64]:
-    """Return a logistic regression's churn probabilities for ``test``, shape (n,): imputed, scaled, one-hot."""
+    """Return a logistic regression's churn probabilities, with imputed, scaled and one-hot encoded features.
+
+    Args:
+        project: The features.
+        train: The training rows.
+        test: The n test rows.
+
+    Returns:
+        Churn probabilities of the test rows, shape (n,).
+    """
     kinds: dict[Literal["number", "category"], list[str]] = {
         kind: [spec.name for spec in project.features if spec.dtype == kind] for kind in ("number", "category")
     }
@@ -152,19 +173,24 @@ def true_probabilities(home: Path, test: Rows) -> NDArray[np.float64]:
     """Return the true churn probability of each test row in the simulated world in ``home``, shape (n,).
 
     Raises:
-        ValueError: The world knows another label for a row, or does not know the row.
+        ValueError: The simulated world lacks a row, or has another label for it.
     """
     outcomes = read_outcomes(home / LANDING, home / TRUTH).to_pandas()
     outcomes["dt"], outcomes["customer_id"] = pd.to_datetime(outcomes["dt"]), outcomes["customer_id"].astype(str)
     rows = pd.DataFrame({"dt": pd.to_datetime(test.days), "customer_id": test.customers.to_pylist()})
     known = rows.merge(outcomes, how="left", on=["dt", "customer_id"], validate="one_to_one")
     if not (known["churned"] == test.churned.astype(bool)).all():
-        raise ValueError("the labels of the test are not what happened in the simulated world")
+        raise ValueError("the labels of the test differ from the simulated world")
     return known["probability"].to_numpy()
 
 
 def best_f1(churned: NDArray[np.int8], probabilities: NDArray[Any]) -> float:
-    """Return the largest F1 of all thresholds, each chosen with the labels known: more than any rule could reach."""
+    """Return the largest F1 of all thresholds on these labels, an upper bound for any choice of the threshold.
+
+    Args:
+        churned: The labels, shape (n,).
+        probabilities: The churn probabilities, shape (n,).
+    """
     precision, recall, _ = precision_recall_curve(churned, probabilities)
     both = precision + recall
     return float(np.max(2 * precision * recall / np.where(both > 0, both, 1)))
@@ -185,7 +211,7 @@ def _optimum(project: Project, test: Rows, truth: NDArray[np.float64] | None, au
 
 
 def headline(figures: Figures) -> Figures:
-    """Return the figures that sum a project up; the optimal AUC is null where nobody knows the true probabilities."""
+    """Return the main metrics of a project; the optimal AUC is null if the true probabilities are unknown."""
     return {name: figures[name] for name in HEADLINE}
 
 
@@ -203,7 +229,7 @@ def _frame(rows: Rows, kinds: dict[Literal["number", "category"], list[str]]) ->
 
 
 class _Clock:
-    """Seconds by stage."""
+    """Wall time by stage, in seconds."""
 
     def __init__(self) -> None:
         self.seconds: dict[str, float] = {}
@@ -224,17 +250,17 @@ def _rounded(value: Any) -> Any:
 def main(
     customers: Annotated[int, typer.Option(help="Subscription: customers over the whole time.")] = 20_000,
     days: Annotated[int, typer.Option(help="Subscription: days.")] = 730,
-    trials: Annotated[int | None, typer.Option(help="Trials of the tuner; each project's own by default.")] = None,
+    trials: Annotated[int | None, typer.Option(help="Number of tuning trials; each project's own by default.")] = None,
     project: Annotated[str | None, typer.Option(help="subscription or grocery; both by default.")] = None,
 ) -> None:
-    """Make, ingest, train and judge each project in a folder that is removed; the last line is one JSON object."""
+    """Simulate, ingest, train and evaluate each project in a temporary folder; the last line is one JSON object."""
     configure_json_logs()
     started, figures = time.perf_counter(), {}
     for name in [project] if project else ["subscription", "grocery"]:
         with tempfile.TemporaryDirectory(prefix="churnflow-quality-") as folder:
             home = Path(folder)
-            made = subscription(home, customers, days, trials) if name == "subscription" else grocery(home, trials)
-        figures[name] = _rounded(made)
+            result = subscription(home, customers, days, trials) if name == "subscription" else grocery(home, trials)
+        figures[name] = _rounded(result)
         print(json.dumps({name: figures[name]}), file=sys.stderr, flush=True)
     details = {"projects": figures, "seconds": round(time.perf_counter() - started)}
     print_figures("quality", {name: headline(found) for name, found in figures.items()}, details)

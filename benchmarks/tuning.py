@@ -1,11 +1,13 @@
-"""The tuner against the loop of a usual guide, on the same data and budget: ``python -m benchmarks.tuning``.
+"""The tuner and a naive baseline on the same data and number of trials: ``python -m benchmarks.tuning``.
 
-The guide's loop is Optuna around ``cross_val_score`` of an ``XGBClassifier``: 5 folds, F1, library defaults otherwise.
-The product searches the same space with as many trials, by the code that trains its models. Each contender runs in a
-process of its own, one after the other, and is judged by processor time and by the F1 of its choice on customers that
-neither has seen. Only the search is timed, not the imports. Most of the time is the guide's: about 40 minutes on two
-cores with its 50 trials. ``--one-thread`` runs the guide with ``n_jobs=1`` as well, which spares it the threads that
-wait; ``--trials 15`` is a short look, and ``--rows 100000`` the full size, for a night.
+The naive baseline is Optuna with ``cross_val_score`` of an ``XGBClassifier``: 5 folds, F1, library defaults otherwise.
+The product searches the same space with the same number of trials. Each contender runs in a process of its own, one
+after the other. The figures are its processor time and the F1 of its choice on held-out rows. Only the search is timed,
+not the imports. The baseline takes most of the time: about 40 minutes on two cores with 50 trials. ``--one-thread``
+also runs the baseline with ``n_jobs=1``, without waiting threads. ``--trials 15`` is a short run, and
+``--rows 100000`` the full size.
+
+The JSON keys name the product ``ours`` and the baseline ``guide``.
 """
 
 from __future__ import annotations
@@ -52,7 +54,7 @@ Labels = NDArray[np.int8]
 
 
 def draw(rows: int) -> tuple[Matrix, Labels, Matrix, Labels]:
-    """Return features and labels to learn from, and as of others, held out; a fifth churns, with some noise."""
+    """Return features and labels of training rows and of held-out rows; a fifth churns, with some noise."""
     features, churned = make_classification(
         n_samples=rows + HELD_OUT,
         n_features=FEATURES,
@@ -66,8 +68,15 @@ def draw(rows: int) -> tuple[Matrix, Labels, Matrix, Labels]:
     return matrix[:rows], labels[:rows], matrix[rows:], labels[rows:]
 
 
-def guide(matrix: Matrix, churned: Labels, trials: int, n_jobs: int | None) -> dict[str, Any]:
-    """Return the hyperparameters that the guide's loop finds."""
+def naive_baseline(matrix: Matrix, churned: Labels, trials: int, n_jobs: int | None) -> dict[str, Any]:
+    """Return the hyperparameters that the naive baseline finds.
+
+    Args:
+        matrix: The features, shape (n, k).
+        churned: The labels, shape (n,).
+        trials: Number of trials.
+        n_jobs: Threads of a fit; None uses all cores.
+    """
 
     def objective(trial: optuna.Trial) -> float:
         model = XGBClassifier(
@@ -85,8 +94,14 @@ def guide(matrix: Matrix, churned: Labels, trials: int, n_jobs: int | None) -> d
     return study.best_params
 
 
-def ours(matrix: Matrix, churned: Labels, trials: int) -> dict[str, Any]:
-    """Return the hyperparameters that the product's tuner finds in the guide's space."""
+def product(matrix: Matrix, churned: Labels, trials: int) -> dict[str, Any]:
+    """Return the hyperparameters that the product's tuner finds in the baseline's space.
+
+    Args:
+        matrix: The features, shape (n, k).
+        churned: The labels, shape (n,).
+        trials: Number of trials.
+    """
     training = product_training(trials)
     rows = Rows(
         days=np.full(len(churned), np.datetime64("2023-01-01")),
@@ -104,7 +119,7 @@ def ours(matrix: Matrix, churned: Labels, trials: int) -> dict[str, Any]:
 
 
 def product_training(trials: int) -> Training:
-    """Return a training with the guide's space, folds and metric, and the product's defaults otherwise."""
+    """Return a training with the baseline's space, folds and metric, and the product's defaults otherwise."""
     return Training(
         every_days=1,
         n_trials=trials,
@@ -125,7 +140,13 @@ def product_training(trials: int) -> Training:
 
 
 def held_out_f1(contender: str, chosen: dict[str, Any], data: tuple[Matrix, Labels, Matrix, Labels]) -> float:
-    """Return the F1, on rows held out, of a model that the contender fits on all rows with its choice."""
+    """Return the F1 on held-out rows of a model that is fitted on all training rows.
+
+    Args:
+        contender: Fits the model with its own code.
+        chosen: The hyperparameters.
+        data: The result of ``draw``.
+    """
     matrix, churned, others, truth = data
     if contender != "ours":
         model = XGBClassifier(**chosen, random_state=SEED, n_jobs=1).fit(matrix, churned)
@@ -136,30 +157,41 @@ def held_out_f1(contender: str, chosen: dict[str, Any], data: tuple[Matrix, Labe
 
 
 def contend(contender: str, rows: int, trials: int) -> dict[str, Any]:
-    """Return what one contender, in this process, chooses, and what the search costs."""
+    """Run one contender's search in this process, and return its cost and its choice.
+
+    Args:
+        contender: The contender.
+        rows: Number of training rows.
+        trials: Number of trials.
+    """
     data = draw(rows)
     searches: dict[str, Callable[[], dict[str, Any]]] = {
-        "ours": lambda: ours(*data[:2], trials),
-        "guide": lambda: guide(*data[:2], trials, None),
-        "guide_one_thread": lambda: guide(*data[:2], trials, 1),
+        "ours": lambda: product(*data[:2], trials),
+        "guide": lambda: naive_baseline(*data[:2], trials, None),
+        "guide_one_thread": lambda: naive_baseline(*data[:2], trials, 1),
     }
     cpu, wall = _cpu_seconds(), time.perf_counter()
     chosen = searches[contender]()
     cost = {"cpu_seconds": round(_cpu_seconds() - cpu, 1), "wall_seconds": round(time.perf_counter() - wall, 1)}
     figures = chosen.pop("figures", {})
     model = XGBClassifier(**chosen, random_state=SEED, n_jobs=1)
-    by_guide = cross_val_score(model, *data[:2], cv=FOLDS, scoring="f1").mean()
+    by_baseline = cross_val_score(model, *data[:2], cv=FOLDS, scoring="f1").mean()
     return {
         **cost,
         "f1": round(held_out_f1(contender, chosen, data), 4),
-        "guides_cv_f1": round(float(by_guide), 4),
+        "guides_cv_f1": round(float(by_baseline), 4),
         "chosen": chosen,
         **({"search": figures} if figures else {}),
     }
 
 
 def headline(found: dict[str, dict[str, Any]], rows: int) -> dict[str, Any]:
-    """Return the figures of the comparison: what the guide's loop costs for each second of ours, and both scores."""
+    """Return the ratios of the cost, baseline over product, and both scores.
+
+    Args:
+        found: The figures of each contender.
+        rows: Number of training rows.
+    """
     mine, other = found["ours"], found["guide"]
     ratios = {f"{kind}_ratio": round(other[f"{kind}_seconds"] / mine[f"{kind}_seconds"], 1) for kind in ("cpu", "wall")}
     return {**ratios, "f1_guide": other["f1"], "f1_ours": mine["f1"], "rows": rows}
@@ -182,12 +214,12 @@ def _in_process(contender: str, rows: int, trials: int) -> dict[str, Any]:
 
 
 def main(
-    rows: Annotated[int, typer.Option(help="Rows to learn from.")] = 10_000,
+    rows: Annotated[int, typer.Option(help="Training rows.")] = 10_000,
     trials: Annotated[int, typer.Option(help="Trials of each contender.")] = 50,
-    one_thread: Annotated[bool, typer.Option(help="Run the guide with n_jobs=1, too.")] = False,
-    contender: Annotated[str, typer.Option(help="Run this one alone: " + ", ".join(CONTENDERS))] = "",
+    one_thread: Annotated[bool, typer.Option(help="Also run the baseline with n_jobs=1.")] = False,
+    contender: Annotated[str, typer.Option(help="Run only this contender: " + ", ".join(CONTENDERS))] = "",
 ) -> None:
-    """Print what each contender did and, on the last line, the figures as one JSON object."""
+    """Print each contender's result and, on the last line, the figures as one JSON object."""
     if contender:
         configure_json_logs()
         print(json.dumps(contend(contender, rows, trials)))

@@ -105,6 +105,8 @@ class KubernetesApi:
     async def _read(self, request: web.Request) -> web.Response:
         pod = self._found(request)
         shown = pod.as_dict()
+        if pod.phase == "Running":
+            pod.read_while_running.set()
         if pod.fate is Fate.VANISHES and pod.ended:
             del self.pods[pod.name]
         return web.json_response(shown)

@@ -30,7 +30,7 @@ class Fate(Enum):
     RUNS = auto()
     """Its command runs until its active deadline at most; the exit code determines the phase."""
     IS_EVICTED = auto()
-    """The node evicts the pod after its first line of output."""
+    """The node evicts the pod after its first line of output, once a client has read that it is running."""
     FINDS_NO_NODE = auto()
     FINDS_NO_IMAGE = auto()
     VANISHES = auto()
@@ -68,6 +68,7 @@ class Pod:
         self.cluster = cluster
         self.fate = fate
         self.log: list[tuple[dt.datetime, bytes]] = []
+        self.read_while_running = asyncio.Event()
         self._process: asyncio.subprocess.Process | None = None
         self._ended_for: dict[str, str] = {}
         self._state: dict[str, Any] = {"waiting": {"reason": "ContainerCreating"}}
@@ -144,6 +145,7 @@ class Pod:
                 "Pod was active on the node longer than the specified deadline",
             )
             if self.fate is Fate.IS_EVICTED:
+                await self.read_while_running.wait()
                 self._end("Evicted", "The node was low on resource: memory.")
         code = await self._process.wait()
         if deadline:

@@ -9,7 +9,7 @@ from include.training.model.contract import FeatureContract, ModelContract
 
 
 def contract_of(*features: FeatureContract, **changes: Any) -> ModelContract:
-    """Return the contract of a model that reads ``features``; ``changes`` replace what else it says."""
+    """Return the contract of a model with ``features``; ``changes`` replace other attributes."""
     content: dict[str, Any] = {
         "project": "synthetic",
         "run_id": "run",

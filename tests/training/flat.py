@@ -1,4 +1,4 @@
-"""A table without time: one row per customer, three columns, and a label that two of them explain."""
+"""A table without time: one row per customer, three columns, and a label that depends on the first one."""
 
 from __future__ import annotations
 
@@ -59,14 +59,14 @@ def flat_project(**training: object) -> Project:
         "feature_families": features,
         "label": label,
     }
-    # An offer that pays only where churn is likely: these few trees are not that sure of anybody who stays.
+    # Expensive offers pay only for likely churners; these few trees predict no such probability for other customers.
     content["requirements"]["costs"] = {"missed_churner_usd": 100, "needless_offer_usd": 30}
     content["training"] |= {"test_snapshots": 0, "test_share": 0.25, "cv_folds": 3, "segments": ("plan",)} | training
     return Project.model_validate(content)
 
 
 def write_flat_gold(lake: Lake, project: Project, day: dt.date = DAY, customers: int = 400, seed: int = 3) -> None:
-    """Write features and labels of one day; the first customers are the same for any number of them."""
+    """Write features and labels of one day."""
     rng = np.random.default_rng(seed)
     minutes, calls, chance = (rng.random(customers) for _ in range(3))
     churned = chance < 1 / (1 + np.exp(-(10 * minutes - 8)))

@@ -1,4 +1,4 @@
-"""A small gold layer with a learnable signal: customers who shop rarely churn more often."""
+"""Small gold tables with a signal: customers with few purchases churn more often."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ LAST_DAY = dt.date(2017, 12, 31)
 
 
 def small_project(**training: object) -> Project:
-    """Return the grocery project with eight features and a short training, so that a test takes seconds."""
+    """Return the grocery project with eight features and a short training, for fast tests."""
     project = load_project("grocery")
     kept = {"baskets_{window}d", "days_since_purchase", "gap_days_{window}d", "age"}
     space = {"n_estimators": {"low": 10, "high": 30}}
@@ -45,7 +45,7 @@ def snapshot_days(project: Project, count: int) -> list[dt.date]:
 
 
 def write_gold(lake: Lake, project: Project, days: list[dt.date], customers: int, seed: int = 7) -> None:
-    """Write features and labels of ``customers`` for each day; deterministic in its arguments."""
+    """Write features and labels of ``customers`` customers for each day; equal arguments give equal rows."""
     rng = np.random.default_rng(seed)
     tables = [_day(project, day, customers, rng) for day in days]
     span = DayRange(days[0], days[-1])
@@ -58,7 +58,7 @@ def write_gold(lake: Lake, project: Project, days: list[dt.date], customers: int
 def _day(project: Project, day: dt.date, customers: int, rng: np.random.Generator) -> tuple[pa.Table, pa.Table]:
     pace = rng.gamma(2.0, 1.0, customers)
     recency = np.minimum(55, rng.exponential(4 + 20 / (1 + pace))).round()
-    # Pace decides more than recency, so that a model can beat the rule that looks at recency alone.
+    # Pace has a larger effect than recency, so that a model can beat the recency baseline.
     risk = 1 / (1 + np.exp(-(0.5 + 0.02 * recency - 2.0 * pace)))
     keys = {"dt": pa.array([day] * customers, pa.date32()), "customer_id": [f"c{i:05d}" for i in range(customers)]}
     features = {spec.name: _column(spec, pace, recency, rng) for spec in project.features}

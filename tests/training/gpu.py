@@ -1,4 +1,4 @@
-"""Whether this machine has a GPU, as the system tells it, not the library under test."""
+"""Whether this machine has a GPU, detected without the library under test."""
 
 from __future__ import annotations
 

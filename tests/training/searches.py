@@ -1,17 +1,22 @@
-"""A search on drawn rows that any process makes the same, with trials of some tenths of a second."""
+"""A reproducible search on random rows, with trials of a few tenths of a second."""
 
 from __future__ import annotations
 
 import dataclasses
+import threading
+from multiprocessing.synchronize import Event
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
+from optuna.trial import FrozenTrial
 from pydantic import SecretStr
 
 from include.training.data.rows import Rows, RowSplit
+from include.training.tuning import workers as workers_module
 from include.training.tuning.study import SharedStudy
-from include.training.tuning.trials import Search, bin_folds
+from include.training.tuning.trials import Search, bin_folds, run_trial
 from include.training.tuning.tune import TuningResult
 from include.training.tuning.workers import work
 from tests.training.gold import small_project
@@ -20,7 +25,7 @@ FOLDS = 4
 
 
 def drawn_rows(rows: int = 3_000, customers: int = 1_000) -> Rows:
-    """Return rows of ten features, the first two of which explain who churns; a customer has three."""
+    """Return rows of ten features, with three rows per customer; the label depends on the first two features."""
     rng = np.random.default_rng(7)
     matrix = rng.standard_normal((rows, 10)).astype(np.float32)
     churned = (matrix[:, 0] + matrix[:, 1] ** 2 + rng.standard_normal(rows) > 2).astype(np.int8)
@@ -46,12 +51,34 @@ def drawn_search(n_trials: int, trees: int = 40) -> Search:
     return Search(folds, len(rows), training.model_copy(update={"search_space": space}), "cpu", "drawn")
 
 
-def work_in_process(n_trials: int, journal: Path, database: str, worker: int, workers: int) -> None:
-    """Be one worker of ``drawn_search``; what a process of its own runs."""
+def work_in_process(
+    n_trials: int,
+    journal: Path,
+    database: str,
+    worker: int,
+    workers: int,
+    hang_after: int | None,
+    hanging: Event,
+) -> None:
+    """Run one worker of ``drawn_search``, for a separate process.
+
+    With ``hang_after``, the worker finishes this many trials, sets ``hanging`` in the next one and waits to be killed.
+    """
+    finished = 0
+
+    def run_or_hang(*arguments: Any) -> FrozenTrial:
+        nonlocal finished
+        if finished == hang_after:
+            hanging.set()
+            threading.Event().wait()
+        finished += 1
+        return run_trial(*arguments)
+
+    workers_module.run_trial = run_or_hang
     search = drawn_search(n_trials, trees=60)
     work(search, SharedStudy(search.name, journal, SecretStr(database)), worker, workers, min_patience=1.0)
 
 
-def what_was_tried(tuned: TuningResult) -> list[object]:
-    """Return everything about the trials that does not depend on who ran them."""
+def reproducible_history(tuned: TuningResult) -> list[object]:
+    """Return the trials without the fields that depend on worker and time."""
     return [dataclasses.replace(record, seconds=0, cpu_seconds=0, worker=0) for record in tuned.history]

@@ -18,7 +18,7 @@ from include.training.tuning.tune import JOURNAL_FILE
 
 
 def with_test_rows(dataset: DatasetRef, folder: Path, rows: pa.Table) -> DatasetRef:
-    """Return a copy of the data set with other test rows, and without trials that other tests left in it."""
+    """Return a copy of the data set with other test rows and without trials."""
     copied = Path(shutil.copytree(dataset.folder, folder, ignore=shutil.ignore_patterns(JOURNAL_FILE)))
     pq.write_table(rows, copied / dataset.manifest.test.file)
     return dataclasses.replace(dataset, folder=copied)

@@ -14,7 +14,7 @@ from include.training.fitting.booster import DeviceError, Hyperparameters, fit, 
 from include.training.tuning.trials import BATCH_SIZE, FoldError, Search, bin_folds
 from include.training.tuning.tune import TuningResult, make_search, tune
 from tests.training.gpu import HAS_GPU
-from tests.training.searches import what_was_tried
+from tests.training.searches import reproducible_history
 
 pytestmark = pytest.mark.slow
 
@@ -59,7 +59,7 @@ def test_trials_do_not_depend_on_number_of_workers(search: Search, tmp_path: Pat
     assert alone.trials == TRIALS
     for workers in (2, 3):
         shared = run(search, tmp_path / str(workers), workers)
-        assert what_was_tried(shared) == what_was_tried(alone)
+        assert reproducible_history(shared) == reproducible_history(alone)
         assert shared.chosen == alone.chosen
         assert len({record.worker for record in shared.history}) > 1
 

@@ -1,4 +1,4 @@
-"""Workers as threads and as processes that are killed: the trials are those that one worker alone makes."""
+"""Workers as threads and as killed processes: the trials equal those of a single worker."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ import time
 from collections.abc import Iterator
 from multiprocessing import get_context
 from multiprocessing.process import BaseProcess
+from multiprocessing.synchronize import Event
 from pathlib import Path
 
 import pytest
@@ -19,14 +20,14 @@ from include.training.tuning.tune import TuningResult, tune
 from include.training.tuning.workers import work
 from local.postgres import database_url
 from tests.postgres import running_postgres
-from tests.training.searches import drawn_search, what_was_tried, work_in_process
+from tests.training.searches import drawn_search, reproducible_history, work_in_process
 
 TRIALS = 2 * BATCH_SIZE + 2
 
 
 @pytest.fixture(scope="module")
 def alone(tmp_path_factory: pytest.TempPathFactory) -> TuningResult:
-    """The search by one worker that nothing happens to."""
+    """The search by one worker without interruption."""
     return tune(drawn_search(TRIALS, trees=60), tmp_path_factory.mktemp("alone") / "journal", SecretStr(""), 1)
 
 
@@ -55,21 +56,18 @@ def test_restarted_worker_ignores_its_own_claims(tmp_path: Path) -> None:
     assert work(search, study, 1, 2) == 0
 
 
-def start(journal: Path, database: str, worker: int) -> BaseProcess:
+def start(journal: Path, database: str, worker: int, hang_after: int | None = None) -> tuple[BaseProcess, Event]:
+    """Start a worker process; with ``hang_after``, it finishes this many trials and hangs in the next one."""
     context = get_context("forkserver")
     context.set_forkserver_preload([work_in_process.__module__])  # imports take longer than the trials
-    process = context.Process(target=work_in_process, args=(TRIALS, journal, database, worker, 2))
+    hanging = context.Event()
+    process = context.Process(target=work_in_process, args=(TRIALS, journal, database, worker, 2, hang_after, hanging))
     process.start()
-    return process
+    return process, hanging
 
 
-def kill_in_a_trial(process: BaseProcess, study: SharedStudy, worker: int) -> None:
-    deadline = time.monotonic() + 60
-    while time.monotonic() < deadline:
-        if {number for number, owner in study.claims().items() if owner == worker} - set(study.finished()):
-            break
-        time.sleep(0.01)
-    time.sleep(0.1)  # it has let go of the journal by now, which others would otherwise wait half a minute for
+def kill_in_a_trial(process: BaseProcess, hanging: Event) -> None:
+    assert hanging.wait(120)
     assert process.pid is not None
     os.kill(process.pid, signal.SIGKILL)
     process.join()
@@ -83,14 +81,13 @@ def test_killed_worker_loses_only_its_current_trial(
 ) -> None:
     url = request.getfixturevalue("database") if storage == "database" else ""
     search, journal = drawn_search(TRIALS, trees=60), tmp_path / "journal"
-    workers = [start(journal, url, worker) for worker in range(2)]
-    study = SharedStudy(search.name, journal, SecretStr(url))
-    kill_in_a_trial(workers[1], study, worker=1)
-    workers[0].join(120)
-    assert workers[0].exitcode == 0
+    kill_in_a_trial(*start(journal, url, worker=1, hang_after=1))
+    other, _ = start(journal, url, worker=0)
+    other.join(240)
+    assert other.exitcode == 0
     tuned = tune(search, journal, SecretStr(url), 1)
     assert tuned.resumed == TRIALS
-    assert what_was_tried(tuned) == what_was_tried(alone)
+    assert reproducible_history(tuned) == reproducible_history(alone)
     assert tuned.chosen == alone.chosen
     assert journal.exists() == (storage == "journal")
 
@@ -98,11 +95,9 @@ def test_killed_worker_loses_only_its_current_trial(
 @pytest.mark.slow
 def test_search_continues_after_all_workers_were_killed(alone: TuningResult, tmp_path: Path) -> None:
     search, journal = drawn_search(TRIALS, trees=60), tmp_path / "journal"
-    workers = [start(journal, "", worker) for worker in range(2)]
-    study = SharedStudy(search.name, journal, SecretStr(""))
-    for worker in (1, 0):
-        kill_in_a_trial(workers[worker], study, worker)
-    kept = len(study.finished())
+    workers = [start(journal, "", worker, hang_after=1) for worker in range(2)]
+    for worker in workers:
+        kill_in_a_trial(*worker)
     tuned = tune(search, journal, SecretStr(""), 3)
-    assert tuned.resumed == kept < TRIALS
-    assert what_was_tried(tuned) == what_was_tried(alone)
+    assert tuned.resumed == 2
+    assert reproducible_history(tuned) == reproducible_history(alone)
