@@ -37,15 +37,15 @@ def pytest_configure(config: pytest.Config) -> None:
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
     seconds = read_durations()
     slow = {file_of(item.nodeid) for item in items if any(item.get_closest_marker(name) for name in _SLOW)}
-    alone = {item.nodeid for item in items if any(item.get_closest_marker(name) for name in _ALONE)}
+    phases = {item.nodeid: _phase(item) for item in items}
 
-    def rank(item: pytest.Item) -> tuple[bool, bool, float, str]:
+    def rank(item: pytest.Item) -> tuple[int, bool, float, str]:
         file = file_of(item.nodeid)
-        return item.nodeid in alone, file in slow, -seconds.get(file, _UNKNOWN_SECONDS), file
+        return phases[item.nodeid], file in slow, -seconds.get(file, _UNKNOWN_SECONDS), file
 
     items.sort(key=rank)  # the order inside a file stays
     if target := getattr(config, "workerinput", {}).get("alone"):
-        Path(target).write_text(json.dumps(sorted(alone)))
+        Path(target).write_text(json.dumps(sorted(nodeid for nodeid, phase in phases.items() if phase)))
 
 
 @pytest.hookimpl(optionalhook=True)
@@ -108,6 +108,11 @@ class FilesThenAlone(LoadScopeScheduling):
 def file_of(nodeid: str) -> str:
     """Return the file part of a test's name."""
     return nodeid.split("::", 1)[0]
+
+
+def _phase(item: pytest.Item) -> int:
+    """Return 0 for a test that runs beside others, and a higher number for a later one that runs alone."""
+    return max((number for number, name in enumerate(_ALONE, 1) if item.get_closest_marker(name)), default=0)
 
 
 def read_durations() -> dict[str, float]:
