@@ -55,17 +55,25 @@ def alive(processes: list[psutil.Process]) -> list[psutil.Process]:
     return list(psutil.wait_procs(processes, timeout=30)[1])
 
 
-@pytest.fixture
-def server() -> Iterator[Server]:
+@pytest.fixture(scope="module")
+def shared() -> Iterator[Server]:
     with postgres_folder() as folder:
         server = Server(folder / ("x" * 120))
         yield server
         server.stop()
 
 
+@pytest.fixture
+def server(shared: Server) -> Server:
+    """The running server, restarted if the previous test has stopped it."""
+    if shared.process.poll() is not None:
+        shared.restart()
+    return shared
+
+
 def write(server: Server) -> None:
     with psycopg2.connect(host=server.host, user="postgres", dbname="mlflow") as connection:
-        connection.cursor().execute("CREATE TABLE kept AS SELECT 7 AS number")
+        connection.cursor().execute("DROP TABLE IF EXISTS kept; CREATE TABLE kept AS SELECT 7 AS number")
     connection.close()
 
 
