@@ -80,19 +80,19 @@ lock: $(UV_STAMP)  ## Pin all dependencies of pyproject.toml again
 	compile --group dev -c requirements.txt -o requirements-dev.txt
 
 reproduce: $(ENV_STAMP)  ## Rebuild the training set of a run and compare: make reproduce RUN=... (DELTA=1: from the lake)
-	@test -n "$(RUN)" || { echo "Which one? make reproduce RUN=<MLflow run id>" >&2; exit 2; }
+	@test -n "$(RUN)" || { echo "Usage: make reproduce RUN=<MLflow run id>" >&2; exit 2; }
 	@$(BIN)/python -m include.versions reproduce --run "$(RUN)" $(if $(filter 1 yes true,$(DELTA)),--delta)
 
 bench: $(ENV_STAMP)  ## Run one benchmark: make bench NAME=... [ARGS="--help"]
-	@test -n "$(NAME)" || { echo "Which one? make bench NAME=... (see benchmarks/)" >&2; exit 2; }
+	@test -n "$(NAME)" || { echo "Usage: make bench NAME=... (a module of benchmarks/)" >&2; exit 2; }
 	@$(BIN)/python -m benchmarks.$(NAME) $(ARGS)
 
-loadtest: $(ENV_STAMP)  ## Load the running endpoint and judge it: make loadtest [URL=...] [SECONDS=30] [CONNECTIONS=64 | LIMIT=1]
+loadtest: $(ENV_STAMP)  ## Load the running endpoint and check its requirements: make loadtest [URL=...] [SECONDS=30] [CONNECTIONS=64 | LIMIT=1]
 	@$(BIN)/python -m include.serving.load_test $(if $(URL),--url "$(URL)") $(if $(SECONDS),--seconds "$(SECONDS)") \
 		$(if $(CONNECTIONS),--connections "$(CONNECTIONS)") $(if $(REQUESTS),--requests "$(REQUESTS)") \
 		$(if $(filter 1 yes true,$(LIMIT)),--limit)
 
-faults: $(ENV_STAMP)  ## Kill the ingest at random moments, run it again, and count what is lost or doubled
+faults: $(ENV_STAMP)  ## Kill the ingest at random moments, run it again, and count lost and duplicate rows
 	@$(BIN)/python -m benchmarks.faults
 
 equivalence: $(ENV_STAMP)  ## Compare a backfill in random order, four days at a time, with daily runs
