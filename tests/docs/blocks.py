@@ -1,4 +1,4 @@
-"""The fenced blocks of a document."""
+"""The fenced code blocks of a document."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""docs/your-data.md, followed literally: its commands in a copy of the tree, its example as a project."""
+"""The commands of docs/your-data.md run in a copy of the source tree, and its example is a valid project."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ DOCUMENT = "your-data.md"
 
 
 def example(folder: Path, *, instead: bool = False) -> None:
-    """Write the document's example; with ``instead``, the files that it offers in place of others."""
+    """Write the files of the example; ``instead`` selects the alternative files."""
     for block in blocks(DOCUMENT, "yaml"):
         name = re.match(r"# (\w+\.yaml)(, instead)?\n", block)
         assert name, block
@@ -31,7 +31,7 @@ def example(folder: Path, *, instead: bool = False) -> None:
 
 
 @pytest.mark.parametrize("instead", [False, True])
-def test_the_example_with_time_is_a_valid_project(tmp_path: Path, instead: bool) -> None:
+def test_example_with_time_is_valid(tmp_path: Path, instead: bool) -> None:
     folder = tmp_path / "shop"
     folder.mkdir()
     example(folder, instead=instead)
@@ -40,7 +40,7 @@ def test_the_example_with_time_is_a_valid_project(tmp_path: Path, instead: bool)
     assert project.label.kind == ("no_event" if instead else "becomes")
 
 
-def test_the_example_shows_every_function(tmp_path: Path) -> None:
+def test_example_has_all_functions(tmp_path: Path) -> None:
     kinds = (Aggregate, Share, Ratio, Trend, Attribute, DaysSince)
     known = {name for kind in kinds for name in get_args(kind.model_fields["function"].annotation)}
     (features,) = [block for block in blocks(DOCUMENT, "yaml") if block.startswith("# features.yaml")]
@@ -48,7 +48,7 @@ def test_the_example_shows_every_function(tmp_path: Path) -> None:
 
 
 @pytest.mark.slow
-def test_the_commands_lead_from_a_table_to_a_first_model(tmp_path: Path) -> None:
+def test_commands_train_a_first_model(tmp_path: Path) -> None:
     shutil.copytree(ROOT / "include", tmp_path / "include", ignore=shutil.ignore_patterns("__pycache__"))
     (tmp_path / ".venv").symlink_to(Path(sys.executable).parent.parent)
     kept = {key: value for key, value in os.environ.items() if not key.startswith("CHURN_") and key != "PYTHONPATH"}
@@ -72,6 +72,6 @@ def test_the_commands_lead_from_a_table_to_a_first_model(tmp_path: Path) -> None
         found = re.search(rf"^{name} +([\d.]+) ", done.stdout, flags=re.MULTILINE)
         assert found, name
         assert float(found[1]) == pytest.approx(float(figure), abs=0.03)
-    # What the document shows is what a reader sees.
+    # The output in the document has the same lines.
     for title in (line[:21].strip() for line in shown.splitlines()):
         assert f"\n{title} " in done.stdout, title
