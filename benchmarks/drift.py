@@ -1,4 +1,4 @@
-"""False alarms and power of the drift rules in simulation, by rows per window: ``python -m benchmarks.drift``."""
+"""Simulate the false alarms and the power of the drift rules by window size: ``python -m benchmarks.drift``."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ MONITORING = Monitoring(
 
 
 def specs() -> list[FeatureSpec]:
-    """Return 40 numbers and 10 categories."""
+    """Return the specifications of 40 numbers and 10 categories."""
     count = Aggregate(function="count", source="events")
     attribute = Attribute(function="attribute", source="people", column="x")
     levels = Validation(categories=["a", "b", "c", "d"])
@@ -38,7 +38,15 @@ def specs() -> list[FeatureSpec]:
 def draw(
     rng: np.random.Generator, rows: int, shift: float = 0.0, spread: float = 1.0, missing: float = 0.05
 ) -> pd.DataFrame:
-    """Return rows of normal, heavy-tailed, zero-inflated and count features; five normal ones take the changes."""
+    """Return rows of normal, heavy-tailed, zero-inflated and count features, and categories.
+
+    Args:
+        rng: The random generator.
+        rows: The number of rows.
+        shift: The shift of the first five normal features, in standard deviations.
+        spread: The factor on the standard deviation of those features.
+        missing: The share of missing values in the other five normal features.
+    """
     normal = rng.standard_normal((rows, NUMBERS))
     normal[:, :SHIFTED] = normal[:, :SHIFTED] * spread + shift
     normal[:, 10:20] = np.exp(1.5 * normal[:, 10:20])
@@ -52,7 +60,12 @@ def draw(
 
 
 def simulate(rows: int, days: int = DAYS) -> dict[str, float]:
-    """Return, for windows of ``rows``, the shares of days or features on which the rules fire."""
+    """Return the shares of days with false alarms, and of changed features that are detected.
+
+    Args:
+        rows: The number of rows of a window.
+        days: The number of simulated days.
+    """
     rng = np.random.default_rng(SEED + rows)
     null = [detect_drift(draw(rng, rows), draw(rng, rows), specs(), MONITORING) for _ in range(days)]
     cases = {"shift_025_sd": {"shift": 0.25}, "spread_122": {"spread": 1.22}, "missing_05_to_10": {"missing": 0.10}}
@@ -68,13 +81,13 @@ def simulate(rows: int, days: int = DAYS) -> dict[str, float]:
 
 
 def _any_wasserstein(verdict: DriftVerdict) -> bool:
-    # A feature that did not drift shows the distance that did not suffice.
+    # The statistic of a number that did not drift is its Wasserstein distance.
     limit = MONITORING.rules.wasserstein
     return any(feature.name.startswith("number") and (feature.statistic or 0) >= limit for feature in verdict.features)
 
 
 def main() -> None:
-    """Print the figures for each window size, and all of them as one JSON object on the last line."""
+    """Print the figures of each window size, and all figures as a JSON object on the last line."""
     start = time.perf_counter()
     figures = {}
     for rows in ROWS:

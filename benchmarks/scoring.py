@@ -1,7 +1,7 @@
-"""Scoring a day of a million customers, and keeping their features for the endpoint: ``make bench NAME=scoring``.
+"""Score a day of a million customers and write the online store: ``make bench NAME=scoring``.
 
-A gold day and a model of that size are made first. Scoring and the online store then run as their DAG's tasks do, each
-in a process of its own, whose peak memory is read when it ends.
+The benchmark creates a gold day and a model. Scoring and the update of the online store then run as in their DAG, each
+in its own process, whose peak memory is read at its end.
 """
 
 from __future__ import annotations
@@ -31,29 +31,38 @@ LOOKUPS = 5_000
 
 
 def settings_of(home: Path, redis_url: str = "") -> Settings:
-    """Return the settings of the world in ``home``, with its embedded store or the Redis server of ``redis_url``."""
+    """Return the settings of the benchmark's installation.
+
+    Args:
+        home: The folder of the lake and of the embedded online store.
+        redis_url: The Redis server of the online store; empty for the embedded store.
+    """
     store = StoreSettings(backend="redis", url=redis_url) if redis_url else StoreSettings()
     return Settings(home=home, project="benchmark", serving=ServingSettings(store=store))
 
 
 def score(settings: Settings) -> dict[str, float]:
-    """Score the day, and return the rows and seconds of it."""
+    """Score the day, and return the number of rows and the seconds."""
     result = score_day(DAY, settings)
     return {"rows": result.rows_written, "seconds": result.seconds}
 
 
 def update(settings: Settings) -> dict[str, float]:
-    """Keep the day in the online store twice, and return the rows and seconds of the first time and of the second."""
+    """Write the day into the online store twice, and return the number of rows and the seconds of both writes."""
     first, again = update_store(DAY, settings), update_store(DAY, settings)
     return {"rows": first.newest, "seconds": first.seconds, "again_seconds": again.seconds}
 
 
 def look_up(settings: Settings, customers: int) -> dict[str, float]:
-    """Read some of the customers by their ids, one after the other, and return the time of one in microseconds."""
+    """Read customers by their ids, one after the other, and return the time of a lookup in microseconds.
 
+    Args:
+        settings: The settings of the online store.
+        customers: The number of customers of the day.
+    """
     store = open_store(settings)
     if store is None:
-        raise ValueError("The settings want no store.")
+        raise ValueError("The settings configure no store.")
 
     async def seconds() -> list[float]:
         taken = []
@@ -71,7 +80,12 @@ def look_up(settings: Settings, customers: int) -> dict[str, float]:
 
 
 def alone(step: Callable[[Settings], dict[str, float]], settings: Settings) -> dict[str, float]:
-    """Return what ``step`` returns in a new process, and that process's peak memory in GB."""
+    """Run ``step`` in a new process, and return its figures and the peak memory of the process in GB.
+
+    Args:
+        step: The step.
+        settings: The argument of the step.
+    """
     with ProcessPoolExecutor(1, mp_context=get_context("spawn")) as pool:
         return pool.submit(_with_peak, step, settings).result()
 
@@ -82,7 +96,12 @@ def _with_peak(step: Callable[[Settings], dict[str, float]], settings: Settings)
 
 
 def figures_of(home: Path, redis_url: str) -> dict[str, Any]:
-    """Return the figures of the world in ``home``."""
+    """Run all steps and return their figures.
+
+    Args:
+        home: The folder that ``make_world`` has filled.
+        redis_url: The Redis server of the online store; empty for the embedded store.
+    """
     settings = settings_of(home, redis_url)
     scored = alone(score, settings)
     _say(f"scored {scored['rows']:,} customers in {scored['seconds']:.1f} s, peak {scored['peak_gb']} GB")
@@ -114,9 +133,9 @@ def main(
     features: Annotated[int, typer.Option(help="Features of each; at least ten.")] = 100,
     trees: Annotated[int, typer.Option(help="Trees of the model.")] = 300,
     depth: Annotated[int, typer.Option(help="Their depth.")] = 6,
-    redis_url: Annotated[str, typer.Option(help="Keep the features in this Redis server, not in files.")] = "",
+    redis_url: Annotated[str, typer.Option(help="Write the features to this Redis server instead of files.")] = "",
 ) -> None:
-    """Make a day and a model in a folder that is removed; the last line has the figures as one JSON object."""
+    """Run the benchmark in a temporary folder; the last line contains the figures as a JSON object."""
     with tempfile.TemporaryDirectory(prefix="churnflow-scoring-") as folder:
         make_world(settings_of(Path(folder)), customers, features, trees, depth)
         _say(f"made a day of {customers:,} customers with {features} features, and {trees} trees of depth {depth}")

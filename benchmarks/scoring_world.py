@@ -1,4 +1,4 @@
-"""A gold day of many customers and a deployed model that learned from some like them, for ``benchmarks/scoring.py``."""
+"""A gold day of many customers and a deployed model for ``benchmarks/scoring.py``."""
 
 from __future__ import annotations
 
@@ -25,7 +25,15 @@ _CATEGORIES = tuple(f"segment {letter}" for letter in "abcdefgh")
 
 
 def make_world(settings: Settings, customers: int, features: int, trees: int, depth: int) -> None:
-    """Write the day into the lake, and put a model of that size in service."""
+    """Write a gold day into the lake and deploy a model.
+
+    Args:
+        settings: The settings of the lake and of the deployment.
+        customers: The number of customers.
+        features: The number of features.
+        trees: The number of trees of the model.
+        depth: The depth of the trees.
+    """
     schema = _rows(0, 1, features).schema
     parts = _batches(customers, features)
     open_lake(settings).table(FEATURES_TABLE).replace(
@@ -38,7 +46,7 @@ def make_world(settings: Settings, customers: int, features: int, trees: int, de
 
 
 def customer_ids(number: int) -> list[str]:
-    """Return the ids of some customers, in no order."""
+    """Return the ids of ``number`` customers in random order."""
     return [_customer(i) for i in np.random.default_rng(_SEED).permutation(number)]
 
 
@@ -52,7 +60,7 @@ def _batches(customers: int, features: int) -> Iterator[pa.RecordBatch]:
 
 
 def _rows(first: int, number: int, features: int) -> pa.Table:
-    """Return customers in no order, with features of every kind: days, money, rates with gaps, counts, categories."""
+    """Return customers in random order, with days, amounts, rates with nulls, counts and categories as features."""
     random = np.random.default_rng([_SEED, first])
     order = random.permutation(number) + first
     columns: dict[str, pa.Array] = {
@@ -92,7 +100,7 @@ def _train(features: int, trees: int, depth: int) -> Bundle:
         features=tuple(_feature(name, rows.schema.field(name).type) for name in rows.column_names),
     )
     matrix = contract.encode(rows)
-    # Every feature counts for something, so that the trees are as bushy as those of a real model.
+    # Every feature has an effect, so that the trees have as many nodes as those of a real model.
     weights = np.random.default_rng(_SEED).normal(size=features)
     risk = np.nan_to_num((matrix - np.nanmean(matrix, axis=0)) / np.nanstd(matrix, axis=0)) @ weights
     noise = np.random.default_rng(_SEED + 1).normal(0, risk.std(), len(risk))

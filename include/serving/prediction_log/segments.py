@@ -87,7 +87,7 @@ def write_segment(spool: Path, name: str, rows: pa.RecordBatch) -> None:
     ) as writer:
         writer.write_batch(rows)
     _make_private(spool)
-    write_atomically(spool / name, sink.getvalue().to_pybytes(), PRIVATE)
+    write_atomically(spool / name, sink.getvalue(), PRIVATE)
 
 
 def spooled_bytes(spool: Path) -> int:
@@ -112,25 +112,27 @@ class SegmentStore:
         self.uri = uri.rstrip("/")
         self._resolved: tuple[fs.FileSystem, str] | None = None
 
-    def put(self, name: str, content: bytes) -> None:
-        """Store a segment; readers see all of it or none.
-
-        Args:
-            name: The segment's name.
-            content: The content of the file.
+    def take(self, path: Path) -> None:
+        """Move a segment from the spool into the store; readers see all of it or none.
 
         Raises:
-            OSError: The store refuses the segment or does not answer.
+            FileNotFoundError: Another process has moved the segment.
+            OSError: The store refuses the segment or does not answer; the segment stays in the spool.
         """
         files, root = self._files()
-        folder = f"{root}/dt={name[:10]}"
+        target = f"{root}/dt={path.name[:10]}/{path.name}"
         if self.uri.startswith("/"):
-            _make_private(Path(folder))
-            write_atomically(Path(folder) / name, content, PRIVATE)
-            return
-        # The object appears when the stream is closed.
-        with files.open_output_stream(f"{folder}/{name}") as target:
-            target.write(content)
+            _make_private(Path(target).parent)
+            if Path(target).parent.stat().st_dev == path.stat().st_dev:
+                path.rename(target)
+                return
+            write_atomically(Path(target), path.read_bytes(), PRIVATE)
+        else:
+            content = path.read_bytes()
+            # The object appears when the stream is closed.
+            with files.open_output_stream(target) as stream:
+                stream.write(content)
+        path.unlink(missing_ok=True)
 
     def segments(self) -> dict[dt.date, list[str]]:
         """Return the sorted names of the segments of each day. Other files are ignored."""
@@ -208,12 +210,10 @@ def deliver_spool(spool: Path, store: SegmentStore) -> int:
         if parse_segment_name(path.name) is None:
             continue
         try:
-            content = path.read_bytes()
+            store.take(path)
+            delivered += 1
         except FileNotFoundError:
             continue  # another process has delivered it
-        store.put(path.name, content)
-        path.unlink(missing_ok=True)
-        delivered += 1
     return delivered
 
 

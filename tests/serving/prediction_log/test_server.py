@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import os
+import shutil
 import socket
+import tempfile
 from collections.abc import Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
@@ -107,11 +109,15 @@ def test_sigterm_writes_every_answer_and_its_shadow_score(
 
 
 def test_server_ends_in_time_and_keeps_its_answers_while_delivery_and_a_request_hang(
-    bento: BentoReference, make_settings: Callable[..., Settings], caplog: pytest.LogCaptureFixture
+    bento: BentoReference,
+    make_settings: Callable[..., Settings],
+    caplog: pytest.LogCaptureFixture,
+    request: pytest.FixtureRequest,
 ) -> None:
-    settings = with_log(make_settings(limits={"receive_seconds": 60}), flush_seconds=60)
-    spool = spool_folder(settings)
-    spool.mkdir(parents=True)
+    # The spool is on another disk than the destination, so that the uploader opens each segment instead of renaming it.
+    spool = Path(tempfile.mkdtemp(dir="/dev/shm"))
+    request.addfinalizer(lambda: shutil.rmtree(spool))
+    settings = with_log(make_settings(limits={"receive_seconds": 60}), flush_seconds=60, spool=str(spool))
     # Opening a pipe without a writer blocks the uploader.
     hanging = spool / "2026-01-01.synthetic.7-abc.0.parquet"
     os.mkfifo(hanging)
