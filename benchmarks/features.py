@@ -112,7 +112,8 @@ def by_sql(lake: str) -> pa.Table:
     people = f"read_parquet({_files_of(lake, 'customers')})"
     query = f"""SELECT * FROM (SELECT DISTINCT customer_id FROM {people} WHERE status = 'active')
         LEFT JOIN {parts[0]} USING (customer_id) LEFT JOIN {parts[1]} USING (customer_id) ORDER BY customer_id"""  # noqa: S608
-    engine = duckdb.connect(config={"preserve_insertion_order": False, "enable_progress_bar": False})
+    engine = duckdb.connect()
+    engine.execute("SET preserve_insertion_order = false; SET enable_progress_bar = false")
     return engine.sql(query).to_arrow_table()
 
 

@@ -70,8 +70,8 @@ def write_landing(folder: Path, customers: int, events: int, days: DayRange) -> 
 
 
 def _draw_events(source: str, days: DayRange, rows: int, customers: int) -> pa.Table:
-    engine = duckdb.connect(config={"enable_progress_bar": False})
-    engine.execute(f"SELECT setseed({(_SEED + len(source)) % 1000 / 1000})")
+    engine = duckdb.connect()
+    engine.execute(f"SET enable_progress_bar = false; SELECT setseed({(_SEED + len(source)) % 1000 / 1000})").fetchall()
     return engine.sql(
         f"""WITH drawn AS (
             SELECT i, 'c' || CAST(floor(power(random(), 1.5) * {customers}) AS INT) AS customer_id,
