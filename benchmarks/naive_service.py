@@ -1,8 +1,7 @@
-"""The service that a usual guide writes around a model in MLflow: FastAPI, a dictionary of features, a pandas frame.
+"""The naive baseline of ``benchmarks/serving.py``: FastAPI, a dictionary of features, a pandas frame for each request.
 
-``benchmarks/serving.py`` compares with it. It differs from such guides in one thing, in its own favour: the model
-predicts with one thread, as ours does. With XGBoost's default, threads wait for each other, and it is several times
-slower.
+It has one advantage over common examples of this kind: the model predicts with one thread, as the endpoint does. With
+XGBoost's default, threads wait for each other, and the service is several times slower.
 """
 
 from __future__ import annotations
@@ -16,7 +15,7 @@ from fastapi import FastAPI
 from pydantic import BaseModel
 
 app = FastAPI()
-model = mlflow.xgboost.load_model(os.environ["GUIDE_MODEL_URI"])
+model = mlflow.xgboost.load_model(os.environ["NAIVE_MODEL_URI"])
 
 
 class PredictionRequest(BaseModel):
@@ -27,7 +26,7 @@ class PredictionRequest(BaseModel):
 
 
 class PredictionResponse(BaseModel):
-    """The answer for one customer."""
+    """The prediction for one customer."""
 
     customer_id: str
     churn_probability: float
@@ -37,7 +36,7 @@ class PredictionResponse(BaseModel):
 
 @app.get("/health")
 def health() -> dict[str, Any]:
-    """Say that the model is loaded."""
+    """Return that the model is loaded."""
     return {"status": "healthy", "model_loaded": True}
 
 

@@ -1,4 +1,4 @@
-"""The two services of ``benchmarks/serving.py``, each started as its users would, with one worker."""
+"""The two services of ``benchmarks/serving.py``, each started as in production, with one worker."""
 
 from __future__ import annotations
 
@@ -29,9 +29,9 @@ class Contender:
     """A running service.
 
     Attributes:
-        name: ``guide`` or ``ours``.
-        url: Its address.
-        process: The first of its processes.
+        name: ``naive`` or ``endpoint``.
+        url: The address.
+        process: The parent of its processes.
     """
 
     name: str
@@ -39,7 +39,7 @@ class Contender:
     process: psutil.Process
 
     def cpu_seconds(self) -> float:
-        """Return the processor time that all of its processes have used."""
+        """Return the processor time of all its processes so far."""
         used = 0.0
         for process in [self.process, *self.process.children(recursive=True)]:
             with suppress(psutil.NoSuchProcess):
@@ -49,25 +49,35 @@ class Contender:
 
 
 @contextmanager
-def guide(model: Model, folder: Path) -> Iterator[Contender]:
-    """Run ``benchmarks/naive_service.py`` under uvicorn."""
+def naive(model: Model, folder: Path) -> Iterator[Contender]:
+    """Run ``benchmarks/naive_service.py`` under uvicorn.
+
+    Args:
+        model: The model.
+        folder: The folder of the log.
+    """
     port = _free_port()
     command = [sys.executable, "-m", "uvicorn", "benchmarks.naive_service:app", "--port", str(port)]
     command += ["--workers", "1", "--no-access-log", "--log-level", "warning"]
-    variables = {"GUIDE_MODEL_URI": model.mlflow_uri, "OMP_NUM_THREADS": "1"}
-    with _running("guide", command, port, variables, folder / "guide.log") as contender:
+    variables = {"NAIVE_MODEL_URI": model.mlflow_uri, "OMP_NUM_THREADS": "1"}
+    with _running("naive", command, port, variables, folder / "naive.log") as contender:
         yield contender
 
 
 @contextmanager
-def ours(model: Model, folder: Path) -> Iterator[Contender]:
-    """Run the product's endpoint: a Bento of the model, the pointer to it, and the runner."""
+def endpoint(model: Model, folder: Path) -> Iterator[Contender]:
+    """Run the product's endpoint: a Bento of the model, the pointer to it, and the runner.
+
+    Args:
+        model: The model.
+        folder: The folder of the Bento and the log.
+    """
     port = _free_port()
     settings = Settings(home=folder / "home")
     ServingState(settings.serving_dir).begin(build_bento(model.bundle, "1", settings.serving_dir))
     variables = {"CHURN_HOME": str(settings.home), "CHURN_SERVING__PORT": str(port), "CHURN_SERVING__WORKERS": "1"}
     command = [sys.executable, "-m", "include.serving", "run"]
-    with _running("ours", command, port, variables, folder / "ours.log") as contender:
+    with _running("endpoint", command, port, variables, folder / "endpoint.log") as contender:
         yield contender
 
 

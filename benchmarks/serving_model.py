@@ -1,4 +1,4 @@
-"""The model that the services of ``benchmarks/serving.py`` serve, once as a bundle and once in MLflow's format."""
+"""The model of ``benchmarks/serving.py``, as a bundle and in MLflow's format."""
 
 from __future__ import annotations
 
@@ -28,12 +28,12 @@ _CUSTOMERS = 256
 
 @dataclass(frozen=True)
 class Model:
-    """One model in two forms, and customers to ask about.
+    """One model in two formats, and customers.
 
     Attributes:
-        bundle: What the product packages.
-        customers: Features of customers whom the model has not seen, shape (n, number of features).
-        mlflow_uri: The same booster as ``mlflow.xgboost`` saves it.
+        bundle: The product's format.
+        customers: Features of customers outside the training set, shape (n, number of features).
+        mlflow_uri: The same booster, saved by ``mlflow.xgboost``.
     """
 
     bundle: Bundle
@@ -49,12 +49,17 @@ class Model:
         return [dict(zip(NAMES, row, strict=True)) for row in self.customers.astype(float).round(4).tolist()]
 
     def probabilities(self) -> NDArray[np.float32]:
-        """Return what the model says of each customer, shape (n,)."""
+        """Return the churn probability of each customer, shape (n,)."""
         return self.bundle.predict({name: [row[name] for row in self.rows()] for name in NAMES})
 
 
 def train_model(folder: Path, trees: int = TREES) -> Model:
-    """Train the model and save MLflow's form of it below ``folder``."""
+    """Train the model, and save it in MLflow's format below ``folder``.
+
+    Args:
+        folder: An existing folder.
+        trees: The number of trees.
+    """
     features, churned = make_classification(
         n_samples=_TRAINING_ROWS + _CUSTOMERS,
         n_features=FEATURES,
