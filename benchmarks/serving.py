@@ -190,7 +190,7 @@ def ratios(seen: Comparison, figure: str, connections: int) -> list[float]:
         connections: The number of connections.
     """
     pairs = zip(seen["endpoint", connections], seen["naive", connections], strict=True)
-    quotients = [getattr(own, figure) / getattr(naive, figure) for own, naive in pairs]
+    quotients = [getattr(own, figure) / getattr(baseline, figure) for own, baseline in pairs]
     return quotients if figure == "rps" else [1 / quotient for quotient in quotients]
 
 
@@ -248,13 +248,7 @@ def main(
     seconds: Annotated[float, typer.Option(help="Duration of each load.")] = 5.0,
     quick: Annotated[bool, typer.Option("--quick", help="Two rounds of two seconds.")] = False,
 ) -> None:
-    """Print a table, all figures, and on the last line those for which the project has goals.
-
-    Args:
-        rounds: The number of rounds.
-        seconds: The duration of each load.
-        quick: Whether to measure two rounds of two seconds.
-    """
+    """Print a table, all figures, and on the last line those for which the project has goals."""
     rounds, seconds = (2, 2.0) if quick else (rounds, seconds)
     with tempfile.TemporaryDirectory(prefix="churn-serving-") as name, ExitStack() as running:
         _say(f"training a model with {FEATURES} features and {TREES} trees ...")
