@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import os
+import shutil
 import socket
 from collections.abc import Callable
 from pathlib import Path
@@ -7,6 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import xgboost as xgb
+from filelock import FileLock
 
 from include.serving.deployment.package import build_bento
 from include.serving.deployment.state import BentoReference
@@ -31,7 +34,7 @@ def synthetic_columns(rows: int, seed: int) -> dict[str, list[float | str | None
     return {
         "recency_days": random.integers(0, 90, rows).astype(float).tolist(),
         "spend_30d": spend.tolist(),
-        # A name that a pydantic model has for itself.
+        # Also the name of a method of pydantic's models.
         "copy": [None if value < 10 else float(value) for value in gap],
         "segment": random.choice(["young", "family", "senior"], rows).tolist(),
     }
@@ -82,5 +85,11 @@ def bento_home(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="session")
-def bento(bundle: Bundle, bento_home: Path) -> BentoReference:
+def bento(bundle: Bundle, bento_home: Path, tmp_path_factory: pytest.TempPathFactory) -> BentoReference:
+    """The Bento of ``bundle``, which the first of all test processes builds."""
+    base = tmp_path_factory.getbasetemp()
+    shared = (base.parent if "PYTEST_XDIST_WORKER" in os.environ else base) / "shared-bento"
+    with FileLock(f"{shared}.lock"):
+        build_bento(bundle, "7", shared)
+    shutil.copytree(shared, bento_home, dirs_exist_ok=True)
     return build_bento(bundle, "7", bento_home)

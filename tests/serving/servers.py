@@ -26,7 +26,14 @@ def record_deployment(serving_dir: Path, bento: BentoReference) -> ServingState:
 def serving(
     bento: BentoReference, settings: Settings, log: Path, shadow: BentoReference | None = None
 ) -> Iterator[WorkerPool]:
-    """Serve a Bento at the public address until the block ends; the server's log is written to ``log``."""
+    """Serve a Bento at the public address until the block ends.
+
+    Args:
+        bento: The Bento.
+        settings: The server's settings.
+        log: The file for the server's log.
+        shadow: The Bento of a shadow model.
+    """
     with (
         tempfile.TemporaryDirectory(prefix="churn-test-") as folder,
         log.open("wb") as output,
@@ -39,7 +46,7 @@ def serving(
             while not pool.is_ready():
                 time.sleep(0.05)
             pool.accept()
-            EndpointClient(settings.serving.url).wait_for(bento.bento, 30)
+            EndpointClient(settings.serving.url).wait_for(bento.bento, 120)
             yield pool
         finally:
             pool.stop()
