@@ -62,7 +62,7 @@ class Admission:
 
     Args:
         app: The next application.
-        rules: The limits of bodies by path. Requests to other paths are passed on with an empty body.
+        rules: The limits of bodies by path; the bodies of other requests are not received.
         capacity: The capacity of this process.
         response_seconds: The time limit of a response. A response is sent in one piece after all the work, so that
             none is cut off.
@@ -84,12 +84,12 @@ class Admission:
         rule = self._rules.get(scope["path"]) if scope["method"] == "POST" else None
         try:
             with self._capacity.reserve() as reservation:
-                body = b"" if rule is None else await _receive_body(receive, rule, reservation)
                 if rule is not None:
+                    receive = _replay(await _receive_body(receive, rule, reservation), receive)
                     _require_content_type(scope, rule)
                 reservation.begin()
                 async with asyncio.timeout(self._response_seconds):
-                    await self._app(scope, _replay(body, receive), send)
+                    await self._app(scope, receive, send)
         except (TimeoutError, asyncio.CancelledError):
             # A server that stops cancels the requests for which it has no time left.
             await OverloadedError().response(scope, receive, send)

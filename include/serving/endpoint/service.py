@@ -12,7 +12,6 @@ from types import ModuleType
 from typing import cast
 
 import bentoml
-from starlette.routing import Router
 
 # XGBoost imports scikit-learn when it is installed, for estimator classes that the endpoint does not use. An import of
 # a name that is None here raises ImportError, which XGBoost expects: it saves a server process 4 s of processor time
@@ -22,7 +21,7 @@ if "sklearn" not in sys.modules:
 
 from include.logs import configure_json_logs, get_logger
 from include.serving.endpoint.admission import Admission, Capacity, body_rules
-from include.serving.endpoint.app import Endpoint, EndpointMiddleware
+from include.serving.endpoint.app import Endpoint, EndpointMiddleware, Routes
 from include.serving.endpoint.authentication import Authentication
 from include.serving.endpoint.keys import KeyRing
 from include.settings import get_settings
@@ -34,7 +33,7 @@ _BUNDLE = Bundle.load(Path(__file__).resolve().parents[3] / "bundle")
 _SETTINGS = get_settings()
 _SERVING = _SETTINGS.serving
 # The routes are added when the server starts: only then BentoML's context has the version of the Bento.
-_ROUTER = Router(redirect_slashes=False)
+_ROUTES: Routes = {}
 
 
 @bentoml.service(
@@ -52,7 +51,7 @@ class ChurnService:
     def __init__(self) -> None:
         configure_json_logs()
         self._endpoint = Endpoint(_BUNDLE, bentoml.server_context.bento_version, _SETTINGS)
-        _ROUTER.routes.extend(self._endpoint.routes)
+        _ROUTES.update(self._endpoint.routes)
         # The model and the libraries live as long as the process: the garbage collector need not visit them.
         gc.collect()
         gc.freeze()
@@ -85,4 +84,4 @@ if _SERVING.api_keys_file is not None:
 ChurnService.add_asgi_middleware(  # type: ignore[attr-defined]
     Admission, rules=body_rules(_SERVING), capacity=Capacity(_SERVING.limits)
 )
-ChurnService.add_asgi_middleware(EndpointMiddleware, router=_ROUTER)  # type: ignore[attr-defined]
+ChurnService.add_asgi_middleware(EndpointMiddleware, routes=_ROUTES)  # type: ignore[attr-defined]

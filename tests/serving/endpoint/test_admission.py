@@ -286,12 +286,5 @@ def test_one_long_turn_is_no_overload(clock: Clock) -> None:
     asyncio.run(scenario())
 
 
-def test_path_without_a_rule_gets_an_empty_body() -> None:
-    assert asyncio.run(send_request(Admission(echo, RULES, Capacity(limits())), [b"x" * 10], path="/predict\n")) == (
-        200,
-        b"",
-    )
-
-
 def test_503_has_retry_after() -> None:
     assert OverloadedError().response.headers["Retry-After"] == "1"
