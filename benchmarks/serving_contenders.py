@@ -66,7 +66,7 @@ def naive(model: Model, folder: Path) -> Iterator[Contender]:
 
 @contextmanager
 def endpoint(model: Model, folder: Path) -> Iterator[Contender]:
-    """Run the product's endpoint: a Bento of the model, the pointer to it, and the runner.
+    """Run the product's endpoint: a Bento of the model, the serving state that names it, and the runner.
 
     Args:
         model: The model.
