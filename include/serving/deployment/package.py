@@ -94,7 +94,7 @@ def prune_bentos(serving_dir: Path, keep: int) -> list[str]:
         keep: How many of the newest Bentos to keep.
 
     Raises:
-        StateError: The state of serving cannot be read; nothing is deleted.
+        ServingStateError: The state of serving cannot be read; nothing is deleted.
     """
     used = ServingState(serving_dir).bentos_in_use()
     built = _built(serving_dir)

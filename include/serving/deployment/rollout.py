@@ -37,7 +37,7 @@ def roll_out(candidate: BentoReference, settings: Settings) -> BentoReference:
         RolloutError: The Bento did not come into service; the former one is the desired one again, and the message
             tells whether it answers.
         SupersededError: Another rollout has begun before this one ended.
-        StateError: The state could not be written; nothing has changed.
+        ServingStateError: The state could not be written; nothing has changed.
     """
     candidate.load_bundle()
     state = ServingState(settings.serving_dir)
@@ -78,7 +78,7 @@ def start_shadow(candidate: BentoReference, settings: Settings) -> BentoReferenc
         ShadowError: The shadow needs features that the model in service does not have; nothing has changed.
         BundleError: A bundle is damaged; nothing has changed.
         SupersededError: Another shadow was started before this one ran.
-        StateError: The state could not be written; nothing has changed.
+        ServingStateError: The state could not be written; nothing has changed.
     """
     state = ServingState(settings.serving_dir)
     served = state.served()

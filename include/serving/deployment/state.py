@@ -44,7 +44,7 @@ CREATE TABLE IF NOT EXISTS rollouts (
 """
 
 
-class StateError(ChurnflowError):
+class ServingStateError(ChurnflowError):
     """The state of serving cannot be read or written."""
 
 
@@ -122,7 +122,7 @@ class ServingState:
             role: The Bento that answers, or its shadow.
 
         Raises:
-            StateError: The database cannot be read.
+            ServingStateError: The database cannot be read.
         """
         return self._newest("role = ?", role)
 
@@ -130,7 +130,7 @@ class ServingState:
         """Return the Bento that serves; during a rollout, the former one until the new one answers.
 
         Raises:
-            StateError: The database cannot be read.
+            ServingStateError: The database cannot be read.
         """
         revision = self._newest("role = 'serve' AND (committed OR phase = 'serving')")
         return revision.bento if revision else None
@@ -139,7 +139,7 @@ class ServingState:
         """Return the Bento that served before the desired one; None when there is none.
 
         Raises:
-            StateError: The database cannot be read.
+            ServingStateError: The database cannot be read.
         """
         desired = self.desired()
         former = desired and self._newest("role = 'serve' AND committed AND bento != ?", desired.bento.bento)
@@ -149,7 +149,7 @@ class ServingState:
         """Return the versions of the Bentos that serve, that served before, or that a rollout may return to.
 
         Raises:
-            StateError: The database cannot be read.
+            ServingStateError: The database cannot be read.
         """
         committed = self._newest("role = 'serve' AND committed")
         used = [self.desired(), self.desired("shadow"), committed]
@@ -165,7 +165,7 @@ class ServingState:
             role: Whether it answers, or is the shadow.
 
         Raises:
-            StateError: The database cannot be written; the state is unchanged.
+            ServingStateError: The database cannot be written; the state is unchanged.
         """
         with self._transaction() as database:
             database.execute("DELETE FROM rollouts WHERE role = ? AND NOT committed", (role,))
@@ -183,7 +183,7 @@ class ServingState:
 
         Raises:
             SupersededError: Another rollout has begun since.
-            StateError: The database cannot be written; the revision is still pending.
+            ServingStateError: The database cannot be written; the revision is still pending.
         """
         self._change_pending("UPDATE rollouts SET committed = TRUE", revision)
 
@@ -195,7 +195,7 @@ class ServingState:
 
         Raises:
             SupersededError: Another rollout has begun since; its Bento stays the desired one.
-            StateError: The database cannot be written; the next rollout replaces the pending revision.
+            ServingStateError: The database cannot be written; the next rollout replaces the pending revision.
         """
         self._change_pending("DELETE FROM rollouts", revision)
 
@@ -203,7 +203,7 @@ class ServingState:
         """Remove the shadow from the desired state, and return it; None without one.
 
         Raises:
-            StateError: The database cannot be written; the state is unchanged.
+            ServingStateError: The database cannot be written; the state is unchanged.
         """
         shadow = self.desired("shadow")
         if shadow is not None:
@@ -220,7 +220,7 @@ class ServingState:
             reason: Why it failed.
 
         Raises:
-            StateError: The database cannot be written.
+            ServingStateError: The database cannot be written.
         """
         now = dt.datetime.now(dt.UTC).isoformat(timespec="milliseconds")
         with self._transaction() as database:
@@ -238,7 +238,7 @@ class ServingState:
             The status; None when no runner has seen the revision, or when a later one replaced it.
 
         Raises:
-            StateError: The database cannot be read.
+            ServingStateError: The database cannot be read.
         """
         deadline = time.monotonic() + seconds
         while True:
@@ -272,7 +272,6 @@ class ServingState:
 
     @contextmanager
     def _transaction(self) -> Iterator[sqlite3.Connection]:
-        self._path.parent.mkdir(parents=True, exist_ok=True)
         with self._connection("written") as database:
             database.execute("BEGIN IMMEDIATE")
             yield database
@@ -282,12 +281,14 @@ class ServingState:
     def _connection(self, action: str) -> Iterator[sqlite3.Connection]:
         """Return a connection; closing it rolls an unfinished transaction back."""
         try:
-            self._path.touch(PRIVATE)
+            if not self._path.exists():
+                self._path.parent.mkdir(parents=True, exist_ok=True)
+                self._path.touch(PRIVATE)
             with closing(sqlite3.connect(self._path, timeout=_LOCK_SECONDS, isolation_level=None)) as database:
                 database.execute(_SCHEMA)
                 yield database
         except (sqlite3.Error, OSError) as error:
-            raise StateError(
+            raise ServingStateError(
                 f"The state of serving cannot be {action} ({error}).",
                 where=str(self._path),
                 remedy="Check the free space and the owner of the folder; remove a damaged file and deploy again.",

@@ -178,6 +178,6 @@ roll_out(BentoReference("3-c", "3", sys.argv[2]), Settings(home=Path(sys.argv[1]
         check=False,
     )
     assert done.returncode == 1
-    assert "StateError: The state of serving cannot be written" in done.stderr
+    assert "ServingStateError: The state of serving cannot be written" in done.stderr
     assert (state.served(), state.previous()) == (second, first)
     assert (settings.serving_dir / "state.db").read_bytes() == before

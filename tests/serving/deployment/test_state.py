@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from include.serving.deployment.state import BentoReference, ServingState, StateError, SupersededError
+from include.serving.deployment.state import BentoReference, ServingState, ServingStateError, SupersededError
 from tests.serving.servers import record_deployment
 
 OLDER, FIRST, SECOND, THIRD = (BentoReference(f"{n}-x", str(n), f"/bentos/{n}-x") for n in range(4))
@@ -129,9 +129,9 @@ def test_readers_see_only_whole_rollouts(state: ServingState) -> None:
 def test_damaged_file_is_named_and_stays(state: ServingState, tmp_path: Path, content: bytes) -> None:
     (tmp_path / "state.db").write_bytes(content)
     for read in (state.served, state.bentos_in_use):
-        with pytest.raises(StateError, match=r"cannot be read.*state\.db"):
+        with pytest.raises(ServingStateError, match=r"cannot be read.*state\.db"):
             read()
-    with pytest.raises(StateError, match=r"cannot be written.*state\.db"):
+    with pytest.raises(ServingStateError, match=r"cannot be written.*state\.db"):
         state.begin(SECOND)
     assert (tmp_path / "state.db").read_bytes() == content
 
