@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime as dt
+import pickle
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cached_property
@@ -20,7 +21,7 @@ from include.projects import Project, load_project
 from include.settings import Settings
 from include.training.candidate import Candidate, make_candidate
 from include.training.data.build import build_dataset
-from include.training.data.dataset import MANIFEST_FILE, DatasetRef, dataset_dir, load_dataset
+from include.training.data.dataset import DatasetRef, dataset_dir
 from include.training.data.rows import Rows, load_rows
 from include.training.model.bundle import Bundle
 from local.grocery_export import LAST_DAY, export
@@ -102,19 +103,19 @@ def project_of(name: str, **training: Any) -> Project:
 
 
 def trained(name: str, home: Path) -> Trained:
-    """Return the model of a project. Processes share the data and the trials, protected by a file lock."""
+    """Return the model of a project. A file lock lets one process make data and model for all processes."""
     settings, project = Settings(home=home, project=name), project_of(name)
     home.mkdir(parents=True, exist_ok=True)
     with FileLock(home / "lock"):
-        dataset = _dataset(project, settings)
-        candidate = make_candidate(project, settings, dataset)
-    return Trained(project, open_lake(settings), dataset.manifest.through, candidate)
+        stored = home / "candidate.pickle"
+        if not stored.exists():
+            candidate = make_candidate(project, settings, _dataset(project, settings))
+            stored.write_bytes(pickle.dumps(candidate))
+        candidate = pickle.loads(stored.read_bytes())  # noqa: S301 - written above
+    return Trained(project, open_lake(settings), candidate.dataset.manifest.through, candidate)
 
 
 def _dataset(project: Project, settings: Settings) -> DatasetRef:
-    made = next((settings.home / "training").rglob(MANIFEST_FILE), None)
-    if made:
-        return load_dataset(made.parent)
     days = DATA[project.name](settings.home)
     ingest_days(settings, days)
     return build_dataset(project, open_lake(settings), days.last, dataset_dir(settings, days.last))

@@ -106,9 +106,9 @@ def test_champion_of_one_delivery_is_compared_on_a_later_one(
     write_flat_gold(lake, project, LATER, seed=4)
     second = build_dataset(project, lake, LATER, tmp_path / "second")
     again = train_challenger(settings, second.folder)
-    decided = promote(settings, second.folder, again.model_version)
-    assert decided.champion is not None
-    assert decided.champion.name == trained.model_version
+    promotion = promote(settings, second.folder, again.model_version)
+    assert promotion.champion is not None
+    assert promotion.champion.name == trained.model_version
 
     third = build_dataset(flat_project(test_share=0.3), lake, LATER, tmp_path / "third")
     other = promote(settings, third.folder, train_challenger(settings, third.folder).model_version)

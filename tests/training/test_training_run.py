@@ -263,9 +263,9 @@ def test_champion_is_replaced_only_by_a_better_model(tmp_path: Path, monkeypatch
     fewer = without_family(project, "baskets_{window}d")
     other = build_dataset(fewer, lake_of(settings), LAST_DAY, tmp_path / "fewer").folder
     alone = train_challenger(settings, other)
-    decided = promote(settings, other, alone.model_version)
-    assert (decided.promoted, decided.champion) == (False, None), "without its best features it beats no baseline"
-    assert "version 1, cannot score this data. It uses 5 features" in decided.reason
-    assert "than the baseline" in decided.reason
+    promotion = promote(settings, other, alone.model_version)
+    assert (promotion.promoted, promotion.champion) == (False, None), "without its best features it beats no baseline"
+    assert "version 1, cannot score this data. It uses 5 features" in promotion.reason
+    assert "than the baseline" in promotion.reason
     with pytest.raises(RegistryError, match="version 7"):
         promote(settings, folder, "7")

@@ -1,4 +1,4 @@
-"""The model card says what was found, in both of its forms, and nothing in it can harm the reader."""
+"""The model card: complete, equal in both formats, and safe to open."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ VOID = {"meta", "img", "br", "link", "input"}
 
 
 class Reader(HTMLParser):
-    """Reads a page strictly: every element is closed in its order."""
+    """A strict HTML parser: elements must be closed in order."""
 
     def __init__(self, page: str) -> None:
         super().__init__()
@@ -114,8 +114,10 @@ def test_savings_and_costs_sum_to_the_cost_of_all_churners(candidate: Candidate,
 
 def test_every_segment_decile_and_bin_has_a_row(candidate: Candidate, card: ModelCard) -> None:
     rows = markdown_rows(card)
-    judged = evaluate_segments(candidate.project, candidate.test, candidate.probabilities, candidate.contract.threshold)
-    for segment in judged:
+    evaluated = evaluate_segments(
+        candidate.project, candidate.test, candidate.probabilities, candidate.contract.threshold
+    )
+    for segment in evaluated:
         assert [segment.value, f"{segment.rows:,}", f"{segment.customers:,}"] in [row[:3] for row in rows]
     for part in candidate.evaluation.deciles:
         assert [str(part.number), f"{part.rows:,}", f"{part.churners:,}", f"{part.lift:.2f}"] in [r[:4] for r in rows]
@@ -126,13 +128,13 @@ def test_every_segment_decile_and_bin_has_a_row(candidate: Candidate, card: Mode
 def test_features_are_sorted_by_importance_with_description(candidate: Candidate, card: ModelCard) -> None:
     ranked = importances(candidate.bundle("run-1"), candidate.test.matrix)
     names = [one.feature for one in ranked]
-    told = [row for row in markdown_rows(card) if row[0] in names and len(row) == 4]
-    assert [row[0] for row in told] == names
+    shown = [row for row in markdown_rows(card) if row[0] in names and len(row) == 4]
+    assert [row[0] for row in shown] == names
     meanings = {spec.name: spec.description for spec in candidate.project.features}
-    assert [row[1] for row in told] == [meanings[name] for name in names]
+    assert [row[1] for row in shown] == [meanings[name] for name in names]
     sizes = [one.mean_contribution for one in ranked]
     assert sizes == sorted(sizes, reverse=True)
-    # In this gold, who shops often stays.
+    # In this gold table, customers with many purchases stay.
     directions = {one.feature: one.high_values for one in ranked}
     assert directions["age"] == "category"
     assert {directions[name] for name in names[:2] if name.startswith("baskets")} == {"lower"}
@@ -150,9 +152,9 @@ def test_leakage_finding_is_shown(candidate: Candidate, card: ModelCard) -> None
     assert "## Leakage (none found)" in card.markdown
     found = "The feature refunds alone has an AUC of 0.990; more than 0.95 is not believed."
     leaking = candidate.leakage.model_copy(update={"findings": (found,)})
-    told = card_of(replace(candidate, leakage=leaking)).markdown
-    assert "## Leakage (suspected)" in told
-    assert f"- {found}" in told
+    shown = card_of(replace(candidate, leakage=leaking)).markdown
+    assert "## Leakage (suspected)" in shown
+    assert f"- {found}" in shown
 
 
 def test_data_versions_are_shown(candidate: Candidate, card: ModelCard) -> None:

@@ -34,22 +34,22 @@ TEST = rows([0, 0, 1, 1], [1, 30, 25, None])
 
 
 def test_savings_are_relative_to_no_offers() -> None:
-    decided = decide(np.array([1, 1, 0, 0], np.int8), np.array([True, False, True, False]), COSTS)
-    assert decided.saving_usd_per_1000 == (500 - 50) / 4 * 1000
-    assert (decided.precision, decided.recall, decided.accuracy) == (0.5, 0.5, 0.5)
-    assert decided.offers_per_1000 == 500
+    decisions = decide(np.array([1, 1, 0, 0], np.int8), np.array([True, False, True, False]), COSTS)
+    assert decisions.saving_usd_per_1000 == (500 - 50) / 4 * 1000
+    assert (decisions.precision, decisions.recall, decisions.accuracy) == (0.5, 0.5, 0.5)
+    assert decisions.offers_per_1000 == 500
 
 
 def test_no_offers_save_nothing() -> None:
-    decided = decide(np.array([1, 0], np.int8), np.array([False, False]), COSTS)
-    assert (decided.saving_usd_per_1000, decided.precision, decided.f1) == (0, 0, 0)
+    decisions = decide(np.array([1, 0], np.int8), np.array([False, False]), COSTS)
+    assert (decisions.saving_usd_per_1000, decisions.precision, decisions.f1) == (0, 0, 0)
 
 
 def test_perfect_model(project: Project) -> None:
-    judged = evaluate(project, TRAIN, TEST, np.array([0.0, 0.05, 0.9, 1.0], np.float32), COSTS.threshold)
-    assert (judged.auc, judged.pr_auc) == (1.0, 1.0)
-    assert judged.at_threshold.saving_usd_per_1000 == 2 * 500 / 4 * 1000
-    assert judged.metrics()["accuracy"] == 1.0
+    evaluation = evaluate(project, TRAIN, TEST, np.array([0.0, 0.05, 0.9, 1.0], np.float32), COSTS.threshold)
+    assert (evaluation.auc, evaluation.pr_auc) == (1.0, 1.0)
+    assert evaluation.at_threshold.saving_usd_per_1000 == 2 * 500 / 4 * 1000
+    assert evaluation.metrics()["accuracy"] == 1.0
 
 
 def test_reports_both_thresholds(project: Project) -> None:
@@ -60,21 +60,21 @@ def test_reports_both_thresholds(project: Project) -> None:
 
 
 def test_recency_limit_is_chosen_on_training_rows(project: Project) -> None:
-    judged = evaluate(project, TRAIN, TEST, np.array([0.1, 0.1, 0.1, 0.1], np.float32), 0.1)
-    everybody, recency = judged.baselines
+    evaluation = evaluate(project, TRAIN, TEST, np.array([0.1, 0.1, 0.1, 0.1], np.float32), 0.1)
+    everybody, recency = evaluation.baselines
     # On the test, 25 days would be the better limit; on the training rows it is 20.
     assert recency.decisions.offers_per_1000 == 750
     assert recency.decisions.saving_usd_per_1000 == (2 * 500 - 50) / 4 * 1000
     assert recency.auc == 0.75
     assert everybody.decisions.saving_usd_per_1000 == (2 * 500 - 2 * 50) / 4 * 1000
-    assert judged.best_baseline is recency
+    assert evaluation.best_baseline is recency
 
 
 def test_no_offers_are_the_best_baseline_for_expensive_offers(project: Project) -> None:
     costs = COSTS.model_copy(update={"needless_offer_usd": 100_000.0})
     dear = project.model_copy(update={"requirements": project.requirements.model_copy(update={"costs": costs})})
-    judged = evaluate(dear, TRAIN, TEST, np.array([0.1, 0.2, 0.3, 0.4], np.float32), 0.5)
-    assert judged.best_baseline.name == "offer to nobody"
+    evaluation = evaluate(dear, TRAIN, TEST, np.array([0.1, 0.2, 0.3, 0.4], np.float32), 0.5)
+    assert evaluation.best_baseline.name == "offer to nobody"
 
 
 def test_rejects_test_with_one_label(project: Project) -> None:
@@ -98,13 +98,15 @@ def many(count: int = 4_000, customers: int = 500) -> tuple[Rows, np.ndarray]:
 
 def test_every_metric_is_within_its_interval(project: Project) -> None:
     test, probabilities = many()
-    judged = evaluate(project, TRAIN, test, probabilities, 0.1)
-    metrics = judged.metrics()
-    assert (judged.rows, judged.customers) == (4_000, 500)
-    assert {"auc", "accuracy", "precision", "recall", "f1", "saving_usd_per_1000_at_threshold"} <= set(judged.intervals)
-    for name, ends in judged.intervals.items():
+    evaluation = evaluate(project, TRAIN, test, probabilities, 0.1)
+    metrics = evaluation.metrics()
+    assert (evaluation.rows, evaluation.customers) == (4_000, 500)
+    assert {"auc", "accuracy", "precision", "recall", "f1", "saving_usd_per_1000_at_threshold"} <= set(
+        evaluation.intervals
+    )
+    for name, ends in evaluation.intervals.items():
         assert metrics[f"{name}_low"] == ends.low < metrics[name] < ends.high == metrics[f"{name}_high"], name
-    assert judged.intervals["observed_over_expected"].low < 1 < judged.intervals["observed_over_expected"].high
+    assert evaluation.intervals["observed_over_expected"].low < 1 < evaluation.intervals["observed_over_expected"].high
 
 
 def test_intervals_are_reproducible(project: Project) -> None:
@@ -157,6 +159,6 @@ def test_saving_curve_equals_decisions() -> None:
     test, probabilities = many(500)
     scores = probabilities.astype(float)
     for point in saving_curve(test.churned, scores, COSTS)[::10]:
-        decided = decide(test.churned, scores >= point.threshold, COSTS)
-        assert point.saving_usd_per_1000 == pytest.approx(decided.saving_usd_per_1000)
-        assert point.offers_per_1000 == pytest.approx(decided.offers_per_1000)
+        decisions = decide(test.churned, scores >= point.threshold, COSTS)
+        assert point.saving_usd_per_1000 == pytest.approx(decisions.saving_usd_per_1000)
+        assert point.offers_per_1000 == pytest.approx(decisions.offers_per_1000)

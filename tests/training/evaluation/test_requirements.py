@@ -88,19 +88,19 @@ def test_each_group_has_its_own_mode(project: Project, metrics: str, performance
 
 @pytest.mark.parametrize(("mode", "refused"), [("disabled", False), ("dry_run", False), ("enabled", True)])
 @pytest.mark.parametrize(
-    ("group", "metrics", "seconds", "told"),
+    ("group", "metrics", "seconds", "message"),
     [
         ("metrics", GOOD | {"precision": 0.3}, 60, r"precision is 0\.3, required is min 0\.7 \(0\.4 missing\)"),
         ("performance", GOOD, 3 * 3600, r"training_hours is 3, required is max 2 \(1 too many\)"),
     ],
 )
 def test_only_enabled_mode_rejects_a_model(
-    project: Project, group: str, metrics: dict[str, float], seconds: float, told: str, mode: str, refused: bool
+    project: Project, group: str, metrics: dict[str, float], seconds: float, message: str, mode: str, refused: bool
 ) -> None:
     project = with_group(with_group(project, "metrics", mode="enabled"), group, mode=mode)
     verdicts = check_model(project, metrics, seconds)
     if refused:
-        with pytest.raises(RequirementsError, match=rf"1 of 5 requirements: {told}"):
+        with pytest.raises(RequirementsError, match=rf"1 of 5 requirements: {message}"):
             require_model(project, verdicts)
     else:
         require_model(project, verdicts)

@@ -38,7 +38,7 @@ def test_rows() -> Rows:
     ages: list[str | None] = [[None, "19-24", "45-54"][i % 3] for i in range(ROWS)]
     days = np.where(rng.random(ROWS) < 0.25, np.nan, rng.integers(0, 80, ROWS))
     churned = (rng.random(ROWS) < 0.3).astype(np.int8)
-    # Nobody of this age churned.
+    # No customer of this age churned.
     churned[np.array(ages, dtype=object) == "19-24"] = 0
     return rows_of(ages, days, churned)
 

@@ -1,4 +1,4 @@
-"""Reasons: contributions that add up to the answer, told in words."""
+"""Explanations: contributions that sum to the prediction, and their texts."""
 
 from __future__ import annotations
 
@@ -103,9 +103,9 @@ def test_reason_text_has_description_and_value() -> None:
     long_gone = only(recency=60.0, spend_28d=1234.5, plan="premium")
     assert long_gone.raises[0].text == "Days since the last purchase, within 84 days: 60"
     assert (long_gone.raises[0].feature, long_gone.raises[0].value) == ("recency", 60.0)
-    told = {reason.feature: reason.text for reason in long_gone.lowers}
-    assert told["plan"] == "The plan: premium"
-    assert told["spend_28d"] == "Dollars of 28 days: 1,234"
+    text = {reason.feature: reason.text for reason in long_gone.lowers}
+    assert text["plan"] == "The plan: premium"
+    assert text["spend_28d"] == "Dollars of 28 days: 1,234"
 
 
 def test_missing_value_has_its_own_text() -> None:

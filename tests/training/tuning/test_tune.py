@@ -1,10 +1,12 @@
 from __future__ import annotations
 
 import dataclasses
+import datetime as dt
 from pathlib import Path
 
 import numpy as np
 import pytest
+from optuna.trial import FrozenTrial, TrialState
 from pydantic import SecretStr
 
 from include.projects import Project
@@ -12,7 +14,7 @@ from include.training.data.dataset import DatasetRef
 from include.training.data.rows import Rows, load_rows, model_contract, row_splits
 from include.training.fitting.booster import DeviceError, Hyperparameters, fit, probe_device
 from include.training.tuning.trials import BATCH_SIZE, FoldError, Search, bin_folds
-from include.training.tuning.tune import TuningResult, make_search, tune
+from include.training.tuning.tune import TuningResult, make_search, tune, wall_seconds
 from tests.training.gpu import HAS_GPU
 from tests.training.searches import reproducible_history
 
@@ -114,9 +116,9 @@ def test_score_is_the_configured_metric(search: Search, tmp_path: Path) -> None:
 
 
 def test_rejects_fold_without_churners(train: Rows, dataset: DatasetRef, project: Project) -> None:
-    nobody = dataclasses.replace(train, churned=np.zeros_like(train.churned))
+    no_churners = dataclasses.replace(train, churned=np.zeros_like(train.churned))
     with pytest.raises(FoldError, match="churners"):
-        bin_folds(nobody, row_splits(nobody, dataset.manifest, project.training), max_bin=64)
+        bin_folds(no_churners, row_splits(no_churners, dataset.manifest, project.training), max_bin=64)
 
 
 @pytest.mark.skipif(HAS_GPU, reason="this machine has a GPU")
@@ -129,3 +131,30 @@ def test_missing_gpu_is_an_error(search: Search, train: Rows, dataset: DatasetRe
         fit(train.matrix, train.churned, names, CHOSEN, seed=1, max_bin=64, device="cuda")
     with pytest.raises(DeviceError, match="configured device is cuda"):
         run(dataclasses.replace(search, device="cuda"), tmp_path / "journal")
+
+
+START = dt.datetime(2026, 1, 1, 12)  # noqa: DTZ001 - Optuna's times have no zone
+
+
+def trial(begin: float, end: float) -> FrozenTrial:
+    """Return a trial that ran between two moments, in seconds."""
+    return FrozenTrial(
+        number=0,
+        trial_id=0,
+        state=TrialState.COMPLETE,
+        value=0.5,
+        datetime_start=START + dt.timedelta(seconds=begin),
+        datetime_complete=START + dt.timedelta(seconds=end),
+        params={},
+        distributions={},
+        user_attrs={},
+        system_attrs={},
+        intermediate_values={},
+    )
+
+
+def test_wall_time_of_parallel_trials() -> None:
+    side_by_side = [trial(0, 10), trial(1, 4), trial(8, 12)]
+    after_a_crash = [trial(100, 103)]
+    assert wall_seconds([*after_a_crash, *side_by_side]) == 15
+    assert wall_seconds([]) == 0
