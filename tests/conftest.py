@@ -6,12 +6,17 @@ import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
+import hypothesis
 import pytest
 
 from include.logs import show_details_in_messages
 from include.settings import ROOT
 
 pytest_plugins = ["tests.failures", "tests.scheduling"]
+
+# A time limit per example would fail on a busy machine.
+hypothesis.settings.register_profile("no deadline", deadline=None)
+hypothesis.settings.load_profile("no deadline")
 
 _home = tempfile.TemporaryDirectory(prefix="churnflow-airflow-")  # removed at the end of this process
 os.environ |= {

@@ -1,4 +1,4 @@
-"""The model by segment, and what a project may name as one."""
+"""Metrics by segment, and the validation of segment features."""
 
 from __future__ import annotations
 

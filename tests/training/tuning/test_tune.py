@@ -73,7 +73,7 @@ def test_pruned_trial_is_never_chosen(search: Search, tmp_path: Path) -> None:
     complete = [record for record in tuned.history if record.state == "complete"]
     assert tuned.score == max(record.score for record in complete)
     assert tuned.figures()["trials_complete"] == len(complete)
-    # Nothing is known in the first generation that a trial could fall behind.
+    # The first batch has no earlier trials to compare with.
     assert {record.state for record in tuned.history[:BATCH_SIZE]} == {"complete"}
 
 
