@@ -113,7 +113,9 @@ def test_missing_table_names_the_remedy(lake):
 def test_four_processes_write_different_days_concurrently(lake):
     days = list(DAYS)
     random.Random(7).shuffle(days)  # noqa: S311 - an order, not a secret
-    with ProcessPoolExecutor(4, mp_context=get_context("spawn")) as pool:
+    context = get_context("forkserver")
+    context.set_forkserver_preload([__name__])  # one import for four processes
+    with ProcessPoolExecutor(4, mp_context=context) as pool:
         list(pool.map(write_one_day, [lake.uri] * 28, days))
     assert content(lake) == [{"dt": day, "value": day.day + more} for day in DAYS for more in (0, 100)]
 

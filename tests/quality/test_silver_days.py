@@ -1,4 +1,5 @@
 import datetime as dt
+import shutil
 
 import pyarrow as pa
 import pytest
@@ -17,9 +18,10 @@ DAYS = DayRange(FIRST, FIRST + dt.timedelta(days=2))
 BAD = DAYS.last
 
 
-@pytest.fixture
-def shut(tmp_path):
+@pytest.fixture(scope="module")
+def shut_world(tmp_path_factory):
     """Three days; the gate of the last day is shut because all its transactions are invalid."""
+    tmp_path = tmp_path_factory.mktemp("shut")
     landing, lake = tmp_path / "landing", Lake(str(tmp_path / "lake"))
     write_world(landing, DAYS)
     rows = transactions(BAD)
@@ -27,7 +29,14 @@ def shut(tmp_path):
     ingest(grocery(), lake, landing, DayRange(DAYS.first, BAD - dt.timedelta(days=1)), tmp_path / "reports")
     with pytest.raises(GateError):
         ingest(grocery(), lake, landing, DayRange.single(BAD), tmp_path / "reports")
-    return landing, lake
+    return tmp_path
+
+
+@pytest.fixture
+def shut(shut_world, tmp_path):
+    """A copy of the world with a shut gate: its landing folder and its lake."""
+    shutil.copytree(shut_world, tmp_path, dirs_exist_ok=True)
+    return tmp_path / "landing", Lake(str(tmp_path / "lake"))
 
 
 def test_day_is_loaded_after_its_gate_was_open(shut, tmp_path):
