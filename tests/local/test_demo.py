@@ -47,7 +47,7 @@ def demo(airflow: AirflowServer, client: AirflowClient, output: io.StringIO, mon
             "scheduled_dags": [{"dag_id": "churn_score"}],
         }
     ]
-    return Demo(client, Console(file=output), time.monotonic() + 5)
+    return Demo(client, Console(file=output), time.monotonic() + 60)
 
 
 def ingesting() -> Frame:
