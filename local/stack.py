@@ -12,8 +12,7 @@ import httpx
 import psutil
 
 from include.settings import ROOT, Settings, get_settings
-from local.environment import stack_environment
-from local.ports import LocalPorts, require_free
+from local.environment import LocalPorts, require_free, stack_environment
 from local.postgres import database_url, databases_exist, socket_dir
 from local.supervision import ProcessError, Program, Supervisor, wait_until
 

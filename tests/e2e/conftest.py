@@ -21,7 +21,7 @@ from include.settings import ROOT, ServingSettings, Settings
 from include.training.release.registry import Registry
 from local.client import AirflowClient, ApiError, Run
 from local.demo import LIMIT_SECONDS
-from local.ports import LocalPorts
+from local.environment import LocalPorts
 from local.stack import Stack
 from tests.failures import LOG_FOLDERS
 

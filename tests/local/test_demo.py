@@ -20,7 +20,7 @@ from include.days import DayRange
 from include.settings import ROOT, ServingSettings, Settings
 from local.client import AirflowClient
 from local.demo import HISTORY, Demo, DemoError, run_demo
-from local.ports import LocalPorts
+from local.environment import LocalPorts
 from local.stack import Stack
 from local.supervision import wait_until
 from tests.local.airflow_server import AirflowServer, run_item, task_item

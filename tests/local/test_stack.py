@@ -8,7 +8,7 @@ import psutil
 import pytest
 
 from include.settings import ServingSettings, Settings
-from local.ports import LocalPorts, PortError
+from local.environment import LocalPorts, PortError
 from local.stack import Stack
 from local.supervision import ProcessError
 

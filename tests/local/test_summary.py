@@ -23,7 +23,7 @@ from include.serving.deployment.state import BentoReference
 from include.settings import ServingSettings, Settings
 from include.training.model.bundle import Bundle
 from include.training.model.contract import FeatureContract
-from local.ports import LocalPorts
+from local.environment import LocalPorts
 from local.stack import Stack
 from local.summary import SummaryError, collect, render
 from tests.serving.servers import record_deployment
