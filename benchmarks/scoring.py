@@ -104,11 +104,13 @@ def figures_of(home: Path, redis_url: str) -> dict[str, Any]:
     """
     settings = settings_of(home, redis_url)
     scored = alone(score, settings)
-    _say(f"scored {scored['rows']:,} customers in {scored['seconds']:.1f} s, peak {scored['peak_gb']} GB")
+    _print(f"scored {scored['rows']:,} customers in {scored['seconds']:.1f} s, peak {scored['peak_gb']} GB")
     stored = alone(update, settings)
-    _say(f"stored in {stored['seconds']:.1f} s, again in {stored['again_seconds']:.1f} s, peak {stored['peak_gb']} GB")
+    _print(
+        f"stored in {stored['seconds']:.1f} s, again in {stored['again_seconds']:.1f} s, peak {stored['peak_gb']} GB"
+    )
     found = alone(partial(look_up, customers=int(scored["rows"])), settings)
-    _say(f"looked up in {found['median_us']:.0f} us")
+    _print(f"looked up in {found['median_us']:.0f} us")
     return {
         "rows": int(scored["rows"]),
         "seconds": round(scored["seconds"], 1),
@@ -124,7 +126,7 @@ def figures_of(home: Path, redis_url: str) -> dict[str, Any]:
     }
 
 
-def _say(text: str) -> None:
+def _print(text: str) -> None:
     print(text, file=sys.stderr, flush=True)
 
 
@@ -138,7 +140,7 @@ def main(
     """Run the benchmark in a temporary folder; the last line contains the figures as a JSON object."""
     with tempfile.TemporaryDirectory(prefix="churnflow-scoring-") as folder:
         make_world(settings_of(Path(folder)), customers, features, trees, depth)
-        _say(f"made a day of {customers:,} customers with {features} features, and {trees} trees of depth {depth}")
+        _print(f"made a day of {customers:,} customers with {features} features, and {trees} trees of depth {depth}")
         figures = figures_of(Path(folder), redis_url)
     details = {"features": features, "trees": trees, "depth": depth, **figures}
     print_figures("scoring", {name: figures[name] for name in ("rows_per_s", "peak_gb")}, details)

@@ -55,7 +55,12 @@ CurrentSettings = Annotated[Settings, Depends(get_settings)]
 
 @app.get("/health")
 def show_health(request: Request, settings: CurrentSettings) -> HTMLResponse:
-    """Show the deployed model, the newest drift verdict and realised performance, and the newest reports."""
+    """Show the deployed model, the newest drift verdict and realised performance, and the newest reports.
+
+    Args:
+        request: The request.
+        settings: The settings of the deployment.
+    """
     health = model_health(settings)
     drifted = [feature for feature in (health.drift or {}).get("features", []) if feature["drifted"]]
     return _page(
@@ -70,21 +75,37 @@ def show_health(request: Request, settings: CurrentSettings) -> HTMLResponse:
 
 @app.get("/reports")
 def show_reports(request: Request, settings: CurrentSettings) -> HTMLResponse:
-    """List all reports, newest day first."""
+    """List all reports, newest day first.
+
+    Args:
+        request: The request.
+        settings: The settings of the deployment.
+    """
     days = _by_day(list_reports(settings.reports_dir))
     return _page(request, "reports.html", days=days, kinds=REPORT_KINDS)
 
 
 @app.get("/view/{path:path}")
 def view_report(request: Request, path: str, settings: CurrentSettings) -> HTMLResponse:
-    """Show a report below a navigation bar: Airflow's frame has no back button."""
+    """Show a report below a navigation bar: Airflow's frame has no back button.
+
+    Args:
+        request: The request.
+        path: The report's path below the reports' folder.
+        settings: The settings of the deployment.
+    """
     _report_file(settings.reports_dir, path)
     return _page(request, "view.html", path=path)
 
 
 @app.get("/reports/{path:path}")
 def serve_report(path: str, settings: CurrentSettings) -> FileResponse:
-    """Send the file of a report."""
+    """Send the file of a report.
+
+    Args:
+        path: The report's path below the reports' folder.
+        settings: The settings of the deployment.
+    """
     file = _report_file(settings.reports_dir, path)
     policy = _SCRIPTED if file.name in _SCRIPTED_PAGES else _STATIC
     return FileResponse(file, media_type=MEDIA_TYPES[file.suffix], headers=_headers(policy))
@@ -98,7 +119,12 @@ def serve_metrics(settings: CurrentSettings) -> Response:
 
 @app.exception_handler(ChurnflowError)
 def show_error(request: Request, error: ChurnflowError) -> HTMLResponse:
-    """Show the message and the remedy of an error."""
+    """Show the message and the remedy of an error.
+
+    Args:
+        request: The request that failed.
+        error: The error.
+    """
     return _page(request, "error.html", status=500, error=error)
 
 

@@ -63,8 +63,8 @@ def test_retrained_model_requests_no_training_on_the_same_day(project: Project) 
 def test_request_is_not_repeated_within_a_horizon(project: Project) -> None:
     old = reachable(project) - 3 * HORIZON
     for ago, expected in ((1, None), (27, None), (28, "drift: moved"), (0, "drift: moved"), (-1, "drift: moved")):
-        asked = [DAY - dt.timedelta(days=ago)]
-        assert retrain_request(project, found(drifted=True), old, DAY, asked) == expected
+        requested = [DAY - dt.timedelta(days=ago)]
+        assert retrain_request(project, found(drifted=True), old, DAY, requested) == expected
 
 
 def test_no_request_before_a_training_is_possible(project: Project) -> None:

@@ -75,7 +75,7 @@ class TestAccess:
 class TestHealthPage:
     def test_new_installation(self, reader: TestClient) -> None:
         page = reader.get("/churn/health").text
-        assert "Nothing runs by itself: CHURN_SCHEDULE is off" in page
+        assert "No DAG is scheduled: CHURN_SCHEDULE is off" in page
         assert "No model is deployed yet." in page
         assert "No day has been monitored yet." in page
         assert "There are no reports yet." in page
@@ -83,7 +83,7 @@ class TestHealthPage:
     def test_daily_schedule(self, reader: TestClient, churn_app: FastAPI, tmp_path: Path) -> None:
         churn_app.dependency_overrides[get_settings] = lambda: Settings(home=tmp_path, schedule="daily")
         page = reader.get("/churn/health").text
-        assert "Nothing runs by itself" not in page
+        assert "No DAG is scheduled" not in page
         assert "<strong>daily</strong>" in page
 
     def test_deployed_and_monitored_model(

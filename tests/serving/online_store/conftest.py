@@ -108,12 +108,12 @@ def make_sync() -> Iterator[MakeSync]:
     opened: list[SyncStore] = []
     with asyncio.Runner() as runner:
 
-        def ask(store: OnlineStore | None) -> SyncStore:
+        def sync(store: OnlineStore | None) -> SyncStore:
             assert store is not None
             opened.append(SyncStore(store, runner))
             return opened[-1]
 
-        yield ask
+        yield sync
         for one in opened:
             one.close()
 

@@ -51,9 +51,9 @@ def test_shadow_scores_equal_those_of_a_direct_request(
 ) -> None:
     champion, own = train_bundle(), challenger(names[:kept], tuple(categories))
     columns = synthetic_columns(20, seed)
-    asked = {name: values for name, values in columns.items() if name in names[:kept]}
+    own_columns = {name: values for name, values in columns.items() if name in names[:kept]}
     found = Shadow(own, "8", champion.contract).score(champion.contract.encode(columns))
-    np.testing.assert_array_equal(found, own.predict(asked))
+    np.testing.assert_array_equal(found, own.predict(own_columns))
 
 
 def test_shadow_scores_are_logged_beside_the_answer(bundle: Bundle, tmp_path: Path) -> None:
