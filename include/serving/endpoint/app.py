@@ -43,7 +43,7 @@ class Endpoint:
         bundle: The model.
         bento: The version of the Bento that contains it.
         settings: The deployment's settings. The online store and the prediction log are those of the model's project,
-            whatever project the settings name: a pod's settings name none.
+            not of the settings' project: a pod's settings have none.
 
     Attributes:
         routes: The routes.
