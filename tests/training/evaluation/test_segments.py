@@ -1,4 +1,4 @@
-"""Metrics by segment, and the validation of segment features."""
+"""Metrics by segment."""
 
 from __future__ import annotations
 
@@ -8,10 +8,10 @@ import numpy as np
 import pyarrow as pa
 import pytest
 from numpy.typing import NDArray
-from pydantic import ValidationError
 from sklearn.metrics import roc_auc_score
 
 from include.projects import Project
+from include.projects.references import check_references
 from include.training.data.rows import Rows
 from include.training.evaluation.segments import Segment, evaluate_segments
 from include.training.model.explain import MISSING
@@ -111,13 +111,6 @@ def test_constant_number_is_one_segment(project: Project) -> None:
     assert [(s.value, s.rows) for s in evaluated if s.feature == "days_since_purchase"] == [("up to 7", 60)]
 
 
-@pytest.mark.parametrize(
-    ("segments", "message"),
-    [
-        (("shoe_size",), "training.segments names the unknown feature 'shoe_size'"),
-        (("age", "age"), "training.segments names feature 'age' twice"),
-    ],
-)
-def test_unknown_segment_feature_is_rejected(segments: tuple[str, ...], message: str) -> None:
-    with pytest.raises(ValidationError, match=message):
-        small_project(segments=segments)
+def test_duplicate_segment_is_reported() -> None:
+    problems = list(check_references(small_project(segments=("age", "age"))))
+    assert problems == [(("training", "segments"), "names feature 'age' twice")]
