@@ -47,9 +47,9 @@ class RuleOutcome:
 
     @property
     def verdict(self) -> str:
-        """``satisfied``, ``violated`` or ``not judged``."""
+        """``satisfied``, ``violated`` or ``not evaluated``."""
         if not self.judged:
-            return "not judged"
+            return "not evaluated"
         return "satisfied" if self.success else "violated"
 
 

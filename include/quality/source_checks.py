@@ -197,7 +197,7 @@ def _accepts_no_rows(expectation: Expectation) -> bool:
 
 
 def _days_before(days: Sequence[dt.date], lookback: int) -> list[dt.date]:
-    """Return the days within ``lookback`` days before each of ``days`` that are not in ``days``."""
+    """Return the days from ``lookback`` days before ``days[0]`` to ``days[-1]`` that are not in ``days``."""
     first = days[0] - dt.timedelta(days=lookback)
     return [day for day in DayRange(first, days[-1]) if day not in days]
 

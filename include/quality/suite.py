@@ -66,7 +66,7 @@ class ExpectationResult:
         success: Whether all rows, or the table, satisfy the expectation.
         observed: The observed value of a table-level expectation.
         failed_ids: The ids of the failing rows; empty for a table-level expectation.
-        judged: The number of rows to which the rule applies: rows that satisfy its condition and are not null.
+        applicable: The number of rows to which the rule applies: rows that satisfy its condition and are not null.
     """
 
     rule: str
@@ -74,7 +74,7 @@ class ExpectationResult:
     success: bool
     observed: str
     failed_ids: npt.NDArray[np.int64]
-    judged: int = 0
+    applicable: int = 0
 
 
 def run_suite(table: str, frame: pd.DataFrame, expectations: Sequence[Expectation]) -> list[ExpectationResult]:
@@ -161,8 +161,8 @@ def _result(table: str, expectation: Expectation, item: Any) -> ExpectationResul
     failed = [index[ROW_ID] for index in item.result.get("unexpected_index_list") or []]
     ids = np.concatenate([np.atleast_1d(part) for part in failed]) if failed else np.array([])
     observed = _aggregate(item.result.get("observed_value", ""))
-    judged = int(item.result.get("element_count") or 0) - int(item.result.get("missing_count") or 0)
-    return ExpectationResult(rule, expectation.severity, bool(item.success), observed, ids.astype(np.int64), judged)
+    applicable = int(item.result.get("element_count") or 0) - int(item.result.get("missing_count") or 0)
+    return ExpectationResult(rule, expectation.severity, bool(item.success), observed, ids.astype(np.int64), applicable)
 
 
 def _aggregate(observed: Any) -> str:
@@ -194,7 +194,7 @@ class Tally:
     def __init__(self, expectation: Expectation) -> None:
         self.expectation = expectation
         self.rule = describe(expectation)
-        self._judged = 0
+        self._applicable = 0
         self._parts = 0
         self._failing: Counter[dt.date] = Counter()
         self._observed: dict[dt.date, str] = {}
@@ -209,7 +209,7 @@ class Tally:
             day: The day, for a table rule.
         """
         self._parts += 1
-        self._judged += result.judged
+        self._applicable += result.applicable
         self._failing.update(failed["dt"].to_pylist())
         if day is not None:
             self._observed[day] = result.observed
@@ -233,12 +233,12 @@ class Tally:
         )
 
     def _enough_pass(self, failing: int) -> bool:
-        share = 1 - failing / self._judged if self._judged else 1.0
+        share = 1 - failing / self._applicable if self._applicable else 1.0
         return bool(share >= self.expectation.arguments.get("mostly", 1.0))
 
     def _observation(self, failing: int) -> str:
         if failing:
-            return f"{failing:,} of {self._judged:,} rows"
+            return f"{failing:,} of {self._applicable:,} rows"
         days = self._violated or list(self._observed)
         if not self._violated and len(days) > 1:
             return ""

@@ -30,7 +30,7 @@ class PredictionLogSettings(Group):
         features: Whether the features of a prediction are logged too.
         flush_seconds: The interval at which predictions are written from memory to a segment, and therefore the most
             that ``kill -9`` may lose.
-        max_waiting_rows: The largest number of predictions in memory; further ones are counted as lost.
+        max_waiting_rows: The largest number of predictions in memory; further predictions are counted as lost.
         max_spool_bytes: The largest size of the spool while segments cannot be delivered; further predictions are
             counted as lost.
         keep_days: The number of days, back from the newest, whose segments are kept after they were collected.
