@@ -11,8 +11,8 @@ UV := .uv/bin/uv
 BIN := .venv/bin
 # KEEP=0 stops the stack after a successful demo.
 KEEP ?= 1
-# Processes that run tests.
-WORKERS ?= 2
+# Processes that run tests; one of them runs the end-to-end tests, which mostly wait.
+WORKERS ?= 3
 
 UV_STAMP := .uv/.version-$(UV_VERSION)
 ENV_STAMP := .venv/.synced
@@ -43,9 +43,9 @@ status: $(ENV_STAMP)  ## Show the processes of the local stack
 airflow: $(ENV_STAMP)  ## Run Airflow's command line on the local stack: make airflow ARGS="dags list"
 	@bin/airflow $(ARGS)
 
-# One collection for all tests, ordered by tests/scheduling.py: fast files, slow files, then the tests that need a quiet machine.
+# One collection for all tests. tests/scheduling.py orders them: end to end beside fast and slow files, then those on the clock.
 # make test ARGS=--store-durations records the seconds by which the files are ordered.
-test: $(ENV_STAMP)  ## Run all tests: the fast ones, the slow ones, then alone those on the clock and end to end
+test: $(ENV_STAMP)  ## Run all tests; print the 15 slowest
 	$(BIN)/pytest -q -n $(WORKERS) --dist loadfile --durations 15 --durations-min 1 $(ARGS)
 
 lint: $(ENV_STAMP)  ## Check style, types, the import contract, configuration files and the lock; needs no network

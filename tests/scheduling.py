@@ -1,8 +1,10 @@
-"""A pytest plugin that orders the tests: fast files, then slow ones, then the tests that need a quiet machine.
+"""A pytest plugin that orders the tests and distributes them to the workers of pytest-xdist.
 
-Within each group the longest file comes first, by the seconds in ``durations.json``, so that all workers end at about
-the same time. With pytest-xdist (``-n 2 --dist loadfile``) one collection serves all groups: the tests of a file run in
-one worker, and the tests marked ``timing`` or ``e2e`` wait until all others are done.
+Fast files run before slow ones. Within each group the longest file runs first, by the seconds in ``durations.json``, so
+that all workers end at about the same time. The end-to-end tests, which mostly wait for Airflow, occupy one worker
+from the beginning. The tests marked ``timing`` run at the end, in one worker, when all others are done.
+
+With ``-n 3 --dist loadfile`` one collection serves all groups, and the tests of a file run in one worker.
 """
 
 from __future__ import annotations
@@ -19,8 +21,8 @@ DURATIONS = Path(__file__).parent / "durations.json"
 ALONE = " (alone)"
 """The end of the name of a unit of work that waits until no other worker is left."""
 
-_SLOW = ("slow", "airflow", "e2e")
-_ALONE = ("timing", "e2e")
+_SLOW = ("slow", "airflow")
+_END_TO_END = "tests/e2e"
 _UNKNOWN_SECONDS = 10.0
 
 
@@ -37,15 +39,20 @@ def pytest_configure(config: pytest.Config) -> None:
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
     seconds = read_durations()
     slow = {file_of(item.nodeid) for item in items if any(item.get_closest_marker(name) for name in _SLOW)}
-    phases = {item.nodeid: _phase(item) for item in items}
+    alone = {item.nodeid for item in items if item.get_closest_marker("timing")}
 
-    def rank(item: pytest.Item) -> tuple[int, bool, float, str]:
+    # The end-to-end tests come first in a worker of their own, and last where one process runs all tests.
+    place = -1 if hasattr(config, "workerinput") else 1
+
+    def rank(item: pytest.Item) -> tuple[bool, int, bool, float, str]:
         file = file_of(item.nodeid)
-        return phases[item.nodeid], file in slow, -seconds.get(file, _UNKNOWN_SECONDS), file
+        if unit_of(item.nodeid) == _END_TO_END:
+            return item.nodeid in alone, place, False, 0, file
+        return item.nodeid in alone, 0, file in slow, -seconds.get(file, _UNKNOWN_SECONDS), file
 
     items.sort(key=rank)  # the order inside a file stays
     if target := getattr(config, "workerinput", {}).get("alone"):
-        Path(target).write_text(json.dumps(sorted(nodeid for nodeid, phase in phases.items() if phase)))
+        Path(target).write_text(json.dumps(sorted(alone)))
 
 
 @pytest.hookimpl(optionalhook=True)
@@ -88,7 +95,7 @@ class FilesThenAlone(LoadScopeScheduling):
         return pending[0][1] if pending else None
 
     def _split_scope(self, nodeid: str) -> str:
-        return file_of(nodeid) + (ALONE if nodeid in self._alone else "")
+        return unit_of(nodeid) + (ALONE if nodeid in self._alone else "")
 
     def _reschedule(self, node: Any) -> None:
         left = -1
@@ -110,9 +117,9 @@ def file_of(nodeid: str) -> str:
     return nodeid.split("::", 1)[0]
 
 
-def _phase(item: pytest.Item) -> int:
-    """Return 0 for a test that runs beside others, and a higher number for a later one that runs alone."""
-    return max((number for number, name in enumerate(_ALONE, 1) if item.get_closest_marker(name)), default=0)
+def unit_of(nodeid: str) -> str:
+    """Return the name of the tests that run in the same worker: the file, or the folder of the end-to-end tests."""
+    return _END_TO_END if nodeid.startswith(f"{_END_TO_END}/") else file_of(nodeid)
 
 
 def read_durations() -> dict[str, float]:
