@@ -20,7 +20,7 @@ from include.serving.deployment.package import build_bento
 from include.serving.deployment.state import ServingState
 from include.settings import ROOT, Settings
 
-_START_SECONDS = 120.0
+_START_SECONDS = 300.0
 _STOP_SECONDS = 30.0
 
 
@@ -76,6 +76,7 @@ def endpoint(model: Model, folder: Path) -> Iterator[Contender]:
     settings = Settings(home=folder / "home")
     ServingState(settings.serving_dir).begin(build_bento(model.bundle, "1", settings.serving_dir))
     variables = {"CHURN_HOME": str(settings.home), "CHURN_SERVING__PORT": str(port), "CHURN_SERVING__WORKERS": "1"}
+    variables["CHURN_SERVING__READY_TIMEOUT_SECONDS"] = str(_START_SECONDS)
     command = [sys.executable, "-m", "include.serving", "run"]
     with _running("endpoint", command, port, variables, folder / "endpoint.log") as contender:
         yield contender
