@@ -108,7 +108,7 @@ def command(home: Path, *options: str) -> subprocess.CompletedProcess[str]:
         env=variables | {"CHURN_HOME": str(home)},
         capture_output=True,
         text=True,
-        timeout=120,
+        timeout=600,  # a bound for a busy machine
         check=False,
     )
 
