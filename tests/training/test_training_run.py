@@ -194,7 +194,7 @@ def test_training_command_registers_a_challenger(tmp_path: Path, monkeypatch: py
         assert json.loads(result.read_text())["device"].startswith("cuda")
     else:
         assert on_a_gpu.returncode != 0
-        assert "Training configured device is cuda, but XGBoost trained on cpu." in on_a_gpu.stderr
+        assert "The configured device is cuda, but XGBoost trained on cpu." in on_a_gpu.stderr
         assert "Traceback" not in on_a_gpu.stderr
 
 
