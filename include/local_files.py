@@ -22,7 +22,7 @@ class DiskFullError(ChurnflowError):
 
 
 def write_atomically(path: Path, content: str | bytes, mode: int = READABLE) -> None:
-    """Replace the file at ``path``; a reader sees the old content or the new content, never a part of it.
+    """Replace the file at ``path``; a reader gets the old content or the new content, never a part of it.
 
     Args:
         path: The file; missing parent folders are created.

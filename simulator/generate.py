@@ -115,7 +115,7 @@ def generate(
 
 
 def read_outcomes(landing: Path, truth: Path) -> pa.Table:
-    """Join true probabilities and observed churn, for the days whose following 30 days were delivered.
+    """Join true probabilities and observed churn, for each day with 30 delivered days after it.
 
     Args:
         landing: The landing folder of the world.

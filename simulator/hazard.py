@@ -75,8 +75,8 @@ def hazard(seen: Observed, day: dt.date, concept: float = 0.0) -> Array:
     Args:
         seen: The observed behaviour at the close of the day.
         day: The day.
-        concept: Strength of the concept drift, 0..1: usage counts less, price counts more, and the effect of age is
-            reversed.
+        concept: Strength of the concept drift, 0..1: usage has less weight, price has more weight, and the
+            effect of age is reversed.
     """
     basic = seen.plan == PLANS.index("basic")
     # The rate is per day since sign-up, so that a new customer does not count as idle.
@@ -103,8 +103,8 @@ def hazard(seen: Observed, day: dt.date, concept: float = 0.0) -> Array:
 def churn_probability(customers: Customers) -> Array:
     """Return the exact probability of each active customer to churn within the next 30 days.
 
-    An active customer has not decided to leave more than 29 days ago, and every decision of the last 30 days, including
-    today, leads to churn within 30 days.
+    No active customer decided to leave more than 29 days ago, and every decision of the last 30 days, including today,
+    leads to churn within 30 days.
     """
     assert len(customers.log_stay) == NOTICE_DAYS  # noqa: S101
     probability: Array = -np.expm1(customers.log_stay.sum(axis=0))

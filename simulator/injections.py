@@ -41,8 +41,8 @@ class Injection(Config):
             ``column_added``: sessions get ``app_version``. ``column_retyped``: ``duration_s`` becomes text with a unit.
             ``late_events``: this share of sessions and transactions arrives in the file of three days later.
             ``duplicate_events``: this share occurs twice in its file, and as many rows occur again in the next day's
-            file. ``changed_concept``: the hazard function changes by ``strength``. ``dead_source``: support tickets
-            have no more files.
+            file. ``changed_concept``: the hazard function changes by ``strength``. ``dead_source``: no more
+            files of support tickets are delivered.
         from_day: The first affected day.
         strength: The strength, 0..1.
     """
@@ -76,7 +76,7 @@ def parse_injection(text: str) -> Injection:
 
 
 def strength_of(injections: tuple[Injection, ...], kind: Kind, day: dt.date) -> float:
-    """Return the strength of the latest injection of a kind that is active on a day; 0 without one.
+    """Return the strength of the latest injection of a kind that is active on a day; 0 if none is active.
 
     Args:
         injections: The injections.

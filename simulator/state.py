@@ -27,7 +27,7 @@ class StateError(ChurnflowError):
 
 @dataclass
 class State:
-    """A simulation and its held back rows."""
+    """A simulation and its held-back rows."""
 
     simulation: Simulation
     held: Held

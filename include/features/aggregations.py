@@ -1,8 +1,8 @@
 """Aggregations over windows, computed from partial aggregates of age bands.
 
 Counts, sums, minima, maxima, sums of squares, active days and distinct counts of columns with few values combine
-exactly over bands. Two aggregations need a pass of their own first: a distinct count of a column with many values
-reduces each value to its youngest age, and gaps between active days reduce the rows to one per day.
+exactly over bands. Two aggregations need a separate pass over the rows first: a distinct count of a column with many
+values keeps the youngest age of each value, and gaps between active days keep one row per day.
 """
 
 from __future__ import annotations
@@ -42,12 +42,12 @@ _PARTIALS: dict[str, tuple[PartialKind, ...]] = {
 }
 _COMBINED_BY = {"min": "min", "youngest": "min", "max": "max", "oldest": "max", "gap": "max", "values": "bit_or"}
 _EXACT = "decimal(38, 8)"
-_GAP = "_gap"  # days from an active day to the customer's next one; null on the youngest
+_GAP = "_gap"  # days from an active day to the customer's next active day; null on the last active day
 
 _MAX_ENCODED_VALUES = 62
 """Maximum number of distinct values that a signed 64-bit integer encodes with one bit each."""
 _SAMPLE_ROWS = 10_000
-"""Rows that are read first to see whether a column has too many distinct values to encode."""
+"""Number of rows that are read first, to find out whether a column has too many distinct values to encode."""
 
 
 @ibis.udf.scalar.builtin(name="bit_count")  # type: ignore[untyped-decorator]
@@ -67,8 +67,8 @@ def aggregate(
         specs: The aggregations and shares over that source.
 
     Returns:
-        Tables of ``dt``, ``customer_id`` and some of the features each, with a row for every customer with an event in
-        the window.
+        Tables with ``dt``, ``customer_id`` and a part of the features each. A customer without events in the longest
+        window has no row.
     """
     rows, aggregates = _plan(engine, rows, specs)
     passes: dict[tuple[str, str, str], list[WindowAggregate]] = {}
@@ -108,7 +108,7 @@ class PartialAggregate:
         kind: ``rows``: number of rows; ``days``: number of days with a row; ``youngest``, ``oldest``: age of the
             youngest or oldest row; ``gap``: longest gap between days; and of a column: ``known``: number of non-null
             values, ``sum``, ``squares``: sum of squares, ``min``, ``max``, ``values``: bitwise OR of encoded values.
-        column: The column, for the kinds that take one.
+        column: The column, for kinds that aggregate a column.
         where: The boolean column that selects the rows; None selects all rows.
     """
 
@@ -175,7 +175,7 @@ class WindowAggregate:
 
     @property
     def pass_key(self) -> tuple[str, str, str]:
-        """The pass over the data that computes it: ``rows``, ``days`` or ``values``, with its column and condition."""
+        """The pass that computes the feature: ``rows``, ``days`` or ``values``, with its column and condition."""
         function, column, where = self.calculation.function, self.calculation.column or "", self.where or ""
         if function == "max_gap_days":
             return "days", "", where
@@ -184,7 +184,7 @@ class WindowAggregate:
         return "rows", "", ""
 
     def partials(self) -> list[PartialAggregate]:
-        """Return the partial aggregates that it needs of each band."""
+        """Return the partial aggregates of each band that the feature needs."""
         calculation = self.calculation
         if isinstance(calculation, Share):
             kind: PartialKind = "sum" if calculation.of else "rows"
@@ -270,7 +270,7 @@ def _combine_bands(rows: ibis.Table, aggregates: Sequence[WindowAggregate], wind
 
 
 def _active_days(rows: ibis.Table, snapshots: Sequence[dt.date], windows: Sequence[int]) -> ibis.Table:
-    # One row per active day from the delivery of its first event, with the gap to the next active day that is visible.
+    # One row per active day, visible from the delivery of the day's first event, with the gap to the next visible day.
     days = rows.group_by(CUSTOMER, EVENT_DAY).agg(**{DELIVERY_DAY: rows[DELIVERY_DAY].min()})
     visible = rows_at_snapshots(days, snapshots, windows)
     younger = visible[AGE].lag().over(group_by=["dt", CUSTOMER], order_by=visible[AGE])
@@ -304,8 +304,8 @@ def _exact(column: Value) -> NumericValue:
 
 
 def _standard_deviation(total: NumericValue, known: NumericValue, squares: NumericValue) -> NumericValue:
-    # Sums of squares about zero lose their digits when the values hardly differ. These sums are exact decimals, so they
-    # can be shifted to the rounded mean m without loss: sum (x - m)^2 = sum x^2 - 2 m sum x + n m^2.
+    # A variance computed from sums of squares about zero loses digits if the values hardly differ. These sums are exact
+    # decimals, so they can be shifted to the rounded mean m without loss: sum (x - m)^2 = sum x^2 - 2 m sum x + n m^2.
     n = known.cast("float64")
     mean = total.cast("float64") / n.nullif(0.0)
     rounded = mean.round(4).cast("decimal(38, 4)")

@@ -55,7 +55,7 @@ def compute_features(project: Project, lake: Lake, days: Sequence[dt.date]) -> p
 
 
 def feature_batches(project: Project, lake: Lake, days: Sequence[dt.date]) -> Iterator[tuple[list[dt.date], pa.Table]]:
-    """Yield the result of ``compute_features`` in batches of whole days, limited in size, with the days of each.
+    """Yield the rows of ``compute_features`` in batches of whole days, each with its days and of limited size.
 
     Args:
         project: The project.
@@ -65,7 +65,7 @@ def feature_batches(project: Project, lake: Lake, days: Sequence[dt.date]) -> It
     people = population(project, lake, connect(), days).to_pyarrow()
     counts = collections.Counter(people["dt"].to_pylist())
     for batch in _batches(sorted(set(days)), counts, MAX_CELLS // len(project.features)):
-        # Each batch has an engine of its own, which releases the tables of the batch before.
+        # A new engine for each batch releases the tables of the previous batch.
         members = people.filter(pc.is_in(people["dt"], value_set=pa.array(batch, pa.date32())))
         yield batch, _compute(project, lake, connect(), ibis.memtable(members), batch)
 

@@ -62,7 +62,7 @@ def build_gold(
         lake: The lake; silver must hold ``days`` and the days that the windows cover.
         days: The days that were ingested.
         reports: The folder for check reports.
-        rebuilt: The silver days that were written, if they are more than ``days``.
+        rebuilt: The silver days that were written; by default ``days``.
 
     Returns:
         The result; ``detail`` holds the path of the report, the number of gold days written, and the number of gold
@@ -111,7 +111,7 @@ def _write(project: Project, lake: Lake, wanted: list[dt.date], days: DayRange, 
     if features.exists():
         contract.verify_stored(features.schema())
     files, refused = [], []
-    # Checked rows are kept in temporary files until all batches have passed, so that a closed gate changes no day.
+    # Checked rows are kept in temporary files until all batches have passed, so that a shut gate changes no day.
     with tempfile.TemporaryDirectory(prefix="gold-") as folder:
         for batch, rows in feature_batches(project, lake, wanted):
             passed, failed = checks.split(rows)

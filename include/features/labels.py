@@ -133,7 +133,7 @@ def _customers_with_change(
     rows = rows.mutate(_is=(value == label.value).fill_null(False))
     known = rows.cross_join(days_table("dt", sorted(set(days))))
     known = known.filter(known[DELIVERY_DAY] <= known["dt"] + horizon)
-    # The preceding row depends on the rows delivered by then, so it is determined for each day.
+    # The preceding row depends on the rows delivered by the end of the horizon, which differs between snapshot days.
     before = known["_is"].lag().over(group_by=["dt", *project.sources[label.source].key], order_by=change_order(known))
     known = known.mutate(_before=before.fill_null(False))
     found = known.filter(
@@ -158,7 +158,7 @@ def _column_label(
 
 
 def _rebuilt_days_after(project: Project) -> int:
-    # A late row can end the duplicate of itself some days later, and gold is rebuilt from that day.
+    # A changed day can change which rows of the following days are duplicates, and gold is rebuilt from those days.
     later = max(source.deduplicate_days for source in project.sources.values())
     return later + rebuilt_days_after(project)
 

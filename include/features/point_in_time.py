@@ -41,7 +41,7 @@ def source_rows(
 ) -> ibis.Table:
     """Return the rows of a source delivered in ``days``, with its lookups joined and its derived columns computed.
 
-    A lookup is an as-of join: it takes the value last delivered by the day of the row's own delivery, so that a later
+    A lookup is an as-of join: each row gets the latest value delivered by the row's own delivery day, so that a later
     delivery does not change earlier rows. Rows without a customer are left out.
 
     Args:
@@ -93,8 +93,8 @@ def rows_as_of(
 ) -> ibis.Table:
     """Return the rows of a reference source that are valid on each of ``days``, with the day as column ``dt``.
 
-    Of a ``snapshot`` source, these are the rows of the latest delivery. Of a ``changes`` source, it is the latest row
-    of each key by event time, then by delivery, among the rows delivered by the day.
+    Of a ``snapshot`` source, these are the rows of the latest delivery. Of a ``changes`` source, these are the
+    latest rows of each key, by event time, then by delivery, among the rows delivered by the day.
 
     Args:
         project: The project.

@@ -36,7 +36,7 @@ def needed_columns(derived: Sequence[DerivedColumn], wanted: Iterable[str]) -> s
         ['amount', 'fee', 'net']
     """
     needed = set(wanted)
-    for column in reversed(derived):  # a derived column refers only to earlier ones
+    for column in reversed(derived):  # a derived column refers only to earlier columns
         if column.name in needed:
             needed |= columns_in(column.sql)
     return needed

@@ -53,7 +53,7 @@ def with_optimistic_retry(lake: Lake, inputs: Mapping[str, Days], write: Callabl
     """
     retrying = Retrying(
         retry=retry_if_exception_type(TryAgain),
-        # Random waits separate runs that repeatedly disturb each other.
+        # Random waits separate runs that repeatedly change each other's inputs.
         wait=wait_random_exponential(multiplier=0.1, max=10),
         stop=stop_all(stop_after_attempt(MAX_ATTEMPTS), stop_after_delay(MAX_SECONDS)),
     )

@@ -1,6 +1,6 @@
 """Delta tables with one partition per day.
 
-A reader lists the files of one table version in Delta's log and scans them as Parquet, so it never sees a partly
+A reader lists the files of one table version in Delta's log and scans them as Parquet, so it never reads a partly
 replaced partition.
 """
 
@@ -39,7 +39,7 @@ class LakeError(ChurnflowError):
 
 @dataclass(frozen=True)
 class StepResult:
-    """Counts and references that a step reports on one table; it contains no rows.
+    """Counts and references that a step reports on one table, without rows.
 
     Attributes:
         table: The name of the table written.
@@ -311,7 +311,7 @@ def _day_of(uri: str) -> str:
 
 
 def _plain(schema: pa.Schema) -> pa.Schema:
-    # Delta reports Arrow view types, which Ibis does not know.
+    # Delta reports Arrow view types, which Ibis does not support.
     def plain(kind: pa.DataType) -> pa.DataType:
         return pa.string() if kind in (pa.string_view(), pa.large_string()) else kind
 

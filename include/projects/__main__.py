@@ -25,7 +25,7 @@ def list_projects() -> None:
     configured = get_settings().project
     for name in project_names():
         project, problems = examine_project(name)
-        title = project.title if project else f"{len(problems)} problems; see: check {name}"
+        title = project.title if project else f"{_count(problems, 'problem')}; list them with: check {name}"
         typer.echo(f"{'*' if name == configured else ' '} {name:20} {title}")
 
 

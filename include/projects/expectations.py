@@ -1,4 +1,4 @@
-"""Great Expectations: its start-up, and the expectations of ``checks.yaml`` as its objects."""
+"""Start Great Expectations, and convert the expectations of ``checks.yaml`` to its objects."""
 
 from __future__ import annotations
 
@@ -67,7 +67,7 @@ def build_expectation(expectation: Expectation, meta: dict[str, Any] | None = No
 
     Args:
         expectation: The expectation.
-        meta: Values that the result of its validation carries.
+        meta: Metadata, which the result of the validation contains.
 
     Raises:
         ValueError: The expectation is unknown, or does not take these arguments.
@@ -119,7 +119,8 @@ def _condition(node: exp.Expr) -> Any:
             column=column, operator=gx.Operator(_OPERATORS[type(node)]), parameter=_constant(node.expression)
         )
     raise ValueError(
-        f"row_condition has {node.sql(DIALECT)!r}; compare a column with a constant, or use IN, IS NULL, NOT, AND, OR"
+        f"row_condition contains {node.sql(DIALECT)!r}; compare a column with a constant, or use IN, IS NULL, NOT, AND"
+        " or OR"
     )
 
 
@@ -134,4 +135,4 @@ def _constant(node: exp.Expr) -> str | int | float | bool:
         if node.is_string:
             return str(node.this)
         return int(node.this) if node.is_int else float(node.this)
-    raise ValueError(f"row_condition has {node.sql(DIALECT)!r} where a constant is expected")
+    raise ValueError(f"row_condition contains {node.sql(DIALECT)!r} instead of a constant")

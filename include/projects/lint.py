@@ -10,7 +10,7 @@ from include.projects.project import Project
 
 
 def find_warnings(project: Project) -> Iterator[str]:
-    """Return the warnings, each as one sentence that begins with the file."""
+    """Return the warnings, each as one sentence that begins with the file name."""
     yield from _feature_count(project)
     yield from _warm_up(project)
     for name in project.sources:
@@ -49,7 +49,7 @@ def _feature_count(project: Project) -> Iterator[str]:
         effect = "no training will start" if data.mode == "enabled" else "every training will report it as missed"
         yield (
             f"requirements.yaml: data.min_features and max_features require {data.min_features} to {data.max_features} "
-            f"features, features.yaml has {count}: {effect}"
+            f"features, but features.yaml has {count}: {effect}"
         )
 
 

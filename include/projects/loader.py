@@ -116,7 +116,7 @@ def _cross_file_problems(
         features_are_invalid=any(location[0] == "feature_families" for location in invalid),
     )
     problems = [files.problem(location, what, "Correct the value.") for location, what in found]
-    # A feature with five windows is one entry of its file.
+    # The features of several windows are one entry of their file, so each problem is reported once.
     return list({(problem.place, problem.what): problem for problem in reversed(problems)}.values())[::-1]
 
 

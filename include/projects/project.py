@@ -63,12 +63,12 @@ class Project(Config):
 
     Attributes:
         name: The folder's name.
-        title: The name for people.
+        title: The display name.
         description: One paragraph about the business and its data.
         owner: The team responsible for the project.
         first_day: The first day with data.
-        lateness_days: The number of days within which a day's data may be delivered again. A later delivery recomputes
-            the snapshots of so many days after it; older snapshots are not recomputed.
+        lateness_days: The number of days after a day within which its data may be delivered again. A new delivery
+            recomputes the snapshots of the day and of this number of days after it, but no later snapshots.
         population: The customers that get a row in gold.
         snapshots: The days of the training set.
         sources: The sources, by name.

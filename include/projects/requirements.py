@@ -34,7 +34,7 @@ class Costs(Config):
 
     @property
     def threshold(self) -> float:
-        """The probability from which an offer pays.
+        """The probability from which an offer saves more than it costs.
 
         At probability p an offer saves ``p * missed`` and costs ``(1 - p) * needless`` on average. Both are equal at
         ``needless / (missed + needless)``. Source: Elkan, The Foundations of Cost-Sensitive Learning (2001), where
@@ -78,7 +78,7 @@ class Requirements(Config):
     Attributes:
         target: The label's name.
         notes: Remarks on the requirements for the model card.
-        costs: The costs that decide on offers and on the better of two models.
+        costs: The costs that determine which customers get an offer, and which of two models is better.
         data: The requirements checked before a training.
         metrics: The requirements checked after a training.
         performance: The training's duration is checked after a training, the rest in a load test.

@@ -99,7 +99,7 @@ class Training(Config):
         tuning_rows: If there are more training rows than this, the trials use the rows of a sample of customers of
             about this size. The model itself always uses all rows.
         segments: The features by which the model card splits the evaluation: by category, or by quartiles of a number.
-        resamples: The number of bootstrap samples of customers behind every confidence interval.
+        resamples: The number of bootstrap samples of customers for each confidence interval.
         leakage: The limits above which a leak is suspected.
         search_space: The hyperparameters searched.
         promotion: The condition on which a challenger replaces the champion.

@@ -85,7 +85,9 @@ class TableOutcome:
         """The reasons why the gate is shut; empty if it is open."""
         reasons = [f"{rule.rule} found {rule.observed or 'a violation'}" for rule in self._violated("stop")]
         if self.pass_share < self.minimum_pass_share:
-            reasons.append(f"only {self.pass_share:.2%} of {self.rows} rows pass, {self.minimum_pass_share:.2%} must")
+            reasons.append(
+                f"only {self.pass_share:.2%} of {self.rows} rows pass; the minimum is {self.minimum_pass_share:.2%}"
+            )
         return reasons
 
     @property

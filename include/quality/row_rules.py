@@ -64,12 +64,12 @@ def describe_rule(source: Source, rule: str) -> str:
     """
     kind, _, column = rule.partition(":")
     if kind == "type":
-        return f"empty, or a {source.columns[column].type}"
+        return f"empty, or of type {source.columns[column].type}"
     return {
         "required": "never empty",
         "after_day": "not after the day of the delivery",
-        DUPLICATE: f"{', '.join(source.key)}: once in a day's delivery",
-        DUPLICATE_EARLIER: f"{', '.join(source.key)}: not within {source.deduplicate_days} days before",
+        DUPLICATE: f"{', '.join(source.key)}: unique within the delivery of a day",
+        DUPLICATE_EARLIER: f"{', '.join(source.key)}: not delivered in the {source.deduplicate_days} days before",
     }[kind]
 
 

@@ -31,9 +31,9 @@ def build_silver(project: Project, lake: Lake, days: DayRange, reports: Path) ->
     """Check the bronze rows of ``days`` and replace the silver and quarantine partitions of those days.
 
     All sources are checked before any table is written. If a gate is shut, the refused rows are in quarantine and
-    silver is unchanged. For a source with ``deduplicate_days``, the loaded days within so many days after ``days`` are
-    built again, since their duplicates may change; the result's ``detail["days_rebuilt"]`` lists them. Therefore silver
-    depends only on bronze, not on the order of the runs or on concurrent runs.
+    silver is unchanged. For a source with ``deduplicate_days``, the loaded days within that number of days after
+    ``days`` are built again, since their duplicates may change; ``detail["days_rebuilt"]`` of the result lists them.
+    Therefore silver depends only on bronze, not on the order of the runs or on concurrent runs.
 
     Args:
         project: The project.

@@ -1,4 +1,4 @@
-"""The days that silver contains completely; a delivered day whose gate was shut is not one of them."""
+"""The days that silver contains completely; these do not include a delivered day if its gate was shut."""
 
 from __future__ import annotations
 

@@ -119,7 +119,7 @@ def check_source(
 
 
 class _Block:
-    """The rows of a block of days, in an engine of their own."""
+    """The rows of a block of days, in a separate engine."""
 
     def __init__(self, name: str, source: Source, lake: Lake, days: Sequence[dt.date]) -> None:
         self._table = silver_table(name)
@@ -184,7 +184,7 @@ class _Block:
         return _arrow(self._valid.semi_join(ids, ROW_ID).select(*ROW_KEY, rule=ibis.literal(result.rule)))
 
     def _columns(self, expectations: Sequence[Expectation]) -> pa.Table:
-        # Only the columns of the suite. Decimals become floats: Decimal objects are slow, and checks need no exactness.
+        # Decimals become floats, since Decimal objects are slow and checks need no exact values.
         rows = self._valid
         used = {name for item in expectations for name in columns_read(item)} - {"dt"}
         columns = {name: rows[name] for name in rows.columns if name in used}

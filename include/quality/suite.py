@@ -90,7 +90,7 @@ def run_suite(table: str, frame: pd.DataFrame, expectations: Sequence[Expectatio
     """
     if not expectations:
         return []
-    batches = batch_definition()  # a suite requires a context
+    batches = batch_definition()  # creates the context that a suite requires
     suite = start_great_expectations().ExpectationSuite(name=table)
     for number, expectation in enumerate(expectations):
         with _invalid_expectation(table, expectation):
@@ -246,7 +246,7 @@ class Tally:
 
 
 def describe_days(days: Mapping[dt.date, int]) -> str:
-    """Return a text for the days of some rows: the single day, or the number of days and the day with most rows.
+    """Return a text for the days of some rows: the single day, or the number of days and the day with the most rows.
 
     Examples:
         >>> describe_days({dt.date(2024, 1, 1): 3, dt.date(2024, 1, 2): 7})

@@ -105,7 +105,7 @@ def _keep_overwritten_versions(source: Source, rows: pa.Table, table: Table, day
     same = [loaded[column].identical_to(fresh[column]) for column in ["dt", *source.key]]
     overwritten = loaded.anti_join(fresh, same)
     last = fresh.group_by("dt").agg(last=fresh[ROW].max())
-    # Their numbers follow those of the fresh rows, in the earlier order, however often the day is loaded.
+    # The kept rows are numbered after the fresh rows, in their earlier order, so a repeated load gives equal numbers.
     number = ibis.row_number().over(group_by=overwritten["dt"], order_by=overwritten[ROW]) + 1
     numbered = overwritten.mutate(**{ROW: number}).left_join(last, "dt")
     numbered = numbered.mutate(**{ROW: numbered[ROW] + numbered["last"].fill_null(0)})

@@ -1,4 +1,4 @@
-"""Errors of sources. Each names the file or table, and leaves the lake unchanged."""
+"""Errors of sources. Each error states the file or table; the lake is unchanged."""
 
 from __future__ import annotations
 

@@ -111,7 +111,7 @@ def _scan(source: Source, deliveries: Sequence[Delivery]) -> str:
         case "jsonl":
             return f"(SELECT json AS {_JSON}, {_PATH} FROM read_ndjson_objects({paths}, filename = '{_PATH}'))"
         case "csv":
-            # Detection is off, since a sniffer would take a damaged file for another dialect of CSV.
+            # Detection is off, since DuckDB could otherwise read a damaged file as another CSV dialect.
             columns = ", ".join(f"{_quote(column)}: 'VARCHAR'" for column in deliveries[0].columns)
             return (
                 f"read_csv({paths}, auto_detect = false, header = true, delim = ',', quote = '\"', escape = '\"',"
@@ -127,7 +127,8 @@ def _table_columns(source: Source, delivery: Delivery) -> str:
 
 
 def _json_columns(source: Source) -> str:
-    # A string becomes its text, a nested value its JSON text. A merge patch with nulls removes the declared columns.
+    # A string becomes its text, and a nested value becomes its JSON text. A merge patch with nulls removes the declared
+    # columns.
     declared = [f"{_JSON} ->> {_path(column)} AS {_name(column)}" for column in source.columns]
     patch = _quote(json.dumps(dict.fromkeys(source.columns)))
     extra = f"nullif(CAST(json_merge_patch({_JSON}, {patch}) AS VARCHAR), '{{}}')"

@@ -67,7 +67,7 @@ class DailyFiles:
         """The kind of authentication, without any credential."""
         if self.is_local:
             return "none: file permissions"
-        return _aws_authentication() if self._protocol == "s3" else f"that of the {self._protocol} client"
+        return _aws_authentication() if self._protocol == "s3" else f"credentials of the {self._protocol} client"
 
     @property
     def _protocol(self) -> str:

@@ -116,7 +116,7 @@ def test_check_prints_warnings_without_failing(shop: Path) -> None:
     replace(shop / "monitoring.yaml", "min_drifted_features: 5", "min_drifted_features: 90")
     status, output = check()
     assert status == 0, output
-    assert "require 100 to 120 features, features.yaml has 77: no training will start" in output
+    assert "require 100 to 120 features, but features.yaml has 77: no training will start" in output
     assert "source 'coupon_redemptions' has no checks" in output
     assert "days_since_coupon, " in output
     assert "drift will never be reported" in output
@@ -149,7 +149,7 @@ def test_list_prints_titles(shop: Path) -> None:
     assert "shop" in listed
     assert "Grocery households" in listed
     (shop / "label.yaml").unlink()
-    assert "1 problems; see: check shop" in CliRunner().invoke(command.app, ["list"]).output
+    assert "1 problem; list them with: check shop" in CliRunner().invoke(command.app, ["list"]).output
 
 
 def test_check_of_an_unknown_project_fails() -> None:

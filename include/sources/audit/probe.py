@@ -151,7 +151,7 @@ def _probe_files(name: str, source: Source, connections: Connections, days: DayR
 
 def _all_columns(source: Source, items: Sequence[Delivery]) -> dict[str, FoundType]:
     columns = dict(items[-1].columns)
-    # A line of JSON may omit a key without a value, so that a single file need not have every key.
+    # A line of JSON may omit a key without a value, so a single file need not contain every key.
     keys_are_optional = files_of(source).format == "jsonl"
     for item in items:
         for name, kind in item.columns.items():

@@ -158,7 +158,7 @@ class SourceAudit:
         speed: Its latency and throughput.
         contract: The file that declares its columns and keys.
         checks: Number of further checks in checks.yaml.
-        changes: Differences to the previous audit.
+        changes: Differences from the previous audit.
     """
 
     name: str

@@ -19,8 +19,8 @@ _NUMERIC = {"integer", "number", "decimal"}
 def compare_schemas(now: SourceAudit, before: SourceAudit) -> list[Change]:
     """Return the differences between two audits of a source.
 
-    A new column and another column order are harmless. A missing or retyped column is breaking if it is declared,
-    unless sources.yaml has changed with it.
+    A new column and another column order are harmless. A missing column or a changed type is breaking if the
+    column is declared, unless its declaration in sources.yaml has changed too.
 
     Args:
         now: The current audit.
@@ -39,7 +39,7 @@ def compare_schemas(now: SourceAudit, before: SourceAudit) -> list[Change]:
 
 
 def with_known_columns(now: SourceAudit, before: SourceAudit) -> SourceAudit:
-    """Complete columns and types that the current deliveries leave open with those of the previous audit.
+    """Take the columns and types that the current deliveries do not contain from the previous audit.
 
     A Parquet column without values may have the null type. A line of JSON may omit a key without a value, and a file
     without lines has no keys. A required column that is missing from every line stays missing.
@@ -105,13 +105,14 @@ def _possible_new_names(added: list[str]) -> str:
 
 def _type_changes(column: ColumnAudit, known: ColumnAudit, same_format: bool) -> list[Change]:
     if column.declared != known.declared:
-        return [Change(column.name, f"is declared as {column.declared or 'nothing'}, before as {known.declared}")]
+        before, after = (item.declared or "undeclared" for item in (known, column))
+        return [Change(column.name, f"changed its declared type from {before} to {after}")]
     if same_format and column.found != known.found and known.found != UNTYPED.name:
         breaking = column.declared is not None and not _is_compatible(column, known)
         return [Change(column.name, f"changed its type from {known.found} to {column.found}", breaking)]
     if _is_unreadable(column) and not _is_unreadable(known):
         share = 1 - (column.readable or 0.0)
-        what = f"changed its type: {share:.0%} of its values do not read as {column.declared}"
+        what = f"changed its type: {share:.0%} of its values cannot be converted to {column.declared}"
         return [Change(column.name, what, breaking=True)]
     return []
 

@@ -189,7 +189,7 @@ def test_mostly_unreadable_values_are_a_type_change(tmp_path, lake):
     pay(landing, THIRD, paid(THIRD, amount='"1,50"'))
     audit(landing, lake, FIRST, PAYMENTS)
     audit(landing, lake, SECOND, PAYMENTS)  # a few bad rows go to quarantine
-    with pytest.raises(SchemaChangeError, match="100% of its values do not read as decimal"):
+    with pytest.raises(SchemaChangeError, match="100% of its values cannot be converted to decimal"):
         audit(landing, lake, THIRD, PAYMENTS)
 
 
