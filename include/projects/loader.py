@@ -22,7 +22,6 @@ _REMEDIES = {"missing": "Add the key.", "extra_forbidden": "Remove the key or co
 
 _MOVED_KEYS: dict[Location, str] = {
     ("requirements", "metrics_mode"): "Write it as mode within metrics; data and performance have a mode of their own.",
-    ("requirements", "problem_type"): "Remove the key: every project is a binary classification.",
 }
 """The remedies for keys of earlier versions."""
 

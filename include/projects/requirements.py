@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Any, Literal
 
 from pydantic import Field, model_validator
 
@@ -90,3 +90,11 @@ class Requirements(Config):
     data: DataRequirements
     metrics: RequiredMetrics
     performance: Performance
+
+    @model_validator(mode="before")
+    @classmethod
+    def _drop_problem_type(cls, content: Any) -> Any:
+        # Version 0.1 required the key. Its files, and the configuration stored beside its data sets, stay valid.
+        if isinstance(content, dict) and content.get("problem_type") == "binary_classification":
+            return {key: value for key, value in content.items() if key != "problem_type"}
+        return content

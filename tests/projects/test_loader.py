@@ -75,11 +75,7 @@ def test_unknown_project_lists_existing_projects():
         ("training.yaml", lambda c: c["search_space"]["max_depth"].update(low=-3), "search_space.max_depth.low"),
         ("training.yaml", lambda c: c["search_space"]["n_estimators"].update(low=0), "search_space.n_estimators.low"),
         ("requirements.yaml", lambda c: c.update(target="left"), "'target' is not the label's name, 'churned'"),
-        (
-            "requirements.yaml",
-            lambda c: c.update(problem_type="binary_classification"),
-            "every project is a binary classification",
-        ),
+        ("requirements.yaml", lambda c: c.update(problem_type="regression"), "problem_type"),
         ("requirements.yaml", lambda c: c["performance"].update(mode="sometimes"), "performance.mode"),
         ("requirements.yaml", lambda c: c["data"].update(max_features=59), "min_features (60) is above max_features"),
         ("requirements.yaml", lambda c: c.update(metrics_mode="dry_run"), "Write it as mode within metrics"),
@@ -96,6 +92,11 @@ def test_invalid_key_names_file_key_and_remedy(projects, file, change, expected)
     assert file in message
     assert expected in message
     assert "Remedy: " in message
+
+
+def test_problem_type_of_an_earlier_version_is_ignored(projects):
+    edit(projects, "requirements.yaml", lambda c: c.update(problem_type="binary_classification"))
+    assert "problem_type" not in load_project("shop", projects).model_dump()["requirements"]
 
 
 def test_missing_file_and_invalid_yaml_are_reported(projects):
