@@ -17,7 +17,7 @@ MIDNIGHT = dt.datetime.combine(FIRST, dt.time())
 SNAPSHOTS = [FIRST + dt.timedelta(days=offset) for offset in (0, 29, 46, 60)]
 
 
-# Window edges relative to the snapshots, and random offsets.
+# Days at window edges of the snapshots, and random days.
 offsets = st.one_of(
     st.sampled_from([0, 1, 15, 16, 22, 23, 28, 29, 30, 39, 40, 45, 46, 47, 53, 54, 59, 60, 61, 70, 71]),
     st.integers(0, LAST_OFFSET),
@@ -81,7 +81,7 @@ customers = st.fixed_dictionaries(
 
 
 def draw(examples: int) -> list[dict[str, Any]]:
-    """Draw many customers, since compiling the features costs more time than the number of rows."""
+    """Draw many customers at once, since compiling the features takes longer than computing more rows."""
     drawn: list[dict[str, Any]] = []
 
     @settings(
@@ -141,7 +141,7 @@ def silver(world: list[dict[str, Any]]) -> dict[str, list[Row]]:
         for row in drawn["profiles"]:
             kept = {key: value for key, value in row.items() if key != "delivery"}
             found["profiles"].append(kept | person | {"dt": FIRST + dt.timedelta(days=row["delivery"])})
-    # Rows without a customer, so that every source has a delivery even if no customer was drawn with one.
+    # Every source needs a delivery, even if no drawn customer has rows in the source.
     found["payments"].append({"payment": "0", "paid_at": MIDNIGHT, "dt": FIRST})
     found["plans"].append({"person": "-", "status": "gone", "changed_at": MIDNIGHT, "dt": FIRST})
     found["devices"].append({"device": "-", "person": "-", "changed_on": FIRST, "dt": FIRST})

@@ -166,7 +166,7 @@ IN_BAND = {"source": "profiles", "column": "band", "values": ["x"]}
 
 
 def project(population: dict[str, Any] = ACTIVE_PAYERS, label: Label = NO_EVENT, **more: Any) -> Project:
-    """Return the project; the parts that do not matter here are taken from the grocery project."""
+    """Return the project; its requirements, training and monitoring are those of the grocery project."""
     other = grocery()
     sources = {
         name: {
@@ -220,7 +220,7 @@ class MemoryTable:
 
 
 class MemoryLake:
-    """A lake that is cheap to create, so that every example has its own."""
+    """A lake in memory, which is cheap to create."""
 
     def __init__(self, silver: dict[str, list[dict[str, Any]]]) -> None:
         self.uri = "memory"

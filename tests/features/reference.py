@@ -104,10 +104,10 @@ class Reference:
         return {
             row[source.customer]
             for row in self.rows[config.source]
-            if row[source.customer] is not None and self._sees(config.source, row, day, config.active_within_days)
+            if row[source.customer] is not None and self._is_visible(config.source, row, day, config.active_within_days)
         }
 
-    def _sees(self, name: str, row: Row, day: dt.date, window: int) -> bool:
+    def _is_visible(self, name: str, row: Row, day: dt.date, window: int) -> bool:
         happened = day_of(row[self.project.sources[name].event_time])
         if happened is None:
             return False
@@ -143,7 +143,7 @@ class Reference:
         seen = [
             row | {"_happened": day_of(row[source.event_time])}
             for row in self.by_customer.get((calculation.source, customer), [])
-            if self._sees(calculation.source, row, day, spec.window)
+            if self._is_visible(calculation.source, row, day, spec.window)
         ]
         return _share(calculation, seen) if isinstance(calculation, Share) else self._aggregate(calculation, day, seen)
 

@@ -1,4 +1,4 @@
-"""Which edits of features.yaml change a definition."""
+"""Edits of a project that change a feature or label definition, and edits that do not."""
 
 from __future__ import annotations
 

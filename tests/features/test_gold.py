@@ -122,7 +122,7 @@ def test_validations_become_expectations():
     assert ("expect_column_values_to_be_in_set", "income") in rules
 
 
-def test_closed_gate_leaves_gold_unchanged(world):
+def test_shut_gate_leaves_gold_unchanged(world):
     root, lake = world
     project = grocery()
     families = [

@@ -1,4 +1,4 @@
-"""Retraining requests: their reasons, and the settling time between them."""
+"""Retraining requests: their reasons, and the minimum time between them."""
 
 from __future__ import annotations
 

@@ -23,7 +23,7 @@ from tests.serving.prediction_log.logs import log_all
 pytestmark = pytest.mark.slow
 
 SCORED, LATER = 15, 20
-"""Positions among the days: labels of the first are known when the second closes."""
+"""Indexes of two days in ``production.days``; the labels of the first day are known at the end of the second day."""
 
 
 def answers(
@@ -134,7 +134,7 @@ def test_predictions_of_an_earlier_model_are_not_evaluated(production: Productio
 
 
 def test_customers_of_the_training_data_have_not_drifted(production: Production) -> None:
-    # The training rows have 64-bit floats, the logged rows 32-bit floats.
+    # The training rows have 64-bit floats, and the logged rows have 32-bit floats.
     learned = production.bundle.contract.trained_through
     features = production.lake.table(FEATURES_TABLE)
     rows = features.read([learned])
@@ -175,7 +175,7 @@ def test_features_that_are_not_logged_are_not_compared(production: Production) -
 def test_shadow_is_compared_with_the_model_that_answered(production: Production) -> None:
     scored, bundle = production.days[SCORED], production.bundle
     folder = production.settings.home / "shadow"
-    # Another threshold: different decisions for the same probabilities.
+    # Another threshold gives different decisions for the same probabilities.
     contract = bundle.contract.model_copy(update={"threshold": 0.9})
     Bundle(contract, bundle.booster).save(folder)
     given = answers(production, scored)

@@ -69,7 +69,7 @@ def test_check_prints_all_problems_with_their_lines(shop: Path) -> None:
     }.items():
         assert re.search(rf"{re.escape(place)}.*\n  .*{re.escape(expected)}", output), (place, expected, output)
     assert "'features.baskets_7d' names column 'basket', which source 'transactions' does not have" in output
-    # a reference to an invalid feature is no further problem
+    # References to an invalid feature are not reported.
     assert "gap_days_85d" not in output
 
 

@@ -14,7 +14,7 @@ from include.projects.scaffold import MAX_CATEGORIES, new_project
 
 DAY = dt.date(2026, 1, 1)
 ROWS = [
-    # id, left, minutes, balance, calls, plan, joined, note, "Odd Name", one
+    # id, left, minutes, balance, calls, plan, joined, note, "Odd Name", empty
     ("1", "yes", "10.5", "-20", "3", "gold: 1", "2020-01-31", "a", "0.5", ""),
     ("2", "no", "300", "80", "", "no", "2021-02-28", "b", "0.25", ""),
     ("3", "no", "0", "0", "12", "yes", "", "c", "0.75", ""),

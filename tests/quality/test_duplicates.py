@@ -17,8 +17,8 @@ pytestmark = pytest.mark.slow  # every case is several ingests
 LENIENT = {"orders": {"minimum_pass_share": 0}, "customers": {"minimum_pass_share": 0}}
 
 
-def shop(root, reach=2):
-    return Shop(root, project({"orders": ORDERS.model_copy(update={"deduplicate_days": reach})}, LENIENT))
+def shop(root, deduplicate_days=2):
+    return Shop(root, project({"orders": ORDERS.model_copy(update={"deduplicate_days": deduplicate_days})}, LENIENT))
 
 
 @pytest.mark.parametrize("order", [(0, 1, 2, 3), (3, 2, 1, 0), (1, 3, 0, 2), (2, 0, 3, 1)])
@@ -30,7 +30,7 @@ def test_repeated_keys_do_not_depend_on_the_order_of_days(tmp_path, order):
     world.orders(3, ["a", "b", "d"])
     for number in order:
         world.ingest(number)
-    # b is repeated after three days, outside the range; a on day 3 repeats the refused row of day 1
+    # Key b is repeated after three days, outside the range. Key a on day 3 repeats the refused row of day 1.
     assert world.rules() == dict.fromkeys([(1, "a"), (2, "c"), (3, "a"), (3, "d")], "duplicate_key_earlier")
     assert world.silver() == [(day(0), "a"), (day(0), "b"), (day(1), "c"), (day(2), "d"), (day(3), "b")]
 
@@ -96,7 +96,7 @@ def test_invalid_row_does_not_make_a_later_row_a_duplicate(tmp_path):
 
 
 def test_keys_can_repeat_without_deduplication(tmp_path):
-    world = shop(tmp_path, reach=0)
+    world = shop(tmp_path, deduplicate_days=0)
     world.orders(0, ["a"])
     world.orders(1, ["a"])
     world.ingest(0, 1)
@@ -119,7 +119,7 @@ def test_latest_change_and_first_event_of_a_day_are_kept(tmp_path):
     assert [int(amount) for (amount,) in world.read("silver/orders", "amount")] == [1]
 
 
-# Id, amount and time of an order, sometimes invalid; few ids, so that keys repeat within and across days.
+# Id, amount and time of an order, sometimes invalid. There are few ids, so keys repeat within and across days.
 ROW = st.tuples(
     st.sampled_from(["a", "b", "c", " ", ""]),
     st.sampled_from(["5", "5.25", "x", ""]),

@@ -59,7 +59,7 @@ def test_stop_shuts_the_gate(tmp_path):
     assert world.silver() == []
 
 
-def test_mostly_is_a_share_of_all_days(tmp_path):
+def test_mostly_applies_to_the_rows_of_all_days_together(tmp_path):
     rule = BETWEEN | {"severity": "stop", "arguments": BETWEEN["arguments"] | {"mostly": 0.6}}
     world = shop(tmp_path, rule)
     world.orders(0, ["a", "b"])

@@ -39,7 +39,7 @@ def shut(shut_world, tmp_path):
     return tmp_path / "landing", Lake(str(tmp_path / "lake"))
 
 
-def test_day_is_loaded_after_its_gate_was_open(shut, tmp_path):
+def test_day_is_loaded_only_if_its_gate_was_open(shut, tmp_path):
     landing, lake = shut
     assert loaded_days(lake, "transactions", DAYS) == set(DAYS) - {BAD}
     assert loaded_days(lake, "coupon_redemptions", DAYS) == set(DAYS) - {BAD}, "all sources are loaded together"

@@ -22,7 +22,7 @@ def outcomes(out: Path, first: int = 60) -> pd.DataFrame:
 def deviations(rows: pd.DataFrame) -> np.ndarray:
     """Return the deviation of the observed churn from the expected one in standard errors, per probability quintile.
 
-    Snapshots of a customer share their outcome, so that only snapshots 5 weeks apart are used.
+    Close snapshots of a customer have the same outcome, so only snapshots 5 weeks apart are used.
     """
     apart = rows[rows["dt"].isin(sorted(rows["dt"].unique())[::5])]
     fifths = apart.groupby(pd.qcut(apart["probability"], 5), observed=True)

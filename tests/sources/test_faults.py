@@ -93,7 +93,7 @@ def as_unprivileged_user() -> Iterator[None]:
         os.seteuid(0)
 
 
-def test_unreadable_file_is_named(open_folder, lake):
+def test_error_for_an_unreadable_file_contains_its_path(open_folder, lake):
     connections = deliver(open_folder, 5)
     (open_folder / "payments" / f"{FIRST}.csv").chmod(0)
     with as_unprivileged_user(), pytest.raises(UnreadableFileError, match=rf"PermissionError.*{FIRST}\.csv"):

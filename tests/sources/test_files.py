@@ -43,7 +43,7 @@ def load(lake: Lake, landing: Path | str, days: DayRange = DAY, **overrides: obj
     return lake.table("bronze/payments").read(days).sort_by([("dt", "ascending"), ("_row", "ascending")]).to_pylist()
 
 
-def test_json_lines_become_text_and_undeclared_keys_json(tmp_path, lake):
+def test_json_values_become_text_and_undeclared_keys_become_json(tmp_path, lake):
     lines = [
         {
             "payment_id": 1,
@@ -116,7 +116,7 @@ def test_damaged_gzip_is_a_corrupt_file(tmp_path, lake):
             load(lake, tmp_path, files=path)
 
 
-def test_reserved_looking_column_names_are_data(tmp_path, lake):
+def test_columns_named_like_helper_columns_are_read_as_data(tmp_path, lake):
     write(tmp_path, f"{FIRST}.csv", "payment_id,paid_at,amount,note,filename,_n,path,dt\n7,x,1,n,f,2,3,d\n")
     (row,) = load(lake, tmp_path)
     assert json.loads(row["_undeclared"]) == {"filename": "f", "_n": "2", "path": "3", "dt": "d"}
@@ -135,7 +135,7 @@ def test_changes_need_one_file_per_day(tmp_path, lake):
     ]
 
 
-def test_day_may_be_a_folder(tmp_path, lake):
+def test_day_in_the_path_may_be_a_folder(tmp_path, lake):
     write(tmp_path, f"{FIRST}/part.csv", "payment_id,paid_at,amount,note\n1,2017-01-01 08:00:00,1,x\n")
     (row,) = load(lake, tmp_path, files={"format": "csv", "path": "payments/{day}/part.csv"})
     assert row["_file"] == "part.csv"
@@ -187,8 +187,8 @@ def test_unreachable_object_store_is_an_error_without_credentials(tmp_path, lake
 
 
 def test_unknown_protocol_is_an_error(lake):
-    with pytest.raises(SourceConnectionError, match="carrier-pigeon"):
-        load(lake, "carrier-pigeon://loft")
+    with pytest.raises(SourceConnectionError, match="no-such-protocol"):
+        load(lake, "no-such-protocol://loft")
 
 
 def test_excel_file_named_csv_is_corrupt(tmp_path, lake):

@@ -83,7 +83,7 @@ def rows(lake: Lake, days: DayRange = DAYS) -> list[dict]:
     return lake.table("bronze/payments").read(days).sort_by([("dt", "ascending"), ("_row", "ascending")]).to_pylist()
 
 
-def test_day_has_the_rows_with_its_watermark_as_text_in_a_fixed_order(lake, shop):
+def test_rows_are_assigned_to_days_by_watermark_and_have_a_fixed_order(lake, shop):
     found = load(lake, shop)
     assert [(row["dt"], row["_row"], row["payment_id"]) for row in found] == [
         (FIRST, 1, "1"),
@@ -143,7 +143,7 @@ def test_watermark_without_time_zone_is_utc(lake, shop, server, kind):
     ]
 
 
-def test_missing_objects_are_named_and_not_retried(lake, shop, server, monkeypatch):
+def test_missing_tables_columns_and_permissions_are_not_retried(lake, shop, server, monkeypatch):
     monkeypatch.setattr(database.SourceDatabase, "_log_retry", lambda *_: pytest.fail("retried"))
     load(lake, shop)
     before = lake.table("bronze/payments").version()
@@ -165,7 +165,7 @@ def test_missing_objects_are_named_and_not_retried(lake, shop, server, monkeypat
 
 
 def fill(server: str) -> None:
-    # More rows than the socket buffers hold, so that the server is still sending when its session is terminated.
+    # The rows exceed the socket buffers, so the server is still sending when its session is terminated.
     run(
         server,
         "INSERT INTO shop.payments SELECT 100 + n, '2024-03-01', n, repeat('x', 500), '', '2024-03-01 12:00+00'"
@@ -266,7 +266,7 @@ def test_unreachable_server_is_an_error_without_secrets(lake, tmp_path, monkeypa
 @pytest.mark.parametrize(
     "url", [f"postgresql://app:{PASSWORD}@host:port/x", f"oracle+nothing://app:{PASSWORD}@h/x", PASSWORD]
 )
-def test_invalid_url_is_an_error_that_does_not_quote_it(lake, url):
+def test_error_for_an_invalid_url_does_not_contain_the_url(lake, url):
     with pytest.raises(SourceConnectionError) as caught:
         load(lake, Connections("nowhere", {"shop": SecretStr(url)}))
     shown = "".join(traceback.format_exception(caught.value))

@@ -25,7 +25,7 @@ def test_process_and_pod_run_the_same_command(tmp_path: Path) -> None:
     assert commands[0][:5] == commands[1][:5] == ["python", "-m", "include.training", "run", "--dataset"]
 
 
-def test_template_in_name_is_unchanged(tmp_path: Path) -> None:
+def test_template_in_a_data_set_name_is_unchanged(tmp_path: Path) -> None:
     name = "{{ ti.xcom_pull(task_ids='build_dataset')['name'] }}"
     assert dataset_path(Settings(home=tmp_path), name) == f"{tmp_path}/training/{name}"
 
@@ -86,7 +86,7 @@ def test_accepts_other_tracking_uris(uri: str) -> None:
     assert Settings(mlflow={"tracking_uri": uri}).mlflow.tracking_uri == uri
 
 
-def test_workers_are_at_most_a_batch() -> None:
+def test_number_of_workers_is_at_most_the_batch_size() -> None:
     assert Settings(training={"workers": BATCH_SIZE}).training.workers == BATCH_SIZE
     with pytest.raises(ValueError, match="workers"):
         Settings(training={"workers": BATCH_SIZE + 1})

@@ -86,9 +86,7 @@ def test_drift_requests_training_at_most_once_per_interval() -> None:
 
 
 @pytest.mark.slow
-def test_champion_of_one_delivery_is_compared_on_a_later_one(
-    lake: Lake, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_champion_is_compared_on_a_later_delivery(lake: Lake, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     settings = Settings(home=tmp_path, project="telecom", mlflow={"tracking_uri": f"sqlite:///{tmp_path}/mlflow.db"})
     project = flat_project()

@@ -225,7 +225,7 @@ def test_champion_is_replaced_only_by_a_better_model(tmp_path: Path, monkeypatch
     assert second.gain is not None
     assert (second.gain.low, second.gain.high) == (0, 0)
 
-    # A version without a leakage report is rejected, and so is a version with a finding.
+    # A version without a leakage report and a version with a finding are rejected.
     with mlflow.start_run() as unchecked:
         pass
     client = mlflow.MlflowClient(settings.mlflow.tracking_uri)

@@ -53,7 +53,7 @@ def test_pull_needs_a_pushed_revision_and_an_empty_folder(
         repository.pull(version.revision, tmp_path / "pulled")
 
 
-def test_remote_is_a_setting(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_settings_determine_the_remote(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     own = open_repository(Settings(home=tmp_path))
     assert own.remote == str(tmp_path / "versions" / "remote" / "grocery")
     shared = open_repository(Settings(home=tmp_path, versions={"remote": "s3://shop/versions/"}))

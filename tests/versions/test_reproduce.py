@@ -54,7 +54,7 @@ def world(tmp_path_factory: pytest.TempPathFactory) -> World:
     settings = Settings(home=home, mlflow={"tracking_uri": f"sqlite:///{home}/mlflow.db"})
     project, lake, landing = short_project(), open_lake(settings), home / "landing" / "grocery"
     write_world(landing, DAYS)
-    # A history in one run and then a single day, as in a deployment.
+    # The history is ingested in one run and the last day in another run, as in a deployment.
     for days in (DayRange(DAYS.first, DAYS.last - dt.timedelta(days=1)), DayRange.single(DAYS.last)):
         load(project, lake, landing, days)
         refine(project, lake, days, home / "reports")
@@ -92,7 +92,7 @@ def test_reproduces_from_raw_data_in_an_empty_folder(world: World, monkeypatch: 
         assert tags[f"table.{table}"] == str(lake.table(table).version())
     assert (artifacts(world, run) / "bronze.dvc").read_text() == manifest.data_version.pointer
 
-    # A machine with access only to the tracking server and the remote.
+    # Simulate a machine with access only to the tracking server and the remote.
     monkeypatch.setenv("CHURN_HOME", str(world.settings.home / "elsewhere"))
     monkeypatch.setenv("CHURN_VERSIONS__REMOTE", str(world.settings.home / "versions" / "remote"))
     monkeypatch.setenv("CHURN_MLFLOW__TRACKING_URI", world.settings.mlflow.tracking_uri)
@@ -142,7 +142,7 @@ def test_changed_fingerprint_does_not_agree(world: World, monkeypatch: pytest.Mo
 
 
 def test_different_raw_data_does_not_agree(world: World, tmp_path: Path) -> None:
-    # A day is delivered again between the creation of the data set and that of its version.
+    # A day is delivered again after the data set was built and before its version is created.
     project, lake = short_project(), open_lake(world.settings)
     folder = Path(shutil.copytree(world.dataset.folder, tmp_path / "dataset"))
     day = world.dataset.manifest.test.days[-1]

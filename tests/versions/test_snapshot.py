@@ -43,21 +43,21 @@ def test_revision_does_not_depend_on_how_the_data_was_loaded(
     assert create_version(project, lake, repository, WEEK.last) == version
     assert version.files == len(content(repository.raw))
 
-    # Each day loaded again in reverse order: other Delta files, the same rows.
+    # Loading each day again in reverse order gives other Delta files with the same rows.
     for day in reversed(list(WEEK)):
         load(project, lake, landing, DayRange.single(day))
     again = create_version(project, lake, repository, WEEK.last)
     assert again.revision == version.revision
     assert again.tables["bronze/transactions"] > version.tables["bronze/transactions"]
 
-    # Another lake and another repository.
+    # Another lake and another repository give the same revision.
     other = Lake(str(tmp_path / "other"))
     load(project, other, landing, WEEK)
     elsewhere = Repository(tmp_path / "elsewhere", str(tmp_path / "remote"))
     assert create_version(project, other, elsewhere, WEEK.last).revision == version.revision
 
 
-def test_changed_data_is_a_new_revision_and_the_old_one_still_pulls(
+def test_changed_data_gives_a_new_revision_and_keeps_the_old_revision(
     project: Project, lake: Lake, landing: Path, repository: Repository, tmp_path: Path
 ) -> None:
     before = create_version(project, lake, repository, WEEK.last)
@@ -118,17 +118,17 @@ from include.projects import load_project
 from include.versions.repository import Repository
 from include.versions.snapshot import create_version
 
-taken = 0
+stored = 0
 
-def die_while_dvc_takes_files(event, arguments):
-    global taken
+def kill_process_while_dvc_stores_files(event, arguments):
+    global stored
     if event in ("os.rename", "os.link") and ".dvc" in str(arguments[1]):
-        taken += 1
-        if taken == 5:
+        stored += 1
+        if stored == 5:
             os.kill(os.getpid(), signal.SIGKILL)
 
 lake, folder, remote, day = sys.argv[1:]
-sys.addaudithook(die_while_dvc_takes_files)
+sys.addaudithook(kill_process_while_dvc_stores_files)
 create_version(load_project("grocery"), Lake(lake), Repository(Path(folder), remote), dt.date.fromisoformat(day))
 """
 

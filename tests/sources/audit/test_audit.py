@@ -53,7 +53,7 @@ def paid(day: dt.date, number: int = 30, amount: str = "1.50") -> list[str]:
     return [f"{key},{day} 08:00:{key % 60:02},{amount},x" for key in range(number)]
 
 
-def test_figures_equal_those_of_the_files(landing, lake):
+def test_audit_figures_match_the_files(landing, lake):
     found = audit(landing, lake, DAYS, grocery()).sources
     events = found["transactions"]
     arrived = [transactions(day) for day in DAYS]
@@ -125,7 +125,7 @@ def test_new_column_and_column_order_are_not_breaking(tmp_path, lake):
     assert (change.what, change.breaking) == ("are in another order", False)
 
 
-def test_renamed_column_is_an_error_that_names_both_columns(landing, lake):
+def test_error_for_a_renamed_column_contains_both_names(landing, lake):
     audit(landing, lake, FIRST)
     write_transactions(landing, SECOND, transactions(SECOND).rename_columns({"quantity": "units"}))
     with pytest.raises(SchemaChangeError, match=r"'quantity' of source 'transactions' is gone; new since then: units"):

@@ -140,7 +140,7 @@ def test_features_are_sorted_by_importance_with_description(candidate: Candidate
     assert {directions[name] for name in names[:2] if name.startswith("baskets")} == {"lower"}
 
 
-def test_missed_requirement_is_shown_with_its_consequence(card: ModelCard) -> None:
+def test_missed_requirement_is_shown_with_its_effect(card: ModelCard) -> None:
     rows = {row[0]: row[1:] for row in markdown_rows(card)}
     assert rows["training samples"] == ["met", "stops the training", "50,693", "at least 10,000"]
     assert rows["precision"] == ["missed", "is reported", "0.5", "at least 0.7"]
@@ -150,7 +150,7 @@ def test_missed_requirement_is_shown_with_its_consequence(card: ModelCard) -> No
 
 def test_leakage_finding_is_shown(candidate: Candidate, card: ModelCard) -> None:
     assert "## Leakage (none found)" in card.markdown
-    found = "The feature refunds alone has an AUC of 0.990; more than 0.95 is not believed."
+    found = "The feature refunds alone has an AUC of 0.990; the limit is 0.95."
     leaking = candidate.leakage.model_copy(update={"findings": (found,)})
     shown = card_of(replace(candidate, leakage=leaking)).markdown
     assert "## Leakage (suspected)" in shown

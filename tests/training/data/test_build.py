@@ -26,7 +26,7 @@ def test_accepts_days_of_equal_definitions(project: Project, lake: Lake, tmp_pat
     assert prepare_dataset(fewer, lake, LAST_DAY, tmp_path / "fewer").dataset.manifest.train.rows > 0
 
 
-def test_days_with_other_feature_definitions_are_named_with_remedy(
+def test_error_contains_days_with_other_feature_definitions_and_the_remedy(
     project: Project, lake: Lake, tmp_path: Path
 ) -> None:
     days = snapshot_days(project, 30)
@@ -38,7 +38,7 @@ def test_days_with_other_feature_definitions_are_named_with_remedy(
     assert f'"from_day": "{days[0]}", "to_day": "{days[4]}"' in str(caught.value)
 
 
-def test_days_with_another_label_definition_are_named(project: Project, lake: Lake, tmp_path: Path) -> None:
+def test_error_contains_days_with_another_label_definition(project: Project, lake: Lake, tmp_path: Path) -> None:
     days = snapshot_days(project, 30)
     longer = project.model_copy(update={"label": project.label.model_copy(update={"horizon_days": 60})})
     mark_labelled(longer, lake, [], days[:2])
@@ -52,7 +52,7 @@ def test_rejects_days_without_recorded_definitions(project: Project, lake: Lake,
         prepare_dataset(project, lake, LAST_DAY, tmp_path / "dataset")
 
 
-def test_missed_requirement_stops(project: Project, lake: Lake, tmp_path: Path) -> None:
+def test_missed_requirement_is_an_error(project: Project, lake: Lake, tmp_path: Path) -> None:
     content = project.model_dump()
     content["requirements"]["data"] |= {"mode": "enabled", "min_training_samples": 10**6}
     demanding = Project.model_validate(content)

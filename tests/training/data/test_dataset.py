@@ -29,7 +29,7 @@ from include.training.data.splits import TooFewSnapshotsError
 from tests.training.gold import LAST_DAY, snapshot_days, without_family, write_gold
 
 
-def test_has_matured_snapshots_split_by_time(dataset: DatasetRef, project: Project) -> None:
+def test_data_set_has_matured_snapshots_split_by_time(dataset: DatasetRef, project: Project) -> None:
     manifest = dataset.manifest
     train, test = (pq.read_table(dataset.folder / part.file) for part in (manifest.train, manifest.test))
     assert train.column_names == ["dt", "customer_id", *[spec.name for spec in project.features], "churned"]

@@ -27,7 +27,7 @@ def test_weights_equal_repeated_rows(rows: list[tuple[int, float, int]]) -> None
 
 
 @given(value=st.floats(-1e6, 1e6), customers=st.integers(1, 20), seed=st.integers(0, 99))
-def test_equal_customers_have_an_empty_interval(value: float, customers: int, seed: int) -> None:
+def test_interval_of_equal_values_has_width_zero(value: float, customers: int, seed: int) -> None:
     bootstrap = CustomerBootstrap([f"c{number}" for number in range(customers)] * 2, 100, seed)
     ends = interval(bootstrap.means(np.full(customers * 2, value)))
     assert (ends.low, ends.high) == pytest.approx((value, value))
@@ -55,7 +55,7 @@ def test_correlated_rows_widen_the_interval() -> None:
     assert alike.high - alike.low > 2 * (apart.high - apart.low)
 
 
-def test_interval_coverage() -> None:
+def test_intervals_contain_the_true_mean_in_about_95_percent_of_samples() -> None:
     random = np.random.default_rng(8)
     names = [f"c{number:03d}" for number in range(150)]
     held = 0

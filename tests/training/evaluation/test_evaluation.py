@@ -45,7 +45,7 @@ def test_no_offers_save_nothing() -> None:
     assert (decisions.saving_usd_per_1000, decisions.precision, decisions.f1) == (0, 0, 0)
 
 
-def test_perfect_model(project: Project) -> None:
+def test_perfect_model_has_the_best_metrics(project: Project) -> None:
     evaluation = evaluate(project, TRAIN, TEST, np.array([0.0, 0.05, 0.9, 1.0], np.float32), COSTS.threshold)
     assert (evaluation.auc, evaluation.pr_auc) == (1.0, 1.0)
     assert evaluation.at_threshold.saving_usd_per_1000 == 2 * 500 / 4 * 1000
@@ -62,7 +62,7 @@ def test_reports_both_thresholds(project: Project) -> None:
 def test_recency_limit_is_chosen_on_training_rows(project: Project) -> None:
     evaluation = evaluate(project, TRAIN, TEST, np.array([0.1, 0.1, 0.1, 0.1], np.float32), 0.1)
     everybody, recency = evaluation.baselines
-    # On the test, 25 days would be the better limit; on the training rows it is 20.
+    # The best limit is 25 days on the test, but 20 days on the training rows.
     assert recency.decisions.offers_per_1000 == 750
     assert recency.decisions.saving_usd_per_1000 == (2 * 500 - 50) / 4 * 1000
     assert recency.auc == 0.75
@@ -72,8 +72,8 @@ def test_recency_limit_is_chosen_on_training_rows(project: Project) -> None:
 
 def test_no_offers_are_the_best_baseline_for_expensive_offers(project: Project) -> None:
     costs = COSTS.model_copy(update={"needless_offer_usd": 100_000.0})
-    dear = project.model_copy(update={"requirements": project.requirements.model_copy(update={"costs": costs})})
-    evaluation = evaluate(dear, TRAIN, TEST, np.array([0.1, 0.2, 0.3, 0.4], np.float32), 0.5)
+    expensive = project.model_copy(update={"requirements": project.requirements.model_copy(update={"costs": costs})})
+    evaluation = evaluate(expensive, TRAIN, TEST, np.array([0.1, 0.2, 0.3, 0.4], np.float32), 0.5)
     assert evaluation.best_baseline.name == "offer to nobody"
 
 
@@ -133,12 +133,12 @@ def test_resampled_metrics_equal_scikit_learn(project: Project) -> None:
 
 def test_calibration_error_of_biased_probabilities() -> None:
     test, probabilities = many()
-    honest = reliability(test.churned, probabilities.astype(float))
-    assert sum(part.rows for part in honest) == len(test)
-    assert {part.rows for part in honest} == {400}
-    assert expected_calibration_error(honest) < 0.02
-    boasting = reliability(test.churned, np.minimum(1, probabilities.astype(float) + 0.1))
-    assert expected_calibration_error(boasting) == pytest.approx(0.1, abs=0.01)
+    calibrated = reliability(test.churned, probabilities.astype(float))
+    assert sum(part.rows for part in calibrated) == len(test)
+    assert {part.rows for part in calibrated} == {400}
+    assert expected_calibration_error(calibrated) < 0.02
+    biased = reliability(test.churned, np.minimum(1, probabilities.astype(float) + 0.1))
+    assert expected_calibration_error(biased) == pytest.approx(0.1, abs=0.01)
 
 
 def test_constant_probability_is_one_bin() -> None:

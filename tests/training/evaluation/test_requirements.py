@@ -40,7 +40,7 @@ def test_valid_data_passes_and_verdicts_are_written(project: Project, dataset_co
     assert kept(dataset_copy) == [verdict.as_dict() for verdict in verdicts]
 
 
-def test_missed_data_requirement_stops_and_names_the_gap(project: Project, dataset_copy: Path) -> None:
+def test_error_for_a_missed_data_requirement_contains_the_missing_amount(project: Project, dataset_copy: Path) -> None:
     dataset = load_dataset(dataset_copy)
     rows = dataset.manifest.train.rows
     demanding = with_group(project, "data", min_training_samples=rows + 1234, min_features=12)
@@ -65,7 +65,9 @@ def test_detects_too_few_churners(project: Project, dataset: DatasetRef) -> None
 
 
 @pytest.mark.parametrize(("mode", "checked"), [("dry_run", 4), ("disabled", 0)])
-def test_data_miss_does_not_stop_unless_enabled(project: Project, dataset_copy: Path, mode: str, checked: int) -> None:
+def test_missed_data_requirement_is_no_error_unless_enabled(
+    project: Project, dataset_copy: Path, mode: str, checked: int
+) -> None:
     lenient = with_group(project, "data", mode=mode, min_training_samples=10**9)
     verdicts = require_data(lenient, load_dataset(dataset_copy))
     assert len(verdicts) == len(kept(dataset_copy)) == checked

@@ -20,7 +20,7 @@ def drawn(slope: float, intercept: float, rows: int = 20_000) -> tuple[np.ndarra
 
 
 @pytest.mark.parametrize(("slope", "intercept"), [(1.0, 0.0), (0.5, 0.3), (2.0, -0.5)])
-def test_finds_the_true_line(slope: float, intercept: float) -> None:
+def test_estimates_the_true_slope_and_intercept(slope: float, intercept: float) -> None:
     found = fit_calibrator(*drawn(slope, intercept))
     assert found.method == "logistic"
     assert found.slope == pytest.approx(slope, rel=0.06)

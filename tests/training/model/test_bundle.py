@@ -69,7 +69,7 @@ class TestEncode:
     def test_rows_encode_like_columns(self, rows: list[tuple[float | None, float | None, str | None]]) -> None:
         np.testing.assert_array_equal(CONTRACT.encode_rows(rows), CONTRACT.encode(columns_of(rows)))
 
-    def test_encodes_every_container_alike(self) -> None:
+    def test_encodes_all_table_types_equally(self) -> None:
         columns = {"spend": [1.5, None, 3.0], "visits": [1, 2, 3], "tier": ["silver", "gold", None]}
         expected = np.array([[1.5, 1, 1], [np.nan, 2, np.nan], [3, 3, np.nan]], dtype=np.float32)
         assert CONTRACT.encode(columns).dtype == np.float32

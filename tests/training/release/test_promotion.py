@@ -32,7 +32,9 @@ def over_rule(usd: float, low: float) -> Gain:
         ((300, 100), (float("nan"), float("nan")), False, "not above"),
     ],
 )
-def test_decision(rule: tuple[float, float], champion: tuple[float, float] | None, promote: bool, reason: str) -> None:
+def test_promotion_decision_and_reason(
+    rule: tuple[float, float], champion: tuple[float, float] | None, promote: bool, reason: str
+) -> None:
     decision = decide_promotion("2", over_rule(*rule), gain(*champion) if champion else None, margin=20)
     assert decision.promote is promote
     assert reason in decision.reason

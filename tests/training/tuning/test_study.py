@@ -79,7 +79,7 @@ def test_damaged_journal_is_rejected_and_unchanged(tmp_path: Path) -> None:
     assert journal.read_bytes() == content
 
 
-@pytest.mark.slow  # a driver gives up after some tries
+@pytest.mark.slow  # a database driver retries before it fails
 @pytest.mark.parametrize(
     "url", ["postgresql+psycopg2://u:hunter2@127.0.0.1:1/db", "no url hunter2", "x://u:hunter2@h/d"]
 )

@@ -37,7 +37,7 @@ def database() -> Iterator[str]:
         yield database_url(host, "postgres")
 
 
-def test_worker_takes_over_from_a_silent_worker(tmp_path: Path) -> None:
+def test_worker_takes_over_the_trial_of_an_inactive_worker(tmp_path: Path) -> None:
     search = drawn_search(3, trees=5)
     study = SharedStudy(search.name, tmp_path / "journal", SecretStr(""))
     study.claim(1, worker=1)
