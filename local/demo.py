@@ -36,7 +36,7 @@ _NO_FIGURES = dict.fromkeys(("auc", "pr_auc", "rows", "quarantined", "prediction
 
 
 class DemoError(ChurnflowError):
-    """A task failed, a run is missing, or the time limit is over."""
+    """A task failed, a run is missing, or the time limit was exceeded."""
 
 
 class Demo:
@@ -57,7 +57,7 @@ class Demo:
         """Wait until Airflow has parsed the DAGs, and unpause them.
 
         Raises:
-            DemoError: A DAG did not appear in time, for example since its file cannot be imported.
+            DemoError: A DAG did not appear in time, for example because its file cannot be imported.
         """
         limit = min(self._deadline, time.monotonic() + _PARSE_SECONDS)
         while absent := sorted(set(_DAGS) - self._client.dags().keys()):
@@ -85,7 +85,7 @@ class Demo:
             dag_ids: The DAGs that must have a complete run.
 
         Raises:
-            DemoError: A task failed, a run is missing, or the time limit is over.
+            DemoError: A task failed, a run is missing, or the time limit was exceeded.
         """
         conf = {"from_day": str(days.first), "to_day": str(days.last)}
         links = self._client.links()

@@ -97,7 +97,7 @@ def _open_package() -> duckdb.DuckDBPyConnection:
 
 def _write(rows: pa.Table, path: Path) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
-    # A rename makes the file appear complete, also when the export is interrupted.
+    # Because of the rename, an interrupted export leaves no incomplete file under this name.
     partial = path.with_name(f".{path.name}.{os.getpid()}")
     if path.suffix == ".parquet":
         pq.write_table(rows, partial)

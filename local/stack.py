@@ -184,7 +184,7 @@ class Stack:
             )
 
     def _stop_orphaned_postgres(self) -> None:
-        """Stop a server that outlived its killed supervising process, found by its pid file."""
+        """Stop a PostgreSQL server that outlived its killed supervising process; its pid file contains its id."""
         pid_file = self._postgres_data / "postmaster.pid"
         if not pid_file.exists():
             return

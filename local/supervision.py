@@ -102,7 +102,7 @@ class Supervisor:
         """Check that no program has exited for good.
 
         Raises:
-            ProcessError: A program has; the message contains the end of its log.
+            ProcessError: A program has exited; the message contains the end of its log.
         """
         for name, state in self.states().items():
             if state in ("FATAL", "EXITED", "UNKNOWN"):
@@ -143,7 +143,7 @@ class Supervisor:
             for process in processes:
                 with contextlib.suppress(psutil.NoSuchProcess):
                     process.terminate()
-            timeout = min(timeout, 15.0)  # some wait for each other and never exit
+            timeout = min(timeout, 15.0)  # some programs wait for each other and never exit
         _, alive = psutil.wait_procs(processes, timeout=timeout)
         for process in alive:
             with contextlib.suppress(psutil.NoSuchProcess):
@@ -151,7 +151,7 @@ class Supervisor:
         _, alive = psutil.wait_procs(alive, timeout=5)
         if alive:
             raise ProcessError(
-                f"Processes {[item.pid for item in alive]} did not exit.", where=str(self.folder), remedy="End them."
+                f"Processes {[item.pid for item in alive]} did not exit.", where=str(self.folder), remedy="Kill them."
             )
         self._socket.unlink(missing_ok=True)
         self._pid_file.unlink(missing_ok=True)
@@ -247,7 +247,7 @@ class Supervisor:
 
 
 def wait_until(condition: Callable[[], bool], timeout: float, pause: float = 0.2) -> bool:
-    """Poll a condition until it is true or the time is over.
+    """Poll a condition until it is true or the time limit has passed.
 
     Args:
         condition: The condition.

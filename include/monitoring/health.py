@@ -54,7 +54,7 @@ def model_health(settings: Settings) -> ModelHealth:
     """Return the current state; parts that do not exist yet are None.
 
     Raises:
-        ServingStateError: The state of serving cannot be read.
+        ServingStateError: The serving state cannot be read.
         ResultError: The newest monitoring result is damaged.
     """
     reference = ServingState(settings.serving_dir).served()

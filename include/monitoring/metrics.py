@@ -17,7 +17,7 @@ def render_metrics(settings: Settings) -> str:
     """Return the metrics in Prometheus' text format. An unknown value has no metric and is never zero.
 
     Raises:
-        ServingStateError: The state of serving cannot be read.
+        ServingStateError: The serving state cannot be read.
         ResultError: The newest monitoring result is damaged.
     """
     health, registry = model_health(settings), CollectorRegistry()

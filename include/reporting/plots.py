@@ -1,4 +1,4 @@
-"""Plots as SVG with one style; the same figures give the same bytes."""
+"""Plots as SVG with one style; the same data give the same bytes."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ def drawing(name: str, width: float, height: float) -> Iterator[tuple[Axes, io.S
     """Yield axes, and a buffer that contains their SVG after the block.
 
     Args:
-        name: The plot's name; it seeds the identifiers within the SVG, which are random otherwise.
+        name: The plot's name, which seeds the identifiers in the SVG; without a seed they are random.
         width: The width in inches.
         height: The height in inches.
     """

@@ -12,10 +12,10 @@ _NONE = "-"
 
 
 def html_templates(folder: Path = _BASE) -> Environment:
-    """Return the templates in ``folder``; they may extend and import those of this package.
+    """Return the Jinja2 environment of the templates in ``folder``.
 
     Args:
-        folder: A folder of templates; ``base.html``, ``macros.html`` and ``page.html`` are found in any case.
+        folder: A folder of templates, which may extend and import the templates of this package.
     """
     environment = Environment(
         loader=FileSystemLoader([folder, _BASE]),
@@ -120,7 +120,7 @@ def age(days: float | None) -> str:
 
 
 def _markdown_cell(text: str) -> str:
-    # Markdown may contain HTML tags; a bar would end the cell.
+    # Markdown may contain HTML tags, and a vertical bar ends a cell.
     escaped = text.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;").replace("|", "\\|")
     return " ".join(escaped.split())
 

@@ -39,7 +39,7 @@ def deployed_bento(settings: Settings) -> BentoReference:
 
     Raises:
         ScoringError: No model is deployed.
-        ServingStateError: The state of serving cannot be read.
+        ServingStateError: The serving state cannot be read.
     """
     reference = ServingState(settings.serving_dir).served()
     if reference is None:

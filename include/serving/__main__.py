@@ -23,7 +23,7 @@ app = CommandLine()
 
 @app.command()
 def run() -> None:
-    """Serve the deployed model until a signal stops it; without a deployed model, wait for one."""
+    """Serve the deployed model until SIGTERM or SIGINT; while no model is deployed, wait."""
     configure_json_logs()
     run_endpoint(get_settings())
 
@@ -45,7 +45,7 @@ def predict_sample() -> None:
 
 @app.command(name="end-shadow")
 def end() -> None:
-    """End the shadow of the model that serves, and print its Bento."""
+    """End the shadow, and print the Bento that was the shadow."""
     shadow = end_shadow(get_settings())
     typer.echo(shadow.bento if shadow else "There is no shadow.")
 
@@ -57,7 +57,7 @@ def new_key(
         dt.datetime | None, typer.Option(formats=["%Y-%m-%d"], help="The last day of the key, in UTC.")
     ] = None,
 ) -> None:
-    """Create an API key and print it; only its hash is stored. A running endpoint accepts it within a second."""
+    """Create an API key and print it; only its hash is stored. A running endpoint accepts the key within a second."""
     typer.echo(add_key(_key_file(), name, expires.date() if expires else None))
 
 
@@ -70,7 +70,7 @@ def list_keys() -> None:
 
 @app.command(name="revoke-key")
 def revoke(name: Annotated[str, typer.Argument(help="The name of the client.")]) -> None:
-    """Remove an API key. A running endpoint rejects it within a second."""
+    """Remove an API key. A running endpoint rejects the key within a second."""
     revoke_key(_key_file(), name)
 
 

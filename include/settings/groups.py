@@ -14,12 +14,12 @@ class Group(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
 
-# A server process has its own working directory. An empty variable counts as not set.
+# Absolute, because a server process has its own working directory. An empty variable counts as not set.
 OptionalFile = Annotated[Path | None, BeforeValidator(lambda path: Path(path).absolute() if path else None)]
 
 
 class PredictionLogSettings(Group):
-    """The log of every prediction that the endpoint answers.
+    """The prediction log.
 
     Attributes:
         enabled: Whether predictions are logged.
@@ -28,12 +28,12 @@ class PredictionLogSettings(Group):
         spool: The folder of segments that are not yet delivered, on a disk of this machine;
             ``<home>/prediction_log_spool/<project>`` by default.
         features: Whether the features of a prediction are logged too.
-        flush_seconds: The interval at which predictions are written from memory to a segment, and therefore the most
-            that ``kill -9`` may lose.
+        flush_seconds: The interval at which predictions are written from memory to a segment. A server process that is
+            killed loses at most the predictions of one interval.
         max_waiting_rows: The largest number of predictions in memory; further predictions are counted as lost.
         max_spool_bytes: The largest size of the spool while segments cannot be delivered; further predictions are
             counted as lost.
-        keep_days: The number of days, back from the newest, whose segments are kept after they were collected.
+        keep_days: The number of days before the newest day for which collected segments are kept.
     """
 
     enabled: bool = True
@@ -71,9 +71,9 @@ class LimitSettings(Group):
     """The limits of one server process, which responds 503 beyond them.
 
     Attributes:
-        in_flight: The number of requests in process. A request counts once more for each 64 KiB of its body.
+        in_flight: The number of requests in progress. A request counts once more for each 64 KiB of its body.
         body_bytes: The total size of all request bodies in memory, including bodies that are still arriving.
-        event_loop_lag_seconds: The lag of the event loop, measured every fifth of a second.
+        event_loop_lag_seconds: The lag of the event loop: the smallest of the last four samples, one every 0.05 s.
         connections: The number of connections; a further connection is closed immediately.
         receive_seconds: The time-out for the arrival of a request.
     """
@@ -102,7 +102,7 @@ class ServingSettings(Group):
         ready_timeout_seconds: The time-out for the start of a server.
         out_of_range: Whether a number outside the range of the model's contract is refused or accepted; both are
             counted.
-        reasons_per_direction: The number of reasons in a response that raise the risk, and of reasons that lower it.
+        reasons_per_direction: The number of reasons in a response that raise the risk, and the number that lower it.
         stale_after_days: The age in days above which a response marks the stored features as stale.
         kept_bentos: The number of Bentos on disk after a deployment, in addition to the current and previous ones.
         overlap_seconds: The time for which a new server runs beside the old server.
@@ -114,8 +114,8 @@ class ServingSettings(Group):
         api_key: The key that the product's own client sends.
         open_routes: The routes that need no key, in addition to the probes. By default this includes metrics, since a
             scraper on the same machine has no key; set ``[]`` if the port is reachable from elsewhere.
-        key_failures_per_minute: The number of requests without a valid key per address and minute before the response
-            429.
+        key_failures_per_minute: The number of requests without a valid key, per address and minute, after which the
+            response is 429.
         limits: The limits of one server process.
         log: The prediction log.
         store: The online store.

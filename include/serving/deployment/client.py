@@ -20,7 +20,7 @@ _SECONDS = 10.0
 _POLL_SECONDS = 0.1
 NO_KEY = SecretStr("")
 _NO_KEEP_ALIVE = httpx.Limits(max_keepalive_connections=0)
-# The endpoint's metric, and its label, for requests that failed inside the endpoint.
+# The metric of failed requests, and the label value of requests that failed inside the endpoint.
 _ERRORS, _INTERNAL = "ml_prediction_errors_total", "internal"
 
 
@@ -29,7 +29,7 @@ class EndpointError(ChurnflowError):
 
 
 class SamplesError(ChurnflowError):
-    """A Bento does not give the predictions that training recorded."""
+    """The predictions of a Bento differ from the recorded samples, or the bundle contains no samples."""
 
 
 def api_key_header(api_key: SecretStr) -> dict[str, str]:
@@ -41,7 +41,7 @@ def bundled_samples(reference: BentoReference) -> tuple[Sample, ...]:
     """Return the samples inside a Bento.
 
     Raises:
-        BundleError: The bundle inside is damaged.
+        BundleError: The bundle in the Bento is damaged.
         SamplesError: Training recorded no samples.
     """
     samples = reference.load_bundle().samples
@@ -65,7 +65,7 @@ class Health:
 class EndpointClient:
     """A client of one endpoint.
 
-    Each request opens a new connection, so that a server process that accepts at that moment answers it.
+    Each request opens a new connection, because only server processes that still accept connections should answer.
 
     Args:
         url: The endpoint's base address.
@@ -80,7 +80,7 @@ class EndpointClient:
             headers=api_key_header(api_key),
             timeout=_SECONDS,
             transport=httpx.HTTPTransport(uds=str(private) if private else None, limits=_NO_KEEP_ALIVE),
-            # The endpoint is not reached through the proxy that the environment names.
+            # Requests to the endpoint do not use a proxy from the environment.
             trust_env=False,
         )
 
@@ -112,9 +112,9 @@ class EndpointClient:
             time.sleep(_POLL_SECONDS)
             health = self.health()
         if health is None or health.bento != bento:
-            serves = f"serves Bento {health.bento}" if health else "does not answer"
+            found = f"The endpoint serves Bento {health.bento}" if health else "The endpoint does not answer"
             raise EndpointError(
-                f"The endpoint {serves} instead of serving Bento {bento}.",
+                f"{found}; it should serve Bento {bento}.",
                 where=f"{self.url}/health",
                 remedy="Read the server's log.",
             )

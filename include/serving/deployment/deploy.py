@@ -1,4 +1,4 @@
-"""The steps of a deployment, as the DAGs call them: they take and return versions and plain dictionaries."""
+"""The steps of a deployment, which the DAGs call. Arguments and results are versions and plain dictionaries."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ def resolve(model_version: str | None, role: Role, settings: Settings) -> str:
         raise RegistryError(
             f"The registry does not answer: {error.message}",
             where=settings.mlflow.tracking_uri,
-            remedy="Check that the tracking server runs, then deploy again. The endpoint goes on as it was.",
+            remedy="Check that the tracking server runs, then deploy again. The endpoint is unchanged.",
         ) from error
     if role == "serve":
         _require_no_leakage(registry, version)
@@ -59,37 +59,38 @@ def build(model_version: str, settings: Settings) -> dict[str, str]:
         settings: The deployment.
 
     Returns:
-        The reference that the other steps take: ``bento``, ``model_version``, ``path``.
+        The Bento as a dictionary with the keys ``bento``, ``model_version`` and ``path``, for the other steps.
 
     Raises:
         RegistryError: The registry does not answer, or has no such version.
         BundleError: The version's bundle is damaged.
-        PackagingError: BentoML could not build it.
+        PackagingError: BentoML could not build the Bento.
     """
     return build_bento(Registry(settings).bundle(model_version), model_version, settings.serving_dir).as_dict()
 
 
 def smoke(bento: dict[str, str], settings: Settings) -> dict[str, float]:
-    """Start one server process of the Bento, compare its predictions with those of training, and stop it.
+    """Start one server process of the Bento, compare its predictions with the samples, and stop the process.
 
-    The process has only a private socket, and logs no predictions.
+    The process has only a private socket, and does not log predictions.
 
     Args:
         bento: The reference that ``build`` returned.
         settings: The deployment.
 
     Returns:
-        ``rows``, the number of samples, and ``largest_difference`` of two probabilities.
+        ``rows``: the number of samples. ``largest_difference``: the largest absolute difference between a predicted
+        and a recorded probability.
 
     Raises:
-        BundleError: The bundle inside is damaged.
+        BundleError: The bundle in the Bento is damaged.
         WorkerPoolError: The process did not start.
         EndpointError: The process answered a sample with an error, or did not answer.
         SamplesError: A prediction differs from the recorded one.
     """
     reference = BentoReference(**bento)
     home = settings.serving_dir / "staging"
-    end_processes_of(home)  # those of a smoke test that was killed
+    end_processes_of(home)  # a smoke test that was killed leaves its process behind
     unlogged = settings.serving.log.model_copy(update={"enabled": False})
     serving = settings.serving.model_copy(update={"workers": 1, "log": unlogged})
     staging = settings.model_copy(update={"serving": serving})
@@ -131,18 +132,19 @@ def start_shadow(bento: dict[str, str], settings: Settings) -> dict[str, str]:
 
 
 def roll_back(model_version: str | None, settings: Settings) -> dict[str, str]:
-    """Put the former version in service again, or another version, from this disk or else built from the registry.
+    """Put the former version or a given version in service; build its Bento if none is on this disk.
 
-    The former version was checked for leaks before it came into service; any other version is checked now.
+    The former version was checked for leaks before it came into service. Any other version is checked now.
 
     Args:
         model_version: The version; None selects the one that served before the current one.
         settings: The deployment.
 
     Raises:
-        RolloutError: No version served before, or it did not come into service; the current one still serves.
-        RegistryError: It is not the former version, and the registry does not have it or does not answer.
-        LeakageError: The version has a suspected leak, or was not checked; nothing has changed.
+        RolloutError: No version served before the current one, or the version did not come into service. The current
+            version still serves.
+        RegistryError: The version is not the former one, and the registry does not contain it or does not answer.
+        LeakageError: The version has a suspected leak, or was not checked for leaks; nothing has changed.
     """
     former = ServingState(settings.serving_dir).previous()
     version = model_version or (former.model_version if former else None)

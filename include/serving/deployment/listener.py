@@ -1,4 +1,4 @@
-"""The public address of the endpoint: one socket, which the runner keeps while server processes come and go."""
+"""The public address of the endpoint: one socket, which the runner keeps while server processes start and end."""
 
 from __future__ import annotations
 
@@ -22,10 +22,10 @@ class ListenerError(ChurnflowError):
 
 
 def lock_endpoint(serving_dir: Path) -> FileLock:
-    """Return the lock that a runner holds during its life: a second runner would end the servers of the first.
+    """Acquire and return the lock of the runner; without the lock, a second runner would end the first one's servers.
 
     Raises:
-        ListenerError: Another runner holds it.
+        ListenerError: Another runner holds the lock.
     """
     serving_dir.mkdir(parents=True, exist_ok=True)
     lock = FileLock(serving_dir / "runner.lock")
@@ -41,9 +41,10 @@ def lock_endpoint(serving_dir: Path) -> FileLock:
 
 
 def bind_public(settings: ServingSettings) -> socket.socket:
-    """Return a socket that is bound to the endpoint's address and does not listen yet; connections are refused.
+    """Return a socket that is bound to the endpoint's address. It does not listen yet, so connections are refused.
 
-    It does not set SO_REUSEPORT: each listener would have its own queue, and drop the connections in it on closing.
+    The socket does not set SO_REUSEPORT. With this option, each listener has its own queue of connections, and drops
+    the queued connections when it is closed.
 
     Raises:
         ListenerError: The port is in use, or the address does not belong to this machine.
@@ -81,7 +82,7 @@ def private_folder(serving_dir: Path) -> Path:
         raise ListenerError(
             f"The folder of the servers' sockets cannot be created ({error.strerror}).",
             where=str(folder),
-            remedy="Remove it.",
+            remedy="Remove the folder.",
         ) from error
     return folder
 

@@ -1,4 +1,4 @@
-"""Build a Bento from a model bundle: the bundle, and the source files that serving imports; without network access."""
+"""Build a Bento from a model bundle and the source files that serving imports. The build needs no network access."""
 
 from __future__ import annotations
 
@@ -48,10 +48,10 @@ class PackagingError(ChurnflowError):
 
 
 def build_bento(bundle: Bundle, model_version: str, serving_dir: Path) -> BentoReference:
-    """Build a Bento, or return the existing one of the same files.
+    """Build a Bento, or return the existing Bento with the same files.
 
-    The version of the Bento is the model version and a checksum of its files. Building twice changes nothing, and a
-    change of the service's code gives another version.
+    The version of the Bento consists of the model version and a checksum of the files. Building twice changes nothing,
+    and a change of the service's code gives another version.
 
     Args:
         bundle: The model.
@@ -94,13 +94,13 @@ def prune_bentos(serving_dir: Path, keep: int) -> list[str]:
         keep: How many of the newest Bentos to keep.
 
     Raises:
-        ServingStateError: The state of serving cannot be read; nothing is deleted.
+        ServingStateError: The serving state cannot be read; nothing is deleted.
     """
     used = ServingState(serving_dir).bentos_in_use()
     built = _built(serving_dir)
     old = [path for path in built[: max(0, len(built) - keep)] if path.name not in used]
     for path in old:
-        # The rename removes the Bento as a whole, also when the deletion is interrupted.
+        # After the rename, an interrupted deletion cannot leave an incomplete Bento under its name.
         deleted = path.with_name(f".{path.name}")
         path.rename(deleted)
         shutil.rmtree(deleted)
@@ -124,7 +124,7 @@ def _stage(bundle: Bundle, stage: Path) -> None:
         "service": "include.serving.endpoint.service:ChurnService",
         "name": NAME,
         "include": ["include/**/*.py", "bundle/*"],
-        # Locking would need a package index; these are the versions that the Bento was tested with.
+        # Locking needs a package index. The pinned versions are those of this environment.
         "python": {"packages": [*_pinned_packages()], "lock_packages": False},
     }
     (stage / "bentofile.yaml").write_text(yaml.safe_dump(options), encoding="utf-8")
@@ -143,13 +143,13 @@ def _digest(stage: Path) -> str:
 
 
 def _build(stage: Path, tag_version: str, home: Path) -> None:
-    # In a new process, because this one has already imported another copy of ``include``.
+    # In a new process, because this process has already imported another copy of ``include``.
     command = [sys.executable, "-m", "bentoml", "build", "--version", tag_version, "--output", "tag", "."]
     try:
         subprocess.run(
             command,
             cwd=stage,
-            # Without this option BentoML installs uv into the environment, even when it locks nothing.
+            # Without this option BentoML installs uv into the environment, even without locking.
             env=_without_settings(bentoml_environment(home)) | {"BENTOML_ENABLE_FEATURES": "no_image"},
             check=True,
             capture_output=True,
@@ -159,7 +159,7 @@ def _build(stage: Path, tag_version: str, home: Path) -> None:
     except subprocess.CalledProcessError as error:
         raise _failed(tag_version, (error.stderr or error.stdout)[-2000:]) from error
     except subprocess.TimeoutExpired as error:
-        raise _failed(tag_version, f"no end after {_BUILD_SECONDS} s") from error
+        raise _failed(tag_version, f"the build took longer than {_BUILD_SECONDS} s") from error
 
 
 def _without_settings(environment: dict[str, str]) -> dict[str, str]:

@@ -1,4 +1,4 @@
-"""Roll a Bento out, and return to the former one when that fails."""
+"""Roll a Bento out, and return to the former Bento if the rollout fails."""
 
 from __future__ import annotations
 
@@ -22,8 +22,8 @@ class RolloutError(ChurnflowError):
 def roll_out(candidate: BentoReference, settings: Settings) -> BentoReference:
     """Make ``candidate`` the desired Bento, wait until the runner serves it, and verify the public address.
 
-    If the candidate's model is the shadow, the shadow ends. A Bento that already serves may be rolled out again; it
-    stays the desired one when that fails.
+    If the candidate's model is the shadow, the shadow ends. A Bento that already serves may be rolled out again; if
+    that rollout fails, the Bento stays the desired one.
 
     Args:
         candidate: The Bento.
@@ -33,9 +33,9 @@ def roll_out(candidate: BentoReference, settings: Settings) -> BentoReference:
         The Bento in service, which is ``candidate``.
 
     Raises:
-        BundleError: The bundle inside is damaged; nothing has changed.
-        RolloutError: The Bento did not come into service; the former one is the desired one again, and the message
-            tells whether it answers.
+        BundleError: The bundle in the Bento is damaged; nothing has changed.
+        RolloutError: The Bento did not come into service. The former Bento is the desired one again, and the message
+            states whether the former Bento answers.
         SupersededError: Another rollout has begun before this one ended.
         ServingStateError: The state could not be written; nothing has changed.
     """
@@ -51,7 +51,7 @@ def roll_out(candidate: BentoReference, settings: Settings) -> BentoReference:
     except ChurnflowError as error:
         state.undo(revision)
         raise RolloutError(
-            f"The Bento did not come into service ({error.what}) {_describe_former(state.desired(), settings)}",
+            f"The Bento did not come into service. {error.what} {_describe_former(state.desired(), settings)}",
             where=f"Bento {candidate.bento}",
             remedy="Read the serving runner's log, then deploy again.",
         ) from error
@@ -73,8 +73,8 @@ def start_shadow(candidate: BentoReference, settings: Settings) -> BentoReferenc
         The Bento of the shadow, which is ``candidate``.
 
     Raises:
-        RolloutError: No model is in service, or this model is; or predictions are not logged; or the runner could not
-            start it. Then there is no shadow.
+        RolloutError: No model is in service, the model in service is the candidate's, or predictions are not logged:
+            nothing has changed. Or the runner could not start the shadow: there is no shadow.
         ShadowError: The shadow needs features that the model in service does not have; nothing has changed.
         BundleError: A bundle is damaged; nothing has changed.
         SupersededError: Another shadow was started before this one ran.
@@ -84,15 +84,15 @@ def start_shadow(candidate: BentoReference, settings: Settings) -> BentoReferenc
     served = state.served()
     if served is None or served.model_version == candidate.model_version:
         raise RolloutError(
-            "This model serves already." if served else "No Bento serves, so there can be no shadow.",
+            "This model already serves." if served else "No Bento serves, so there can be no shadow.",
             where=f"Bento {candidate.bento}",
             remedy="Deploy the champion first, and choose another version for its shadow.",
         )
     if not settings.serving.log.enabled:
         raise RolloutError(
-            "Predictions are not logged, and those of a shadow appear only in the log.",
+            "Predictions are not logged, and the predictions of a shadow appear only in the log.",
             where="CHURN_SERVING__LOG__ENABLED",
-            remedy="Switch the log on.",
+            remedy="Enable the prediction log.",
         )
     Shadow(candidate.load_bundle(), candidate.model_version, served.load_bundle().contract)
     revision = state.begin(candidate, "shadow")
@@ -106,7 +106,7 @@ def start_shadow(candidate: BentoReference, settings: Settings) -> BentoReferenc
 
 
 def end_shadow(settings: Settings) -> BentoReference | None:
-    """End the shadow, and return its Bento; None without one."""
+    """End the shadow, and return its Bento; None without a shadow."""
     return ServingState(settings.serving_dir).end_shadow()
 
 
@@ -118,7 +118,7 @@ def verify(reference: BentoReference, settings: Settings) -> None:
         settings: The deployment.
 
     Raises:
-        EndpointError: Another Bento answers, or none.
+        EndpointError: Another Bento answers, or the endpoint does not answer.
     """
     client = EndpointClient(settings.serving.url, settings.serving.api_key)
     try:
@@ -133,14 +133,14 @@ def _require_serving(state: ServingState, revision: Revision, settings: Settings
     serving = settings.serving
     status = state.wait_for(revision, serving.ready_timeout_seconds)
     if status is not None and status.phase == "starting":
-        # The runner tries it without the shadow, too, and applies the time limit to each attempt.
+        # The runner tries the Bento with its shadow, then without it, and applies the time limit to each attempt.
         status = state.wait_for(revision, 2 * serving.ready_timeout_seconds + serving.overlap_seconds)
     if status is not None and status.phase == "serving":
         return
     if status is None:
-        what = f"No runner has started it within {serving.ready_timeout_seconds:.0f} s."
+        what = f"No runner has started the Bento within {serving.ready_timeout_seconds:.0f} s."
     else:
-        what = status.reason or "The runner has not brought it into service in time."
+        what = status.reason or "The runner has not brought the Bento into service in time."
     raise RolloutError(
         what,
         where=str(settings.serving_dir),
@@ -150,11 +150,11 @@ def _require_serving(state: ServingState, revision: Revision, settings: Settings
 
 def _describe_former(former: Revision | None, settings: Settings) -> str:
     if former is None:
-        return "and none served before it."
+        return "No Bento served before."
     bento = former.bento.bento
     try:
         verify(former.bento, settings)
     except ChurnflowError as error:
         log.error("former Bento does not answer", extra={"bento": bento})
-        return f"and the former one, {bento}, does not answer either ({error.what})"
-    return f"and the former one, {bento}, serves."
+        return f"The former Bento {bento} does not answer either. {error.what}"
+    return f"The former Bento {bento} serves."

@@ -123,7 +123,7 @@ class Runner:
         self._report_all(desired, failures)
 
     def _attempts(self, serve: Revision, shadow: Revision | None) -> list[Target]:
-        """Return the targets to try in this order: the shadow is optional, and the former Bento is better than none."""
+        """Return the targets to try, in order: with the shadow, without it, and the former Bento if no Bento serves."""
         attempts = [Target(serve.bento, shadow.bento)] if shadow else []
         attempts.append(Target(serve.bento))
         if self._serving is None:
@@ -181,7 +181,7 @@ class Runner:
         if self._serving is not None and self._public is not None:
             self._drain(self._serving)
             self._serving = None
-            # While this process held the socket, connections would wait in its queue instead of being refused.
+            # If this process kept the socket, connections would wait in its queue instead of being refused.
             self._public.close()
             self._public = None
 
@@ -196,10 +196,10 @@ class Runner:
 
 
 def run(settings: Settings) -> None:
-    """Serve the desired state until SIGTERM or SIGINT; without one, wait for it.
+    """Serve the desired Bento until SIGTERM or SIGINT; while there is none, wait.
 
     Raises:
-        ListenerError: The public address is not available.
+        ListenerError: The public address is not available, or another runner serves this endpoint.
     """
     ended = threading.Event()
     for number in (signal.SIGTERM, signal.SIGINT):

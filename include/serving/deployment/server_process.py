@@ -1,4 +1,4 @@
-"""One server process: its environment, its signals, and the end of processes that a killed runner left behind."""
+"""Server processes: their environment, their signals, and the end of those that a killed runner left behind."""
 
 from __future__ import annotations
 
@@ -43,8 +43,8 @@ def bentoml_environment(home: Path) -> dict[str, str]:
 def server_environment(settings: Settings, home: Path, shadow: BentoReference | None = None) -> dict[str, str]:
     """Return the environment of a server process, with the serving settings of this process.
 
-    ``CHURN_SERVING`` contains the settings group as JSON, with readable secrets, and replaces the single variables.
-    Defaults are left out, because an older Bento rejects a setting that it does not define.
+    ``CHURN_SERVING`` contains the settings group as JSON, with readable secrets, and replaces the individual variables.
+    Default values are left out, because an older Bento rejects a setting that it does not define.
 
     Args:
         settings: The settings of the deployment.
@@ -84,8 +84,8 @@ class ServerProcess:
         bento_path: The Bento's folder.
         private: The path of the private Unix socket; an existing file there is removed.
         environment: The environment; see ``server_environment``.
-        public: The bound public socket; None without one.
-        output: The file for its logs; by default it inherits the output of this process.
+        public: The bound public socket; None for a process without public connections.
+        output: The file for the process's log; by default the process inherits the output of this process.
 
     Attributes:
         client: A client of the private socket.
@@ -153,7 +153,7 @@ class ServerProcess:
 
 
 def end_processes_of(home: Path) -> None:
-    """End every process whose ``BENTOML_HOME`` is ``home``: with SIGINT, and SIGKILL when that has no effect.
+    """End every process that has ``home`` as its ``BENTOML_HOME``: with SIGINT, then with SIGKILL.
 
     The servers of a killed runner keep running, and keep the port.
     """

@@ -1,11 +1,11 @@
-"""The state of serving: the Bentos that are desired, and what the runner observed about them.
+"""The serving state: the desired Bentos, and their status as the runner reports it.
 
 One SQLite database, ``state.db``, contains one row for each rollout. Deployments write the desired state; the runner,
-which may be in another container on the same machine, reads it and writes the observed status.
+which may be in another container on the same machine, reads the desired state and writes the status.
 
-The newest row is the desired state. It is pending until its rollout commits or is undone; the committed rows before it
-tell what served when a rollout is interrupted. The next rollout replaces a pending row: of two concurrent rollouts the
-later one wins.
+The newest row is the desired state. This row is pending until its rollout is committed or undone. If a rollout is
+interrupted, the last committed row states which Bento served. The next rollout replaces a pending row: of two
+concurrent rollouts, the later one wins.
 """
 
 from __future__ import annotations
@@ -45,7 +45,7 @@ CREATE TABLE IF NOT EXISTS rollouts (
 
 
 class ServingStateError(ChurnflowError):
-    """The state of serving cannot be read or written."""
+    """The serving state cannot be read or written."""
 
 
 class SupersededError(ChurnflowError):
@@ -68,11 +68,11 @@ class BentoReference:
 
     @property
     def bundle(self) -> Path:
-        """The folder of the model's bundle inside."""
+        """The folder of the model's bundle in the Bento."""
         return Path(self.path) / "src" / "bundle"
 
     def load_bundle(self) -> Bundle:
-        """Return the model's bundle inside.
+        """Return the model's bundle in the Bento.
 
         Raises:
             BundleError: The bundle is damaged or missing.
@@ -94,11 +94,11 @@ class Revision:
 
 @dataclass(frozen=True)
 class Status:
-    """What the runner observed about a revision.
+    """The status of a revision, as the runner reported it.
 
     Attributes:
         phase: ``starting``, ``serving`` or ``failed``; after a failure the former Bento still serves.
-        reason: Why it failed.
+        reason: The reason of a failure.
     """
 
     phase: Phase
@@ -109,17 +109,17 @@ class ServingState:
     """The state of one deployment.
 
     Args:
-        serving_dir: The folder of the database, on a local disk: SQLite's locks do not hold on network file systems.
+        serving_dir: The folder of the database, on a local disk: SQLite's locks do not work on network file systems.
     """
 
     def __init__(self, serving_dir: Path) -> None:
         self._path = serving_dir / FILE
 
     def desired(self, role: Role = "serve") -> Revision | None:
-        """Return the revision that the runner should serve, or have as the shadow; None without one.
+        """Return the revision that the runner should serve in a role; None if there is none.
 
         Args:
-            role: The Bento that answers, or its shadow.
+            role: ``serve`` for the Bento that answers, ``shadow`` for its shadow.
 
         Raises:
             ServingStateError: The database cannot be read.
@@ -127,7 +127,7 @@ class ServingState:
         return self._newest("role = ?", role)
 
     def served(self) -> BentoReference | None:
-        """Return the Bento that serves; during a rollout, the former one until the new one answers.
+        """Return the Bento that serves; during a rollout, the former Bento until the new Bento answers.
 
         Raises:
             ServingStateError: The database cannot be read.
@@ -158,11 +158,11 @@ class ServingState:
         return {revision.bento.bento for revision in used if revision}
 
     def begin(self, candidate: BentoReference, role: Role = "serve") -> Revision:
-        """Make ``candidate`` the desired Bento until the rollout commits or is undone; it replaces a pending rollout.
+        """Make ``candidate`` the desired Bento, pending until ``commit`` or ``undo``, in place of a pending rollout.
 
         Args:
             candidate: The Bento.
-            role: Whether it answers, or is the shadow.
+            role: ``serve`` for a Bento that answers, ``shadow`` for a shadow.
 
         Raises:
             ServingStateError: The database cannot be written; the state is unchanged.
@@ -176,10 +176,10 @@ class ServingState:
         return Revision(int(number or 0), candidate)
 
     def commit(self, revision: Revision) -> None:
-        """Keep a pending revision as the desired one.
+        """Keep a pending revision as the desired revision.
 
         Args:
-            revision: What ``begin`` returned.
+            revision: The revision that ``begin`` returned.
 
         Raises:
             SupersededError: Another rollout has begun since.
@@ -188,10 +188,10 @@ class ServingState:
         self._change_pending("UPDATE rollouts SET committed = TRUE", revision)
 
     def undo(self, revision: Revision) -> None:
-        """Make the revision before a pending one the desired one again.
+        """Remove a pending revision; the revision before it becomes the desired revision again.
 
         Args:
-            revision: What ``begin`` returned.
+            revision: The revision that ``begin`` returned.
 
         Raises:
             SupersededError: Another rollout has begun since; its Bento stays the desired one.
@@ -200,7 +200,7 @@ class ServingState:
         self._change_pending("DELETE FROM rollouts", revision)
 
     def end_shadow(self) -> BentoReference | None:
-        """Remove the shadow from the desired state, and return it; None without one.
+        """Remove the shadow from the desired state, and return its Bento; None without a shadow.
 
         Raises:
             ServingStateError: The database cannot be written; the state is unchanged.
@@ -212,12 +212,12 @@ class ServingState:
         return shadow.bento if shadow else None
 
     def report(self, revision: Revision, phase: Phase, reason: str = "") -> None:
-        """Record what the runner observed about ``revision``; nothing is recorded for one that was undone.
+        """Record the status of ``revision``; the status of a revision that was undone is ignored.
 
         Args:
             revision: The revision.
             phase: Its phase.
-            reason: Why it failed.
+            reason: The reason of a failure.
 
         Raises:
             ServingStateError: The database cannot be written.
@@ -228,14 +228,14 @@ class ServingState:
             database.execute("UPDATE rollouts SET phase = ?, reason = ?, reported_at = ? WHERE number = ?", values)
 
     def wait_for(self, revision: Revision, seconds: float) -> Status | None:
-        """Return the status of ``revision`` as soon as it serves or failed, or the last known status after ``seconds``.
+        """Return the status of ``revision`` as soon as it serves or has failed, or its status after ``seconds``.
 
         Args:
             revision: A revision.
             seconds: The longest wait.
 
         Returns:
-            The status; None when no runner has seen the revision, or when a later one replaced it.
+            The status; None when no runner has reported one, or when a later revision replaced this revision.
 
         Raises:
             ServingStateError: The database cannot be read.
@@ -279,7 +279,7 @@ class ServingState:
 
     @contextmanager
     def _connection(self, action: str) -> Iterator[sqlite3.Connection]:
-        """Return a connection; closing it rolls an unfinished transaction back."""
+        """Yield a connection; its end rolls back an unfinished transaction."""
         try:
             if not self._path.exists():
                 self._path.parent.mkdir(parents=True, exist_ok=True)
@@ -289,7 +289,7 @@ class ServingState:
                 yield database
         except (sqlite3.Error, OSError) as error:
             raise ServingStateError(
-                f"The state of serving cannot be {action} ({error}).",
+                f"The serving state cannot be {action} ({error}).",
                 where=str(self._path),
                 remedy="Check the free space and the owner of the folder; remove a damaged file and deploy again.",
             ) from error

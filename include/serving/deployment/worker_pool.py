@@ -24,7 +24,7 @@ log = get_logger(__name__)
 
 _FIRST_PAUSE = 0.5
 _LONGEST_PAUSE = 30.0
-# An overloaded server answers /health within about half a second; one that misses three requests in a row hangs.
+# An overloaded server answers /health within about half a second. A server that misses three requests in a row hangs.
 _HEALTH_SECONDS = 2.0
 _MISSES = 3
 
@@ -68,7 +68,7 @@ class WorkerPool:
         home: Their ``BENTOML_HOME``, which identifies them; see ``end_processes_of``.
         settings: The number of processes, the timeouts, and the settings that the processes get.
         public: The public socket, from which they accept after ``accept``.
-        output: The file for their logs; by default they inherit the output of this process.
+        output: The file for the processes' logs; by default the processes inherit the output of this process.
 
     Raises:
         WorkerPoolError: The Bento does not exist.
@@ -117,7 +117,7 @@ class WorkerPool:
         if all(self._is_healthy(worker) for worker in self._workers):
             return True
         if time.monotonic() > self._deadline:
-            raise self._error("It did not load its model in time", "Read the log, or increase the time limit")
+            raise self._error("The model was not loaded in time", "Read the log, or increase the time limit")
         return False
 
     def require_alive(self) -> None:
@@ -129,7 +129,7 @@ class WorkerPool:
         for worker in self._workers:
             if worker.process.exit_code is not None:
                 what = f"A server process ended with exit code {worker.process.exit_code}"
-                raise self._error(what, "Read its log")
+                raise self._error(what, "Read the log of the process")
 
     def verify(self) -> float:
         """Compare the predictions of each process, on its private socket, with those that training recorded.
@@ -157,7 +157,7 @@ class WorkerPool:
         """
         failures = self._workers[0].process.client.failures()
         if failures:
-            raise self._error(f"It failed on {failures} requests", "Read the log for the errors")
+            raise self._error(f"The servers failed on {failures} requests", "Read the errors in the log")
 
     def tend(self) -> None:
         """Restart processes that have ended, with increasing pauses while they keep ending or cannot start.

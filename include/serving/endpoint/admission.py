@@ -1,4 +1,4 @@
-"""Admission: which requests a server process accepts, before it parses their bodies.
+"""Admission: decide whether a server process accepts a request, before the process parses the body.
 
 Requests beyond the process's capacity get 503, bodies of another content type 415, and bodies that are too large 413.
 """
@@ -21,12 +21,12 @@ from include.settings import LimitSettings, ServingSettings
 
 _JSON = b"application/json"
 _ARROW = b"application/vnd.apache.arrow.stream"
-# Monitoring must get a response in every state of the endpoint.
+# Monitoring must get a response from an overloaded endpoint, too.
 _ALWAYS_ADMITTED = frozenset({"/health", "/livez", "/readyz", "/metrics"})
-# A body of this size takes about as much time as one single request: most of both is parsing.
+# A body of this size takes about as much time as one single request, because most of the time is parsing.
 _BYTES_PER_UNIT = 2**16
 _OVERLOADED = "overloaded"
-# Prepared, since under overload most responses are this one.
+# Prepared once, because most responses of an overloaded endpoint are this response.
 _OVERLOADED_RESPONSE = JSONResponse(
     error_content(_OVERLOADED, "The endpoint has more requests than it can process. Try again in a moment."),
     503,
@@ -58,14 +58,14 @@ def body_rules(settings: ServingSettings) -> dict[str, BodyRule]:
 
 
 class Admission:
-    """ASGI middleware that receives the bodies of requests, and passes on as many requests as there is capacity for.
+    """ASGI middleware that receives the bodies of requests, and passes on requests while there is capacity.
 
     Args:
         app: The next application.
         rules: The limits of bodies by path; the bodies of other requests are not received.
         capacity: The capacity of this process.
-        response_seconds: The time limit of a response. A response is sent in one piece after all the work, so that
-            none is cut off.
+        response_seconds: The time limit of a response. A response is sent in one piece at the end, so the limit never
+            cuts off a part of a response.
     """
 
     def __init__(
@@ -91,7 +91,7 @@ class Admission:
                 async with asyncio.timeout(self._response_seconds):
                     await self._app(scope, receive, send)
         except (TimeoutError, asyncio.CancelledError):
-            # A server that stops cancels the requests for which it has no time left.
+            # A server that stops cancels the requests that have not ended in time.
             await OverloadedError().response(scope, receive, send)
         except RequestError as error:
             await error.response(scope, receive, send)
@@ -125,7 +125,7 @@ async def _receive_body(receive: Receive, rule: BodyRule, reservation: Reservati
 def _require_content_type(scope: Scope, rule: BodyRule) -> None:
     types = [value for name, value in scope["headers"] if name == b"content-type"]
     encoded = any(name == b"content-encoding" for name, _ in scope["headers"])
-    # With two content types, a proxy may have checked the other one.
+    # If there are two content types, a proxy may have checked one, and the endpoint the other.
     if len(types) != 1 or encoded or types[0].split(b";")[0].strip().lower() not in rule.media_types:
         accepted = b" or ".join(rule.media_types).decode()
         raise RequestError(415, "unsupported_media_type", f"Send the body as {accepted}, and not compressed.")
@@ -178,12 +178,12 @@ class Capacity:
         return Reservation(self)
 
     def fits(self, units: int) -> bool:
-        """Return whether a request of so many units can begin; one larger than the whole capacity can begin alone."""
+        """Return whether a request of ``units`` can begin; if it exceeds the whole capacity, it can begin alone."""
         return units <= self.in_flight_left or self.in_flight_left == self._limits.in_flight
 
 
 class Reservation:
-    """The capacity of one request; a context manager that returns it at its end.
+    """The capacity that one request takes; a context manager that returns the capacity at its end.
 
     A request whose body is still arriving takes memory, but no units.
 
@@ -232,9 +232,9 @@ class Reservation:
 
 
 class EventLoopLag:
-    """The delay with which the running event loop calls what is due: event-loop lag measures overload directly.
+    """The delay between the due time of a callback and its call by the running event loop, as a measure of overload.
 
-    The lag is the smallest of the last four samples. One long turn of the loop is therefore no overload, and an
+    The lag is the smallest of the last four samples. One long turn of the loop is therefore not an overload, and an
     overload ends with the first sample without delay.
     """
 

@@ -32,7 +32,7 @@ Handler = Callable[[Request], Awaitable[Response]]
 Routes = dict[str, tuple[str, Handler]]
 """The method and the handler of each path."""
 
-# BentoML's own routes that stay reachable. Its pages about the API would be wrong: it does not know these routes.
+# BentoML's own routes that stay reachable. BentoML's API pages are not, because they do not contain these routes.
 _PROBES = frozenset({"/livez", "/readyz"})
 
 
@@ -42,8 +42,8 @@ class Endpoint:
     Args:
         bundle: The model.
         bento: The version of the Bento that contains it.
-        settings: The deployment's settings. The online store and the prediction log are those of the model's project,
-            not of the settings' project: a pod's settings have none.
+        settings: The deployment's settings. The model's project replaces the project in the settings, because a pod
+            does not set it.
 
     Attributes:
         routes: The routes.
@@ -113,8 +113,8 @@ def _json(body: Health | ModelDescription) -> Response:
 class EndpointMiddleware:
     """ASGI middleware that handles every request except BentoML's probes.
 
-    It stands before BentoML's own application, and finds routes in a dictionary: both save processor time of each
-    request (docs/decisions/0012).
+    The middleware runs before BentoML's own application, and looks routes up in a dictionary. Both save processor time
+    (docs/decisions/0012).
 
     Args:
         app: BentoML's application.

@@ -1,4 +1,4 @@
-"""Authentication by API keys, where the endpoint has any."""
+"""Authentication by API keys, if a key file is configured."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from include.serving.endpoint.keys import KeyRing
 
 # Probes need no key: their responses contain nothing secret.
 _PROBES = frozenset({"/health", "/healthz", "/livez", "/readyz"})
-# Addresses share this many counters, so that the memory does not grow with their number.
+# All addresses share this many counters, so the memory does not grow with the number of addresses.
 _COUNTERS = 4096
 
 REQUESTS = Counter("ml_api_key_requests_total", "Requests with an accepted key.", ["key"])
@@ -30,8 +30,8 @@ class Authentication:
 
     Requests over a Unix socket need no key: the file system controls access to it.
 
-    A valid key is accepted even from an address with too many failures. Guessing a key of 256 bits is impossible, so
-    that a block would protect nothing, and one broken client behind a gateway would block all others.
+    A valid key is accepted even from an address with too many failures. Blocking the address would not protect a key of
+    256 bits, which cannot be guessed, and one broken client behind a gateway would block all other clients.
 
     Args:
         app: The next application.
@@ -84,7 +84,7 @@ class _Failures:
     def record(self, address: str) -> int | None:
         """Count a failure; return None within the limit, else the seconds to wait."""
         counter = str(hash(_network(address)) % _COUNTERS)
-        # A hit can start a cleaning thread of the library; a test does not.
+        # hit() can start a cleaning thread of the library; test() does not.
         if self._window.test(self._limit, counter) and self._window.hit(self._limit, counter):
             return None
         return max(1, math.ceil(self._window.get_window_stats(self._limit, counter).reset_time - time.time()))

@@ -212,8 +212,8 @@ def _field(name: str) -> str:
     return name if name == _CUSTOMER else f"features.{name}"
 
 
-# Arrow's Python library decompresses buffers while it reads them, and has no way to reject compression beforehand. The
-# flag is in the header of a message, a FlatBuffers table (Arrow's Message.fbs).
+# Arrow's Python library decompresses buffers while it reads them, and has no option to reject compressed buffers. The
+# compression flag is in the header of a message, a FlatBuffers table (Arrow's Message.fbs).
 _HEADER_TYPE, _HEADER = 1, 2  # fields of the table Message
 _DICTIONARY_BATCH, _RECORD_BATCH = 2, 3  # header types
 _DICTIONARY_DATA = 1  # the record batch inside the table DictionaryBatch

@@ -78,7 +78,7 @@ class BatchPredictor:
 
 
 def _response_format(accept: str, request_format: str) -> str:
-    """Return the accepted media type; the request's when both or none are accepted."""
+    """Return the accepted media type; the media type of the request if both types or neither are accepted."""
     accepted = [kind for kind in (ARROW, JSON) if kind in accept.lower()]
     return accepted[0] if len(accepted) == 1 else request_format
 

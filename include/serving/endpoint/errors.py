@@ -1,7 +1,7 @@
-"""The error response: the one form in which every request without a result is answered.
+"""Error responses, which have the same form for every failed request.
 
-An error response names fields and rules. It never repeats a value, and this package logs none: requests hold personal
-data.
+An error response names fields and rules. Error responses and logs never contain values of a request, because requests
+contain personal data.
 """
 
 from __future__ import annotations
@@ -68,7 +68,7 @@ def error_response(
 
     Args:
         status: The HTTP status.
-        kind: A code for programs, one of a few; the metric's label.
+        kind: A code for programs, from a small fixed set; the label of the metric.
         message: A sentence for people.
         fields: ``{"field": ..., "reason": ...}`` for each error in the body.
         headers: Additional headers.
@@ -89,6 +89,6 @@ def error_content(kind: str, message: str, fields: Sequence[Mapping[str, str]] =
 
 
 def invalid_input(problems: Sequence[Mapping[str, str]]) -> RequestError:
-    """Return the error of a body that breaks the contract; it names at most ``MAX_FIELDS`` of the problems."""
+    """Return the error of a body that breaks the contract, with at most ``MAX_FIELDS`` of the problems."""
     message = f"The request breaks {len(problems)} rules of the model's contract."
     return RequestError(422, "invalid_input", message, problems[:MAX_FIELDS])

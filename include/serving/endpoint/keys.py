@@ -1,8 +1,8 @@
 """API keys: a file of names and hashes, which a running endpoint reloads when it changes.
 
 The file is JSON, ``{"<name>": {"sha256": "<64 hex digits>", "not_after": "2027-03-31"}}``. It contains only hashes.
-A key has 256 random bits and cannot be guessed, so that a fast hash is enough: slow hashes protect passwords, which
-people choose. SHA-256 takes about one microsecond.
+A key has 256 random bits and cannot be guessed, so a fast hash is enough: SHA-256 takes about one microsecond. Slow
+hashes protect passwords that people choose.
 """
 
 from __future__ import annotations
@@ -54,7 +54,7 @@ class ApiKey(BaseModel):
         return self.not_after is not None and dt.datetime.now(dt.UTC).date() > self.not_after
 
 
-# A name is a metric's label: short and printable.
+# A name is the value of a metric's label, so it must be short and printable.
 KeyName = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,62}$")]
 _KEYS = TypeAdapter(dict[KeyName, ApiKey])
 
@@ -71,7 +71,7 @@ def read_keys(path: Path) -> dict[str, ApiKey]:
         raise KeyFileError(
             f"The file of API keys cannot be read ({error.strerror}).",
             where=str(path),
-            remedy="Create it by `python -m include.serving new-key NAME`, and let the endpoint's user read it.",
+            remedy="Create it with `python -m include.serving new-key NAME`, and give the endpoint's user read access.",
         ) from error
     except ValidationError as error:
         # Not chained: pydantic's message would show the contents.
@@ -83,7 +83,7 @@ def read_keys(path: Path) -> dict[str, ApiKey]:
 
 
 def add_key(path: Path, name: str, not_after: dt.date | None = None) -> str:
-    """Generate a key, write its hash to the file, and return the key, which is stored nowhere.
+    """Generate a key, write its hash to the file, and return the key; the key itself is not stored.
 
     Args:
         path: The file; created when it does not exist.
@@ -98,7 +98,7 @@ def add_key(path: Path, name: str, not_after: dt.date | None = None) -> str:
         keys = read_keys(path) if path.exists() else {}
         if name in keys:
             raise KeyFileError(
-                f"A key of the name {name} exists.", where=str(path), remedy="Choose another name, or revoke it first."
+                f"A key named {name} exists.", where=str(path), remedy="Choose another name, or revoke that key first."
             )
         keys[name] = ApiKey(sha256=hashlib.sha256(key.encode()).hexdigest(), not_after=not_after)
         _write(path, keys)
@@ -118,16 +118,16 @@ def revoke_key(path: Path, name: str) -> None:
     with _lock(path):
         keys = read_keys(path)
         if keys.pop(name, None) is None:
-            raise KeyFileError(f"There is no key of the name {name}.", where=str(path), remedy="List the keys.")
+            raise KeyFileError(f"There is no key named {name}.", where=str(path), remedy="List the keys.")
         _write(path, keys)
 
 
 class KeyRing:
-    """The keys that an endpoint accepts: those of the file, or the former ones when a changed file cannot be read.
+    """The keys that an endpoint accepts: the keys in the file, or the former keys if a changed file is invalid.
 
     Args:
         path: The file.
-        reload_seconds: The interval at which the file is checked for changes: a revoked key is accepted for that long.
+        reload_seconds: The interval at which the file is checked for changes; a revoked key is accepted until then.
 
     Raises:
         KeyFileError: The file cannot be read at the start. Later failures are logged and counted.
@@ -143,7 +143,7 @@ class KeyRing:
     def name_of(self, candidate: bytes) -> str | None:
         """Return the name of a key that is valid now; None for any other value.
 
-        Every stored hash is compared in constant time, so that the duration reveals nothing.
+        Every stored hash is compared in constant time, so the duration does not depend on the keys.
         """
         self._reload_if_changed()
         digest = hashlib.sha256(candidate).digest()
@@ -185,7 +185,7 @@ def _state_of(path: Path) -> tuple[int, int, int] | None:
 
 
 def _lock(path: Path) -> FileLock:
-    """Return the lock of the file's writers: of two concurrent changes, one would overwrite the other."""
+    """Return the lock for changes of the file; without it, one of two concurrent changes could be lost."""
     path.parent.mkdir(parents=True, exist_ok=True)
     return FileLock(path.with_name(f".{path.name}.lock"))
 
@@ -195,6 +195,6 @@ def _write(path: Path, keys: dict[str, ApiKey]) -> None:
         content = _KEYS.dump_json(_KEYS.validate_python(keys), indent=2, exclude_none=True)
     except ValidationError as error:
         raise KeyFileError(
-            "The name cannot be used.", where=str(path), remedy="Use up to 63 letters, digits, dots and dashes."
+            "The name is not allowed.", where=str(path), remedy="Use up to 63 letters, digits, dots and dashes."
         ) from error
     write_atomically(path, content, PRIVATE)

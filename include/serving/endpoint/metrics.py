@@ -29,10 +29,10 @@ OUT_OF_RANGE = Counter("ml_feature_out_of_range_total", "Values outside the cont
 
 
 class PredictionMetrics:
-    """The metrics of one model. Their labels are resolved once, since that costs as much as counting.
+    """The metrics of one model. Labels are resolved once, because resolving a label takes as long as counting.
 
     Args:
-        model_version: The label of all of them.
+        model_version: The label of all metrics.
     """
 
     def __init__(self, model_version: str) -> None:
@@ -44,7 +44,7 @@ class PredictionMetrics:
 
         Args:
             decision: The prediction.
-            number: The number of customers who got it.
+            number: The number of customers with this prediction.
         """
         self._predictions[decision].inc(number)
 

@@ -48,7 +48,7 @@ def openapi_document(
     Args:
         contract: The model's contract.
         model_version: The registry's version of the model.
-        samples: Customers that training recorded: the examples.
+        samples: The samples, which become the examples.
         request: The model of the body of ``POST /predict``.
         batch: The model of the body of ``POST /predict_batch`` in JSON.
     """
@@ -110,7 +110,7 @@ def openapi_document(
 def _examples(
     contract: ModelContract, model_version: str, samples: Sequence[Sample]
 ) -> tuple[dict[str, Any], dict[str, Any]]:
-    # A request by id works where the online store has the customer; training's samples have no ids of customers.
+    # A request by id needs a customer in the online store. Samples contain no customer ids.
     requests: dict[str, Any] = {"by-id": {"value": {"customer_id": "customer-0", "reasons": True}}}
     predictions = {}
     for position, sample in enumerate(samples):

@@ -67,7 +67,7 @@ class Predictor:
         if row is None:
             stored = await self._stored.read(body.customer_id)
             row = stored.row
-        # The runner sends recorded samples of training, not customers: they are neither logged nor counted.
+        # The runner sends samples, not customers: their predictions are neither logged nor counted.
         is_public = not is_private(request.scope)
         day = stored.day if stored else None
         probability = await self._scorer.score(Customer(body.customer_id, row, day, logged=is_public))
@@ -90,7 +90,7 @@ class Predictor:
 
 
 class Explainer:
-    """Explains predictions in a thread of its own, one row at a time: an explanation takes longer than a prediction.
+    """Explains predictions in a separate thread, one at a time, because an explanation takes longer than a prediction.
 
     Args:
         bundle: The model.
@@ -118,7 +118,7 @@ class StoredRow:
     Attributes:
         row: Values in the contract's order.
         day: The snapshot day of the values.
-        stale: Whether the day is too long ago.
+        stale: Whether the day is older than the limit.
     """
 
     row: Row
@@ -148,8 +148,8 @@ class StoredFeatures:
         """Return the customer's features.
 
         Raises:
-            RequestError: 404 when the store has no features of the customer; 503 when there is no store, when it is
-                not available, or when its features are not those of the model.
+            RequestError: 404 when the store has no features of the customer; 503 when no store is configured, when
+                the store is unavailable, or when the model cannot read the stored features.
         """
         found = await self._get(customer_id)
         if found is None:

@@ -31,7 +31,7 @@ class StrictModel(BaseModel):
 
 
 class PredictRequest(StrictModel):
-    """The body of ``POST /predict``; ``predict_request_model`` adds ``features``, those of one model."""
+    """The body of ``POST /predict``; ``predict_request_model`` adds ``features`` with the features of one model."""
 
     customer_id: CustomerId = Field(description="Returned in the response.")
     reasons: bool = Field(default=False, description="Whether the response explains the prediction.")
@@ -43,7 +43,7 @@ class PredictRequest(StrictModel):
 
 
 class BatchRequest(StrictModel):
-    """The body of ``POST /predict_batch`` in JSON; ``batch_request_model`` adds ``features``, those of one model."""
+    """The body of ``POST /predict_batch`` in JSON; ``batch_request_model`` adds ``features`` for one model."""
 
     customer_ids: list[CustomerId] = Field(description="One for each row; returned in the response.")
 
@@ -97,7 +97,7 @@ def batch_request_model(contract: ModelContract, refuse_out_of_range: bool, max_
 
 def _features_model(name: str, contract: ModelContract, types: Sequence[Any]) -> type[StrictModel]:
     fields: dict[str, Any] = {
-        # In JSON a feature has its own name; as an attribute, a name such as "copy" would hide a method.
+        # JSON contains the feature's own name; an attribute with a name such as "copy" would hide a method.
         f"feature_{position}": (accepted, Field(alias=feature.name, description=feature.description))
         for position, (feature, accepted) in enumerate(zip(contract.features, types, strict=True))
     }
@@ -194,8 +194,8 @@ class JsonValidator:
         """Count an invalid value when it breaks the contract's range.
 
         Args:
-            location: Its place: ``("features", name)``, in a batch followed by the row.
-            rule: The broken rule, by pydantic's name.
+            location: The location of the value: ``("features", name)``, in a batch followed by the row.
+            rule: Pydantic's name of the broken rule.
         """
         if rule not in _BOUNDS or len(location) < 2:
             return

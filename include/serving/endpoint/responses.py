@@ -17,7 +17,7 @@ class _Response(BaseModel):
 class Reason(_Response):
     """One feature that moves a customer's risk."""
 
-    feature: str = Field(description="The feature; of those of its topic, the one that moves the risk most.")
+    feature: str = Field(description="The feature that moves the risk most among the features of its topic.")
     value: float | str | None = Field(description="The customer's value; null when it is missing.")
     contribution: float = Field(description="The feature's addition to the log-odds of churn.")
     text: str = Field(description="The feature's description and the value, for people.")
@@ -56,7 +56,7 @@ class BatchPrediction(_Response):
 
 
 class Health(_Response):
-    """The model that is loaded. The server accepts no connection before it has loaded one."""
+    """The loaded model. The server accepts no connection before a model is loaded."""
 
     status: Literal["healthy"]
     model_loaded: Literal[True]
@@ -65,7 +65,7 @@ class Health(_Response):
 
 
 class ModelDescription(_Response):
-    """The model: its training, and the inputs that it expects."""
+    """The model's training and inputs."""
 
     model_version: str
     bento: str

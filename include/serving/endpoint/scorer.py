@@ -57,7 +57,7 @@ class Batch:
 class Scorer:
     """Scores all rows that arrive within one turn of the event loop in one call of the model.
 
-    A call takes about as long for dozens of rows as for one: grouping adds throughput without delay.
+    A call for dozens of rows takes about as long as a call for one row, so grouping adds throughput without delay.
 
     Args:
         bundle: The model.
@@ -114,7 +114,7 @@ class Scorer:
 
 
 class BatchScorer:
-    """Scores batches in one thread, 1,000 rows at a time: batches that arrive together take turns.
+    """Scores batches in one thread, 1,000 rows at a time, so that concurrent batches take turns.
 
     Args:
         bundle: The model.

@@ -1,8 +1,8 @@
-"""An HTTP load generator for one thread, at a cost that leaves the machine to the server.
+"""An HTTP load generator in one thread, which uses so little processor time that the server can use the rest.
 
-A general load-testing tool builds and parses each request in Python, and would measure itself on a machine that it
-shares with the endpoint. This generator sends prepared bytes through uvloop and parses the responses with httptools.
-The load is a closed loop: each connection sends its next request after the last response.
+A general load-testing tool builds and parses each request in Python. On the machine of the endpoint, its own speed
+would limit the result. This generator sends prepared bytes through uvloop and parses the responses with httptools. The
+load is a closed loop: each connection sends its next request after the last response.
 """
 
 from __future__ import annotations
@@ -25,7 +25,8 @@ from numpy.typing import NDArray
 
 from include.errors import ChurnflowError
 
-# A server on libuv accepts one connection in each turn of its event loop: under load the last would wait for seconds.
+# A server on libuv accepts one connection in each turn of its event loop. Under load, the last connection would wait
+# for seconds, so all connections are opened before the load.
 _ACCEPT_SECONDS = 0.2
 _PAUSE_SECONDS = 0.1
 _TIMEOUT_CHECK_SECONDS = 0.5
@@ -56,7 +57,7 @@ class Target:
         """Return the server at ``url``.
 
         Raises:
-            TargetError: It is not an address of the form http://host:port/path or https://host/path.
+            TargetError: The address does not have the form http://host:port/path or https://host/path.
 
         Example:
             >>> Target.parse("https://churn.example.com/models/")
@@ -128,7 +129,7 @@ class Measurement:
 
     @property
     def per_second(self) -> float:
-        """Successful responses per second, of those that arrived while requests were sent."""
+        """Successful responses per second during the time in which requests were sent."""
         return float(np.count_nonzero(self.answered_at <= self.seconds)) / self.seconds
 
     def percentile_ms(self, percent: float) -> float:
@@ -173,7 +174,7 @@ def generate_load(
 
     Args:
         target: The server.
-        requests: Complete HTTP/1.1 requests, sent in turn; each connection starts at another one.
+        requests: Complete HTTP/1.1 requests, sent in turn; each connection starts at a different request.
         connections: The number of concurrent requests.
         seconds: How long new requests are sent.
         timeout_seconds: The time after which a request without a response has failed; its connection is replaced.

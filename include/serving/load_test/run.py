@@ -56,7 +56,7 @@ class LoadTest:
         url: The endpoint.
         payloads: The bodies sent, and the model that answered.
         runs: One run, or several with increasing numbers of connections.
-        decisive: The run that the verdicts are about.
+        decisive: The run that is compared with the requirements.
         verdicts: The project's requirements for that run; empty if they are disabled.
     """
 
@@ -68,7 +68,7 @@ class LoadTest:
 
     @property
     def passed(self) -> bool:
-        """Whether no requirement whose mode is ``enabled`` was missed."""
+        """Whether all requirements with mode ``enabled`` were met."""
         return all(verdict.ok for verdict in self.verdicts if verdict.mode == "enabled")
 
 
@@ -85,11 +85,11 @@ def prepare_payloads(url: str, api_key: SecretStr, file: Path | None = None) -> 
             which are samples that training recorded.
 
     Raises:
-        EndpointError: The endpoint does not answer, or its answer to a payload is an error or not the recorded one.
+        EndpointError: The endpoint does not answer, answers a payload with an error, or differs from a sample.
         PayloadError: There is no payload.
     """
     headers = api_key_header(api_key)
-    # The endpoint is not reached through the proxy that the environment names.
+    # Requests to the endpoint do not use a proxy from the environment.
     with httpx.Client(base_url=url, headers=headers, timeout=10.0, trust_env=False) as http:
         health = _get(http, "/health")
         recorded = _examples(_get(http, "/openapi.json")) if file is None else [(body, None) for body in _lines(file)]
@@ -233,7 +233,7 @@ def _lines(file: Path) -> list[bytes]:
 def _load(url: str, payloads: Payloads, connections: int, seconds: float) -> Measurement:
     target = Target.parse(url)
     requests = [target.post(_PREDICT, body, "application/json", payloads.headers) for body in payloads.bodies]
-    # The first requests of a connection, and of an idle server, are slower.
+    # A warm-up, because the first requests of a connection, and of an idle server, are slower.
     generate_load(target, requests, connections, min(_LONGEST_WARM_UP, seconds / 10))
     return generate_load(target, requests, connections, seconds)
 

@@ -9,7 +9,7 @@ __all__ = ["CustomerFeatures", "OnlineStore", "StoreError", "open_store"]
 
 
 def open_store(settings: Settings) -> OnlineStore | None:
-    """Return the online store that the settings name, whether or not it exists yet; None when they name none."""
+    """Return the configured online store, which may not contain any data yet; None for the backend ``none``."""
     store = settings.serving.store
     if store.backend == "redis":
         from include.serving.online_store.redis_store import RedisStore

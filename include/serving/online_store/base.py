@@ -25,8 +25,8 @@ class CustomerFeatures:
 
     Attributes:
         day: The newest gold day that contains the customer.
-        features: The values of that day by gold column, those that the model does not read included. Numbers have the
-            precision of 32-bit floats, as in the model's input; None is a null.
+        features: The values of that day by gold column, including columns that the model does not read. Numbers have
+            the precision of 32-bit floats, as in the model's input; None is a null.
     """
 
     day: dt.date
@@ -44,11 +44,11 @@ class OnlineStore(Protocol):
         """
 
     def put_day(self, day: dt.date, rows: pa.Table) -> int:
-        """Store the features of ``day``, and return the number of customers whose newest row they are.
+        """Store the features of ``day``, and return the number of rows that are the newest of their customer.
 
         Days may be written in any order, repeatedly, and by several processes at once. A customer with a newer row
-        keeps that row; a customer whom ``rows`` does not contain keeps an older row. Writing a day again first removes
-        the rows that the day wrote before.
+        keeps that row; a customer who is not in ``rows`` keeps an older row. Writing a day again first removes the rows
+        of that day.
 
         Args:
             day: The day of the rows.

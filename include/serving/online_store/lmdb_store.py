@@ -34,7 +34,7 @@ log = get_logger(__name__)
 _DATA_FILE = "data.mdb"
 _CUSTOMERS, _META = b"customers", b"meta"
 _FORMAT, _LAYOUT, _DAY = b"format", b"layout:", b"day:"
-# Address space, neither disk nor memory: the file grows as it is written, and no reader needs a larger map.
+# Reserves address space, but no disk space and no memory: the file grows when it is written.
 _MAP_BYTES = 1 << 40
 _MAX_READERS = 512
 _MAX_KEY_BYTES = 511
@@ -43,9 +43,9 @@ _REBUILD = "If the store is damaged, remove the folder and run churn_score for t
 
 
 class LmdbStore:
-    """The store in one folder. A day is one transaction: readers see all of it or none.
+    """The store in one folder. A day is one transaction: readers get the whole day or nothing of it.
 
-    A read is a lookup in mapped memory and takes microseconds when the file is cached. An object belongs to one thread.
+    A read is a lookup in mapped memory and takes microseconds when the file is cached. Use an object in one thread.
 
     Args:
         folder: A folder on a local disk; LMDB's locks do not work on network file systems.
@@ -180,7 +180,7 @@ class _Reader:
             self.format = txn.get(_FORMAT, db=self._meta)
 
     def is_current(self, status: os.stat_result) -> bool:
-        """Return whether the open file is the one with ``status``: it may have been replaced or truncated."""
+        """Return whether the open file is the file with ``status``; False if it was replaced or truncated."""
         mine = self._status
         return (mine.st_dev, mine.st_ino) == (status.st_dev, status.st_ino) and mine.st_size <= status.st_size
 

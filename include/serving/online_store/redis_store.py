@@ -30,7 +30,7 @@ _WRITE_TIMEOUT_SECONDS = 30.0
 _KEYS_PER_SCRIPT = 500
 """A script blocks the server; this many rows take about a millisecond."""
 
-# A script is atomic, so that of two concurrent writers the one with the later day wins.
+# A script is atomic: if two processes write concurrently, the rows of the later day stay.
 _PUT_UNLESS_NEWER = """
 local day, width, written = tonumber(ARGV[1]), tonumber(ARGV[2]), 0
 for i, key in ipairs(KEYS) do
@@ -54,13 +54,13 @@ end
 class RedisStore:
     """The store in one Redis database, under a key prefix with the project's name.
 
-    A customer's row is replaced atomically, a day is not: while it is written, readers see customers of the new day
-    beside customers of the old one for some seconds. Writing the day again completes an interrupted write.
+    A row is replaced atomically, but a day is not: while a day is written, for some seconds, readers get new rows of
+    some customers and old rows of others. Writing the day again completes an interrupted write.
 
     Args:
         url: The server's address. It may contain a password and never appears in a message.
         project: The project whose customers are stored.
-        timeout_seconds: The longest that a ``get`` may take.
+        timeout_seconds: The timeout of ``get``.
     """
 
     def __init__(self, url: SecretStr, project: str, timeout_seconds: float) -> None:

@@ -1,7 +1,7 @@
 """The stored form of a customer's features: a header, then one 32-bit float per feature.
 
-A ``RowLayout``, stored once for many rows, names the features and lists the categories of those that are texts. Models
-read 32-bit floats too, so that a stored value and the gold value behind it lead to the same prediction.
+A ``RowLayout``, stored once for many rows, contains the names of the features and the categories of text features.
+Models read 32-bit floats too, so a stored value gives the same prediction as the gold value.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ _NUMBERS = (pa.types.is_integer, pa.types.is_floating, pa.types.is_decimal, pa.t
 
 
 def customer_key(customer_id: str) -> bytes:
-    """Return the key of a customer's row. A lone surrogate, which no stored id has, is encoded and not an error."""
+    """Return the key of a customer's row. A lone surrogate, which no stored id contains, is not an error."""
     return customer_id.encode(errors="surrogatepass")
 
 
@@ -85,7 +85,7 @@ class RowLayout(BaseModel):
 
         Raises:
             struct.error: The row has another length.
-            KeyError: A text feature holds a position without a category.
+            KeyError: A text feature contains a position without a category.
             ValueError: The day is out of range.
         """
         values: list[Any] = [None if value != value else value for value in self._values.unpack(row)]
@@ -145,7 +145,7 @@ def layout_of(rows: pa.Table) -> RowLayout:
 
 
 def encode_rows(day: dt.date, rows: pa.Table, layout: RowLayout) -> Iterator[RowSlice]:
-    """Yield a day's rows in slices, by rising customer id: a B-tree that is filled in order is a fifth smaller.
+    """Yield a day's rows in slices, in the order of customer ids: a B-tree that is filled in order is a fifth smaller.
 
     Args:
         day: The day of the rows.

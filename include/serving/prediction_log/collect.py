@@ -32,7 +32,7 @@ from include.settings import Settings
 log = get_logger(__name__)
 
 _READERS = 8
-"""Segments that are read at the same time, since an object store takes tens of milliseconds for each."""
+"""The number of segments read at the same time; an object store takes tens of milliseconds for each."""
 
 
 @dataclass
@@ -45,7 +45,7 @@ class Collected:
         rows: The number of their rows.
         other_projects: The number of segments of other projects, which stay untouched.
         damaged: The new address of each damaged file that was set aside, and the reason.
-        removed: The number of segments that were removed, since they are in the lake and old.
+        removed: The number of segments that were removed because they are in the lake and old.
         seconds: Wall time.
     """
 
@@ -138,9 +138,9 @@ def _read_all(store: SegmentStore, names: Sequence[str]) -> Iterator[tuple[str, 
 def _old_and_new(
     store: SegmentStore, table: Table, day: dt.date, schemas: dict[str, pa.Schema]
 ) -> pa.RecordBatchReader:
-    """Return a stream of the day's rows and those of new segments, since a day may exceed the memory.
+    """Return the rows of the day and of its new segments as a stream, because a day may be larger than the memory.
 
-    Each segment is read a second time, after all of them were checked.
+    Each segment is read a second time, after all segments were checked.
     """
     # The table is opened here: the thread in which Delta Lake reads the stream cannot open it.
     old = table.stream([day]) if table.exists() else ()

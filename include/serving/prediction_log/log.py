@@ -1,8 +1,8 @@
 """The prediction log inside a server process.
 
 Requests append predictions to a buffer in memory. One thread writes them every few seconds as a segment into the spool,
-another thread delivers segments to their destination. A request never waits for a disk or a store, and never fails with
-them. A process that is killed loses the content of the buffer.
+another thread delivers segments to their destination. A request never waits for a disk or a store, and never fails
+because of them. A process that is killed loses the content of the buffer.
 """
 
 from __future__ import annotations
@@ -43,7 +43,7 @@ SHADOWED = Counter("ml_shadow_predictions_total", "Predictions that the shadow s
 SHADOW_SKIPPED = Counter("ml_shadow_skipped_total", "Predictions that the shadow did not score.", ["reason"])
 
 _MAX_SEGMENT_ROWS = 50_000
-"""A buffer of this many rows is written before its time, so that fast batches fit into memory."""
+"""A buffer of this many rows is written before the interval ends, which limits the memory."""
 _RETRY_SECONDS = 60.0
 _SECONDS_BETWEEN_ERRORS = 60.0
 
@@ -128,13 +128,13 @@ class PredictionLog:
             self._write_due.set()
 
     async def start(self) -> None:
-        """Start to write segments, and deliver those that ended processes have left in the spool."""
+        """Start to write segments, and to deliver them and the segments that ended processes left in the spool."""
         if self._settings.enabled:
             self._writer.start()
             self._uploader.start()
 
     async def close(self) -> None:
-        """Write and deliver everything; the next start delivers segments that cannot be delivered within seconds."""
+        """Write and deliver all predictions; the next start delivers segments that are not delivered in time."""
         if not self._writer.is_alive():
             return
         self._is_closing = True
@@ -178,7 +178,7 @@ class PredictionLog:
 
     def _score_shadow(self, groups: Sequence[Predictions], shadow: Shadow) -> NDArray[np.float32] | None:
         rows = sum(len(group.customer_ids) for group in groups)
-        # The shadow is slower than the log. When it falls behind, predictions are logged without it.
+        # The shadow is slower than the log. If the shadow falls behind, predictions are logged without its scores.
         if rows > self._settings.max_waiting_rows // 2:
             SHADOW_SKIPPED.labels("too_many").inc(rows)
             return None

@@ -1,7 +1,7 @@
 """Predictions of the endpoint, and the Arrow columns in which they are logged.
 
 The columns are built from NumPy buffers and not with ``pyarrow.array``, which tries to import pandas on its first call.
-The import would delay requests by a second, and it fails in the endpoint, which hides pandas from XGBoost.
+The import would delay requests by a second.
 """
 
 from __future__ import annotations
@@ -46,8 +46,8 @@ class Predictions:
         matrix: The model's input, float32 of shape (n, k), features in the contract's order.
         probabilities: The churn probabilities, shape (n,).
         answered_at: The time of the answer, with a time zone.
-        features_day: The day of each customer's features if they come from the online store; None, or None for a
-            customer, if the request contained them.
+        features_day: The day of each customer's features in the online store, and None for a customer with features
+            from the request; None if all features are from requests.
     """
 
     customer_ids: Sequence[str]
@@ -87,8 +87,7 @@ def segment_rows(
         model_version: The version of that model.
         groups: Its predictions; at least one group.
         shadow: The shadow.
-        shadow_probabilities: The shadow's probabilities for all rows of ``groups``, shape (n,); None if it did not
-            score them.
+        shadow_probabilities: The shadow's probabilities for all rows of ``groups``, shape (n,); None without scores.
         with_features: Whether the features are logged.
     """
     sizes = [len(group.customer_ids) for group in groups]
@@ -122,7 +121,7 @@ def segment_rows(
 
 
 def _fixed_width(values: NDArray[Any], kind: pa.DataType) -> pa.Array:
-    """Return ``values``, shape (n,), whose items have the width of ``kind``, without a copy."""
+    """Return ``values``, shape (n,), without a copy; its items must have the width of ``kind``."""
     return pa.Array.from_buffers(kind, len(values), [None, pa.py_buffer(np.ascontiguousarray(values))])
 
 

@@ -48,7 +48,7 @@ def new_segment_name(day: dt.date, project: str, source: str) -> str:
     Args:
         day: The UTC day of all rows.
         project: The project of the model that answered.
-        source: The Bento's version, for people who look at the files.
+        source: The Bento's version, for people who read the file names.
     """
     return f"{day}.{project}.{source}.{uuid.uuid4().hex}.parquet"
 
@@ -113,11 +113,11 @@ class SegmentStore:
         self._resolved: tuple[fs.FileSystem, str] | None = None
 
     def take(self, path: Path) -> None:
-        """Move a segment from the spool into the store; readers see all of it or none.
+        """Move a segment from the spool into the store; readers find the whole segment or none.
 
         Raises:
             FileNotFoundError: Another process has moved the segment.
-            OSError: The store refuses the segment or does not answer; the segment stays in the spool.
+            OSError: The store rejects the segment or does not answer; the segment stays in the spool.
         """
         files, root = self._files()
         target = f"{root}/dt={path.name[:10]}/{path.name}"
@@ -154,7 +154,7 @@ class SegmentStore:
         files, root = self._files()
         with files.open_input_stream(f"{root}/dt={name[:10]}/{name}") as source:
             content = source.read_buffer()
-        # Errors from here on are errors of the file and not of the store.
+        # Errors from here on are errors in the file and not errors of the store.
         try:
             table = pq.ParquetFile(pa.BufferReader(content), page_checksum_verification=True).read()
             table.validate(full=True)
@@ -176,7 +176,7 @@ class SegmentStore:
         files.delete_file(f"{root}/dt={name[:10]}/{name}")
 
     def _files(self) -> tuple[fs.FileSystem, str]:
-        # Resolving an object store requests the bucket's region: not before the first use.
+        # Not in the constructor, because resolving an object store sends a request for the bucket's region.
         if self._resolved is None:
             files, root = fs.FileSystem.from_uri(self.uri)
             self._resolved = files, root.rstrip("/")
@@ -203,7 +203,7 @@ def deliver_spool(spool: Path, store: SegmentStore) -> int:
         store: The destination.
 
     Raises:
-        OSError: The store refuses a segment or does not answer; the remaining segments stay in the spool.
+        OSError: The store rejects a segment or does not answer; the remaining segments stay in the spool.
     """
     delivered = 0
     for path in sorted(spool.glob("*.parquet")):

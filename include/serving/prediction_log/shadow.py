@@ -31,7 +31,7 @@ class Shadow:
         champion: The contract of the model that answers.
 
     Raises:
-        ShadowError: The champion lacks a feature of the challenger, or has it with another type.
+        ShadowError: The champion does not read a feature of the challenger, or reads it with another type.
     """
 
     def __init__(self, bundle: Bundle, version: str, champion: ModelContract) -> None:

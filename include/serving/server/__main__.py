@@ -13,7 +13,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-# prometheus_client reads it once, at its import. The runner sets it to a folder that the workers share.
+# prometheus_client reads this variable once, at its import. The runner sets it to a folder that the workers share.
 if "PROMETHEUS_MULTIPROC_DIR" not in os.environ:
     os.environ["PROMETHEUS_MULTIPROC_DIR"] = tempfile.mkdtemp(prefix="churn-metrics-")
 
@@ -28,7 +28,8 @@ from include.serving.server.draining import DrainingServer, duplicated
 from include.serving.shutdown_timeouts import LAST_ANSWERS_SECONDS
 from include.settings import get_settings
 
-# Longer than the 60 s after which load balancers close an idle connection: the side that closes first loses no request.
+# Longer than the 60 s after which load balancers close an idle connection. If the endpoint closed the connection first,
+# a request that the load balancer sends at that moment would be lost.
 _KEEP_ALIVE_SECONDS = 75
 _BACKLOG = 2048
 
@@ -36,7 +37,7 @@ _BACKLOG = 2048
 def main() -> None:
     """Load the Bento, listen, and end with exit code 0 on SIGTERM."""
     arguments = _arguments()
-    # Until the model is loaded; then the server installs its own handlers.
+    # For the time until the model is loaded; then the server installs its own handlers.
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: sys.exit(0))
     configure_json_logs()
@@ -50,7 +51,7 @@ def main() -> None:
         ws="none",
         lifespan="on",
         log_config=None,
-        # At lower levels uvicorn logs a line for each malformed request: any client could fill the log.
+        # At lower levels uvicorn logs a line for each malformed request, so any client could fill the log.
         log_level="error",
         access_log=False,
         server_header=False,
@@ -68,7 +69,7 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument("--bento", type=Path, required=True, help="the Bento's folder")
     where = parser.add_mutually_exclusive_group(required=True)
     where.add_argument("--private", type=Path, help="a Unix socket to create, for this user only")
-    where.add_argument("--port", type=int, help="a port to listen on at once")
+    where.add_argument("--port", type=int, help="a port to listen on")
     parser.add_argument("--host", default="127.0.0.1", help="the address of --port")
     parser.add_argument("--fd", type=int, help="a bound socket to accept from after SIGUSR1")
     return parser.parse_args()
@@ -93,8 +94,8 @@ def _application(path: Path) -> ASGIApp:
     bentoml.server_context.bento_version = service.bento.tag.version
     service.inject_config()
     factory: Any = ServiceAppFactory(service)
-    # BentoML's timeout keeps a timer, and memory, for a minute after each request. The timeout of Admission ends with
-    # its request.
+    # BentoML's timeout keeps a timer and its memory for a minute after each request. The timeout of Admission ends with
+    # the request.
     factory.timeout = None
     return factory()  # type: ignore[no-any-return]  # BentoML has no types
 

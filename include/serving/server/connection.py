@@ -1,7 +1,7 @@
 """Limits of client connections: their number, and the size and duration of a request that is arriving.
 
-uvicorn limits none of these. Without limits, clients that send nothing, or headers without end, would occupy memory and
-connections for as long as they like.
+uvicorn limits none of these. Without limits, clients that send nothing, or endless headers, could occupy memory and
+connections indefinitely.
 """
 
 from __future__ import annotations
@@ -65,15 +65,15 @@ class BoundedConnection(HttpToolsProtocol):
         self._header_bytes = 0
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]  # as uvicorn does
-        """Start; or close at once when there are too many connections."""
+        """Start the connection, or close it if there are too many connections."""
         super().connection_made(transport)
-        if self.server is None or self.server[1] is None:  # a Unix socket: the runner must always get through
+        if self.server is None or self.server[1] is None:  # a Unix socket: the runner's connections are not limited
             return
         if len(self.connections) > self._limits.connections:
             ERRORS.labels("too_many_connections").inc()
             transport.abort()
             return
-        # A client that does not read its response would keep it in memory forever.
+        # Without this timeout, a response that the client does not read would stay in memory.
         if hasattr(socket, "TCP_USER_TIMEOUT"):  # Linux only
             timeout_ms = int(1000 * self.timeout_keep_alive)
             transport.get_extra_info("socket").setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, timeout_ms)
@@ -109,7 +109,7 @@ class BoundedConnection(HttpToolsProtocol):
         self._has_headers = True
 
     def on_body(self, body: bytes) -> None:
-        """Subtract the bytes of the body from the count; twice, to allow for the sizes of its chunks."""
+        """Subtract the bytes of the body from the count of header bytes, twice, to allow for chunk sizes."""
         self._header_bytes -= 2 * len(body)
         super().on_body(body)
 

@@ -20,9 +20,9 @@ _ACCEPTS_PER_TURN = 32
 class DrainingServer(uvicorn.Server):
     """A uvicorn server that drains its connections before it ends.
 
-    On SIGTERM it stops accepting, adds ``Connection: close`` to each response, and waits until its connections are
-    closed. Idle connections are closed at the end of that time; at once on SIGINT, which is sent when no other server
-    takes over.
+    On SIGTERM it stops accepting, adds ``Connection: close`` to each response, and waits up to ``drain_seconds`` until
+    its connections are closed; then it closes idle connections. On SIGINT, which is sent when no other server takes
+    over, it closes idle connections immediately.
 
     Args:
         config: uvicorn's configuration.
@@ -43,7 +43,7 @@ class DrainingServer(uvicorn.Server):
             asyncio.get_running_loop().add_signal_handler(signal.SIGUSR1, self._accept, self._public)
 
     def handle_exit(self, sig: int, frame: FrameType | None) -> None:
-        """Start to end. A second signal does not cut the drain short, as it would in uvicorn.
+        """Begin the shutdown; SIGINT ends the drain. Unlike in uvicorn, a second signal does not force the exit.
 
         Args:
             sig: The signal.
@@ -57,7 +57,7 @@ class DrainingServer(uvicorn.Server):
         """Stop accepting, wait for connections to close, then shut the application down."""
         for server in self.servers:
             server.close()
-        # Requests in progress have copied the former headers: the next request on their connection gets this one.
+        # Requests in progress have already copied the headers; the next request on their connection gets the new ones.
         self.server_state.default_headers = [*self.server_state.default_headers, (b"connection", b"close")]
         began = time.monotonic()
         while self.server_state.connections and time.monotonic() - began < self._drain_seconds:

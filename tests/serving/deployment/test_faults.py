@@ -87,7 +87,7 @@ def test_shadow_starts_and_ends_and_a_broken_one_does_not_prevent_serving(
             start_shadow(next_bento, settings)
         ServingState(settings.serving_dir).begin(BentoReference("9-x", "9", str(tmp_path)), "shadow")
         assert roll_out(bento, settings) == bento
-        with pytest.raises(RolloutError, match="serves already"):
+        with pytest.raises(RolloutError, match="already serves"):
             start_shadow(bento, settings)
         unlogged = settings.serving.model_copy(update={"log": PredictionLogSettings(enabled=False)})
         with pytest.raises(RolloutError, match="not logged"):
@@ -178,6 +178,6 @@ roll_out(BentoReference("3-c", "3", sys.argv[2]), Settings(home=Path(sys.argv[1]
         check=False,
     )
     assert done.returncode == 1
-    assert "ServingStateError: The state of serving cannot be written" in done.stderr
+    assert "ServingStateError: The serving state cannot be written" in done.stderr
     assert (state.served(), state.previous()) == (second, first)
     assert (settings.serving_dir / "state.db").read_bytes() == before

@@ -71,7 +71,7 @@ def test_deploy_replace_fail_crash_and_stop(
         assert health.model_version == "8"
         assert previous(settings) == bento
 
-        with pytest.raises(RolloutError, match=rf"{next_bento.bento}, serves"):
+        with pytest.raises(RolloutError, match=rf"{next_bento.bento} serves"):
             roll_out(wrong_bento, settings)
         client.wait_for(next_bento.bento, 1)
         assert (desired(settings), previous(settings)) == (next_bento, bento)
@@ -147,7 +147,7 @@ def test_rollout_without_a_runner_changes_nothing(
     make_settings: Callable[..., Settings], bento: BentoReference, next_bento: BentoReference
 ) -> None:
     settings = make_settings(ready_timeout_seconds=0.5)
-    with pytest.raises(RolloutError, match=r"No runner has started it.*none served before it"):
+    with pytest.raises(RolloutError, match=r"No runner has started the Bento.*No Bento served before"):
         roll_out(bento, settings)
     assert desired(settings) is None
     with pytest.raises(RolloutError, match="No Bento has served before"):
@@ -155,7 +155,7 @@ def test_rollout_without_a_runner_changes_nothing(
 
     record_deployment(settings.serving_dir, bento)
     for candidate in (next_bento, bento):
-        with pytest.raises(RolloutError, match="No runner has started it"):
+        with pytest.raises(RolloutError, match="No runner has started the Bento"):
             roll_out(candidate, settings)
         assert (desired(settings), previous(settings)) == (bento, None)
 
@@ -185,7 +185,7 @@ roll_out(BentoReference(*sys.argv[2:]), Settings(home=Path(sys.argv[1])))
         killed.wait()
     assert previous(settings) == bento
 
-    with pytest.raises(RolloutError, match="No runner has started it"):
+    with pytest.raises(RolloutError, match="No runner has started the Bento"):
         roll_out(next_bento if candidate == "the same Bento" else bento, settings)
     assert (desired(settings), previous(settings)) == (bento, older)
 
