@@ -1,8 +1,8 @@
 """``python -m include.training``: build a data set, train on it, promote a model.
 
 Every command prints one JSON object on the last line of its standard output. Training processes and pods run these
-commands. MLflow takes seconds to import, so only the commands that log to it import it: each tuning worker is a process
-of its own.
+commands. MLflow takes seconds to import, and each tuning worker is a separate process. Therefore only the commands that
+use MLflow import it.
 """
 
 from __future__ import annotations
@@ -69,7 +69,7 @@ def tune(
 @app.command()
 def run(
     dataset: DatasetFolder,
-    result: Annotated[Path, typer.Option(help="A file to write the result to, as well.")],
+    result: Annotated[Path, typer.Option(help="The file to write the result to, in addition to standard output.")],
 ) -> None:
     """Run the missing trials, fit, evaluate, log and register a challenger."""
     from include.training.train import train_challenger
@@ -98,7 +98,7 @@ def train_and_promote(
 ) -> None:
     """Build the data set, train on it and decide on the promotion, for a first model.
 
-    Unlike the DAG, this stores no version of the raw data.
+    Unlike the DAG, this command stores no version of the raw data.
     """
     from include.training.release.promotion import promote as promote_version
     from include.training.train import train_challenger
@@ -118,7 +118,7 @@ def render_training(manifest: DatasetManifest, trained: TrainingResult) -> str:
 
     Args:
         manifest: The data set.
-        trained: The metrics on the test, the missed requirements, and the leakage findings.
+        trained: The result of the training.
     """
     by = "by time" if manifest.split == "time" else "by customer: this data has no time"
     seconds = f"{trained.seconds['total']:.0f} s"
@@ -132,7 +132,7 @@ def render_training(manifest: DatasetManifest, trained: TrainingResult) -> str:
             for verdict in trained.verdicts
             if not verdict["ok"]
         ),
-        *(("leak?", finding) for finding in trained.leakage),
+        *(("leakage", finding) for finding in trained.leakage),
     ]
     return "\n".join(_line(title, text) for title, text in lines)
 

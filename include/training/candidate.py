@@ -1,4 +1,4 @@
-"""Make a candidate model: tune, fit on all training rows, calibrate, evaluate on the test, check for leakage."""
+"""Make a candidate model: tune, fit on all training rows, calibrate, evaluate on the test set, check for leakage."""
 
 from __future__ import annotations
 
@@ -32,11 +32,11 @@ class Candidate:
         project: The project.
         dataset: The data set it was trained and evaluated on.
         device: The device that fitted it, as XGBoost names it.
-        contract: Its contract, without the run.
+        contract: Its contract; the run id is empty.
         booster: The XGBoost model.
         calibrator: Turns the booster's log-odds into probabilities.
         tuned: The hyperparameter search.
-        evaluation: Its metrics on the test.
+        evaluation: Its metrics on the test set.
         test: The n test rows.
         probabilities: Its churn probabilities for the test rows, shape (n,).
         leakage: The result of the leakage checks.
@@ -57,7 +57,7 @@ class Candidate:
     seconds: dict[str, float]
 
     def bundle(self, run_id: str) -> Bundle:
-        """Return the model's bundle, with sample predictions evenly spaced over the test, without customer ids."""
+        """Return the model's bundle. Its samples are evenly spaced test rows, without the customer ids."""
         chosen = evenly_spaced(len(self.test), _SAMPLES)
         rows = self.test.features.take(chosen).to_pylist()
         samples = tuple(
@@ -71,7 +71,8 @@ class Candidate:
 def make_candidate(project: Project, settings: Settings, dataset: DatasetRef) -> Candidate:
     """Tune, fit, calibrate and evaluate a model.
 
-    The trials are stored in the data set's folder, so that an interrupted run continues with them.
+    The finished trials are stored in the data set's folder or in the configured database. A run that was interrupted
+    continues from them.
 
     Args:
         project: The project, as recorded with the data set.

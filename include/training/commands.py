@@ -28,9 +28,9 @@ def training_root(settings: Settings) -> Path:
 
 
 def dataset_path(settings: Settings, name: str) -> str:
-    """Return the path of a data set as the training command sees it.
+    """Return the path of a data set for the training command.
 
-    A process sees this machine's training folder, a pod the mount path of the volume.
+    A process uses this machine's training folder; a pod uses the mount path of the volume.
 
     Args:
         settings: The backend, the home folder and the pod's mount path.
@@ -44,7 +44,7 @@ def training_command(dataset: str, result: str, python: str = "python") -> list[
     """Return the command that trains on a data set.
 
     Args:
-        dataset: The data set's folder, as the training sees it.
+        dataset: The data set's folder, on this machine or in the pod.
         result: The file that the command writes its result to.
         python: The interpreter.
 
@@ -59,7 +59,7 @@ def tuning_command(dataset: str, worker: int, python: str = "python") -> list[st
     """Return the command of one tuning worker.
 
     Args:
-        dataset: The data set's folder, as the worker sees it.
+        dataset: The data set's folder, on this machine or in the pod.
         worker: The worker's number, from 0.
         python: The interpreter.
 

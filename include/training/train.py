@@ -34,7 +34,7 @@ class TrainingResult:
         trials: Number of trials.
         resumed_trials: Number of trials that tuning workers or an interrupted run had finished before.
         parameters: The chosen hyperparameters.
-        metrics: The metrics on the test.
+        metrics: The metrics on the test set.
         verdicts: The requirements of data and model, with required and found values.
         leakage: The leakage findings, as text; a model with findings is never promoted.
         seconds: Wall time of the tuning (``tune``), the final fit (``fit``) and the whole training (``total``). It

@@ -15,7 +15,7 @@ from include.training.model.bundle import Bundle
 from include.training.model.contract import ModelContract
 
 _UNCALIBRATED = (
-    "The probabilities are those of the booster, not calibrated; the threshold assumes that they are calibrated."
+    "The probabilities come from the booster and are not calibrated; the threshold assumes calibrated probabilities."
 )
 _CALIBRATED = (
     "The probabilities are calibrated on training days only: in a season with more or fewer churners, they are biased."

@@ -1,4 +1,4 @@
-"""The plots of the model card as SVG; equal metrics give equal bytes."""
+"""The plots of the model card as SVG. Equal metrics give files with equal bytes."""
 
 from __future__ import annotations
 

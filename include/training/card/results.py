@@ -1,4 +1,4 @@
-"""The sections of the model card with results: metrics, savings, segments, importance, requirements, leakage."""
+"""The model card's sections with results: metrics, savings, segments, importance, requirements, leakage."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ _HIGH_VALUES = {
 
 
 def metrics(evaluation: Evaluation) -> Section:
-    """Return the metrics on the test with their intervals, at both thresholds."""
+    """Return the metrics on the test set with their intervals, at both thresholds."""
     values = evaluation.metrics()
 
     def cells(name: str) -> tuple[str, str]:
@@ -298,7 +298,7 @@ def leakage(report: LeakageReport) -> Section:
         good=not report.findings,
         paragraphs=[
             "A feature that leaks the label has a high AUC alone; a model that identifies customers or days has a "
-            "lower AUC on others. A model with a finding is not promoted.",
+            "lower AUC on other customers or days. A model with a finding is not promoted.",
             *(f"Not checked: {reason}." for reason in report.skipped),
         ],
         items=report.findings,

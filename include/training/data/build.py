@@ -67,8 +67,8 @@ def prepare_dataset(project: Project, lake: Lake, through: dt.date, out_dir: Pat
         out_dir: The folder to write; see ``build_dataset``.
 
     Raises:
-        DatasetError: Some gold days were built with other features or another label than the project has now; or see
-            ``build_dataset``.
+        DatasetError: Some gold days were built with other features or another label than the project's current ones, or
+            ``build_dataset`` raised the error.
         RequirementsError: The data set misses a requirement whose mode is ``enabled``.
         TooFewSnapshotsError: There are too few matured snapshots for the test, the gap and the folds.
         TooFewCustomersError: Without time, there are too few churners or too few customers who stay.
@@ -132,7 +132,7 @@ def column_checksums(rows: pa.Table) -> dict[str, str]:
     """Return the checksum of every column's values, in the order of the rows.
 
     The checksums do not depend on the Parquet file, whose bytes vary with the compression and the writer's version.
-    All bits of a number count; null and NaN are equal.
+    Numbers that differ in one bit have different checksums; null and NaN have the same.
 
     Example:
         >>> whole, halves = pa.chunked_array([[1.0, 2.0]]), pa.chunked_array([[1.0], [2.0]])

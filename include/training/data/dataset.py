@@ -107,7 +107,7 @@ class DatasetManifest(_Frozen):
         test: The test rows: later days, or other customers.
         unlabelled_days: Matured snapshot days with features but without labels; they are left out.
         tables: The Delta version of every table read.
-        configuration_sha256: The checksum of the project's configuration, stored beside as ``project.yaml``.
+        configuration_sha256: The checksum of the project's configuration, which is in the file ``project.yaml``.
         data_version: The version of the raw data behind the tables; None until it is stored.
     """
 
@@ -132,7 +132,7 @@ class DatasetManifest(_Frozen):
 
     @property
     def fingerprint(self) -> str:
-        """A checksum of the rows of both parts: equal for equal rows, whichever library wrote them."""
+        """A checksum of the rows of both parts; it does not depend on the library that wrote the files."""
         return hashlib.sha256(json.dumps([self.train.columns, self.test.columns]).encode()).hexdigest()
 
 
@@ -248,7 +248,7 @@ def recorded_project(dataset: DatasetRef, settings: Settings) -> Project:
     project = read_configuration(path)
     if configuration_sha256(project) != manifest.configuration_sha256:
         raise ConfigurationError(
-            "The recorded configuration is not the one that the data set was built with.",
+            "The recorded configuration differs from the configuration that the data set was built with.",
             where=str(path),
             remedy="Build the data set again.",
         )
@@ -261,7 +261,7 @@ def configuration_text(project: Project) -> str:
 
 
 def configuration_sha256(project: Project) -> str:
-    """Return the checksum of the configuration: equal for equal projects, whatever the layout of their files."""
+    """Return the checksum of the configuration; it does not depend on the layout of the project's files."""
     return hashlib.sha256(configuration_text(project).encode()).hexdigest()
 
 

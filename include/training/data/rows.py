@@ -91,7 +91,7 @@ def load_rows(dataset: DatasetRef, part: DatasetPart, contract: ModelContract) -
 
 
 def model_contract(project: Project, manifest: DatasetManifest) -> ModelContract:
-    """Return the contract of a model that is trained on a data set, without the run.
+    """Return the contract of a model that is trained on a data set; its run id is empty.
 
     Args:
         project: The project: its features, costs and split.
@@ -170,8 +170,8 @@ def sample_customers(rows: Rows, wanted: int | None, seed: int) -> Rows:
     """Return all rows of a sample of customers that together have about ``wanted`` rows.
 
     The draw depends on a hash of the customer and the seed, not on the order of the rows, and a larger sample contains
-    the smaller one. Each customer is drawn with all rows, so that the sample has the folds and the recurring customers
-    of the whole.
+    the smaller one. The sample contains all rows of a drawn customer, so that it covers the same days, and customers
+    recur as often as in all rows.
 
     Args:
         rows: The rows to draw from.

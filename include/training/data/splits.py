@@ -37,7 +37,7 @@ class TimeSplit:
 
 
 def split_by_time(days: Iterable[dt.date], horizon_days: int, test_snapshots: int) -> TimeSplit:
-    """Return the last ``test_snapshots`` days as the test, and as training the days more than a horizon before them.
+    """Split days: the last ``test_snapshots`` days are the test, and the days before a gap of one horizon the training.
 
     The label of a training day ``D`` covers ``(D, D + horizon_days]``. This window ends before the first test day, so
     no day is both in a training label's window and in the test.
@@ -48,7 +48,7 @@ def split_by_time(days: Iterable[dt.date], horizon_days: int, test_snapshots: in
         test_snapshots: Number of test days.
 
     Raises:
-        TooFewSnapshotsError: No training days are left; the message says how many snapshots are missing.
+        TooFewSnapshotsError: No training days are left; the message contains the number of missing snapshots.
 
     Example:
         >>> days = [dt.date(2017, 4, 2) + dt.timedelta(days=7 * week) for week in range(8)]
@@ -70,7 +70,7 @@ def split_by_time(days: Iterable[dt.date], horizon_days: int, test_snapshots: in
 
 
 def time_folds(days: Iterable[dt.date], horizon_days: int, folds: int) -> list[TimeSplit]:
-    """Return cross-validation folds, each with a later validation block and all days before its gap as training.
+    """Return cross-validation folds: each has a block of validation days, and all days before a gap as training days.
 
     The later half of the days is cut into equal validation blocks, so that the first fold, too, trains on about half
     of the snapshots.
@@ -81,7 +81,7 @@ def time_folds(days: Iterable[dt.date], horizon_days: int, folds: int) -> list[T
         folds: Number of folds.
 
     Raises:
-        TooFewSnapshotsError: The first fold has no training days; the message says how many days are missing.
+        TooFewSnapshotsError: The first fold has no training days; the message contains the number of missing days.
     """
     ordered = tuple(sorted(set(days)))
     block = max(1, len(ordered) // (2 * folds))
@@ -100,7 +100,7 @@ def time_folds(days: Iterable[dt.date], horizon_days: int, folds: int) -> list[T
 
 
 def stratified_test(customers: Sequence[str], churned: NDArray[np.int8], share: float, seed: int) -> NDArray[np.bool_]:
-    """Return which of n customers are the test: ``share`` of the churners and of the customers who stay.
+    """Return which of n customers are in the test set: the same share of the churners and of the customers who stay.
 
     Args:
         customers: Their ids, all different.

@@ -1,1 +1,1 @@
-"""Evaluation of a model on the test: metrics with intervals, baselines, segments, leakage and requirements."""
+"""Evaluation of a model on the test set: metrics with intervals, baselines, segments, leakage and requirements."""

@@ -1,4 +1,4 @@
-"""Baselines: rules that choose customers without a model, which a model has to beat."""
+"""Baselines: rules without a model, such as *offer to everybody*, that a model must beat."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ class BaselineOffers:
 
 @dataclass(frozen=True)
 class Baseline:
-    """A baseline's metrics on the test.
+    """A baseline's metrics on the test set.
 
     Attributes:
         name: The name of the rule.
@@ -71,7 +71,7 @@ def baseline_offers(project: Project, train: Rows, test: Rows) -> tuple[Baseline
 
 
 def baselines(project: Project, train: Rows, test: Rows) -> tuple[Baseline, ...]:
-    """Return the metrics of each baseline on the test; see ``baseline_offers``.
+    """Return the metrics of each baseline on the test set; see ``baseline_offers``.
 
     Args:
         project: The features and the costs.
@@ -88,7 +88,7 @@ def baselines(project: Project, train: Rows, test: Rows) -> tuple[Baseline, ...]
 def recency_feature(project: Project) -> str | None:
     """Return the feature that counts the days since a customer's last event; None if there is none.
 
-    With a ``no_event`` label, the feature must be of the label's source; otherwise the first such feature is returned.
+    With a ``no_event`` label, the feature must read the label's source. For other labels, it is the first such feature.
     """
     wanted = project.label.source if isinstance(project.label, NoEventLabel) else None
     for spec in project.features:

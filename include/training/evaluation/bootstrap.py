@@ -1,7 +1,7 @@
 """Confidence intervals by bootstrap over customers (cluster bootstrap; Davison and Hinkley 1997, section 3.8).
 
 The rows of one customer on several days are correlated, so intervals from resampled rows would be too narrow. A
-resample draws customers with replacement, each with all rows; a customer that is drawn twice has weight 2.
+resample draws customers with replacement, each with all rows; a customer who is drawn twice has weight 2.
 """
 
 from __future__ import annotations

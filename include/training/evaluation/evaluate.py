@@ -1,4 +1,4 @@
-"""Evaluate a model on the test: ranking, probabilities, decisions and savings, with confidence intervals."""
+"""Evaluate a model on the test set: ranking, probabilities, decisions and savings, with confidence intervals."""
 
 from __future__ import annotations
 
@@ -31,12 +31,12 @@ Metric = TypeVar("Metric", float, NDArray[np.float64])
 
 
 class EvaluationError(ChurnflowError):
-    """The test rows cannot evaluate a model."""
+    """A model cannot be evaluated on the test rows."""
 
 
 @dataclass(frozen=True)
 class Evaluation:
-    """A model's metrics on the test.
+    """A model's metrics on the test set.
 
     Attributes:
         rows: Number of test rows.
@@ -51,8 +51,8 @@ class Evaluation:
         at_threshold: Decisions at ``threshold``, as the service makes them.
         threshold: The smallest probability that the service predicts as ``churn``.
         baselines: Rules without a model: an offer to everybody and, if the project has such a feature, by recency.
-        intervals: 95 % confidence intervals by bootstrap over customers, under the names of ``metrics``. ``ece`` has
-            none: it is a sum of absolute differences, and resampling biases it upwards.
+        intervals: 95 % confidence intervals by bootstrap over customers, under the names of ``metrics``. ``ece`` has no
+            interval: it is a mean of absolute differences, which resampling biases upwards.
         reliability: Predicted and observed churn, in ten bins with equal numbers of rows.
         deciles: Lift by tenths of the rows, the riskiest first.
         saving_curve: Savings at thresholds from 0 to 1, in steps of 0.01.
@@ -77,14 +77,15 @@ class Evaluation:
 
     @property
     def best_baseline(self) -> Baseline:
-        """The baseline that saves most, including no offers at all, which saves nothing."""
+        """The baseline that saves most; offers to nobody, which save nothing, are one of the baselines."""
         no_offers = Baseline(NO_OFFERS, 0.5, Decisions(1 - self.positive_ratio, 0, 0, 0, 0, 0))
         return max((no_offers, *self.baselines), key=lambda baseline: baseline.decisions.saving_usd_per_1000)
 
     def metrics(self) -> dict[str, float]:
-        """Return all metrics under flat names; the decisions at 0.5 have the plain names.
+        """Return all metrics by name, in one flat mapping.
 
-        The ends of a metric's interval are ``<name>_low`` and ``<name>_high``.
+        A metric of the decisions at 0.5 has a plain name, such as ``f1``; at ``threshold``, the metric is
+        ``f1_at_threshold``. The ends of a metric's interval are ``<name>_low`` and ``<name>_high``.
         """
         flat = {"auc": self.auc, "pr_auc": self.pr_auc, "brier": self.brier, "ece": self.ece}
         flat |= {"observed_over_expected": self.observed_over_expected, "positive_ratio": self.positive_ratio}

@@ -59,7 +59,8 @@ class StricterSplit(_Frozen):
     Attributes:
         name: ``unseen_customers``: a model trained on half of the customers scores the other half.
             ``earlier_training``: the training ends one horizon earlier.
-        auc: The AUC in the ordinary split: of the half that was trained on, or with the ordinary end of the training.
+        auc: The AUC of models that were trained on the customers that they score, or of the model that was trained on
+            all training days.
         stricter_auc: The AUC in the stricter split, on the same test rows.
         drop_low: The 95 % lower bound of the drop, by bootstrap over customers.
     """
@@ -83,7 +84,7 @@ class LeakageReport(_Frozen):
         limits: The project's limits.
         features: The features with the highest AUC alone, the highest first.
         splits: The stricter splits that were evaluated.
-        skipped: The reasons for skipping the others.
+        skipped: The stricter splits that were skipped, each with the reason.
     """
 
     findings: tuple[str, ...]
@@ -163,8 +164,8 @@ def require_no_leakage(document: bytes | None, model: str) -> None:
 def _single_features(train: Rows, test: Rows, names: list[str], seed: int) -> list[FeatureAuc]:
     """Return the AUC of each feature alone on the test rows, the highest first.
 
-    A small decision tree turns each feature into a score. It covers both directions, ranges, categories and informative
-    missing values. It is fitted on training rows, so it cannot overfit the test.
+    A small decision tree turns each feature into a score. A tree can use both directions, ranges, categories and
+    missing values. It is fitted on training rows, not on the test rows that it scores.
     """
     random = np.random.default_rng(seed)
     sample = random.permutation(len(train))[:_TREE_ROWS]
@@ -183,8 +184,8 @@ def _unseen_customers(
 ) -> StricterSplit | str:
     """Fit one model on each half of the customers, and compare their AUC on seen and unseen customers.
 
-    Every test row is scored by a model that has seen its customer and by one that has not, so both AUCs are of the same
-    customers.
+    Both models score every test row. One of them was trained on the row's customer, the other was not. Both AUCs are
+    therefore computed on the same rows.
     """
     if not horizon_days:
         return "unseen_customers: all test customers are unseen"
@@ -204,9 +205,10 @@ def _earlier_training(
     horizon_days: int,
     fit_parts: FitParts,
 ) -> StricterSplit | str:
-    """Compare the model with one whose training ends one horizon earlier.
+    """Compare the model with a model that is trained on the days up to one horizon earlier.
 
-    With less than half of the rows left, a drop could be due to the smaller training set.
+    The check is skipped if less than half of the training rows would be left: with so few rows, a lower AUC would not
+    be a sign of leakage.
     """
     if not horizon_days:
         return "earlier_training: this data has no time"
@@ -254,7 +256,7 @@ def _feature_findings(features: Sequence[FeatureAuc], limits: LeakageLimits) -> 
 def _split_findings(exceeded: Sequence[StricterSplit], limits: LeakageLimits, bundle: Bundle, test: Rows) -> list[str]:
     """Return the findings of the stricter splits, with the most important features.
 
-    A stricter split does not identify the leaking feature; a leak that matters shows up among the most important ones.
+    A stricter split does not identify the leaking feature, but a feature that leaks much is one of the most important.
     """
     if not exceeded:
         return []

@@ -20,7 +20,7 @@ class Decile:
         number: 1 for the riskiest tenth, 10 for the least risky.
         rows: Number of rows.
         churners: Number of rows that churned.
-        lift: Its share of churners, divided by the share of churners of all rows.
+        lift: Its share of churners, divided by the share of churners among all rows.
         captured: Share of all churners in this tenth and the riskier ones.
     """
 
@@ -43,7 +43,7 @@ class ReliabilityBin:
 class WeightedRanking:
     """AUC and average precision of one ranking of n rows, for many row weights.
 
-    It sorts the rows once; scikit-learn's functions sort them on every call.
+    The rows are sorted once; scikit-learn's functions sort them on every call.
 
     Args:
         churned: The labels, shape (n,).
@@ -76,7 +76,7 @@ class WeightedRanking:
 
 
 def deciles(churned: NDArray[np.int8], scores: NDArray[np.float64]) -> tuple[Decile, ...]:
-    """Return the tenths of n rows by decreasing score; fewer than ten rows have fewer tenths.
+    """Return the tenths of n rows by decreasing score; fewer than ten rows are one tenth each.
 
     Args:
         churned: The labels, shape (n,).

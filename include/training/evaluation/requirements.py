@@ -66,7 +66,8 @@ class Verdict:
         return asdict(self) | {"ok": self.ok, "missing": self.missing}
 
     def __str__(self) -> str:
-        text = f"{self.name} is {_number(self.found)}, required is {self.bound} {_number(self.required)}"
+        limit = "at least" if self.bound == "min" else "at most"
+        text = f"{self.name} is {_number(self.found)}, required is {limit} {_number(self.required)}"
         side = "missing" if self.bound == "min" else "too many"
         return text if self.ok else f"{text} ({_number(self.missing)} {side})"
 
@@ -101,7 +102,7 @@ def require_data(project: Project, dataset: DatasetRef) -> list[Verdict]:
         dataset: The data set.
 
     Raises:
-        RequirementsError: It misses a requirement whose mode is ``enabled``; the message says by how much.
+        RequirementsError: The data set misses a requirement whose mode is ``enabled``; the message contains the values.
     """
     verdicts = check_data(project, dataset.manifest)
     write_verdicts(dataset.folder, verdicts)
@@ -138,7 +139,7 @@ def require_model(project: Project, verdicts: Sequence[Verdict]) -> None:
         verdicts: All verdicts.
 
     Raises:
-        RequirementsError: It misses a requirement; the message says by how much.
+        RequirementsError: The model misses a requirement; the message contains the values.
     """
     _report("after_training", verdicts)
     _require("The model", project, verdicts, "Improve the features, or correct the requirement.")

@@ -63,7 +63,8 @@ def evaluate_segments(
 ) -> tuple[Segment, ...]:
     """Evaluate a model on every segment of the project's ``training.segments``.
 
-    A category has one segment per value, a number one per quarter of the test rows; missing values are one segment.
+    A category has a segment for each value, and a number has a segment for each quarter of the test rows. Rows without
+    a value are a segment of their own.
 
     Args:
         project: The segment features and the costs.
@@ -112,7 +113,7 @@ def _quarters(numbers: NDArray[np.float64]) -> Iterator[tuple[str, NDArray[np.bo
     known = numbers[~np.isnan(numbers)]
     if not len(known):
         return
-    # A frequent number can be several quartiles at once.
+    # Several quartiles are equal if one number is frequent.
     edges = np.unique(np.quantile(known, [0.25, 0.5, 0.75]))
     quarter = np.searchsorted(edges, numbers)
     texts = [f"{edge:,.4g}" for edge in edges]

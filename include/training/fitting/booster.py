@@ -25,7 +25,7 @@ _SPLIT_FRACTION = 5**-0.5
 
 
 class DeviceError(ChurnflowError):
-    """The configured device is not the one that trained."""
+    """XGBoost trained on another device than the configured one, or cannot use it."""
 
 
 @dataclass(frozen=True)
@@ -53,7 +53,7 @@ def booster_parameters(chosen: Hyperparameters, *, seed: int, max_bin: int, devi
     """Return XGBoost's parameters for one single-threaded fit.
 
     XGBoost sums histograms in an order that depends on the number of threads. With one thread, a model depends on its
-    data and seed alone, and several fits side by side use the cores better than one fit with many threads.
+    data and seed alone, and several parallel fits use the cores better than one fit with many threads.
 
     Args:
         chosen: The hyperparameters.
@@ -114,7 +114,7 @@ def part_fitter(
 ) -> FitParts:
     """Return a function that fits boosters with the same hyperparameters on parts of ``rows``.
 
-    Calibration and the leakage checks use it.
+    Calibration and the leakage checks use the function.
 
     Args:
         rows: The training rows.
@@ -181,11 +181,11 @@ def shift_between_values(matrix: NDArray[np.float32]) -> NDArray[np.float32]:
     2.9999999 go left. Most features are counts or ratios, so many customers would be exactly on a threshold, and the
     last digit of a number could move a probability by tens of percent. A classic decision tree splits half way between
     two neighbouring values (Breiman et al., 1984, Classification and Regression Trees). A booster that is fitted on the
-    returned matrix splits near there. The fraction is irrational, since another customer's value often is exactly half
-    way between two counts or shares.
+    returned matrix splits near this point. The fraction is irrational, since another customer's value often is exactly
+    half way between two counts or shares.
 
-    The order within a column does not change, so the histograms and the trees are those of ``matrix``. A row of
-    ``matrix`` is on the same side of every threshold of such a tree as its shifted row.
+    The order within a column does not change, so the trees split the rows of ``matrix`` as they would without the
+    shift. Each row of ``matrix`` is on the same side of every threshold as its shifted row.
 
     Args:
         matrix: Features, shape (n, k). NaN stays NaN; the smallest value of a column does not move.
@@ -201,5 +201,5 @@ def shift_between_values(matrix: NDArray[np.float32]) -> NDArray[np.float32]:
 def _shifted_values(values: NDArray[np.float32]) -> NDArray[np.float32]:
     below, above = values[:-1], values[1:]
     between = (below + _SPLIT_FRACTION * (above.astype(np.float64) - below)).astype(np.float32)
-    # No float lies between two adjacent floats: the upper one is then the threshold.
+    # There is no float between two adjacent floats: the upper one is then the threshold.
     return np.concatenate([values[:1], np.where(between > below, between, above)])

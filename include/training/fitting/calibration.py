@@ -25,9 +25,9 @@ def calibrate(rows: Rows, blocks: Sequence[RowSplit], training: Training, fit_pa
     """Fit a calibrator on out-of-fold log-odds, so that the final booster may be fitted on every training row.
 
     Each fold holds out some customers on all their days. Its booster is fitted on the same days as the final booster,
-    and scores customers that it has not seen, as the final booster will. A booster that is fitted only on days before
-    the validation block misses the latest season; a calibrator that corrects this would correct the final booster,
-    which has seen the season, a second time.
+    and scores customers that are not in its training rows. A booster that is fitted only on the days before a
+    validation block lacks the latest season. A calibrator for such a booster would also correct the missing season, and
+    would be wrong for the final booster, which is fitted on it.
 
     The curve is fitted on the latest blocks of days that together hold 2,000 churners. These days are the nearest to
     the days that the model will score, and the share of churners varies with the season; 2,000 churners determine the
@@ -35,7 +35,7 @@ def calibrate(rows: Rows, blocks: Sequence[RowSplit], training: Training, fit_pa
 
     Args:
         rows: The training rows.
-        blocks: The tuning folds, with time the earliest first; their validation rows are the blocks.
+        blocks: The tuning folds, the earliest first if the data has time; their validation rows are the blocks.
         training: The number of folds, and the seed of their draw.
         fit_parts: Fits a booster of the model's kind on each of several parts of ``rows``.
 
@@ -74,7 +74,7 @@ def fit_calibrator(margins: NDArray[np.float32], churned: NDArray[np.int8]) -> C
     """
     if len(np.unique(churned)) < 2:
         return Calibrator()
-    # The order of a sum depends on the number of threads, and so would the last digit.
+    # The order of a sum, and therefore its last digit, depends on the number of threads.
     with threadpool_limits(1):
         curve = LogisticRegression(C=np.inf).fit(margins.reshape(-1, 1).astype(np.float64), churned)
     slope, intercept = float(curve.coef_[0, 0]), float(curve.intercept_[0])

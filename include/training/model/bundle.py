@@ -27,7 +27,7 @@ CONTRACT_FILE = "contract.json"
 SAMPLES_FILE = "samples.json"
 MANIFEST_FILE = "manifest.json"
 PREDICTION_TOLERANCE = 1e-6
-"""Largest difference between a probability that training recorded and the same prediction made anywhere else."""
+"""Largest allowed difference between a probability recorded by training and the same prediction of a server."""
 _FILES = (MODEL_FILE, CALIBRATOR_FILE, CONTRACT_FILE, SAMPLES_FILE)
 
 
@@ -38,9 +38,9 @@ class BundleError(ChurnflowError):
 class Calibrator(BaseModel):
     """Logistic calibration (Platt 1999): calibrated log-odds = ``slope`` * log-odds of the booster + ``intercept``.
 
-    Boosters are fitted to rank and are often overconfident or underconfident, and the share of churners varies with the
-    season. Two numbers, fitted on rows that the booster has not seen, correct both and do not change the ranking. Few
-    rows suffice to fit them; an isotonic fit needs thousands of churners and gives many customers the same probability.
+    Boosters are often overconfident or underconfident, and the share of churners varies with the season. Two numbers,
+    fitted on rows that the booster was not trained on, correct both and do not change the ranking. A few rows suffice
+    to fit them; an isotonic fit needs thousands of churners and gives many customers the same probability.
 
     Attributes:
         method: ``none`` returns the booster's probabilities unchanged.
@@ -162,7 +162,8 @@ class Bundle:
     def _check_width(self, where: str) -> None:
         if self.booster.num_features() != len(self.contract.features):
             raise BundleError(
-                f"The booster has {self.booster.num_features()} inputs, its contract {len(self.contract.features)}.",
+                f"The booster has {self.booster.num_features()} inputs, but its contract has "
+                f"{len(self.contract.features)}.",
                 where=where,
                 remedy="Train the model again with the features of its contract.",
             )
@@ -188,7 +189,7 @@ def _require_format(folder: Path) -> None:
     try:
         found = json.loads((folder / CONTRACT_FILE).read_bytes())["format"]
     except (OSError, ValueError, KeyError, TypeError):
-        return  # damaged: the checks that follow name the file
+        return  # the bundle is damaged; the next checks name the damaged file
     if found != FORMAT:
         raise BundleError(
             f"The bundle has format {found}; this version of the code reads format {FORMAT}.",

@@ -18,7 +18,7 @@ from pydantic import BaseModel, ConfigDict, Field, model_validator
 from include.errors import ChurnflowError
 
 FORMAT: Literal[3] = 3
-"""The version of the bundle's layout: 2 added the calibrator; 3 has no model version."""
+"""The version of the bundle's layout: 2 added the calibrator; 3 removed the model version."""
 
 
 class EncodingError(ChurnflowError):
@@ -145,7 +145,8 @@ class ModelContract(_Frozen):
     def encode_rows(self, rows: Sequence[Sequence[float | str | None]]) -> NDArray[np.float32]:
         """Return validated rows as the model's input matrix, equal to the result of ``encode``.
 
-        The endpoint uses it for a few rows at a time: it builds one array, whereas ``encode`` builds one per feature.
+        The endpoint uses this method for a few rows at a time. It builds one array; ``encode`` builds an array for each
+        feature.
 
         Args:
             rows: n rows of values, each in the order of the features.
@@ -169,10 +170,10 @@ class ModelContract(_Frozen):
 
 
 def reaches_threshold(probabilities: ArrayLike, threshold: float) -> NDArray[np.bool_]:
-    """Return the decision rule, ``probability >= threshold``: which customers are predicted to churn.
+    """Return which probabilities reach the threshold: ``probability >= threshold``.
 
-    The comparison is made in double precision. As a 32-bit number, the threshold could lie on the other side of a
-    probability, and the endpoint, which compares Python floats, would decide differently from a batch.
+    The comparison uses double precision. NumPy would compare a float32 array with the threshold rounded to 32 bits, and
+    a batch could then have other decisions than the endpoint, which passes Python floats.
 
     Args:
         probabilities: Churn probabilities of any shape.

@@ -17,7 +17,7 @@ from include.training.model.contract import FeatureContract
 
 MISSING = "none recorded"
 _NEGLIGIBLE = 0.01
-"""Log-odds; they change a probability by at most a quarter of a percentage point."""
+"""In log-odds. A smaller contribution changes a probability by at most a quarter of a percentage point."""
 
 
 @dataclass(frozen=True)
@@ -126,5 +126,5 @@ def _value_text(value: float | str | None) -> str:
 
 
 def number_text(number: float) -> str:
-    """Return ``number`` as text: a whole number or one above 100 without decimals, others with three digits."""
+    """Return ``number`` as text: without decimals if it is whole or at least 100, else with three digits."""
     return f"{number:,.0f}" if float(number).is_integer() or abs(number) >= 100 else f"{number:.3g}"

@@ -1,4 +1,4 @@
-"""The MLflow ``pyfunc`` flavor of a bundle: feature columns in, calibrated churn probabilities out.
+"""The MLflow ``pyfunc`` flavor of a bundle, which returns calibrated churn probabilities for feature columns.
 
 MLflow stores this module beside the bundle and loads it without the repository, so it imports little.
 """
@@ -39,7 +39,7 @@ class PyfuncModel:
 
 
 def _load_pyfunc(data_path: str) -> PyfuncModel:
-    """Return the model whose bundle is in ``data_path``. MLflow looks this function up by its name.
+    """Return the model whose bundle is in ``data_path``. MLflow finds this function by its name.
 
     Raises:
         BundleError: The bundle is damaged.

@@ -9,7 +9,7 @@ from include.settings import ROOT
 
 
 def source_files(*modules: str) -> list[Path]:
-    """Return the files of ``include/`` that the modules import, directly and indirectly, and the modules' own.
+    """Return the files of the modules, and the files of ``include/`` that they import, directly and indirectly.
 
     Imports inside functions and under ``TYPE_CHECKING`` count, too. Libraries are left out.
 

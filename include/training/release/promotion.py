@@ -127,11 +127,11 @@ def promote(settings: Settings, dataset_folder: Path, version: str) -> Promotion
 
     A champion is not compared if it cannot score this data: it uses a removed feature, its bundle is damaged or has an
     older format, or its test was drawn with other parameters. The challenger is then compared with the best baseline
-    alone, like a first model, and the reason says so.
+    alone, like a first model, and the reason mentions this.
 
     Args:
         settings: The project and the registry.
-        dataset_folder: The data set whose test rows evaluate both models; its configuration has costs and margin.
+        dataset_folder: The data set with the test rows for both models. Its configuration contains costs and margin.
         version: The challenger's version.
 
     Raises:
@@ -198,8 +198,8 @@ def decide_promotion(version: str, over_baseline: Gain, over_champion: Gain | No
     """Decide whether the challenger becomes the champion.
 
     A first model must save more than the best baseline, with its lower confidence bound above zero. A later model must
-    save at least as much as that baseline, and its lower bound over the champion must exceed ``margin``, so that chance
-    in one test period rarely exchanges equally good models.
+    save at least as much as that baseline, and its lower bound over the champion must exceed ``margin``, so that models
+    of equal quality are rarely exchanged by chance.
 
     Args:
         version: The challenger.

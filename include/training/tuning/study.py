@@ -1,8 +1,8 @@
 """The study that the workers of a search share: the finished trials, and the claims on unfinished ones.
 
-The study is a journal file beside the data set, or is in a database. A trial is written once, after it has ended, so a
-killed worker leaves no partial trial. A trial's number determines its content, whichever worker runs it: a second trial
-of the same number is equal to the first and is ignored.
+The study is stored in a journal file beside the data set, or in a database. A trial is written once, after it has
+ended, so a killed worker leaves no partial trial. A trial's content depends on its number and not on its worker: a
+second trial of the same number is equal to the first and is ignored.
 """
 
 from __future__ import annotations
@@ -115,7 +115,7 @@ def _journal_storage(path: Path) -> BaseStorage:
 class _TruncatingLock(JournalFileSymlinkLock):
     """A lock of the journal that removes a partial last line, left by a full disk or a crash.
 
-    The next line would otherwise be appended to it, and both lines would be lost.
+    Otherwise the next line would be appended to the partial line, and both would be lost.
     """
 
     def __init__(self, path: Path) -> None:

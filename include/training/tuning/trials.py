@@ -29,7 +29,8 @@ from include.training.tuning.study import NUMBER
 
 Metric = Literal["average_precision", "f1"]
 BATCH_SIZE = 4
-"""Trials in a batch. The first batch is drawn at random. A larger batch has more parallelism and less information."""
+"""Trials in a batch. The first batch is drawn at random. In a larger batch, more trials run in parallel, but each trial
+depends on the results of fewer earlier trials."""
 _PRUNE_BELOW_P = 0.26
 """Slightly above 1/4, the p-value of a trial that was worse than the best one in both of its first two folds."""
 _F1_THRESHOLD = 0.5
@@ -41,7 +42,7 @@ class FoldError(ChurnflowError):
 
 @dataclass(frozen=True)
 class Fold:
-    """A binned fold: its training rows, its validation rows, and the labels of these."""
+    """A binned fold: its training rows, its validation rows, and the labels of the validation rows."""
 
     train: xgb.QuantileDMatrix
     valid: xgb.QuantileDMatrix
@@ -56,7 +57,7 @@ class Search:
         folds: The binned folds.
         rows: Number of rows that the folds were made of.
         training: Number of trials, seed, bins, metric and search space.
-        device: Where to train.
+        device: The device to train on.
         fingerprint: Identifies the data.
     """
 
@@ -113,13 +114,13 @@ def run_trial(search: Search, finished: Mapping[int, FrozenTrial], number: int, 
         search: The inputs of the trial.
         finished: Finished trials by number, among them all trials of earlier batches.
         number: The trial's number, from 0.
-        worker: The number of the worker, for the record.
+        worker: The number of the worker, which is recorded with the trial.
 
     Raises:
         DeviceError: XGBoost trained on another device than the configured one.
     """
     started, cpu_started = time.perf_counter(), time.thread_time()
-    # A study of this trial alone: trials that finish meanwhile change neither the parameters nor the pruning.
+    # This study has only the earlier batches, so that other trials of this batch change neither parameters nor pruning.
     study = optuna.create_study(
         direction="maximize", sampler=_sampler(search.training, number), pruner=_pruner(), storage=None
     )

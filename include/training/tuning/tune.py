@@ -1,8 +1,8 @@
 """Search the hyperparameters with Optuna: seeded, resumable, and with the same result for any number of workers.
 
-By default a trial's score is the mean average precision over the folds. The retention list is a ranking that is cut at
-a threshold from the costs, so the ranking of rare churners is the quantity to improve. A project may choose F1 as its
-``metric``; F1 evaluates decisions at a probability of 0.5.
+By default a trial's score is the mean average precision over the folds. The threshold follows from the costs, so the
+search has to improve the ranking of the customers, among whom churners are rare; average precision measures such a
+ranking. A project may choose F1 as its ``metric``; F1 evaluates decisions at a probability of 0.5.
 """
 
 from __future__ import annotations
@@ -160,7 +160,7 @@ class WorkerResult:
         workers: Number of workers.
         ran: Number of trials that it ran.
         trials: Number of trials of the search, all finished.
-        seconds: Its wall time, with waiting.
+        seconds: Its wall time, including the time that it waited.
     """
 
     worker: int
@@ -181,7 +181,7 @@ def make_search(project: Project, manifest: DatasetManifest, train: Rows, device
         project: The project: folds, metric and search space.
         manifest: The data set's manifest.
         train: The training rows.
-        device: Where to train.
+        device: The device to train on.
 
     Raises:
         FoldError: A fold cannot be scored.
@@ -237,7 +237,8 @@ def tune_as_worker(settings: Settings, dataset_folder: Path, worker: int) -> Wor
         raise WorkerError(
             f"There is no worker {worker}: the {workers} workers are numbered from 0.",
             where="setting CHURN_TRAINING__WORKERS",
-            remedy="Configure the same number of workers for all, and give each worker its own number below it.",
+            remedy="Configure the same number of workers for all workers, and start each with a different number below "
+            "it.",
         )
     dataset = load_dataset(dataset_folder)
     project = recorded_project(dataset, settings)

@@ -1,9 +1,9 @@
 """Workers that share a search, as processes, pods, or threads of one process.
 
 A worker takes unclaimed trials of the first batch with unfinished trials, until all trials are finished. When only
-trials of other workers are left, it waits for them. If the study does not change for long enough, a worker was killed,
-and the waiting worker runs the trial itself. Two workers that run the same trial produce the same result, so a wrong
-guess costs time and changes no result.
+trials of other workers are left, it waits for them. If the study does not change for some time, another worker was
+probably killed, and the waiting worker runs that worker's trial. If the other worker still runs, both produce the same
+trial, so only time is lost.
 """
 
 from __future__ import annotations

@@ -93,7 +93,7 @@ def test_only_the_recorded_configuration_is_used(project: Project, dataset: Data
     with pytest.raises(ProjectMismatchError, match=r"grocery.*subscription"):
         recorded_project(dataset, Settings(project="subscription"))
     (dataset_copy / "project.yaml").write_text(configuration_text(without_family(project, "baskets_{window}d")))
-    with pytest.raises(ConfigurationError, match="not the one that the data set was built with"):
+    with pytest.raises(ConfigurationError, match="differs from the configuration that the data set was built with"):
         recorded_project(load_dataset(dataset_copy), settings)
 
 

@@ -92,8 +92,8 @@ def test_each_group_has_its_own_mode(project: Project, metrics: str, performance
 @pytest.mark.parametrize(
     ("group", "metrics", "seconds", "message"),
     [
-        ("metrics", GOOD | {"precision": 0.3}, 60, r"precision is 0\.3, required is min 0\.7 \(0\.4 missing\)"),
-        ("performance", GOOD, 3 * 3600, r"training_hours is 3, required is max 2 \(1 too many\)"),
+        ("metrics", GOOD | {"precision": 0.3}, 60, r"precision is 0\.3, required is at least 0\.7 \(0\.4 missing\)"),
+        ("performance", GOOD, 3 * 3600, r"training_hours is 3, required is at most 2 \(1 too many\)"),
     ],
 )
 def test_only_enabled_mode_rejects_a_model(

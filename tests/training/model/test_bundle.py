@@ -191,7 +191,7 @@ class TestBundle:
 
     def test_rejects_booster_of_other_width(self, bundle: Bundle, tmp_path: Path) -> None:
         narrow = CONTRACT.model_copy(update={"features": CONTRACT.features[:2]})
-        with pytest.raises(BundleError, match="3 inputs, its contract 2"):
+        with pytest.raises(BundleError, match="3 inputs, but its contract has 2"):
             Bundle(narrow, bundle.booster).save(tmp_path)
 
 
