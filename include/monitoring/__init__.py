@@ -1,1 +1,1 @@
-"""Production, watched: drift, realised performance, reports, alerts, metrics, and when to train again."""
+"""Monitoring of the deployed model: drift, realised performance, reports, alerts, metrics and retraining requests."""

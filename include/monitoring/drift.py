@@ -5,7 +5,7 @@ A feature drifts if a difference is both large (its statistic reaches a threshol
 Comparisons among Means", JASA 56, 1961). Missing values are compared as a rate; the other statistics use the values
 that are present. No statistic is NaN; the reason of a feature that cannot be compared states why.
 
-docs/decisions/0019-own-drift-rules.md explains why these rules are not a library's.
+docs/decisions/0019-own-drift-rules.md explains why the project does not use the rules of a library.
 """
 
 from __future__ import annotations
@@ -48,7 +48,7 @@ class FeatureDrift:
         statistic: The statistic of ``rule``, or of the feature's first rule if it did not drift; None if nothing was
             compared.
         p_value: The p-value of the statistic before Bonferroni's correction; None if nothing was compared.
-        severity: The statistic divided by its threshold; the difference is large from 1 on.
+        severity: The statistic divided by its threshold; at least 1 if the feature drifted, else at most 1.
         missing_reference: The share of missing values in the reference window.
         missing_current: The share of missing values in the current window.
         reason: The result in words.
@@ -74,7 +74,7 @@ class DriftVerdict:
         reason: The result in words.
         reference_rows: The number of rows of the reference window.
         current_rows: The number of rows of the current window.
-        min_drifted_features: The number of drifted features from which the day drifted.
+        min_drifted_features: The smallest number of drifted features with which ``drifted`` is true.
         features: All compared features, most severe first.
         left_out: Features that are not compared, since they change with time or the calendar, or since the reference
             lacks them.

@@ -1,7 +1,7 @@
 """The reports of a monitored day: a page with the results, and Evidently's page with every distribution.
 
-Evidently only draws; the verdicts are those of ``drift``. Evidently fails on a single empty column, and therefore
-receives only columns with values, of a type that it can draw, and a sample of the rows.
+Evidently only draws the distributions; the verdicts come from ``drift``. Evidently fails on a column without values.
+It therefore receives only columns with values, converted to types that it can draw, and a sample of the rows.
 """
 
 from __future__ import annotations
@@ -89,7 +89,7 @@ def _render(reference: pd.DataFrame, current: pd.DataFrame, features: Sequence[F
         categorical_columns=[spec.name for spec in features if spec.dtype == "category"],
     )
     data = [Dataset.from_pandas(frame, data_definition=definition) for frame in (current, reference)]
-    # Evidently divides by zero for constant columns, without consequences.
+    # Evidently divides by zero for constant columns; the warnings are harmless.
     with np.errstate(all="ignore"):
         snapshot = Report([DataDriftPreset()]).run(*data)
     path.parent.mkdir(parents=True, exist_ok=True)

@@ -1,4 +1,4 @@
-"""The state of the deployed model, read from files only, which is fast enough for a page of the UI."""
+"""The state of the deployed model. It is read from files only, which is fast enough for a page of the UI."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from include.settings import Settings
 
 
 class _Contract(BaseModel):
-    # The fields that are shown. ModelContract would import the library of the booster.
+    # Only the fields that are shown.
     model_config = ConfigDict(protected_namespaces=())
     trained_through: dt.date
     threshold: float

@@ -14,7 +14,7 @@ CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
 
 
 def render_metrics(settings: Settings) -> str:
-    """Return the metrics in Prometheus' text format. An unknown value has no metric and is never zero.
+    """Return the metrics in Prometheus' text format. A metric with an unknown value is left out; it is not set to zero.
 
     Raises:
         ServingStateError: The serving state cannot be read.

@@ -25,8 +25,8 @@ log = get_logger(__name__)
 def monitor_day(project: Project, settings: Settings, day: dt.date) -> dict[str, Any]:
     """Detect drift between training and ``day``, evaluate matured scores, and write the result and its reports.
 
-    Monitoring a day again replaces its files. It is one function, and so one task, because importing Evidently takes
-    longer than all else.
+    Monitoring a day again replaces its files. All steps are one function, and therefore one task, because the import of
+    Evidently takes longer than the steps.
 
     Args:
         project: The project's features, label and monitoring rules.

@@ -21,7 +21,7 @@ from include.training.model.bundle import Bundle
 
 @dataclass(frozen=True)
 class Performance:
-    """The realised performance of scores; every figure is None until labels have matured.
+    """The realised performance of scores; every metric is None until labels have matured.
 
     Attributes:
         state: ``known``; ``not yet known`` until a scored day has matured; ``not known`` for data without time.
@@ -36,7 +36,8 @@ class Performance:
         accuracy: Share of customers whose prediction equals the label.
         observed_churn: Share of customers who churned.
         expected_churn: The mean churn probability.
-        observed_over_expected: The ratio of the two; far from 1, the model is no longer calibrated.
+        observed_over_expected: ``observed_churn`` divided by ``expected_churn``. If the ratio is far from 1, the model
+            is no longer calibrated.
     """
 
     state: str
@@ -70,7 +71,7 @@ def realised_performance(lake: Lake, project: Project, bundle: Bundle, version: 
     """
     if not project.has_time:
         return Performance(
-            "not known", "The data has no time: labels are delivered with the features and none follows a score."
+            "not known", "The data has no time: labels are delivered with the features, not after the score."
         )
     days = _matured(lake, project, day)
     if not days:

@@ -55,7 +55,7 @@ def write_result(reports_dir: Path, day: dt.date, result: dict[str, Any]) -> Pat
         result: The result; see ``monitor_day``.
     """
     target = day_dir(reports_dir, day) / RESULT_FILE
-    # JSON has no NaN.
+    # NaN is not valid JSON, so it raises an error here.
     write_atomically(target, json.dumps(result, indent=1, allow_nan=False))
     return target
 

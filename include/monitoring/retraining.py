@@ -35,14 +35,15 @@ def retrain_request(
     if reason is None or any(day - settling < requested < day for requested in requested_days):
         return None
     reachable = trainable_through(project, day)
-    # The last training snapshot moves with the day on which a data set is built, so that their differences are equal.
+    # The last training snapshot precedes the day of its data set by a fixed time, so the difference of two such
+    # snapshots is the time between the two data sets.
     if reachable is None or reachable - champion_trained_through < settling:
         return None
     return reason
 
 
 def settling_time(project: Project) -> dt.timedelta:
-    """Return the time without a further request: the label's horizon, or without time the training interval."""
+    """Return the time without a further request: the label's horizon; for data without time, the training interval."""
     return dt.timedelta(days=project.label.horizon_days if project.has_time else project.training.every_days)
 
 

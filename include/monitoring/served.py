@@ -1,7 +1,7 @@
 """The endpoint's logged predictions: traffic, drift of the requested customers, realised performance, and shadows.
 
-Clients choose the customers that they request. These figures describe those customers and not all customers, so that
-they are reported but raise no alert and no retraining request.
+Clients choose the customers that they request. The results describe these customers only. They are therefore reported,
+but raise no alert and no retraining request.
 """
 
 from __future__ import annotations
@@ -129,7 +129,7 @@ def monitor_served(
     features: Sequence[FeatureSpec],
     test_auc: float | None,
 ) -> Served:
-    """Return the monitoring result of the predictions of the UTC day ``day``, and of earlier ones with known labels.
+    """Return the monitoring result of the predictions of the UTC day ``day`` and of earlier, labelled predictions.
 
     Args:
         lake: The lake with ``gold/predictions`` and ``gold/labels``.
@@ -249,7 +249,7 @@ def _performance(
     project: Project, labelled: pd.DataFrame | None, test_auc: float | None, version: str, day: dt.date
 ) -> Performance:
     if not project.has_time:
-        return Performance("not known", "The data has no time: no label follows a prediction.")
+        return Performance("not known", "The data has no time: no label arrives after a prediction.")
     if labelled is None:
         return Performance("not yet known", f"No prediction of model version {version} has matured by {day}.")
     return evaluate_predictions(labelled, sorted(set(labelled["dt"])), test_auc, project)

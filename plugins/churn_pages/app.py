@@ -87,7 +87,7 @@ def show_reports(request: Request, settings: CurrentSettings) -> HTMLResponse:
 
 @app.get("/view/{path:path}")
 def view_report(request: Request, path: str, settings: CurrentSettings) -> HTMLResponse:
-    """Show a report below a navigation bar: Airflow's frame has no back button.
+    """Show a report below a navigation bar, because Airflow's frame has no back button.
 
     Args:
         request: The request.

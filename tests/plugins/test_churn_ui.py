@@ -103,7 +103,7 @@ class TestHealthPage:
             "13.1%",
             "2017-10-28",
             "2017-11-03",
-            "holds",
+            "not decayed",
         ):
             assert shown in page
         assert "spend_28d" in page
