@@ -1,1 +1,1 @@
-"""Figures that can be repeated: each module runs with ``python -m`` and ends with one JSON object."""
+"""Benchmarks. Each benchmark runs with ``python -m`` and prints its figures as one JSON object on the last line."""

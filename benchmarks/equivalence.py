@@ -1,7 +1,7 @@
 """Proof that a backfill equals daily runs: ``make equivalence``.
 
-The same days are ingested twice, each in a process of its own: one after the other, and four at a time in random order.
-Every table must then contain the same rows.
+The same days are ingested twice, each day in a separate process: first one after the other, then four at a time in
+random order. Every table must then contain the same rows.
 """
 
 from __future__ import annotations

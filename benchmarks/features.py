@@ -41,7 +41,7 @@ from include.settings import Settings
 Result = TypeVar("Result")
 
 WINDOWS = (7, 30, 90, 180, 365)
-# source: its time, number, text, and a condition
+# By source: the columns with a time, a number and a text, and a condition.
 SOURCES = {
     "transactions": ("paid_at", "amount", "method", "status = 'failed'"),
     "sessions": ("started_at", "duration_s", "device", "section = 'account'"),

@@ -1,4 +1,4 @@
-"""The output of a benchmark: the details on the last line but one, the figures on the last line."""
+"""The output of a benchmark: the details on the second-last line, the figures on the last line."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ def print_figures(benchmark: str, figures: dict[str, Any], details: dict[str, An
     Args:
         benchmark: The name of the benchmark.
         figures: The figures, for the last line.
-        details: Everything else, for the line before.
+        details: Other figures and the parameters, for the second-last line.
     """
     print(json.dumps({"benchmark": benchmark, **details}))
     print(json.dumps(figures), flush=True)

@@ -1,4 +1,4 @@
-"""Ingest runs of a simulated business in processes of their own, and the row by row comparison of two lakes."""
+"""Ingest runs of a simulated business, each in a separate process, and the row-by-row comparison of two lakes."""
 
 from __future__ import annotations
 
@@ -114,7 +114,7 @@ def _ingest(settings: Settings, days: DayRange) -> None:
 
 @dataclass(frozen=True)
 class Difference:
-    """The number of rows that a table lacks, and that it has in excess, compared with another."""
+    """The number of rows that a table lacks (``lost``) and has in excess (``doubled``), compared with another table."""
 
     table: str
     lost: int

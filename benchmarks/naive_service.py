@@ -1,7 +1,7 @@
 """The naive baseline of ``benchmarks/serving.py``: FastAPI, a dictionary of features, a pandas frame for each request.
 
-It has one advantage over common examples of this kind: the model predicts with one thread, as the endpoint does. With
-XGBoost's default, threads wait for each other, and the service is several times slower.
+Unlike many examples of this kind, the model predicts with one thread, as the endpoint does. With XGBoost's default
+number of threads, the threads wait for each other, and the service is several times slower.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ class PredictionResponse(BaseModel):
 
 @app.get("/health")
 def health() -> dict[str, Any]:
-    """Return that the model is loaded."""
+    """Return the state of the service; the model is loaded before the first request."""
     return {"status": "healthy", "model_loaded": True}
 
 

@@ -1,9 +1,9 @@
 """Model quality of both projects: ``python -m benchmarks.quality``, about 20 minutes.
 
-The product's code runs from landing files to the evaluation on the test. The subscription business is simulated, so the
-true probabilities of the test rows are known, and with them the best possible ranking; ``regret`` is the difference
-between its AUC and the model's. It is unknown for the grocery households. A logistic regression and the baselines are
-evaluated on the same rows.
+The product's code runs from landing files to the evaluation on the test set. The subscription business is simulated, so
+the true probabilities of the test rows are known. They give the best possible ranking; ``regret`` is the AUC of this
+ranking minus the AUC of the model. For the grocery households, ``regret`` is unknown. A logistic regression and the
+baselines are evaluated on the same rows.
 """
 
 from __future__ import annotations
@@ -95,7 +95,7 @@ def grocery(folder: Path, trials: int | None = None) -> Figures:
 
 
 def evaluate(settings: Settings, days: DayRange, trials: int | None) -> Figures:
-    """Ingest the days, train on all labels known at their end, and return the metrics on the test.
+    """Ingest the days, train on all labels known at their end, and return the metrics on the test set.
 
     Args:
         settings: The project, and the home folder with its landing files.

@@ -132,9 +132,9 @@ def _print(text: str) -> None:
 
 def main(
     customers: Annotated[int, typer.Option(help="Customers of the day.")] = 1_000_000,
-    features: Annotated[int, typer.Option(help="Features of each; at least ten.")] = 100,
+    features: Annotated[int, typer.Option(help="Features of each customer; at least ten.")] = 100,
     trees: Annotated[int, typer.Option(help="Trees of the model.")] = 300,
-    depth: Annotated[int, typer.Option(help="Their depth.")] = 6,
+    depth: Annotated[int, typer.Option(help="Depth of the trees.")] = 6,
     redis_url: Annotated[str, typer.Option(help="Write the features to this Redis server instead of files.")] = "",
 ) -> None:
     """Run the benchmark in a temporary folder; the last line contains the figures as a JSON object."""

@@ -2,8 +2,9 @@
 
 The baseline is ``benchmarks/naive_service.py``: FastAPI, the model loaded by MLflow, a pandas frame for each request.
 The endpoint runs as it is deployed. Both have one worker and are loaded in turn, for several rounds, so that other work
-of the machine affects both. ``include/serving/load_test`` generates the load, on the same machine. Figures are medians
-over the rounds, ratios are medians of the ratio of each round; both are printed with their smallest and largest value.
+of the machine affects both. ``include/serving/load_test`` generates the load, on the same machine. A figure is the
+median over the rounds, and a ratio is the median of the rounds' ratios. Throughputs and their ratios are printed with
+the smallest and the largest value.
 ``--quick`` takes about a minute.
 """
 

@@ -28,7 +28,7 @@ _CUSTOMERS = 256
 
 @dataclass(frozen=True)
 class Model:
-    """One model in two formats, and customers.
+    """A model in two formats, and the customers whose features the requests contain.
 
     Attributes:
         bundle: The product's format.

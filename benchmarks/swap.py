@@ -1,7 +1,7 @@
 """Count errors and dropped requests during changes of the model: ``make bench NAME=swap``.
 
 Sixteen clients send requests on new, busy and idle connections while two models are rolled out in turn: ten swaps and a
-rollback, each with the steps of a deployment. The runner is a separate process, as in the stack.
+rollback, each with the steps of a deployment. The runner is a separate process, as in production.
 """
 
 from __future__ import annotations

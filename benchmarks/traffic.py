@@ -26,7 +26,7 @@ class Traffic:
 
     Args:
         url: The endpoint's base address.
-        bundles: The models that may answer, by their version.
+        bundles: The models of the endpoint, by version. Their predictions are the correct responses.
         clients: Number of threads.
         pause_seconds: The pause between two requests of a busy client.
 
@@ -70,7 +70,7 @@ class Traffic:
         return self.answers.total() + self.errors.total() + self.dropped.total()
 
     def wait_for_answers(self, number: int, seconds: float = 60) -> None:
-        """Return as soon as ``number`` more correct responses have arrived.
+        """Wait until ``number`` more correct responses have arrived.
 
         Args:
             number: The number of responses.
@@ -110,7 +110,7 @@ class Traffic:
         self._count(self.errors if version is None else self.answers, version or "wrong answer")
 
     def _version_of(self, body: bytes) -> str | None:
-        """Return the version of the model that gave the response; None when the response is wrong."""
+        """Return the version of the model that sent the response; None if the response is wrong."""
         try:
             answer = json.loads(body)
             version = str(answer["model_version"])

@@ -2,10 +2,10 @@
 
 The naive baseline is Optuna with ``cross_val_score`` of an ``XGBClassifier``: 5 folds, F1, library defaults otherwise.
 The product searches the same space with the same number of trials. Each contender runs in a process of its own, one
-after the other. The figures are its processor time and the F1 of its choice on held-out rows. Only the search is timed,
-not the imports. The baseline takes most of the time: about 40 minutes on two cores with 50 trials. ``--one-thread``
-also runs the baseline with ``n_jobs=1``, without waiting threads. ``--trials 15`` is a short run, and
-``--rows 100000`` the full size.
+after the other. The figures are its processor time and the F1, on held-out rows, of the hyperparameters that it chose.
+Only the search is timed, not the imports. The baseline takes most of the time: about 40 minutes on two cores with 50
+trials. ``--one-thread`` also runs the baseline with ``n_jobs=1``, so that no threads wait for each other. Use
+``--trials 15`` for a short run and ``--rows 100000`` for the full size.
 
 The JSON keys name the product ``ours`` and the baseline ``guide``.
 """
@@ -143,7 +143,7 @@ def held_out_f1(contender: str, chosen: dict[str, Any], data: tuple[Matrix, Labe
     """Return the F1 on held-out rows of a model that is fitted on all training rows.
 
     Args:
-        contender: Fits the model with its own code.
+        contender: The contender. The product fits the model with ``fit``, a baseline with ``XGBClassifier``.
         chosen: The hyperparameters.
         data: The result of ``draw``.
     """
@@ -157,7 +157,7 @@ def held_out_f1(contender: str, chosen: dict[str, Any], data: tuple[Matrix, Labe
 
 
 def contend(contender: str, rows: int, trials: int) -> dict[str, Any]:
-    """Run one contender's search in this process, and return its cost and its choice.
+    """Run one contender's search in this process, and return its cost, its hyperparameters and their scores.
 
     Args:
         contender: The contender.

@@ -33,9 +33,10 @@ Labels are added after their horizon. A second run of a day changes nothing.
     dag_display_name="1 · Ingest",
     description=f"Ingest raw files into gold. {schedule_note().replace('*', '').replace('`', '')}",
     doc_md=DOC,
-    # At midnight, since a backfill selects the partitions between its dates, both at midnight.
+    # At midnight, because the dates of a backfill are at midnight, and it selects the partitions between them.
     schedule=CronPartitionTimetable("0 0 * * *", timezone="UTC", run_offset=-1, key_format="%Y-%m-%d"),
-    # A DAG without a schedule cannot be backfilled; a DAG after its end date can, and starts no scheduled runs.
+    # Airflow cannot backfill a DAG without a schedule. After its end date, a DAG has no scheduled runs, but Airflow can
+    # still backfill it.
     end_date=START + dt.timedelta(days=1) if get_settings().schedule == "off" else None,
     params={
         "from_day": day_param("First day", "The first day of a range; empty for one day."),

@@ -18,14 +18,14 @@ from include.training.commands import SCRATCH, pod_environment
 USER = 10001
 """The user of the image ``training``; numeric, because Kubernetes cannot verify that a named user is not root."""
 
-# Cluster Autoscaler and Karpenter do not evict the pod: the work since the last finished trial would be lost.
+# Keep Cluster Autoscaler and Karpenter from evicting the pod: the work since the last finished trial would be lost.
 _ANNOTATIONS = {"cluster-autoscaler.kubernetes.io/safe-to-evict": "false", "karpenter.sh/do-not-disrupt": "true"}
 
 
 class TrainingPodOperator(KubernetesPodOperator):
-    """A pod operator that fails without a retry if the pod exceeded its active deadline, as the retry would, too.
+    """A pod operator that fails without a retry if the pod exceeded its active deadline: a retry would exceed it, too.
 
-    A callback of the provider cannot do this: the clean-up raises its own error instead of the callback's.
+    A callback of the provider cannot prevent the retry, since the provider's clean-up replaces the callback's error.
     """
 
     def trigger_reentry(self, context: Context, event: dict[str, Any]) -> Any:

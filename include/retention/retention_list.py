@@ -1,4 +1,7 @@
-"""The retention list: the customers of a day, scored in slices and ordered by churn risk, with reasons at the top."""
+"""The retention list: the customers of a day, scored in slices and ordered by churn risk.
+
+The customers at the top of the list get reasons.
+"""
 
 from __future__ import annotations
 
@@ -120,7 +123,7 @@ def _scored_slices(features: pa.Table | pa.RecordBatchReader, bundle: Bundle, to
     threads = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     scored: list[_Slice] = []
     with ThreadPoolExecutor(threads) as pool:
-        # pool.map would read the whole stream into memory: it gets as many slices at a time as there are threads.
+        # pool.map reads all of its input first, so it gets only as many slices at a time as there are threads.
         while some := list(islice(batches, threads)):
             scored += pool.map(lambda batch: _score_slice(batch, bundle, top), some)
     return scored

@@ -73,9 +73,9 @@ def list_() -> None:
 @app.command()
 def reproduce(
     run: Annotated[str, typer.Option(help="The MLflow run of a training.")],
-    delta: Annotated[bool, typer.Option("--delta", help="Read gold at its recorded Delta versions instead.")] = False,
+    delta: Annotated[bool, typer.Option("--delta", help="Read gold at its recorded Delta versions.")] = False,
 ) -> None:
-    """Rebuild the training set of a run from its raw data; exit with 1 if it differs."""
+    """Rebuild the training set of a run from its raw data or, with --delta, from gold; exit with 1 if it differs."""
     from include.versions.reproduce import reproduce as rebuild
 
     outcome = rebuild(get_settings(), run, "delta" if delta else "raw", typer.echo)

@@ -101,13 +101,13 @@ def reproduce(settings: Settings, run_id: str, method: Method, report: Report) -
     """Rebuild the training set of a run and compare it with the recorded one.
 
     Args:
-        settings: The tracking server, the remote and, for ``delta``, the lake; the project is that of the run.
+        settings: The tracking server, the remote and, for ``delta``, the lake. The run determines the project.
         run_id: The MLflow run of a training.
         method: ``raw`` or ``delta``.
         report: Called with a message before each step.
 
     Raises:
-        RecordError: The run did not record what is needed.
+        RecordError: The run has no data record or, for ``raw``, no version of its raw data.
         VersionError: The remote does not have the revision, or a file of it is damaged.
         ChurnflowError: The data cannot be built with the recorded configuration.
     """

@@ -37,8 +37,8 @@ _DAYS_AT_ONCE = 90
 def create_version(project: Project, lake: Lake, repository: Repository, through: dt.date) -> DataVersion:
     """Create a version of all rows delivered for the days up to ``through``.
 
-    Equal raw data gives the same revision, regardless of how often and in which order it was loaded. A crash or a
-    concurrent call does not affect other versions.
+    Equal raw data gives the same revision; the number and order of the loads have no effect. A crash or a concurrent
+    call does not affect other versions.
 
     Args:
         project: The project.
@@ -66,7 +66,7 @@ def version_dataset(project: Project, lake: Lake, repository: Repository, folder
     """Create and push the version of the raw data behind a data set, and record it in the manifest of the data set.
 
     The version is created after the data set was built. If a day of the data set is loaded again in between, the
-    version and the data set disagree; a reproduction detects that.
+    version and the data set may differ; a reproduction detects the difference.
 
     Args:
         project: The project.
@@ -88,8 +88,8 @@ def version_dataset(project: Project, lake: Lake, repository: Repository, folder
 def export_bronze(project: Project, lake: Lake, through: dt.date, folder: Path) -> dict[str, int]:
     """Make ``folder`` contain exactly the bronze rows of the days up to ``through``.
 
-    An index beside the folder records the Delta files of each exported day, so that only changed days are read. A crash
-    costs no more than exporting some days again.
+    An index beside the folder records the Delta files of each exported day, so that only changed days are read. After a
+    crash, the days of the interrupted call are exported again.
 
     Args:
         project: The project; its bronze tables and the table of deliveries are exported.
