@@ -1,4 +1,4 @@
-"""The typer application of every ``python -m`` command: common options, and one report of errors."""
+"""The typer application of every ``python -m`` command: common options and common error output."""
 
 from __future__ import annotations
 

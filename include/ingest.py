@@ -50,7 +50,7 @@ def ingest_days(settings: Settings, days: DayRange) -> list[StepResult]:
 def refine(project: Project, lake: Lake, days: DayRange, reports: Path) -> list[StepResult]:
     """Build silver and gold in one process, so Great Expectations is imported only once.
 
-    Gold is also built for later days whose silver was rebuilt because of duplicates.
+    Gold is also built for later days if their silver was rebuilt because of duplicates.
 
     Args:
         project: The project.

@@ -1,4 +1,4 @@
-"""Writes to the local disk: atomic replacement of small files, and one error for a full disk."""
+"""Writes to the local disk: atomic replacement of small files, and a common error for a full disk."""
 
 from __future__ import annotations
 

@@ -17,7 +17,7 @@ _STANDARD = set(logging.makeLogRecord({}).__dict__) | {"message", "asctime"}
 
 
 class _DetailsInMessage(logging.Filter):
-    """Appends ``extra`` to the message, for hosts whose formatter omits ``extra``."""
+    """Appends ``extra`` to the message, for hosts with a formatter that omits ``extra``."""
 
     enabled = False
 

@@ -23,7 +23,7 @@ from simulator.rows import SCHEMAS
 log = get_logger(__name__)
 
 WRITTEN = "written_at"
-"""The column added to every table: the last second of the day whose file contains the row."""
+"""The column added to every table: the last second of the day of the file that contains the row."""
 
 _TYPES = {
     pa.int64(): "bigint",
@@ -44,7 +44,7 @@ def fill(
     """Load every landing file into a schema, with one table per source.
 
     A table keeps every version of a row. Each day is replaced in one transaction, so that loading again changes
-    nothing. A column that a table lacks is added; a column whose type changes to text is altered.
+    nothing. A column that a table lacks is added; a column is altered if its type changes to text.
 
     Args:
         landing: The landing folder of the world.

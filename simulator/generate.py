@@ -29,7 +29,7 @@ log = get_logger(__name__)
 LANDING, TRUTH, STATE = "landing/subscription", "simulation/truth", "simulation/state.npz"
 """The layout of the folder of a world: landing files, true probabilities, and the state for appending days.
 
-A deployment of project ``subscription`` whose home is this folder reads the landing files from there.
+A deployment of project ``subscription`` with this folder as its home reads the landing files from there.
 """
 
 _SUNDAY = 6
@@ -87,7 +87,7 @@ def generate(
         world: The parameters of the world.
         last_day: The last day to generate.
         injections: The injections.
-        wants_truth: Selects the days whose true probabilities are written; the last day is always written.
+        wants_truth: Selects the days for which true probabilities are written; the last day is always written.
         report: Called after each day with the day and the number of events so far.
 
     Raises:

@@ -40,8 +40,8 @@ class Injection(Config):
             ``strength``. ``column_renamed``: ``duration_s`` of sessions becomes ``duration_seconds``.
             ``column_added``: sessions get ``app_version``. ``column_retyped``: ``duration_s`` becomes text with a unit.
             ``late_events``: this share of sessions and transactions arrives in the file of three days later.
-            ``duplicate_events``: this share occurs twice in its file, and as many rows occur again in the next day's
-            file. ``changed_concept``: the hazard function changes by ``strength``. ``dead_source``: no more
+            ``duplicate_events``: this share occurs twice in its file, and the same number of rows occurs again in the
+            next day's file. ``changed_concept``: the hazard function changes by ``strength``. ``dead_source``: no more
             files of support tickets are delivered.
         from_day: The first affected day.
         strength: The strength, 0..1.

@@ -118,7 +118,7 @@ class PartialAggregate:
 
     @property
     def name(self) -> str:
-        """The column that holds the partial aggregate."""
+        """The column that contains the partial aggregate."""
         return f"{self.kind}:{self.column or ''}:{self.where or ''}"
 
     def compute(self, rows: Table) -> NumericValue:
@@ -241,7 +241,7 @@ def _plan(engine: Backend, rows: ibis.Table, specs: Sequence[FeatureSpec]) -> tu
 
 
 def _encode_values(engine: Backend, rows: ibis.Table, columns: Sequence[str]) -> tuple[ibis.Table, dict[str, str]]:
-    # A column with few distinct values becomes one bit per value, which needs no pass of its own.
+    # A column with few distinct values becomes one bit per value, which needs no separate pass.
     encoded: dict[str, str] = {}
     for column in columns:
         values = rows.select(value=rows[column]).filter(rows[column].notnull())

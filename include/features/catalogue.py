@@ -134,7 +134,7 @@ def _population(project: Project) -> str:
     if population.active_within_days:
         return f"customers with a row in `{population.source}` within {population.active_within_days} days"
     if population.values:
-        return f"customers whose `{population.column}` in `{population.source}` is {' or '.join(population.values)}"
+        return f"customers with `{population.column}` {' or '.join(population.values)} in `{population.source}`"
     return f"all customers in `{population.source}`"
 
 

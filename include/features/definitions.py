@@ -26,7 +26,7 @@ def mark_built(project: Project, lake: Lake, rows: dict[dt.date, int]) -> None:
     """Record the feature definitions and the row count of each gold day.
 
     Args:
-        project: The project whose definitions were used.
+        project: The project with the definitions that were used.
         lake: The lake.
         rows: The number of gold rows of each day that was built.
     """
@@ -37,9 +37,9 @@ def mark_labelled(project: Project, lake: Lake, replaced: Iterable[dt.date], lab
     """Record the label definition of the labelled days.
 
     Args:
-        project: The project whose definition was used.
+        project: The project with the definition that was used.
         lake: The lake.
-        replaced: The days whose earlier records are removed.
+        replaced: The days for which earlier records are removed.
         labelled: The days that have labels now.
     """
     days = sorted(labelled)
@@ -49,7 +49,7 @@ def mark_labelled(project: Project, lake: Lake, replaced: Iterable[dt.date], lab
 def differing_definitions(
     project: Project, lake: Lake, days: Sequence[dt.date]
 ) -> tuple[dict[dt.date, list[str]], dict[dt.date, list[str]]]:
-    """Compare the recorded definitions of gold and labels with those of the project.
+    """Compare the recorded definitions of gold and labels with the project's definitions.
 
     Args:
         project: The project.

@@ -54,8 +54,8 @@ def build_gold(
     """Compute, check and replace the gold rows of ``days`` and of the earlier built days that depend on them.
 
     Rows that violate a feature's validation go to quarantine. Runs of different days produce the same gold in any order
-    and in parallel: a run that changes silver rebuilds the gold days that depend on it, and a run whose inputs changed
-    while it was reading computes again.
+    and in parallel: a run that changes silver rebuilds the gold days that depend on it, and a run computes again if
+    its inputs changed in the meantime.
 
     Args:
         project: The project.

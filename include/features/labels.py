@@ -36,9 +36,9 @@ log = get_logger(__name__)
 
 
 def build_labels(project: Project, lake: Lake, days: DayRange) -> StepResult:
-    """Label the gold rows that an ingest of ``days`` affects and whose horizon is complete.
+    """Label the gold rows with a complete horizon that an ingest of ``days`` affects.
 
-    An ingest affects the gold days whose horizon reaches into ``days``, and the later gold days that were rebuilt. If
+    An ingest affects the gold days with a horizon that overlaps ``days``, and the later gold days that were rebuilt. If
     an affected day has no gold row any more, its labels are removed.
 
     Args:
@@ -63,7 +63,7 @@ def build_labels(project: Project, lake: Lake, days: DayRange) -> StepResult:
 
 
 def matured_days(project: Project, lake: Lake, days: DayRange) -> list[dt.date]:
-    """Return the gold days whose whole horizon has been loaded into silver, sorted.
+    """Return the gold days with a horizon that silver contains completely, sorted.
 
     Args:
         project: The project.
@@ -91,7 +91,7 @@ def compute_labels(
         lake: The lake.
         engine: The engine.
         rows: ``dt`` and ``customer_id`` of the gold rows of ``days``.
-        days: Snapshot days whose horizon has been loaded.
+        days: Snapshot days with a horizon that has been loaded.
 
     Returns:
         ``dt``, ``customer_id`` and the label.

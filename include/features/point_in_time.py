@@ -178,7 +178,7 @@ def days_table(name: str, days: Sequence[dt.date]) -> ibis.Table:
 
 
 def _latest_deliveries(name: str, table: Table, days: Iterable[dt.date]) -> dict[dt.date, dt.date]:
-    # Each day -> the day of the last delivery by then; days before the first delivery are left out.
+    # Each day -> the day of the last delivery up to this day; days before the first delivery are left out.
     delivered = table.days()
     latest = {day: delivered[at - 1] for day in days if (at := bisect.bisect_right(delivered, day))}
     if not latest:

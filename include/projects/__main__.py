@@ -108,7 +108,7 @@ def _population(project: Project) -> str:
     if population.active_within_days:
         return f"customers with a row of {population.source} in the last {population.active_within_days} days"
     if population.column:
-        return f"customers of {population.source} whose {population.column} is {' or '.join(population.values or [])}"
+        return f"customers of {population.source} with {population.column} {' or '.join(population.values or [])}"
     return f"all customers of {population.source}"
 
 

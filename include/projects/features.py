@@ -83,7 +83,7 @@ class Aggregate(Config):
 
 
 class Share(Config):
-    """The share of events whose ``column`` equals ``value``, by the sum of ``of`` or by count.
+    """The share of events with ``value`` in ``column``, by the sum of ``of`` or by count.
 
     The share is null if the total is zero.
     """

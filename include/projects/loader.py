@@ -26,7 +26,7 @@ _MOVED_KEYS: dict[Location, str] = {
 """The remedies for keys of earlier versions."""
 
 _PARTS_BY_NAME, _PARTS_IN_ORDER = ("sources", "checks", "derived_columns"), ("feature_families",)
-"""The keys of a project whose items are validated one by one."""
+"""The keys of a project with items that are validated one by one."""
 
 
 class ProjectError(ChurnflowError):

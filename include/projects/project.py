@@ -25,7 +25,7 @@ class Population(Config):
     """The customers that get a row in gold on a day.
 
     With a source of events: the customers with an event in the last ``active_within_days``. With a reference source:
-    the customers whose current row has one of ``values`` in ``column``, or all customers.
+    the customers with one of ``values`` in ``column`` of their current row, or all customers.
 
     Attributes:
         source: The source.
@@ -112,7 +112,7 @@ class Project(Config):
 
     @property
     def first_snapshot(self) -> dt.date:
-        """The first possible snapshot, whose windows are filled."""
+        """The first possible snapshot: the first day with filled windows."""
         return self.first_day + dt.timedelta(days=self.snapshots.warm_up_days if self.snapshots else 0)
 
     def columns_of(self, source: str) -> set[str]:

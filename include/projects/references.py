@@ -60,7 +60,10 @@ class _References:
         if source is None:
             return
         if (source.kind == "events") != (population.active_within_days is not None):
-            yield ("population", "active_within_days"), "is required with a source of events, and only allowed with one"
+            yield (
+                ("population", "active_within_days"),
+                "is required with a source of events, and not allowed with other sources",
+            )
         if population.column is not None:
             yield from self._columns([population.column], population.source, ("population", "column"))
 
@@ -86,7 +89,10 @@ class _References:
                 "is required, except with a label of kind column, where it is not allowed",
             )
         if training and project.has_time == bool(training.test_share):
-            yield ("training", "test_share"), "is required with a label of kind column, and only allowed with one"
+            yield (
+                ("training", "test_share"),
+                "is required with a label of kind column, and not allowed with other labels",
+            )
 
     def _checks(self, name: str) -> Iterator[Finding]:
         where = ("checks", name)

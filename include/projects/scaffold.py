@@ -160,7 +160,7 @@ def _read(table: Path, customer: str, label: str, value: str) -> tuple[list[Tabl
     if not rows or by_name[customer].distinct != rows:
         raise invalid(
             f"{rows} rows have {by_name[customer].distinct} different values of {customer!r}.",
-            "Use a column whose values are unique; a table of events requires another kind of project.",
+            "Use a column with unique values; a table of events requires another kind of project.",
         )
     texts = engine.execute(f"SELECT trim(CAST({_quote(label)} AS VARCHAR)), count(*) FROM dump GROUP BY 1").fetchall()  # noqa: S608 - quoted
     counts = {str(text): int(number) for text, number in texts if text}

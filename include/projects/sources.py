@@ -66,8 +66,8 @@ class Database(Config):
         connection: The name of the connection. Its address and password come from an Airflow connection or from the
             environment, never from YAML.
         table: The table with its schema, such as ``shop.payments``.
-        watermark: The column with the time at which a row was written or changed. The rows of a day are the rows whose
-            watermark is within that day (UTC).
+        watermark: The column with the time at which a row was written or changed. The rows of a day are the rows
+            with a watermark within that day (UTC).
     """
 
     connection: str = Field(pattern=r"^[a-z][a-z0-9_]*$")
@@ -127,7 +127,7 @@ class Freshness(Config):
 
 
 class ForeignKey(Config):
-    """A column whose values must exist in another source on the same day.
+    """A column with values that must exist in another source on the same day.
 
     Attributes:
         column: The column.
@@ -152,7 +152,7 @@ class Checks(Config):
         expectations: The expectations on rows and on the table.
         row_count: The allowed row count relative to earlier days.
         freshness: The allowed age of the newest data.
-        foreign_keys: The columns whose values must exist in another source.
+        foreign_keys: The columns with values that must exist in another source.
     """
 
     minimum_pass_share: float = Field(default=0.99, ge=0, le=1)
@@ -175,7 +175,7 @@ class Source(Config):
         database: The database table; exclusive with ``files``.
         key: The columns that identify a row within one delivery, and for ``changes`` also over time.
         deduplicate_days: The number of earlier days in which a row with the same key makes a row a duplicate (events).
-        customer: The column with the customer's id, if the table has one.
+        customer: The column with the customer's id, if the table has such a column.
         event_time: The column with the time of the event or change (events and changes).
         allow_no_rows: Whether the delivery of a day may have no rows.
         columns: The columns by name. Undeclared columns are kept in bronze and reported.

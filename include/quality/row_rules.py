@@ -74,7 +74,7 @@ def describe_rule(source: Source, rule: str) -> str:
 
 
 def same_day_duplicates(source: Source, rows: ibis.Table) -> ibis.Table:
-    """Return ``dt, _file, _row, rule`` of the rows whose key is repeated in the delivery of their day.
+    """Return ``dt, _file, _row, rule`` of the rows with a key that is repeated in the delivery of their day.
 
     The first row of a key is kept; of ``changes`` the latest row is kept, which is in force at the end of the day.
 
@@ -94,7 +94,7 @@ def same_day_duplicates(source: Source, rows: ibis.Table) -> ibis.Table:
 
 
 def earlier_duplicates(source: Source, rows: ibis.Table, earlier: ibis.Table) -> ibis.Table:
-    """Return ``dt, _file, _row, rule`` of the rows whose key was delivered in the last ``deduplicate_days`` days.
+    """Return ``dt, _file, _row, rule`` of the rows with a key of the last ``deduplicate_days`` days.
 
     Args:
         source: The source's configuration.

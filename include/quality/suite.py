@@ -42,7 +42,7 @@ _OF_SEVERAL_ROWS = {
     "expect_column_values_to_not_be_outliers",
     "expect_compound_columns_to_be_unique",
 }
-"""Expectations that return failing rows, but whose result for a row depends on other rows."""
+"""Expectations that return failing rows, although the result for a row depends on other rows."""
 
 _RESULT_FORMAT = {
     "result_format": "COMPLETE",

@@ -65,7 +65,7 @@ def record_deliveries(lake: Lake, days: DayRange, loaded: Sequence[LoadedDeliver
 
 
 def delivered_days(lake: Lake, source: str, days: DayRange) -> set[dt.date]:
-    """Return the days whose delivery of a source was loaded, including deliveries without rows.
+    """Return the days with a loaded delivery of a source, including deliveries without rows.
 
     Args:
         lake: The lake.

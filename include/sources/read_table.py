@@ -1,4 +1,4 @@
-"""Read the rows of a SQL table whose watermark lies within given days into bronze rows: all values as text."""
+"""Read the rows of a SQL table with a watermark within given days into bronze rows: all values as text."""
 
 from __future__ import annotations
 
@@ -109,7 +109,7 @@ def missing_table_column(column: str, table: SourceTable) -> ColumnError:
 def read_table(table: SourceTable, days: DayRange) -> pa.Table:
     """Return the rows of ``days`` as bronze rows, from one consistent snapshot of the database.
 
-    Rows are numbered by watermark, then key. They are buffered in a temporary file, so that a long range needs little
+    Rows are numbered by watermark, then key. They are buffered in a temporary file, so that a long range uses little
     memory; if the connection is lost, the read starts again.
 
     Args:

@@ -49,7 +49,7 @@ class DailyFiles:
             raise SourceConnectionError(
                 "The protocol of the address is not supported.",
                 where=address,
-                remedy="Use a path, s3://, or an fsspec protocol whose package is installed.",
+                remedy="Use a path, s3://, or an fsspec protocol with an installed package.",
             ) from error
 
     @property

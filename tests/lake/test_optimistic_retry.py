@@ -1,4 +1,4 @@
-"""A write whose inputs are replaced while it runs."""
+"""A write with inputs that are replaced while it runs."""
 
 from __future__ import annotations
 

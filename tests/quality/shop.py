@@ -1,4 +1,4 @@
-"""A shop with three small sources, one of each kind, whose files the tests write."""
+"""A shop with a small source of each kind; the tests write its files."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ ORDERS = Source.model_validate(
 )
 CUSTOMERS = Source.model_validate(
     {
-        "description": "A customer whose row was new or changed.",
+        "description": "A new or changed customer.",
         "owner": "shop",
         "kind": "changes",
         "files": {"format": "csv", "path": "customers/{day}.csv"},

@@ -20,7 +20,7 @@ def outcomes(out: Path, first: int = 60) -> pd.DataFrame:
 
 
 def deviations(rows: pd.DataFrame) -> np.ndarray:
-    """Return the deviation of the observed churn from the expected one in standard errors, per probability quintile.
+    """Return the deviation of observed from expected churn in standard errors, per probability quintile.
 
     Close snapshots of a customer have the same outcome, so only snapshots 5 weeks apart are used.
     """

@@ -62,7 +62,8 @@ def work_in_process(
 ) -> None:
     """Run one worker of ``drawn_search``, for a separate process.
 
-    With ``hang_after``, the worker finishes this many trials, sets ``hanging`` in the next one and waits to be killed.
+    With ``hang_after``, the worker finishes this many trials, sets ``hanging`` in the next trial and waits for the end
+    of the process.
     """
     finished = 0
 

@@ -182,7 +182,7 @@ def test_training_command_registers_a_challenger(tmp_path: Path, monkeypatch: py
     kept = mlflow.artifacts.load_dict(f"{run.info.artifact_uri}/tuning.json")
     assert [record["number"] for record in kept["history"]] == list(range(project.training.n_trials))
     assert {record["worker"] for record in kept["history"]} == {1}
-    # The training's time includes the worker's trials, whose start was moved back by an hour.
+    # The training's time includes the worker's trials. Their start was moved back by an hour.
     assert trained["seconds"]["tune"] > 3600 + 0.9 * sum(record["seconds"] for record in kept["history"])
     assert run.data.metrics["trials_complete"] + run.data.metrics["trials_pruned"] == project.training.n_trials
     assert run.data.metrics["auc"] == pytest.approx(trained["metrics"]["auc"], abs=1e-5)

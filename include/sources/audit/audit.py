@@ -123,7 +123,7 @@ def _with_history(now: SourceAudit, before: SourceAudit, days: DayRange) -> Sour
     changes = compare_schemas(now, before)
     if now.newest is not None or before.newest is None:
         return replace(now, changes=changes)
-    # The audited days have no event, so the newest event is that of the previous audit.
+    # The audited days have no event, so the newest event of the previous audit is still the newest.
     age = round((close_of(days.last) - before.newest).total_seconds() / _DAY_SECONDS, 3)
     return replace(now, changes=changes, newest=before.newest, age_days=age)
 

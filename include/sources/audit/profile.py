@@ -41,7 +41,7 @@ def profile_columns(engine: Backend, source: Source, probe: Probe) -> list[Colum
 
 
 def duplicate_keys(engine: Backend, source: Source, probe: Probe) -> int | None:
-    """Count the sampled rows whose key occurs earlier in the same delivery; None if a key column is missing.
+    """Count the sampled rows that repeat a key of the same delivery; None if a key column is missing.
 
     Args:
         engine: The engine.

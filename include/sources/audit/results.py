@@ -149,7 +149,7 @@ class SourceAudit:
         columns: The found columns in their order, then the declared columns that are missing.
         layouts: Number of different column orders among the deliveries.
         key: The columns of its key.
-        duplicate_keys: Number of sampled rows whose key occurs earlier in the same delivery; None if it is unknown.
+        duplicate_keys: Number of sampled rows that repeat a key of the same delivery; None if it is unknown.
         newest: The newest event, change or delivery up to the close of the last day.
         age_days: Its age at the close of the last day, in days.
         sample: The sample from which the figures are computed.

@@ -1,4 +1,4 @@
-"""Schema drift: compare the schema of a source with that of the previous audit."""
+"""Schema drift: compare the schema of a source with its schema in the previous audit."""
 
 from __future__ import annotations
 

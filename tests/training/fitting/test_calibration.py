@@ -12,7 +12,7 @@ from include.training.model.bundle import Calibrator
 
 
 def drawn(slope: float, intercept: float, rows: int = 20_000) -> tuple[np.ndarray, np.ndarray]:
-    """Return log-odds of a booster, and labels whose true log-odds are a linear function of them."""
+    """Return log-odds of a booster, and labels with true log-odds that are a linear function of these."""
     random = np.random.default_rng(3)
     margins = random.normal(-2, 1.5, rows).astype(np.float32)
     churned = random.random(rows) < 1 / (1 + np.exp(-(slope * margins + intercept)))

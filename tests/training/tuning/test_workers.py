@@ -57,7 +57,7 @@ def test_restarted_worker_ignores_its_own_claims(tmp_path: Path) -> None:
 
 
 def start(journal: Path, database: str, worker: int, hang_after: int | None = None) -> tuple[BaseProcess, Event]:
-    """Start a worker process; with ``hang_after``, it finishes this many trials and hangs in the next one."""
+    """Start a worker process; with ``hang_after``, it finishes this many trials and hangs in the next trial."""
     context = get_context("forkserver")
     context.set_forkserver_preload([work_in_process.__module__])  # imports take longer than the trials
     hanging = context.Event()
