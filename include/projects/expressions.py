@@ -30,7 +30,8 @@ def check_expression(sql: str) -> None:
     """Check that ``sql`` is a SQL expression over one row.
 
     Raises:
-        ValueError: The text is not a SQL expression, or it depends on other rows, the clock or random numbers.
+        ValueError: The text is not a SQL expression, or it uses other rows, the clock, random numbers, files or
+            unknown functions.
 
     Example:
         >>> check_expression("amount * (1 - discount)")

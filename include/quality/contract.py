@@ -26,7 +26,7 @@ _TYPES = {
 
 
 class ContractError(ChurnflowError):
-    """A table, or rows to be written to it, violate its contract; the table is unchanged."""
+    """A table, or rows to be written to it, violate its contract; these rows are not written."""
 
 
 @dataclass(frozen=True)

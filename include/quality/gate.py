@@ -18,7 +18,7 @@ log = get_logger(__name__)
 
 
 class GateError(ChurnflowError):
-    """Too few rows pass, or a rule on the whole table is violated; nothing is written."""
+    """Too few rows pass, or a rule on the whole table is violated; only quarantine is written."""
 
 
 @dataclass(frozen=True)

@@ -1,4 +1,4 @@
-"""Errors of sources. Each error states the file or table; the lake is unchanged."""
+"""Errors of sources. Each error states the file or table; its delivery is not loaded."""
 
 from __future__ import annotations
 

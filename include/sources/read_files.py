@@ -32,6 +32,7 @@ def read_files(source: Source, deliveries: Deliveries) -> pa.Table:
         CorruptFileError: A file cannot be parsed in its format.
         ColumnError: No line of a JSON-lines file has a required column.
         UnreadableFileError: The object store does not answer any more.
+        TooLargeError: The files do not fit into memory.
     """
     return _read(source, deliveries, None)
 
@@ -47,6 +48,7 @@ def sample_files(source: Source, deliveries: Deliveries, rows: int) -> pa.Table:
     Raises:
         CorruptFileError: A file cannot be parsed in its format.
         UnreadableFileError: The object store does not answer any more.
+        TooLargeError: The files do not fit into memory.
     """
     newest_first = replace(deliveries, items=tuple(reversed(deliveries.items)))
     return _read(source, newest_first, rows).slice(0, rows)

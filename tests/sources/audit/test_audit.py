@@ -132,7 +132,7 @@ def test_error_for_a_renamed_column_contains_both_names(landing, lake):
         audit(landing, lake, SECOND)
     assert lake.table_names() == []
     assert not stored(landing, SECOND).accepted
-    assert "breaks" in (landing.parent / "audits" / str(SECOND) / "audit.html").read_text()
+    assert "breaking" in (landing.parent / "audits" / str(SECOND) / "audit.html").read_text()
 
 
 def test_missing_column_without_earlier_audit_is_a_column_error(landing, lake):
