@@ -249,7 +249,7 @@ def main(
     seconds: Annotated[float, typer.Option(help="Duration of each load.")] = 5.0,
     quick: Annotated[bool, typer.Option("--quick", help="Two rounds of two seconds.")] = False,
 ) -> None:
-    """Print a table, all figures, and on the last line those for which the project has goals."""
+    """Print a table, all figures and, on the last line, the figures for which the project has goals."""
     rounds, seconds = (2, 2.0) if quick else (rounds, seconds)
     with tempfile.TemporaryDirectory(prefix="churn-serving-") as name, ExitStack() as running:
         _say(f"training a model with {FEATURES} features and {TREES} trees ...")

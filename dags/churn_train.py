@@ -18,13 +18,14 @@ DOC = """
 Builds the training data set of all snapshots whose labels are known at the close of the day, split by time with a gap
 of one horizon (data without time: by customer); checks the project's data requirements; stores the raw data as a DVC
 version; tunes with parallel workers; fits and evaluates a model with the best hyperparameters; registers it as
-**challenger**; and promotes it to **champion** if it saves more money than the champion (a first model: than the best
-baseline).
+**challenger**; and promotes it to **champion** if it saves more money than the champion. A first model must save more
+than the best baseline.
 
 Workers and the final fit are local processes or Kubernetes pods (`CHURN_TRAINING__BACKEND`). A failed worker does not
 stop the training: the final fit runs the missing trials.
 
-Runs for each training request: by the ingest if one is due, by the monitor after drift, or manually with a day.
+Runs for each training request, or manually with a day. The ingest requests a training if one is due; the monitor
+requests a training after drift or decay.
 """
 
 

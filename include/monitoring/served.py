@@ -75,7 +75,7 @@ class ShadowComparison:
         mean_absolute_difference: The mean absolute difference of the two probabilities.
         correlation: The correlation of the two probabilities; None if one of them is constant.
         decisions_that_differ: The number of predictions on which the decisions differ.
-        labelled_rows: The number of customers with a known label among earlier predictions that both models scored.
+        labelled_rows: The number of customers with a known label whose earlier request both models scored.
         auc: The AUC of the model that answered on those customers; None if it is not defined.
         shadow_auc: The AUC of the shadow on the same customers.
     """

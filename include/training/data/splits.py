@@ -37,7 +37,7 @@ class TimeSplit:
 
 
 def split_by_time(days: Iterable[dt.date], horizon_days: int, test_snapshots: int) -> TimeSplit:
-    """Split days: the last ``test_snapshots`` days are the test, and the days before a gap of one horizon the training.
+    """Split snapshot days into training days and the last ``test_snapshots`` days, with a gap of one horizon.
 
     The label of a training day ``D`` covers ``(D, D + horizon_days]``. This window ends before the first test day, so
     no day is both in a training label's window and in the test.

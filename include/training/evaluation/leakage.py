@@ -237,7 +237,7 @@ def _compare(
 
 
 def _first_half(rows: Rows) -> NDArray[np.bool_]:
-    """Return the rows of half of the customers, drawn by a hash of their id."""
+    """Return a mask of the rows of half of the customers, who are drawn by a hash of their id."""
     customers, customer_of_row = rows.by_customer()
     halves = [hashlib.sha256(str(customer).encode()).digest()[0] < 128 for customer in customers]
     drawn: NDArray[np.bool_] = np.array(halves, dtype=bool)[customer_of_row]

@@ -68,7 +68,7 @@ class WeightedRanking:
         if not (true_positives[-1] > 0 and false_positives[-1] > 0):
             return float("nan"), float("nan")
         gained = np.diff(true_positives, prepend=0.0) / true_positives[-1]
-        # A churner ranks above the non-churners of later steps, and half above those of the same step.
+        # A churner counts as ranked above all non-churners of later steps and above half of those of the same step.
         tied = np.diff(false_positives, prepend=0.0)
         auc = float(np.sum(gained * (1 - (false_positives - tied / 2) / false_positives[-1])))
         precision = np.divide(true_positives, positives, out=np.zeros_like(positives), where=positives > 0)

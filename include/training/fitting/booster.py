@@ -59,7 +59,7 @@ def booster_parameters(chosen: Hyperparameters, *, seed: int, max_bin: int, devi
         chosen: The hyperparameters.
         seed: Seeds the draws of rows and columns.
         max_bin: Histogram bins per feature.
-        device: Where to train.
+        device: The device to train on.
     """
     return {
         **chosen.model_dump(exclude={"n_estimators"}),
@@ -91,7 +91,7 @@ def fit(
         chosen: The hyperparameters.
         seed: Seeds the draws of rows and columns.
         max_bin: Histogram bins per feature.
-        device: Where to train.
+        device: The device to train on.
 
     Returns:
         The booster, set to predict on the CPU, and the device that fitted it.
@@ -121,7 +121,7 @@ def part_fitter(
         feature_names: The names of the features.
         chosen: The hyperparameters of the candidate.
         training: The seed and the histogram bins.
-        device: Where to train; a fit raises ``DeviceError`` if XGBoost trains elsewhere.
+        device: The device to train on; a fit raises ``DeviceError`` if XGBoost trains elsewhere.
         workers: Number of parallel fits, of one thread each. The boosters do not depend on it.
     """
 

@@ -26,8 +26,8 @@ def calibrate(rows: Rows, blocks: Sequence[RowSplit], training: Training, fit_pa
 
     Each fold holds out some customers on all their days. Its booster is fitted on the same days as the final booster,
     and scores customers that are not in its training rows. A booster that is fitted only on the days before a
-    validation block lacks the latest season. A calibrator for such a booster would also correct the missing season, and
-    would be wrong for the final booster, which is fitted on it.
+    validation block lacks the latest season. A calibrator for such a booster would correct this lack, and would
+    therefore be wrong for the final booster, which is fitted on the latest season.
 
     The curve is fitted on the latest blocks of days that together hold 2,000 churners. These days are the nearest to
     the days that the model will score, and the share of churners varies with the season; 2,000 churners determine the

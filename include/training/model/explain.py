@@ -76,8 +76,8 @@ def contributions(bundle: Bundle, matrix: NDArray[np.float32]) -> NDArray[np.flo
 def explain(bundle: Bundle, matrix: NDArray[np.float32], top: int = 3) -> list[Explanation]:
     """Return the reasons for the prediction of each row.
 
-    The features of a topic are one reason, so that the reasons differ from each other. Contributions below 0.01 are
-    left out.
+    The features of a topic form one reason, so that the reasons differ from each other. Reasons with a contribution
+    below 0.01 are left out.
 
     Args:
         bundle: The model.
