@@ -79,7 +79,7 @@ lock: $(UV_STAMP)  ## Pin all dependencies of pyproject.toml again
 	compile -o requirements.txt && \
 	compile --group dev -c requirements.txt -o requirements-dev.txt
 
-reproduce: $(ENV_STAMP)  ## Rebuild the training set of a run and compare: make reproduce RUN=... (DELTA=1: from the lake)
+reproduce: $(ENV_STAMP)  ## Rebuild the data set of a run and compare: make reproduce RUN=... (DELTA=1: from the lake)
 	@test -n "$(RUN)" || { echo "Usage: make reproduce RUN=<MLflow run id>" >&2; exit 2; }
 	@$(BIN)/python -m include.versions reproduce --run "$(RUN)" $(if $(filter 1 yes true,$(DELTA)),--delta)
 

@@ -42,7 +42,8 @@ def churn_monitor() -> None:
 
         return collect_predictions(get_settings()).as_dict()
 
-    # Drift and the retention list's performance do not need the log, whose failure has its own alert.
+    # This task also runs if collect_predictions failed, which sends its own alert: drift and the performance of the
+    # retention list do not need the prediction log.
     @task(trigger_rule="all_done")
     def monitor_day() -> dict[str, Any]:
         """Monitor the day, write its reports, and return their paths and results."""

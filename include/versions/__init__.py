@@ -1,1 +1,1 @@
-"""Versions of raw data: store the rows behind each training with DVC, and rebuild training sets from them."""
+"""Versions of raw data: store the rows behind each training with DVC, and rebuild data sets from them."""

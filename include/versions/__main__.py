@@ -1,4 +1,4 @@
-"""``python -m include.versions``: create, push, pull and list versions of raw data, and rebuild training sets.
+"""``python -m include.versions``: create, push, pull and list versions of raw data, and rebuild data sets.
 
 The last line of standard output of every command is one JSON object. The credentials of an object store are read from
 the environment (``AWS_ACCESS_KEY_ID``, ``AWS_ENDPOINT_URL``, ...), never from a setting.
@@ -75,7 +75,7 @@ def reproduce(
     run: Annotated[str, typer.Option(help="The MLflow run of a training.")],
     delta: Annotated[bool, typer.Option("--delta", help="Read gold at its recorded Delta versions.")] = False,
 ) -> None:
-    """Rebuild the training set of a run from its raw data or, with --delta, from gold; exit with 1 if it differs."""
+    """Rebuild the data set of a run from its raw data or, with --delta, from gold; exit with 1 if it differs."""
     from include.versions.reproduce import reproduce as rebuild
 
     outcome = rebuild(get_settings(), run, "delta" if delta else "raw", typer.echo)

@@ -1,4 +1,4 @@
-"""Rebuild the training set of an MLflow run and compare it with the recorded one.
+"""Rebuild the data set of an MLflow run, and compare it with the recorded data set.
 
 ``raw`` pulls the recorded version of the raw data and builds bronze, silver, gold and labels in an empty folder; it
 does not use the lake. ``delta`` reads gold at the recorded Delta versions, which takes seconds and needs the lake to
@@ -52,8 +52,8 @@ class RecordedRun:
 
     Attributes:
         run_id: The MLflow run.
-        fingerprint: The fingerprint of the training set in the tag of the run.
-        manifest: The manifest of the training set.
+        fingerprint: The fingerprint of the data set in the tag of the run.
+        manifest: The manifest of the data set.
         project: The configuration with which it was built.
     """
 
@@ -75,12 +75,13 @@ class Reproduction:
     Attributes:
         run: The MLflow run.
         revision: The recorded version of the raw data.
-        agrees: Whether the rebuilt training set equals the recorded one.
+        agrees: Whether the rebuilt data set equals the recorded data set.
         fingerprint_recorded: The recorded fingerprint.
         fingerprint_rebuilt: The fingerprint of the rebuilt set.
         rows: Number of rows of the rebuilt set.
         path: ``raw`` or ``delta``.
-        configuration_changed: Whether the project's current configuration differs from the recorded one, which is used.
+        configuration_changed: Whether the project's current configuration differs from the recorded configuration, with
+            which the data set is rebuilt.
     """
 
     run: str
@@ -98,7 +99,7 @@ class Reproduction:
 
 
 def reproduce(settings: Settings, run_id: str, method: Method, report: Report) -> Reproduction:
-    """Rebuild the training set of a run and compare it with the recorded one.
+    """Rebuild the data set of a run, and compare it with the recorded data set.
 
     Args:
         settings: The tracking server, the remote and, for ``delta``, the lake. The run determines the project.
@@ -168,9 +169,9 @@ def _from_raw(recorded: RecordedRun, repository: Repository, folder: Path, repor
     version, project = recorded.manifest.data_version, recorded.project
     if version is None:
         raise RecordError(
-            f"Run {recorded.run_id} names no version of its raw data.",
-            where="its tag dvc.revision",
-            remedy="Reproduce it from Delta versions of gold, if the lake still has them.",
+            f"Run {recorded.run_id} has no version of its raw data.",
+            where="the run's tag dvc.revision",
+            remedy="Reproduce the run from the Delta versions of gold, if the lake still has them.",
         )
     report(f"Pulling {version.files} files ({version.bytes / 1e6:.1f} MB) of revision {version.revision}.")
     raw = repository.pull(version.revision, folder / "raw")
@@ -180,7 +181,7 @@ def _from_raw(recorded: RecordedRun, repository: Repository, folder: Path, repor
     days = DayRange(delivered.first, max(delivered.last, *recorded.manifest.train.days, *recorded.manifest.test.days))
     report(f"Bronze has {days}; building silver and gold.")
     refine(project, lake, days, folder / "reports")
-    report("Building labels and the training set.")
+    report("Building labels and the data set.")
     build_labels(project, lake, days)
     return build_dataset(project, lake, recorded.manifest.through, folder / "dataset").manifest
 
@@ -200,14 +201,14 @@ def _configuration_changed(recorded: RecordedRun) -> bool:
 
 def _verdict(recorded: RecordedRun, rebuilt: DatasetManifest, agrees: bool) -> str:
     if agrees:
-        return "The rebuilt training set is the recorded one."
+        return "The rebuilt data set equals the recorded data set."
     if recorded.manifest.fingerprint == rebuilt.fingerprint:
-        return "The rebuilt training set is the one in the run's manifest, but the run's tag has another fingerprint."
+        return "The rebuilt data set equals the run's manifest, but the run's tag has another fingerprint."
     parts = {"train": (recorded.manifest.train, rebuilt.train), "test": (recorded.manifest.test, rebuilt.test)}
     differences = [
         f"{name} {_difference(old, new)}" for name, (old, new) in parts.items() if old.columns != new.columns
     ]
-    return f"The rebuilt training set differs from the recorded one: {'; '.join(differences)}."
+    return f"The rebuilt data set differs from the recorded data set: {'; '.join(differences)}."
 
 
 def _difference(old: DatasetPart, new: DatasetPart) -> str:

@@ -1,4 +1,4 @@
-"""Reproduction of a training set from its raw data, and from Delta versions."""
+"""Reproduction of a data set from its raw data, and from Delta versions."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ pytestmark = pytest.mark.slow
 
 @dataclass
 class World:
-    """A deployment with ten ingested weeks, and the versioned training set of its last day."""
+    """A deployment with ten ingested weeks, and the versioned data set of its last day."""
 
     settings: Settings
     dataset: DatasetRef
@@ -157,7 +157,7 @@ def test_different_raw_data_does_not_agree(world: World, tmp_path: Path) -> None
     load(project, lake, world.landing, DayRange.single(day))
     assert outcome.revision != world.dataset.manifest.data_version.revision  # type: ignore[union-attr]
     assert (outcome.agrees, outcome.fingerprint_recorded) == (False, world.dataset.manifest.fingerprint)
-    assert told[-1].startswith("The rebuilt training set differs from the recorded one: test has")
+    assert told[-1].startswith("The rebuilt data set differs from the recorded data set: test has")
 
 
 def test_changed_record_is_an_error(world: World) -> None:
@@ -191,5 +191,5 @@ def test_missing_raw_data_is_an_error(world: World) -> None:
     folder = Path(shutil.copytree(world.dataset.folder, world.settings.home / "unversioned"))
     (folder / MANIFEST_FILE).write_text(unversioned.model_dump_json())
     run = World(world.settings, load_dataset(folder), world.landing).record()
-    with pytest.raises(RecordError, match="names no version"):
+    with pytest.raises(RecordError, match="has no version"):
         reproduce(world.settings, run, "raw", lambda _: None)

@@ -15,7 +15,7 @@ DAYS = DayRange.parse("2017-01-01", "2017-03-12")
 
 
 def short_project() -> Project:
-    """Return the small grocery project with a horizon of a week, so that ten weeks are enough for a training set."""
+    """Return the small grocery project with a horizon of a week, so that ten weeks are enough for a data set."""
     content = small_project(test_snapshots=1).model_dump()
     content["snapshots"]["warm_up_days"] = 14
     content["label"]["horizon_days"] = 7
