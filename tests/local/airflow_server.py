@@ -48,7 +48,7 @@ def task_item(
 
 
 class AirflowServer:
-    """Serve the stub. ``frames`` are successive states of (runs, tasks); the last one is repeated."""
+    """Serve the stub. ``frames`` are successive states of (runs, tasks); the last state is repeated."""
 
     def __init__(self) -> None:
         self.tokens = 0

@@ -112,7 +112,7 @@ def test_log_tail_ends_with_the_exception(airflow: AirflowServer, client: Airflo
     assert client.task_log_tail(task) == ["plain", "lines"]
 
 
-def test_unpause(airflow: AirflowServer, client: AirflowClient) -> None:
+def test_unpaused_dag_is_not_paused(airflow: AirflowServer, client: AirflowClient) -> None:
     airflow.paused["churn_score"] = True
     client.unpause("churn_score")
     assert client.dags() == {"churn_ingest": False, "churn_score": False}

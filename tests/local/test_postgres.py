@@ -120,7 +120,7 @@ def test_killed_server_recovers(server: Server) -> None:
     family = [postmaster, *postmaster.children(recursive=True)]
     server.process.kill()
     for process in family:
-        with contextlib.suppress(psutil.NoSuchProcess):  # some end with the postmaster
+        with contextlib.suppress(psutil.NoSuchProcess):  # some processes end with the postmaster
             process.kill()
     server.process.wait(30)
     assert alive(family) == []

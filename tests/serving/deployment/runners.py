@@ -56,7 +56,7 @@ def served_bentos(settings: Settings) -> set[str]:
 
 
 def wait_until(condition: Callable[[], bool], seconds: float = 300) -> None:
-    """Wait until ``condition`` holds; fail when it does not within ``seconds``."""
+    """Wait until ``condition`` is true; fail after ``seconds``."""
     deadline = time.monotonic() + seconds
     while not condition():
         assert time.monotonic() < deadline

@@ -45,7 +45,9 @@ def register(folder: Path, settings: Settings, artifacts: Path, leakage: Leakage
     return str(client.create_model_version("churn-synthetic", source, run.info.run_id).version)
 
 
-def test_bento_has_the_version_of_the_registry(bundle: Bundle, settings: Settings, tmp_path: Path) -> None:
+def test_bento_contains_the_registered_model_and_its_version(
+    bundle: Bundle, settings: Settings, tmp_path: Path
+) -> None:
     bundle.save(tmp_path / "bundle")
     version = register(tmp_path / "bundle", settings, tmp_path / "artifacts")
     bento = deploy.build(version, settings)
@@ -66,7 +68,7 @@ def test_rollback_to_any_version_without_a_leak_takes_a_few_times_a_rollout(
         roll_out(bento, settings)
         rolled_out = time.monotonic()
         assert deploy.roll_back(version, settings)["model_version"] == version
-        # It builds the Bento in addition. On a quiet machine a rollout takes about 5 s.
+        # The rollback also builds the Bento. On an idle machine a rollout takes about 5 s.
         assert time.monotonic() - rolled_out < 6 * (rolled_out - began)
         with closing(EndpointClient(settings.serving.url)) as client:
             health = client.health()
@@ -98,7 +100,7 @@ def test_damaged_bundle_is_not_built(bundle: Bundle, settings: Settings, tmp_pat
         deploy.build(version, settings)
 
 
-def test_unknown_version_is_named(settings: Settings) -> None:
+def test_error_names_an_unknown_version(settings: Settings) -> None:
     with pytest.raises(RegistryError, match="churn-synthetic version 99"):
         deploy.build("99", settings)
 

@@ -1,4 +1,4 @@
-"""Faults during a change of the model: one model serves in the end, and the former one answers until then."""
+"""Faults during a rollout: the former model answers until the rollout ends, and one model serves afterwards."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ def servers_with(settings: Settings, bento: BentoReference) -> list[psutil.Proce
 
 
 @pytest.mark.slow
-def test_kills_during_a_change_drop_no_request(
+def test_killed_server_and_killed_runner_during_a_rollout_drop_no_request(
     make_settings: Callable[..., Settings], bento: BentoReference, next_bento: BentoReference, bundle: Bundle
 ) -> None:
     settings = make_settings()
@@ -63,7 +63,7 @@ def test_kills_during_a_change_drop_no_request(
 
 
 @pytest.mark.slow
-def test_shadow_starts_and_ends_and_a_broken_one_does_not_prevent_serving(
+def test_shadow_starts_and_ends_and_a_broken_shadow_does_not_prevent_serving(
     make_settings: Callable[..., Settings],
     bundle: Bundle,
     bento: BentoReference,
@@ -78,7 +78,7 @@ def test_shadow_starts_and_ends_and_a_broken_one_does_not_prevent_serving(
     def shadows() -> set[str]:
         found = set()
         for one in servers_of(settings):
-            with suppress(psutil.Error):  # ended meanwhile
+            with suppress(psutil.Error):  # the process has ended in the meantime
                 found.add(one.environ().get("CHURN_SHADOW_BUNDLE", ""))
         return found
 

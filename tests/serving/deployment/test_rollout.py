@@ -47,7 +47,7 @@ def previous(settings: Settings) -> BentoReference | None:
     return ServingState(settings.serving_dir).previous()
 
 
-def test_deploy_replace_fail_crash_and_stop(
+def test_deployment_survives_replacement_a_bad_model_a_rollback_and_a_killed_server(
     settings: Settings, bento: BentoReference, next_bento: BentoReference, wrong_bento: BentoReference
 ) -> None:
     client = EndpointClient(settings.serving.url)
@@ -96,7 +96,7 @@ def test_deploy_replace_fail_crash_and_stop(
     client.close()
 
 
-def test_hanging_server_is_replaced_also_while_it_loads(
+def test_server_that_hangs_while_it_serves_or_loads_is_replaced(
     make_settings: Callable[..., Settings], bento: BentoReference
 ) -> None:
     settings = make_settings(liveness_seconds=0.2, ready_timeout_seconds=25)
@@ -198,7 +198,7 @@ def test_predict_sample_needs_a_deployed_model(settings: Settings) -> None:
     assert "no model is deployed yet" in done.stderr
 
 
-def test_endpoint_that_does_not_answer_is_named(settings: Settings) -> None:
+def test_error_names_an_endpoint_that_does_not_answer(settings: Settings) -> None:
     client = EndpointClient(settings.serving.url)
     with pytest.raises(EndpointError, match="does not answer"):
         client.wait_for("1-x", 0.1)

@@ -10,12 +10,14 @@ from include.settings import ServingSettings, Settings
 
 
 class _SecretServing(ServingSettings):
-    """A settings group with a secret, independent of the secrets that serving has."""
+    """A settings group with a secret that is not part of the real settings."""
 
     token: SecretStr = SecretStr("")
 
 
-def test_server_reads_the_settings_of_its_starter(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_server_reads_the_settings_of_the_process_that_starts_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     settings = Settings(
         home=tmp_path,
         project="subscription",

@@ -23,7 +23,7 @@ def desired_and_previous(state: ServingState) -> tuple[BentoReference | None, Be
     return desired and desired.bento, state.previous()
 
 
-def test_is_empty_before_the_first_deployment_and_reading_creates_no_file(tmp_path: Path) -> None:
+def test_state_is_empty_before_the_first_deployment_and_reading_creates_no_file(tmp_path: Path) -> None:
     state = ServingState(tmp_path / "absent")
     assert (state.served(), state.previous(), state.desired("shadow"), state.bentos_in_use()) == (
         None,
@@ -99,7 +99,7 @@ def test_later_of_two_rollouts_wins_and_the_earlier_one_changes_nothing(state: S
     assert desired_and_previous(state) == (FIRST, OLDER)
 
 
-def test_shadow_does_not_change_what_serves(state: ServingState) -> None:
+def test_shadow_does_not_change_the_served_bento(state: ServingState) -> None:
     state.begin(SECOND, "shadow")
     revision = state.begin(THIRD, "shadow")
     assert state.desired("shadow") == revision
@@ -126,7 +126,7 @@ def test_readers_see_only_whole_rollouts(state: ServingState) -> None:
 
 
 @pytest.mark.parametrize("content", [b"not a database", b"SQLite format 3\0" + b"\xff" * 84])
-def test_damaged_file_is_named_and_stays(state: ServingState, tmp_path: Path, content: bytes) -> None:
+def test_error_names_a_damaged_file_and_keeps_it(state: ServingState, tmp_path: Path, content: bytes) -> None:
     (tmp_path / "state.db").write_bytes(content)
     for read in (state.served, state.bentos_in_use):
         with pytest.raises(ServingStateError, match=r"cannot be read.*state\.db"):

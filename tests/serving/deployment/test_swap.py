@@ -42,7 +42,7 @@ def test_ten_swaps_and_a_rollback_drop_no_request(
         assert (dict(traffic.errors), dict(traffic.dropped)) == ({}, {})
         assert min(traffic.answers["7"], traffic.answers["8"]) > 500
         wait_until(lambda: served_bentos(settings) == {next_bento.bento})
-        # An ended server is a child of the runner until the runner's next check.
+        # A server that has ended remains a child of the runner until the runner's next check.
         wait_until(lambda: len(runner.children()) == len(servers_of(settings)) == 1)
         runner.terminate()
         assert runner.wait(300) == 0

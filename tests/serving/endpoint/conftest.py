@@ -36,7 +36,7 @@ def registry() -> Iterator[socket.socket]:
 def endpoint(bento: BentoReference, settings: Settings, registry: socket.socket) -> Iterator[Served]:
     """The server with default settings, one for all tests of a process.
 
-    The settings name another project than the model's, which is the one that counts.
+    The project in the settings differs from the model's project, which the server must use.
     """
     url = f"http://127.0.0.1:{registry.getsockname()[1]}"
     with pytest.MonkeyPatch.context() as environment:
@@ -79,5 +79,5 @@ def protected_endpoint(
         with soft_limit_of_open_files(SOFT_LIMIT):
             served = stack.enter_context(running(bento, settings))
         yield served
-    # A middleware that waits for a response to a client that has left would delay the stop until uvicorn cancels it.
+    # A middleware that waits for the response after its client has disconnected would delay the stop of the server.
     assert "timeout graceful shutdown exceeded" not in served.log.read_text()

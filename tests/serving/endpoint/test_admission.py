@@ -82,13 +82,13 @@ def test_body_is_passed_on_up_to_the_limit(sizes: list[int]) -> None:
         ("/elsewhere", [], 200),
     ],
 )
-def test_content_types_by_path(path: str, headers: list[tuple[bytes, bytes]], status: int) -> None:
+def test_path_accepts_only_its_content_types(path: str, headers: list[tuple[bytes, bytes]], status: int) -> None:
     assert (
         asyncio.run(send_request(Admission(echo, RULES, Capacity(limits())), headers=headers, path=path))[0] == status
     )
 
 
-def test_batches_have_their_own_limit() -> None:
+def test_batches_have_a_separate_size_limit() -> None:
     admission = Admission(echo, RULES, Capacity(limits()))
     assert asyncio.run(send_request(admission, [b"x" * 2**18], path="/predict_batch"))[0] == 200
     assert asyncio.run(send_request(admission, [b"x" * 2**18, b"x"], path="/predict_batch"))[0] == 413
@@ -142,7 +142,7 @@ def test_cancelled_request_gets_503() -> None:
 
 
 async def begin(admission: Admission, sizes: Iterable[int]) -> list[asyncio.Task[tuple[int, bytes]]]:
-    """Start a batch of each size, one after the other, each until it waits."""
+    """Start a batch of each size, each after the batch before it waits for the event."""
     tasks = []
     for size in sizes:
         tasks.append(asyncio.create_task(send_request(admission, [b"x" * size], path="/predict_batch")))
@@ -249,7 +249,7 @@ class Clock:
         return self.now
 
     async def turn(self, seconds: float) -> None:
-        """Let one turn of the event loop take so long."""
+        """Advance the clock by ``seconds`` in one turn of the event loop."""
         self.now += seconds
         for _ in range(3):
             await asyncio.sleep(0)
@@ -274,7 +274,7 @@ def test_event_loop_lag_gets_503_until_it_is_over(clock: Clock) -> None:
     asyncio.run(scenario())
 
 
-def test_one_long_turn_is_no_overload(clock: Clock) -> None:
+def test_one_long_turn_of_the_event_loop_gets_no_503(clock: Clock) -> None:
     async def scenario() -> None:
         lag = EventLoopLag()
         lags = [lag.seconds()]

@@ -103,7 +103,7 @@ def test_serves_beside_idle_connections_beyond_the_soft_limit_of_open_files(
         for _ in range(4 * SOFT_LIMIT):
             stack.enter_context(socket.create_connection(protected_endpoint.address))
         for _ in range(5):
-            # A new connection for each, which gets the newest file.
+            # Each request opens a new connection, which is one more open file.
             assert httpx.get(f"{protected_endpoint.url}/health", trust_env=False, timeout=60).status_code == 200
         assert protected_endpoint.predict({"X-API-Key": key}).status_code == 200
     assert "Too many open files" not in protected_endpoint.log.read_text()

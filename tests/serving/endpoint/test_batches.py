@@ -136,7 +136,7 @@ BAD_CELLS = [
 
 
 @pytest.mark.parametrize(("name", "value"), BAD_CELLS)
-def test_invalid_value_is_named_with_its_row_and_the_reason_of_a_single_request(
+def test_error_names_the_row_of_an_invalid_value_with_the_reason_of_a_single_request(
     endpoint: Served, name: str, value: Any
 ) -> None:
     columns: dict[str, list[Any]] = {key: [good] * 5 for key, good in GOOD.items()}
@@ -155,7 +155,7 @@ def test_invalid_value_is_named_with_its_row_and_the_reason_of_a_single_request(
 @pytest.mark.parametrize(
     ("name", "value"), [("recency_days", "12"), ("recency_days", True), ("recency_days", [1]), ("segment", 1)]
 )
-def test_value_of_another_type_is_named(endpoint: Served, name: str, value: Any) -> None:
+def test_error_names_a_value_of_another_type(endpoint: Served, name: str, value: Any) -> None:
     columns: dict[str, list[Any]] = {key: [good] * 2 for key, good in GOOD.items()}
     columns[name][1] = value
     assert [problem["field"] for problem in post_json(endpoint, ["a", "b"], columns).json()["error"]["fields"]] == [
@@ -167,7 +167,7 @@ def test_value_of_another_type_is_named(endpoint: Served, name: str, value: Any)
     assert [problem["field"] for problem in response.json()["error"]["fields"]] == [f"features.{name}"]
 
 
-def test_number_of_named_fields_is_bounded(endpoint: Served) -> None:
+def test_error_names_only_the_first_invalid_row_of_each_field(endpoint: Served) -> None:
     columns = {name: [PRIVATE if name != "segment" else 1] * 1000 for name in GOOD}
     response = post_json(endpoint, [""] * 1000, columns)
     fields = [problem["field"] for problem in response.json()["error"]["fields"]]
@@ -175,7 +175,7 @@ def test_number_of_named_fields_is_bounded(endpoint: Served) -> None:
     assert len(response.content) < 2000
 
 
-def test_missing_and_unknown_columns_are_named(endpoint: Served) -> None:
+def test_error_names_missing_and_unknown_columns(endpoint: Served) -> None:
     columns = {name: [value] for name, value in GOOD.items() if name != "copy"} | {"shoe_size": [43]}
     by_json = post_json(endpoint, ["x"], columns).json()["error"]["fields"]
     by_arrow = post(endpoint, stream_of(pa.table({"customer_id": ["x"], **columns}))).json()["error"]["fields"]
@@ -183,13 +183,13 @@ def test_missing_and_unknown_columns_are_named(endpoint: Served) -> None:
     assert {problem["field"] for problem in by_arrow} == {"features.copy", "shoe_size"}
 
 
-def test_lists_of_different_lengths_are_named(endpoint: Served) -> None:
+def test_error_names_lists_of_different_lengths(endpoint: Served) -> None:
     columns = {name: [value, value] for name, value in GOOD.items()} | {"copy": [1.0]}
     error = post_json(endpoint, ["a", "b"], columns).json()["error"]
     assert [problem["field"] for problem in error["fields"]] == ["features.copy"]
 
 
-def test_invalid_customer_id_is_named_with_its_row(endpoint: Served) -> None:
+def test_error_names_the_row_of_an_invalid_customer_id(endpoint: Served) -> None:
     columns = {name: [value] * 3 for name, value in GOOD.items()}
     for customers in (["a", "", "c"], ["a", "x" * 129, "c"], ["a", None, "c"]):
         by_json = post_json(endpoint, customers, columns).json()["error"]["fields"]
@@ -218,7 +218,7 @@ def test_compressed_stream_is_rejected(endpoint: Served, compression: str) -> No
     assert post(endpoint, stream_of(table)).status_code == 200
 
 
-def test_repeated_key_is_named(endpoint: Served) -> None:
+def test_error_names_a_repeated_key(endpoint: Served) -> None:
     body = json.dumps({"customer_ids": ["x"], "features": {name: [value] for name, value in GOOD.items()}})
     twice = body.replace('"copy": [3]', '"copy": [1], "copy": [3]')
     response = post(endpoint, twice, "application/json")

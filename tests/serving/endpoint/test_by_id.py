@@ -45,7 +45,7 @@ def rows_of(customers: list[str], columns: dict[str, list[float | str | None]]) 
 
 
 @pytest.mark.slow
-def test_uses_the_newest_features(endpoint: Served, store: OnlineStore, bundle: Bundle) -> None:
+def test_newest_stored_features_are_used(endpoint: Served, store: OnlineStore, bundle: Bundle) -> None:
     columns = synthetic_columns(20, seed=5)
     customers = [f"customer-{row}" for row in range(20)]
     store.put_day(TODAY, rows_of(customers, columns))
@@ -78,7 +78,7 @@ def test_unknown_customer_is_not_found(endpoint: Served, store: OnlineStore) -> 
 @pytest.mark.slow
 def test_stored_values_are_read_as_for_the_retention_list(endpoint: Served, store: OnlineStore, bundle: Bundle) -> None:
     columns: dict[str, list[float | str | None]] = {
-        "recency_days": [-5.0, None],  # below the contract's minimum; null though not nullable
+        "recency_days": [-5.0, None],  # below the contract's minimum; null, although not nullable
         "spend_30d": [1.0, 2.0],
         "copy": [None, 3.0],
         "segment": ["unknown", None],
@@ -92,7 +92,7 @@ def test_stored_values_are_read_as_for_the_retention_list(endpoint: Served, stor
 
 
 @pytest.mark.slow
-def test_stored_features_of_another_model_are_named(endpoint: Served, store: OnlineStore) -> None:
+def test_error_names_stored_features_that_the_model_cannot_read(endpoint: Served, store: OnlineStore) -> None:
     columns = {"recency_days": ["text"], "spend_30d": [1e300], "copy": [1.0], "something": [1.0], "segment": ["young"]}
     store.put_day(TODAY, rows_of(["a"], columns))  # type: ignore[arg-type]
     response = predict_by_id(endpoint, "a")
@@ -144,7 +144,7 @@ def test_damaged_or_unreadable_store_is_unavailable(
 
 
 @pytest.mark.slow
-def test_reasons_of_a_stored_customer(endpoint: Served, store: OnlineStore) -> None:
+def test_reasons_are_returned_for_a_stored_customer(endpoint: Served, store: OnlineStore) -> None:
     store.put_day(TODAY, rows_of(["a"], {name: [value] for name, value in GOOD.items()}))
     stored = endpoint.http.post("/predict", json={"customer_id": "a", "reasons": True}).json()
     sent = endpoint.http.post("/predict", json={"customer_id": "a", "features": GOOD, "reasons": True}).json()

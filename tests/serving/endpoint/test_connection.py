@@ -27,7 +27,7 @@ from local.supervision import wait_until
 pytestmark = pytest.mark.slow  # waits for time limits
 
 RECEIVE_SECONDS = 1.0
-# Longer than any test: where a limit is not the subject of a test, it must not end a connection on a busy machine.
+# Longer than any test: a limit that a test does not check must not end a connection on a busy machine.
 NEVER = 600
 POST = b"POST /predict HTTP/1.1\r\nHost: x\r\nContent-Length: 10\r\n\r\n"
 GET = b"GET /health HTTP/1.1\r\nHost: x\r\n\r\n"

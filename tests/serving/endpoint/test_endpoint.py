@@ -22,12 +22,12 @@ from tests.serving.endpoint.servers import GOOD, PRIVATE, Served
 pytestmark = pytest.mark.slow
 
 
-def test_health_names_the_model(endpoint: Served, bento: BentoReference) -> None:
+def test_health_contains_the_model_version_and_the_bento(endpoint: Served, bento: BentoReference) -> None:
     body = endpoint.http.get("/health").json()
     assert body == {"status": "healthy", "model_loaded": True, "model_version": "7", "bento": bento.bento}
 
 
-def test_predicts_as_the_model_does(endpoint: Served, bundle: Bundle) -> None:
+def test_predictions_equal_those_of_the_model(endpoint: Served, bundle: Bundle) -> None:
     columns = synthetic_columns(25, seed=99)
     expected = bundle.predict(columns)
     for row in range(25):
@@ -93,7 +93,7 @@ def test_predictions_are_counted_by_decision_and_version(endpoint: Served) -> No
         pytest.param(PRIVATE, "features", id="features as text"),
     ],
 )
-def test_invalid_feature_is_named(endpoint: Served, features: Any, field: str) -> None:
+def test_error_names_an_invalid_feature(endpoint: Served, features: Any, field: str) -> None:
     response = endpoint.predict_features(features)
     assert response.status_code == 422
     error = response.json()["error"]
@@ -114,14 +114,14 @@ def test_invalid_feature_is_named(endpoint: Served, features: Any, field: str) -
         pytest.param({"customer_id": PRIVATE, "features": GOOD, "note": PRIVATE}, "note", id="unknown key"),
     ],
 )
-def test_invalid_field_is_named(endpoint: Served, body: dict[str, Any], field: str) -> None:
+def test_error_names_an_invalid_field(endpoint: Served, body: dict[str, Any], field: str) -> None:
     response = endpoint.post(json.dumps(body))
     assert response.status_code == 422
     assert [problem["field"] for problem in response.json()["error"]["fields"]] == [field]
     assert PRIVATE not in response.text
 
 
-def test_all_missing_features_are_named(endpoint: Served) -> None:
+def test_error_names_all_missing_features(endpoint: Served) -> None:
     fields = endpoint.predict_features({}).json()["error"]["fields"]
     assert [problem["field"] for problem in fields] == [f"features.{name}" for name in GOOD]
 
@@ -167,7 +167,7 @@ def test_body_in_chunks_is_limited(endpoint: Served) -> None:
     assert response.status_code == 413
 
 
-def test_charset_is_accepted(endpoint: Served) -> None:
+def test_content_type_with_a_charset_is_accepted(endpoint: Served) -> None:
     body = json.dumps({"customer_id": "x", "features": GOOD})
     assert endpoint.post(body, "application/json; charset=utf-8").status_code == 200
 
@@ -205,7 +205,7 @@ def test_reasons_are_returned_on_request(endpoint: Served, bundle: Bundle) -> No
         pytest.param('{"customer_id": "\\"", "features": {"copy": 1, %s', "features.copy", id="quote in a value"),
     ],
 )
-def test_repeated_key_is_named(endpoint: Served, body: str, field: str) -> None:
+def test_error_names_a_repeated_key(endpoint: Served, body: str, field: str) -> None:
     features = json.dumps(GOOD)
     response = endpoint.post(body % (features[1:] + "}" if body.endswith("%s") else features))
     assert response.status_code == 422

@@ -38,7 +38,7 @@ ARROW = "application/vnd.apache.arrow.stream"
 
 @pytest.fixture(scope="module", autouse=True)
 def stored(settings: Settings) -> None:
-    """Give the endpoint an online store with one customer."""
+    """Create an online store with one customer for the endpoint."""
     store = open_store(settings)
     assert store is not None
     store.put_day(dt.date(2026, 11, 24), pa.table({"customer_id": ["known"], **synthetic_columns(1, seed=5)}))

@@ -46,7 +46,9 @@ def test_keys_are_long_and_unique(path: Path) -> None:
 
 @given(steps=st.lists(st.tuples(st.booleans(), st.sampled_from("abcd")), max_size=12))
 @settings(max_examples=40, deadline=None)
-def test_key_ring_follows_the_file(tmp_path_factory: pytest.TempPathFactory, steps: list[tuple[bool, str]]) -> None:
+def test_key_ring_accepts_only_the_keys_in_the_file(
+    tmp_path_factory: pytest.TempPathFactory, steps: list[tuple[bool, str]]
+) -> None:
     path = tmp_path_factory.mktemp("keys") / "api-keys.json"
     add_key(path, "first")
     ring = ring_of(path)
@@ -64,7 +66,7 @@ def test_key_ring_follows_the_file(tmp_path_factory: pytest.TempPathFactory, ste
 
 @given(candidate=st.binary(max_size=200))
 @settings(max_examples=200, deadline=None)
-def test_other_values_are_rejected(tmp_path_factory: pytest.TempPathFactory, candidate: bytes) -> None:
+def test_value_that_is_not_a_key_is_rejected(tmp_path_factory: pytest.TempPathFactory, candidate: bytes) -> None:
     path = tmp_path_factory.getbasetemp() / "api-keys-of-many-examples.json"
     if not path.exists():
         add_key(path, "crm")

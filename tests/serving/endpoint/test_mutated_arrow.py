@@ -15,7 +15,7 @@ from tests.serving.endpoint.servers import Served
 pytestmark = pytest.mark.slow
 
 ROWS = 20
-# Far longer than any response, on a busy machine too.
+# Far longer than any response takes, even on a busy machine.
 TIMEOUT_SECONDS = 60
 HEADERS = {"Content-Type": "application/vnd.apache.arrow.stream"}
 TYPES = [
@@ -56,7 +56,9 @@ def status_of(endpoint: Served, body: bytes) -> int:
 @settings(max_examples=300, deadline=None, database=None, suppress_health_check=list(HealthCheck))
 @given(flips=FLIPS, cut=st.just(0) | st.integers(0, len(STREAM)))
 @example(flips=[], cut=0)
-def test_flipped_bytes_and_truncated_streams(endpoint: Served, flips: list[tuple[int, int]], cut: int) -> None:
+def test_flipped_or_truncated_stream_gets_a_prediction_or_an_error(
+    endpoint: Served, flips: list[tuple[int, int]], cut: int
+) -> None:
     body = bytearray(STREAM)
     for position, mask in flips:
         body[position] ^= mask
@@ -75,6 +77,6 @@ def test_columns_of_other_types_are_rejected(endpoint: Served, column: str, othe
     assert status_of(endpoint, stream(changed)) == HTTPStatus.UNPROCESSABLE_ENTITY
 
 
-def test_server_is_intact_afterwards(endpoint: Served) -> None:
+def test_server_predicts_after_mutated_streams(endpoint: Served) -> None:
     assert status_of(endpoint, STREAM) == HTTPStatus.OK
     assert "Traceback" not in endpoint.log.read_text()

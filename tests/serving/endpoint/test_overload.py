@@ -1,4 +1,4 @@
-"""Ten times the capacity of the endpoint: a real server, real connections."""
+"""A load of ten times the endpoint's capacity, with a real server and real connections."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ HEAD = "POST /predict HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\nC
 
 @pytest.fixture(autouse=True)
 def enough_open_files() -> Iterator[None]:
-    """Raise the limit for the clients; the server raises its own."""
+    """Raise the limit of open files for the clients; the server raises its own limit."""
     _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     if hard != resource.RLIM_INFINITY and hard < 2 * CONNECTIONS:
         pytest.skip(f"this user may open {hard} files, and {CONNECTIONS} connections need more (ulimit -Hn)")
@@ -42,7 +42,7 @@ def enough_open_files() -> Iterator[None]:
 
 @dataclass
 class Results:
-    """The results of all clients; seconds from sending, or from connecting, to the response, by status."""
+    """The results of all clients. ``seconds`` are the times from sending or connecting to the response, by status."""
 
     seconds: dict[int, list[float]] = field(default_factory=dict)
     health: Counter[int] = field(default_factory=Counter)
@@ -51,9 +51,9 @@ class Results:
 
 
 class Client(asyncio.Protocol):
-    """Connects, and sends its requests one after the other, each as soon as the previous one has a response.
+    """Connects, and sends its requests one after the other, each after the response to the request before.
 
-    It does little, since thousands of clients share a processor with the server.
+    The client does little work, because thousands of clients share a processor with the server.
     """
 
     def __init__(self, number: int, results: Results, requests: Sequence[bytes], expected: Sequence[float]) -> None:
@@ -139,7 +139,9 @@ def processes_of(port: int) -> list[psutil.Process]:
     return [psutil.Process(pid) for pid in holders if pid]
 
 
-def test_ten_times_the_capacity(endpoint: Served, bundle: Bundle) -> None:
+def test_requests_beyond_the_capacity_get_503_fast_and_the_others_right_answers(
+    endpoint: Served, bundle: Bundle
+) -> None:
     columns = synthetic_columns(ROWS, seed=11)
     expected = bundle.predict(columns).tolist()
     rows = [{name: values[row] for name, values in columns.items()} for row in range(ROWS)]
@@ -154,13 +156,13 @@ def test_ten_times_the_capacity(endpoint: Served, bundle: Bundle) -> None:
         print(status, len(seconds), "responses; p50, p99, max:", np.quantile(seconds, [0.5, 0.99, 1]).round(3), "s")
     assert results.wrong == []
     assert set(results.seconds) == {200, 503}
-    # The mean time of a request on this machine at this moment: clients / throughput. Responses of 503 take no longer,
-    # those to new connections included, which waited to be accepted.
+    # The mean time of a request on this machine at this moment is clients / throughput. The time of a 503 includes the
+    # wait of a new connection to be accepted.
     mean = elapsed / REQUESTS_PER_CONNECTION
     print(f"{elapsed:.1f} s, {mean:.3f} s for a request in the mean")
     assert np.quantile(results.seconds[503], 0.99) < 5 * mean
     assert set(results.health) == {200}
-    # Memory that grows with each request would show: the second half is as large as the first.
+    # Memory does not grow with each request: the second half of the samples is as large as the first half.
     half = len(results.memory) // 2
     assert max(results.memory[half:]) < 1.05 * max(results.memory[:half]) + 10 * 2**20
     assert [endpoint.predict().status_code for _ in range(20)] == [200] * 20

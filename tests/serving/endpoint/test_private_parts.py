@@ -91,18 +91,18 @@ def test_overridden_method_exists(base: type, method: str) -> None:
 
 
 @pytest.mark.parametrize("name", PROTOCOL)
-def test_protocol_has(protocol: HttpToolsProtocol, name: str) -> None:
+def test_protocol_has_each_used_attribute(protocol: HttpToolsProtocol, name: str) -> None:
     assert hasattr(protocol, name)
     assert f"`{name}`" in PAGE
 
 
 @pytest.mark.parametrize("name", CYCLE)
-def test_cycle_has(protocol: HttpToolsProtocol, name: str) -> None:
+def test_request_cycle_has_each_used_attribute(protocol: HttpToolsProtocol, name: str) -> None:
     assert hasattr(protocol.cycle, name)
     assert f"`{name}`" in PAGE
 
 
-def test_protocol_keeps_what_the_server_relies_on(protocol: HttpToolsProtocol) -> None:
+def test_protocol_attributes_have_the_expected_values(protocol: HttpToolsProtocol) -> None:
     assert protocol in protocol.connections
     assert protocol.timeout_keep_alive == 7
     assert len(protocol.pipeline) == 1
@@ -112,7 +112,7 @@ def test_protocol_keeps_what_the_server_relies_on(protocol: HttpToolsProtocol) -
 @pytest.mark.parametrize(
     ("part", "names"), [("", SERVER), ("server_state", SERVER_STATE), ("config", CONFIG), ("lifespan", ["state"])]
 )
-def test_server_has(part: str, names: list[str]) -> None:
+def test_uvicorn_server_has_each_used_attribute(part: str, names: list[str]) -> None:
     config = uvicorn.Config(app)
     config.load()
     server = uvicorn.Server(config)
@@ -125,7 +125,7 @@ def test_server_has(part: str, names: list[str]) -> None:
         assert f"`{name}`" in PAGE
 
 
-def test_bentoml_factory(service: Any) -> None:
+def test_bentoml_factory_makes_an_application_without_a_timeout(service: Any) -> None:
     service.inject_config()
     factory = ServiceAppFactory(service)
     assert set(FACTORY) <= set(vars(factory))
@@ -135,13 +135,13 @@ def test_bentoml_factory(service: Any) -> None:
     assert not [middleware for middleware in made.user_middleware if "Timeout" in str(middleware.cls)]
 
 
-def test_bentoml_context_takes_the_version() -> None:
+def test_bentoml_context_has_each_used_attribute() -> None:
     for name in ("service_name", "bento_name", "bento_version"):
         assert hasattr(bentoml.server_context, name)
         assert f"`{name}`" in PAGE
 
 
-def test_upper_bounds_are_those_of_the_page() -> None:
+def test_declared_version_bounds_equal_those_on_the_page() -> None:
     declared = re.findall(r'"((?:bentoml|uvicorn)>=[^"]+)"', (ROOT / "pyproject.toml").read_text())
     assert len(declared) == 2
     for bound in declared:

@@ -1,4 +1,4 @@
-"""A small HTTP server in a thread, whose responses a test defines byte by byte."""
+"""A small HTTP server in a thread; a test defines its responses byte by byte."""
 
 from __future__ import annotations
 

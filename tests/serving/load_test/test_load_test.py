@@ -1,4 +1,4 @@
-"""Load tests of real servers: a good endpoint, a slow one, and one that fails on some requests."""
+"""Load tests of real servers: a good endpoint, a slow endpoint, and an endpoint that fails on some requests."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ NO_KEY = SecretStr("")
 SECONDS = 0.5
 STARTED = dt.datetime(2026, 11, 24, 12, tzinfo=dt.UTC)
 Answers = Callable[[int], tuple[float, int]]
-"""The seconds that the n-th prediction takes, and its status."""
+"""Returns the duration of the n-th prediction in seconds, and its status."""
 
 
 def performance(p99_ms: float = 60_000, per_second: float = 0.1, mode: Mode = "enabled") -> Performance:
@@ -108,7 +108,7 @@ def command(home: Path, *options: str) -> subprocess.CompletedProcess[str]:
         env=variables | {"CHURN_HOME": str(home)},
         capture_output=True,
         text=True,
-        timeout=600,  # a bound for a busy machine
+        timeout=600,  # enough for a busy machine
         check=False,
     )
 
@@ -202,6 +202,6 @@ def test_payloads_are_read_from_a_file(tmp_path: Path) -> None:
             prepare_payloads(url, NO_KEY, tmp_path / "bodies.jsonl")
 
 
-def test_endpoint_that_does_not_answer_is_named() -> None:
+def test_error_names_an_endpoint_that_does_not_answer() -> None:
     with pytest.raises(EndpointError, match="gave no answer"):
         prepare_payloads(f"http://127.0.0.1:{free_port()}", NO_KEY)

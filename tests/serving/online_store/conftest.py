@@ -90,7 +90,7 @@ DAY = dt.date(2026, 3, 1)
 
 
 def day(offset: int) -> dt.date:
-    """Return a day; the larger ``offset``, the later."""
+    """Return the day ``offset`` days after ``DAY``."""
     return DAY + dt.timedelta(days=offset)
 
 

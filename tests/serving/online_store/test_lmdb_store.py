@@ -38,7 +38,7 @@ def test_truncated_file_is_an_error_and_does_not_end_the_process(
             written.get("c1")
 
 
-def test_foreign_file_is_an_error(written: SyncStore, folder: Path) -> None:
+def test_file_that_lmdb_did_not_write_is_an_error(written: SyncStore, folder: Path) -> None:
     (folder / "data.mdb").write_bytes(b"something else " * 10_000)
     with pytest.raises(StoreError, match="cannot be used"):
         written.get("c1")

@@ -27,7 +27,7 @@ TIMEOUT_SECONDS = 300
 def writing(
     settings: Settings, of: dt.date, customers: int = CUSTOMERS, stepwise: bool = False
 ) -> Iterator[subprocess.Popen[str]]:
-    """Run a process that writes a day; a stepwise one waits for a line on its input before each slice."""
+    """Run a process that writes a day; a stepwise process waits for a line on its input before each slice."""
     command = [sys.executable, "-m", "tests.serving.online_store.writer", argument(settings), str(of), str(customers)]
     command += ["stepwise"] if stepwise else []
     with subprocess.Popen(command, cwd=ROOT, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as process:
@@ -49,7 +49,7 @@ def write_slice(writer: subprocess.Popen[str]) -> None:
 
 
 def days_in(store: SyncStore) -> set[dt.date]:
-    """Return the days of the sampled customers' rows, each of which must be complete."""
+    """Return the days of the sampled customers' rows, and check that each row is complete."""
     found = [store.get(customer) for customer in SAMPLE]
     assert all(row is not None and row == row_of(row.day) for row in found)
     return {row.day for row in found if row is not None}

@@ -36,7 +36,7 @@ class TestLatest:
         assert store.get("c") == CustomerFeatures(day(0), {"spend": 2.0})
         assert store.get("d") == CustomerFeatures(day(1), {"spend": 5.0})
 
-    # Each example uses its own project and therefore its own store.
+    # Each example uses a separate project and therefore a separate store.
     @hypothesis_settings(
         max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture], print_blob=True
     )
@@ -126,7 +126,7 @@ class TestValues:
                 expected = float(np.float32(value))
             assert store.get(customer) == CustomerFeatures(DAY, {"spend": expected})
 
-    def test_more_categories_than_sixteen_bits_count(self, store: SyncStore) -> None:
+    def test_more_than_65536_categories_are_stored(self, store: SyncStore) -> None:
         ids = [f"c{i}" for i in range(70_000)]
         store.backend.put_day(DAY, pa.table({"customer_id": ids, "name": [f"n{i}" for i in range(70_000)]}))
         for customer in (0, 65_535, 65_536, 69_999):
@@ -154,7 +154,7 @@ class TestLookup:
         make_sync(open_store(settings)).backend.put_day(DAY, rows_of({"a": 1.0}))
         assert reader.get("a") == CustomerFeatures(DAY, {"spend": 1.0})
 
-    def test_impossible_ids_are_unknown(self, store: SyncStore) -> None:
+    def test_id_that_cannot_be_stored_is_not_found(self, store: SyncStore) -> None:
         store.backend.put_day(DAY, rows_of({"a": 1.0}))
         for customer in ("", "x" * 10_000, "\ud800", "a\x00", "*", "A"):
             assert store.get(customer) is None
@@ -165,7 +165,7 @@ class TestLookup:
         other.backend.put_day(DAY, rows_of({"b": 1.0}))
         assert other.get("a") is None
 
-    def test_day_without_customers(self, store: SyncStore) -> None:
+    def test_day_without_customers_is_written(self, store: SyncStore) -> None:
         assert store.backend.put_day(DAY, rows_of({})) == 0
         assert store.get("a") is None
 

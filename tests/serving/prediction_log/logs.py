@@ -40,7 +40,7 @@ def group(
 
 @asynccontextmanager
 async def running_log(bundle: Bundle, settings: Settings, version: str = "7") -> AsyncIterator[PredictionLog]:
-    """Run the log of a server process, and close it as a server does that ends."""
+    """Run the log of a server process, and close it as a server does at its end."""
     log = open_prediction_log(bundle.contract, version, f"{version}-abc", settings)
     await log.start()
     yield log

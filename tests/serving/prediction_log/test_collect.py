@@ -124,7 +124,7 @@ def test_models_with_different_features_share_the_table(bundle: Bundle, tmp_path
     assert (new["category_segment"], new["number_segment"], new["number_new"]) == (None, 1.5, None)
 
 
-def test_features_can_be_left_out(bundle: Bundle, tmp_path: Path) -> None:
+def test_features_are_not_logged_when_disabled(bundle: Bundle, tmp_path: Path) -> None:
     settings = settings_in(tmp_path, features=False)
     log_all(bundle, settings, group(bundle, ["a"]))
     collect_predictions(settings)

@@ -1,4 +1,4 @@
-"""The log inside a process: appended predictions reach segments, and no failure reaches the requests."""
+"""The log in a server process: predictions are written to segments, and failures of the log affect no request."""
 
 from __future__ import annotations
 
@@ -156,7 +156,7 @@ def test_unusable_spool_is_logged_once(bundle: Bundle, tmp_path: Path, caplog: p
     ]
 
 
-def test_memory_is_bounded(bundle: Bundle, tmp_path: Path) -> None:
+def test_predictions_beyond_the_memory_limit_are_lost(bundle: Bundle, tmp_path: Path) -> None:
     settings, before = settings_in(tmp_path, max_waiting_rows=4, flush_seconds=60), lost()
     log_all(bundle, settings, *(group(bundle, [f"{name}1", f"{name}2"]) for name in "abc"))
     assert customers_in(delivered(settings)) == ["a1", "a2", "b1", "b2"]
@@ -177,7 +177,7 @@ def test_incomplete_file_in_the_spool_is_not_delivered(bundle: Bundle, tmp_path:
     settings = settings_in(tmp_path)
     spool = spool_folder(settings)
     spool.mkdir(parents=True)
-    # The name under which write_atomically writes until a file is complete.
+    # write_atomically uses this name until the file is complete.
     (spool / f".{TODAY}.synthetic.7-abc.0.parquet.x7f").write_bytes(b"PAR1")
     (spool / "notes.parquet").touch()
     assert deliver_spool(spool, segment_store(settings)) == 0

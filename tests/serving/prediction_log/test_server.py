@@ -62,7 +62,7 @@ def with_log(settings: Settings, **log: object) -> Settings:
 
 
 def kill_servers(home: Path) -> None:
-    """Send SIGKILL to every server process below ``home``, parents first, so that none is restarted."""
+    """Send SIGKILL to every server process below ``home``, parents first, so that no process is restarted."""
     found = []
     for process in psutil.process_iter():
         with suppress(psutil.Error):
@@ -83,7 +83,7 @@ def test_sigterm_writes_every_answer_and_its_shadow_score(
     shadow = train_bundle(seed=11)
     beside = BentoReference("8-abc", "8", str(tmp_path / "shadow"))
     shadow.save(beside.bundle)
-    # The interval is longer than the test: only closing writes.
+    # The interval is longer than the test, so predictions are written only when the log is closed.
     settings = with_log(make_settings(), flush_seconds=60)
     with running(bento, settings, beside) as server:
         answers = predict(server.http, range(300))
