@@ -63,7 +63,7 @@ def audit_sources(
         The path of the report, and per source: deliveries, rows, bytes, undeclared columns and changes.
 
     Raises:
-        SchemaChangeError: A declared column is gone or has changed its type since the previous audit.
+        SchemaChangeError: A declared column is missing or has changed its type since the previous audit.
         ChurnflowError: A source cannot be reached, or a delivery is missing, unreadable or lacks a declared column.
     """
     start = time.perf_counter()
@@ -180,7 +180,7 @@ def _newest(item: SourceAudit) -> str:
 
 
 def _remedy(item: SourceAudit, change: Change, audit: Audit) -> str:
-    if change.what.startswith("is gone"):
+    if change.what.startswith("is missing"):
         return f"Ask {item.owner} whether it was renamed; adapt {item.contract}, or ask for a new delivery."
     command = f"python -m include.sources audit --from-day {audit.first} --to-day {audit.last} --accept"
     return (

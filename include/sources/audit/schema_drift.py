@@ -26,10 +26,10 @@ def compare_schemas(now: SourceAudit, before: SourceAudit) -> list[Change]:
         now: The current audit.
         before: The previous audit.
     """
-    gone = _gone(now, before)
+    missing = _missing(now, before)
     added = [name for name in _found(now) if name not in _found(before)]
-    changes = [Change(name, f"is gone{_possible_new_names(added)}", breaking=True) for name in gone]
-    changes += [Change(name, "is gone; it is not declared") for name in _found(before) if now.column(name) is None]
+    changes = [Change(name, f"is missing{_possible_new_names(added)}", breaking=True) for name in missing]
+    changes += [Change(name, "is missing; it is not declared") for name in _found(before) if now.column(name) is None]
     changes += [Change(name, "is new") for name in added]
     for column in now.columns:
         known = before.column(column.name)
@@ -72,7 +72,7 @@ def with_known_columns(now: SourceAudit, before: SourceAudit) -> SourceAudit:
 def confirm_type_changes(changes: list[Change]) -> list[Change]:
     """Return the changes with breaking type changes confirmed; a missing column cannot be confirmed."""
     return [
-        replace(change, confirmed=True) if change.breaking and not change.what.startswith("is gone") else change
+        replace(change, confirmed=True) if change.breaking and not change.what.startswith("is missing") else change
         for change in changes
     ]
 
@@ -95,12 +95,12 @@ def _found(audit: SourceAudit) -> list[str]:
     return [column.name for column in audit.columns if column.found]
 
 
-def _gone(now: SourceAudit, before: SourceAudit) -> list[str]:
+def _missing(now: SourceAudit, before: SourceAudit) -> list[str]:
     return [column.name for column in now.columns if column.name in _found(before) and is_missing(column, now.format)]
 
 
 def _possible_new_names(added: list[str]) -> str:
-    return f"; new since then: {', '.join(added)}" if added else ""
+    return f"; new columns: {', '.join(added)}" if added else ""
 
 
 def _type_changes(column: ColumnAudit, known: ColumnAudit, same_format: bool) -> list[Change]:
