@@ -13,10 +13,11 @@ DOC = """
 ### Deploy the champion to the endpoint
 
 Builds a Bento from the champion, starts it on a private socket and compares its predictions with those recorded by
-training. Then the endpoint switches to it without dropping a request. After a failure, the current Bento still serves.
+training. Then the endpoint switches to the Bento without dropping a request. After a failure, the former Bento still
+serves.
 
-Runs for each new champion, or manually, with a model version to deploy. In the role *shadow*, the model predicts beside
-the serving model: its predictions are logged for comparison and not returned to clients.
+Runs for each new champion, or manually, with a model version to deploy. In the role *shadow*, the model scores the same
+requests as the serving model; its predictions are logged for comparison and not returned to clients.
 """
 
 
@@ -68,7 +69,7 @@ def churn_deploy() -> None:
 
     @task.branch
     def choose_role() -> str:
-        """Continue with the task of the role."""
+        """Return the id of the task for the role."""
         return "start_shadow" if get_current_context()["params"]["role"] == "shadow" else "roll_out"
 
     @task

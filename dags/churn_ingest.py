@@ -16,15 +16,16 @@ from include.settings import get_settings
 DOC = f"""
 ### Ingest raw files into gold
 
-Audits every source, stores the delivered rows in **bronze**, casts and checks them into **silver** (rejected rows go to
-quarantine with the violated rule), computes and checks point-in-time **features**, and replaces the day in **gold**.
-Labels are added after their horizon. A second run of a day changes nothing.
+Audits every source, stores the delivered rows in **bronze**, converts and checks them for **silver** (rejected rows go
+to quarantine with the violated rules), computes and checks point-in-time **features**, and replaces the day in
+**gold**. Labels are added after their horizon. A second run of a day with the same deliveries changes nothing.
 
 {schedule_note()}
 
-* **One day**: trigger with a day; several days, in any order: `airflow backfill create --dag-id churn_ingest
-  --from-date A --to-date B --max-active-runs 4`.
-* **History**: trigger once with a first and a last day, for a single pass over the range.
+* **One day**: trigger the DAG with a last day only.
+* **Several days, in any order**: `airflow backfill create --dag-id churn_ingest --from-date A --to-date B
+  --max-active-runs 4`.
+* **A long history**: trigger the DAG once with a first and a last day; one run processes the range.
 """
 
 
@@ -70,7 +71,7 @@ def churn_ingest() -> None:
 
     @task(outlets=[GOLD])
     def build_silver_and_gold() -> list[dict[str, Any]]:
-        """Check rows into silver, compute and check features, replace the days in gold; stop at a failed gate."""
+        """Write the checked rows to silver and the checked features to gold; fail if a gate is shut."""
         from include.ingest import refine
         from include.lake import open_lake
         from include.projects import load_project

@@ -15,11 +15,12 @@ DOC = """
 ### Monitor drift and realised performance
 
 Collects the endpoint's predictions from the prediction log into `gold/predictions`. Compares the latest production
-data, feature by feature, with the latest training data of the serving model; evaluates the scores whose labels have
-matured; and writes an HTML report and `result.json`.
+data, feature by feature, with the latest training data of the serving model; evaluates the scores with matured labels;
+and writes an HTML report and `result.json`.
 
-On drift or decay it sends an **alert** (to Slack if the connection `slack_churn` exists, otherwise to the task's log)
-and **requests a training**, unless the model is younger than one label horizon: there would be no new labels.
+After drift or decay, it sends an **alert** (to Slack if the connection `slack_churn` exists, otherwise to the task's
+log) and **requests a training**. There is no request within one label horizon of the model's data set or of an earlier
+request, since there would be too few new labels.
 
 Runs after each retention list. Until the first labels have matured, the performance is *not yet known*.
 """
@@ -55,7 +56,7 @@ def churn_monitor() -> None:
 
     @task
     def send_alert(result: dict[str, Any]) -> str:
-        """Send an alert about drift or decay; log a line if there is neither."""
+        """Send an alert about drift or decay; without either, only log."""
         import logging
 
         from dags.wiring.alerts import deliver
@@ -73,7 +74,7 @@ def churn_monitor() -> None:
         from airflow.sdk.exceptions import AirflowSkipException
 
         if result["retrain_reason"] is None:
-            raise AirflowSkipException("There is no drift or decay, or the model is younger than one label horizon.")
+            raise AirflowSkipException("There is no drift or decay, or the model or an earlier request is too recent.")
         context = get_current_context()
         announce(context, TRAINING_REQUEST, resolve_day(context), reason=result["retrain_reason"])
         return str(result["retrain_reason"])

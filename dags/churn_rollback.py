@@ -11,11 +11,12 @@ from include.settings import get_settings
 DOC = """
 ### Roll back to the previous champion
 
-Switches the endpoint to the version that served before, or to a given version, without dropping a request. The Bento
-comes from the local disk, or is built from the registry. A given version must have no leakage findings. Then the
-registry's alias *champion* is set. If the registry cannot be reached, the endpoint stays rolled back and
-`roll_back_registry` fails; clear that task later. The newest retention list is then scored again with the serving
-model. Manual runs only.
+Switches the endpoint to the version that served before, or to a given version, without dropping a request. The Bento is
+on the local disk, or is built from the registry. A given version must have no leakage findings. Then the DAG sets the
+registry's alias *champion*. If the registry does not answer, the endpoint stays rolled back and `roll_back_registry`
+fails; clear that task later. Last, the newest retention list is scored again with the serving model.
+
+Manual runs only.
 """
 
 

@@ -14,12 +14,12 @@ from include.settings import get_settings
 DOC = """
 ### Score the customers of a day
 
-Scores every active customer of the day with the model that the endpoint serves, and replaces that day of `gold/scores`:
-customers by decreasing risk, with probability, prediction and model version; the first
-`CHURN_SERVING__REASONS_FOR` of them with the reasons that raise and lower their risk, as text.
+Scores every active customer of the day with the model that the endpoint serves, and replaces that day of `gold/scores`.
+The list orders the customers by decreasing churn probability, with prediction and model version. The first
+`CHURN_SERVING__REASONS_FOR` customers also have the reasons that raise and lower their probability, as text.
 
-Then `update_online_store` stores the day's features for requests with a customer id and without features; newer
-features of a customer are kept. It can be retried alone, since the list is already written.
+Then `update_online_store` writes the day's features to the online store, for requests with a customer id and without
+features. It does not replace newer features of a customer. This task can be retried alone.
 
 Runs after each gold day, and after each deployment or rollback. Skips before the first deployment.
 """

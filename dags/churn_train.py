@@ -15,14 +15,15 @@ from include.settings import get_settings
 DOC = """
 ### Train a challenger
 
-Builds the training data set of all snapshots whose labels are known at the close of the day, split by time with a gap
-of one horizon (data without time: by customer); checks the project's data requirements; stores the raw data as a DVC
-version; tunes with parallel workers; fits and evaluates a model with the best hyperparameters; registers it as
-**challenger**; and promotes it to **champion** if it saves more money than the champion. A first model must save more
-than the best baseline.
+1. Builds the data set from all snapshots with labels that are known at the close of the day, split by time with a gap
+   of one horizon (data without time: by customer), and checks the project's data requirements.
+2. Stores the raw data as a DVC version.
+3. Tunes with parallel workers, and fits and evaluates a model with the best hyperparameters.
+4. Registers the model as **challenger**, and promotes it to **champion** if it saves more money than the champion. A
+   first model must save more than the best baseline.
 
 Workers and the final fit are local processes or Kubernetes pods (`CHURN_TRAINING__BACKEND`). A failed worker does not
-stop the training: the final fit runs the missing trials.
+stop the training: the task `train` runs the missing trials.
 
 Runs for each training request, or manually with a day. The ingest requests a training if one is due; the monitor
 requests a training after drift or decay.
@@ -98,8 +99,8 @@ def churn_train() -> None:
     versioned = version_data(dataset["folder"])
     name = "{{ ti.xcom_pull(task_ids='build_dataset')['name'] }}"
     tune = tuning_task(get_settings(), dataset=name)
-    # The training runs after all workers, even if all of them failed. Without a data set it does not run, because
-    # version_data, its other upstream task, has not succeeded.
+    # The training runs after all workers, even if all of them failed. Without a data set it does not run, since its
+    # other upstream task, version_data, has not succeeded.
     train = training_task(get_settings(), dataset=name, trigger_rule="all_done_min_one_success")
     trained = read_result(dataset["folder"])
     versioned >> tune >> train >> trained
