@@ -44,7 +44,7 @@ class Generated:
     Attributes:
         days: Number of generated days; 0 if all of them existed.
         last_day: The last day in the folder.
-        active_customers: Number of active customers at its close.
+        active_customers: Number of active customers at the end of that day.
         events: Number of rows of sessions, transactions and tickets written.
         changes: Number of rows of customers written.
         bytes: Number of bytes written to the landing folder.
@@ -123,7 +123,7 @@ def read_outcomes(landing: Path, truth: Path) -> pa.Table:
 
     Returns:
         ``dt, customer_id, probability, churned``, sorted by day and customer, with a row for each customer who was
-        active at the close of the day.
+        active at the end of the day.
     """
     query = f"""
         WITH left_on AS (

@@ -20,7 +20,7 @@ _NEW_YEAR_PEAK = 10
 
 @dataclass(frozen=True)
 class Observed:
-    """The observed behaviour of each customer at the close of a day; arrays over customers.
+    """The observed behaviour of each customer at the end of a day; arrays over customers.
 
     Attributes:
         sessions_7d: Sessions of the last 7 days.
@@ -48,7 +48,7 @@ class Observed:
 
 
 def observe(customers: Customers, day: dt.date) -> Observed:
-    """Return the observed behaviour of customers at the close of a day.
+    """Return the observed behaviour of customers at the end of a day.
 
     Args:
         customers: The active customers.
@@ -73,7 +73,7 @@ def hazard(seen: Observed, day: dt.date, concept: float = 0.0) -> Array:
     """Return the probability of each customer to decide on ``day`` to leave.
 
     Args:
-        seen: The observed behaviour at the close of the day.
+        seen: The observed behaviour at the end of the day.
         day: The day.
         concept: Strength of the concept drift, 0..1: usage has less weight, price has more weight, and the
             effect of age is reversed.

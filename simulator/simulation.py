@@ -47,7 +47,7 @@ class Day:
 
 
 class Simulation:
-    """The customers of a world at the close of ``last_day``.
+    """The customers of a world at the end of ``last_day``.
 
     Attributes:
         world: The parameters of the world.
@@ -66,7 +66,7 @@ class Simulation:
 
     @classmethod
     def start(cls, world: World, injections: tuple[Injection, ...] = ()) -> Simulation:
-        """Return the simulation at the close of the day before the first day of the world.
+        """Return the simulation at the end of the day before the first day of the world.
 
         The installed base is simulated for 60 days without deliveries, so that the first day has a history. Decisions
         to leave are drawn only in the last 29 of these days, since an earlier decision would have led to churn.

@@ -31,7 +31,7 @@ def read_files(source: Source, deliveries: Deliveries) -> pa.Table:
     Raises:
         CorruptFileError: A file cannot be parsed in its format.
         ColumnError: No line of a JSON-lines file has a required column.
-        UnreadableFileError: The object store does not answer any more.
+        UnreadableFileError: The object store does not answer.
         TooLargeError: The files do not fit into memory.
     """
     return _read(source, deliveries, None)
@@ -47,7 +47,7 @@ def sample_files(source: Source, deliveries: Deliveries, rows: int) -> pa.Table:
 
     Raises:
         CorruptFileError: A file cannot be parsed in its format.
-        UnreadableFileError: The object store does not answer any more.
+        UnreadableFileError: The object store does not answer.
         TooLargeError: The files do not fit into memory.
     """
     newest_first = replace(deliveries, items=tuple(reversed(deliveries.items)))

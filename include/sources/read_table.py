@@ -178,7 +178,7 @@ def rows_by_day(table: SourceTable, days: DayRange) -> dict[dt.date, int]:
 
 
 def newest_watermark(table: SourceTable, last: dt.date) -> dt.datetime | None:
-    """Return the newest watermark up to the close of a day, in UTC and without a time zone.
+    """Return the newest watermark up to the end of a day, in UTC and without a time zone.
 
     Args:
         table: The table.

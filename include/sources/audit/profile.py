@@ -56,7 +56,7 @@ def duplicate_keys(engine: Backend, source: Source, probe: Probe) -> int | None:
 
 
 def newest_event(engine: Backend, source: Source, probe: Probe, last: dt.date) -> dt.datetime | None:
-    """Return the newest event or change in the sample, or the newest snapshot, up to the close of a day.
+    """Return the newest event or change in the sample, or the newest snapshot, up to the end of a day.
 
     Args:
         engine: The engine.
@@ -78,7 +78,7 @@ def newest_event(engine: Backend, source: Source, probe: Probe, last: dt.date) -
 
 
 def close_of(day: dt.date) -> dt.datetime:
-    """Return the instant at which ``day`` closes."""
+    """Return the instant at which ``day`` ends."""
     return dt.datetime.combine(day + dt.timedelta(days=1), dt.time())
 
 

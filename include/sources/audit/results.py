@@ -150,8 +150,8 @@ class SourceAudit:
         layouts: Number of different column orders among the deliveries.
         key: The columns of its key.
         duplicate_keys: Number of sampled rows that repeat a key of the same delivery; None if it is unknown.
-        newest: The newest event, change or delivery up to the close of the last day.
-        age_days: Its age at the close of the last day, in days.
+        newest: The newest event, change or delivery up to the end of the last day.
+        age_days: The age of the newest event, change or delivery at the end of the last day, in days.
         sample: The sample from which the figures are computed.
         volume: Its volume.
         rhythm: Its delivery frequency.
