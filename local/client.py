@@ -90,7 +90,7 @@ class Task:
 
 @dataclass(frozen=True)
 class Snapshot:
-    """Runs and their tasks. It includes every task that existed when the runs were read."""
+    """Runs and their tasks, including every task that existed when the runs were read."""
 
     runs: tuple[Run, ...] = ()
     tasks: tuple[Task, ...] = ()

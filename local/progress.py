@@ -25,13 +25,13 @@ _MARKS = {
 
 
 class Progress:
-    """Find the tasks whose state changed between two snapshots."""
+    """Find the tasks with a different state than in the last snapshot."""
 
     def __init__(self) -> None:
         self._reported: dict[tuple[str, str, str, int], tuple[str | None, int]] = {}
 
     def advance(self, snapshot: Snapshot) -> list[Task]:
-        """Return the tasks with a new state or a new try: first the ended ones by their end, then the others.
+        """Return the tasks with a new state or a new try: first the ended tasks by their end, then the other tasks.
 
         States that begin and end between two snapshots are not reported.
         """

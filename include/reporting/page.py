@@ -55,7 +55,7 @@ class Section:
         items: The items of a list.
         plots: The plots; in Markdown they are separate files.
         tables: The tables.
-        badge: One word beside the heading that states the result.
+        badge: A word beside the heading, which states the result.
         good: Whether the badge states a good result.
     """
 

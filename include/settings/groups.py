@@ -104,7 +104,7 @@ class ServingSettings(Group):
             counted.
         reasons_per_direction: The number of reasons in a response that raise the risk, and the number that lower it.
         stale_after_days: The age in days above which a response marks the stored features as stale.
-        kept_bentos: The number of Bentos on disk after a deployment, in addition to the current and previous ones.
+        kept_bentos: The number of Bentos on disk after a deployment, in addition to the current and previous Bentos.
         overlap_seconds: The time for which a new server runs beside the old server.
         drain_seconds: The time for which a stopping server waits for its clients to move to the next server.
         liveness_seconds: The interval of liveness probes; a server is ended after three failures.
@@ -170,7 +170,7 @@ class PodSettings(Group):
         memory_request: The memory request of a pod.
         memory_limit: The memory limit of a pod.
         node_selector: The labels of nodes with GPUs; unused for pods without GPUs.
-        tracking_env_from: The secret whose keys become environment variables of the pods.
+        tracking_env_from: The secret; its keys become environment variables of the pods.
         startup_timeout_seconds: The time-out for scheduling and for starting a pod; CUDA images are large.
         active_deadline_seconds: The longest duration of a pod; a pod that exceeds it is not retried.
         retries: The number of retries of a pod that fails for another reason.
@@ -236,6 +236,6 @@ class TrainingSettings(Group):
         if self.backend == "kubernetes" and self.tuning_storage.get_secret_value():
             raise ValueError(
                 "pods do not inherit CHURN_TRAINING__TUNING_STORAGE of this process: unset it here, and add it as a "
-                f"key to the secret {self.pod.tracking_env_from!r}, whose keys become the pods' variables"
+                f"key to the secret {self.pod.tracking_env_from!r}; its keys become the pods' variables"
             )
         return self

@@ -69,7 +69,7 @@ class EndpointClient:
 
     Args:
         url: The endpoint's base address.
-        api_key: The API key; no header is sent for an empty one.
+        api_key: The API key; no header is sent for an empty key.
         private: The Unix socket of a server process, used in place of the address.
     """
 
@@ -141,7 +141,7 @@ class EndpointClient:
         return answer
 
     def compare(self, reference: BentoReference, samples: Sequence[Sample]) -> float:
-        """Compare the endpoint's predictions for ``samples`` with the recorded ones.
+        """Compare the endpoint's predictions for ``samples`` with the recorded probabilities.
 
         Args:
             reference: The Bento that should answer.
@@ -161,8 +161,8 @@ class EndpointClient:
             difference = abs(probability - sample.churn_probability)
             if not predictions_match(probability, sample.churn_probability) or version != reference.model_version:
                 raise SamplesError(
-                    f"Sample {position}: model version {version} predicted a probability that differs from the "
-                    f"recorded one by {difference:.2g}.",
+                    f"Sample {position}: the probability that model version {version} predicted differs from the "
+                    f"recorded probability by {difference:.2g}.",
                     where=f"Bento {reference.bento}",
                     remedy="Compare the library versions of training and serving, then train again.",
                 )

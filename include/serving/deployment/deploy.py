@@ -86,7 +86,7 @@ def smoke(bento: dict[str, str], settings: Settings) -> dict[str, float]:
         BundleError: The bundle in the Bento is damaged.
         WorkerPoolError: The process did not start.
         EndpointError: The process answered a sample with an error, or did not answer.
-        SamplesError: A prediction differs from the recorded one.
+        SamplesError: A prediction differs from the recorded prediction.
     """
     reference = BentoReference(**bento)
     home = settings.serving_dir / "staging"
@@ -137,20 +137,20 @@ def roll_back(model_version: str | None, settings: Settings) -> dict[str, str]:
     The former version was checked for leaks before it came into service. Any other version is checked now.
 
     Args:
-        model_version: The version; None selects the one that served before the current one.
+        model_version: The version; None selects the version that served before the current version.
         settings: The deployment.
 
     Raises:
-        RolloutError: No version served before the current one, or the version did not come into service. The current
-            version still serves.
-        RegistryError: The version is not the former one, and the registry does not contain it or does not answer.
+        RolloutError: No version served before the current version, or the version did not come into service. The
+            current version still serves.
+        RegistryError: The version is not the former version, and the registry does not contain it or does not answer.
         LeakageError: The version has a suspected leak, or was not checked for leaks; nothing has changed.
     """
     former = ServingState(settings.serving_dir).previous()
     version = model_version or (former.model_version if former else None)
     if version is None:
         raise RolloutError(
-            "No Bento has served before the current one.",
+            "No Bento has served before the current Bento.",
             where=str(settings.serving_dir),
             remedy="Name the version to serve.",
         )

@@ -22,7 +22,7 @@ class ListenerError(ChurnflowError):
 
 
 def lock_endpoint(serving_dir: Path) -> FileLock:
-    """Acquire and return the lock of the runner; without the lock, a second runner would end the first one's servers.
+    """Acquire and return the lock of the runner. A second runner would end the servers of the first runner.
 
     Raises:
         ListenerError: Another runner holds the lock.
@@ -35,7 +35,7 @@ def lock_endpoint(serving_dir: Path) -> FileLock:
         raise ListenerError(
             "Another runner serves this endpoint.",
             where=str(serving_dir),
-            remedy="Stop that runner first, or set another CHURN_HOME for this one.",
+            remedy="Stop that runner first, or set another CHURN_HOME for this runner.",
         ) from error
     return lock
 

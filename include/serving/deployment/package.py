@@ -51,7 +51,7 @@ def build_bento(bundle: Bundle, model_version: str, serving_dir: Path) -> BentoR
     """Build a Bento, or return the existing Bento with the same files.
 
     The version of the Bento consists of the model version and a checksum of the files. Building twice changes nothing,
-    and a change of the service's code gives another version.
+    and a change of the service's code results in another version.
 
     Args:
         bundle: The model.
@@ -87,7 +87,7 @@ def find_bento(model_version: str, serving_dir: Path) -> BentoReference | None:
 
 
 def prune_bentos(serving_dir: Path, keep: int) -> list[str]:
-    """Delete all Bentos except those in use and the newest ones, and return the deleted versions.
+    """Delete all Bentos except the Bentos in use and the newest Bentos, and return the deleted versions.
 
     Args:
         serving_dir: The folder of the deployment.

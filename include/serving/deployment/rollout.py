@@ -23,7 +23,7 @@ def roll_out(candidate: BentoReference, settings: Settings) -> BentoReference:
     """Make ``candidate`` the desired Bento, wait until the runner serves it, and verify the public address.
 
     If the candidate's model is the shadow, the shadow ends. A Bento that already serves may be rolled out again; if
-    that rollout fails, the Bento stays the desired one.
+    that rollout fails, the Bento stays the desired Bento.
 
     Args:
         candidate: The Bento.
@@ -34,9 +34,9 @@ def roll_out(candidate: BentoReference, settings: Settings) -> BentoReference:
 
     Raises:
         BundleError: The bundle in the Bento is damaged; nothing has changed.
-        RolloutError: The Bento did not come into service. The former Bento is the desired one again, and the message
-            states whether the former Bento answers.
-        SupersededError: Another rollout has begun before this one ended.
+        RolloutError: The candidate did not come into service. The former Bento is the desired Bento again, and the
+            message states whether the former Bento answers.
+        SupersededError: Another rollout has begun before this rollout ended.
         ServingStateError: The state could not be written; nothing has changed.
     """
     candidate.load_bundle()
@@ -77,7 +77,7 @@ def start_shadow(candidate: BentoReference, settings: Settings) -> BentoReferenc
             nothing has changed. Or the runner could not start the shadow: there is no shadow.
         ShadowError: The shadow needs features that the model in service does not have; nothing has changed.
         BundleError: A bundle is damaged; nothing has changed.
-        SupersededError: Another shadow was started before this one ran.
+        SupersededError: Another shadow was started before this shadow ran.
         ServingStateError: The state could not be written; nothing has changed.
     """
     state = ServingState(settings.serving_dir)

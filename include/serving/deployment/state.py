@@ -5,7 +5,7 @@ which may be in another container on the same machine, reads the desired state a
 
 The newest row is the desired state. This row is pending until its rollout is committed or undone. If a rollout is
 interrupted, the last committed row states which Bento served. The next rollout replaces a pending row: of two
-concurrent rollouts, the later one wins.
+concurrent rollouts, the later rollout wins.
 """
 
 from __future__ import annotations
@@ -49,7 +49,7 @@ class ServingStateError(ChurnflowError):
 
 
 class SupersededError(ChurnflowError):
-    """A later rollout has replaced this one."""
+    """A later rollout has replaced this rollout."""
 
 
 @dataclass(frozen=True)
@@ -136,7 +136,7 @@ class ServingState:
         return revision.bento if revision else None
 
     def previous(self) -> BentoReference | None:
-        """Return the Bento that served before the desired one; None when there is none.
+        """Return the Bento that served before the desired Bento; None for the first Bento.
 
         Raises:
             ServingStateError: The database cannot be read.
@@ -194,7 +194,7 @@ class ServingState:
             revision: The revision that ``begin`` returned.
 
         Raises:
-            SupersededError: Another rollout has begun since; its Bento stays the desired one.
+            SupersededError: Another rollout has begun since; its Bento stays the desired Bento.
             ServingStateError: The database cannot be written; the next rollout replaces the pending revision.
         """
         self._change_pending("DELETE FROM rollouts", revision)
@@ -235,7 +235,7 @@ class ServingState:
             seconds: The longest wait.
 
         Returns:
-            The status; None when no runner has reported one, or when a later revision replaced this revision.
+            The status; None when no runner has reported a status, or when a later revision replaced this revision.
 
         Raises:
             ServingStateError: The database cannot be read.

@@ -39,7 +39,7 @@ class Target:
 
     Attributes:
         bento: The Bento that answers.
-        shadow: The Bento whose model scores the same rows; its predictions are only logged.
+        shadow: The Bento of the shadow, which scores the same rows; its predictions are only logged.
     """
 
     bento: BentoReference
@@ -139,7 +139,7 @@ class WorkerPool:
 
         Raises:
             EndpointError: A process answered with an error, or did not answer.
-            SamplesError: A prediction differs from the recorded one.
+            SamplesError: A prediction differs from the recorded prediction.
         """
         return max(worker.process.client.compare(self.target.bento, self._samples) for worker in self._workers)
 
@@ -222,7 +222,7 @@ class WorkerPool:
         try:
             process = self._start(number)
         except OSError as error:
-            # The other processes continue; later the machine may have room for this one.
+            # The other processes continue; later the machine may have resources for this process.
             extra = {"error": type(error).__name__, "errno": error.errno, "pause_seconds": worker.pause}
             log.error("server not started", extra={"bento": self.target.bento.bento, **extra})
             self._pause(worker, now)

@@ -50,7 +50,7 @@ class BodyRule:
 
 
 def body_rules(settings: ServingSettings) -> dict[str, BodyRule]:
-    """Return the rule of each path whose requests have a body."""
+    """Return the rule of each path that accepts requests with a body."""
     return {
         "/predict": BodyRule((_JSON,), settings.max_body_bytes),
         "/predict_batch": BodyRule((_JSON, _ARROW), settings.max_batch_body_bytes),
@@ -125,7 +125,7 @@ async def _receive_body(receive: Receive, rule: BodyRule, reservation: Reservati
 def _require_content_type(scope: Scope, rule: BodyRule) -> None:
     types = [value for name, value in scope["headers"] if name == b"content-type"]
     encoded = any(name == b"content-encoding" for name, _ in scope["headers"])
-    # If there are two content types, a proxy may have checked one, and the endpoint the other.
+    # If there are two content types, a proxy and the endpoint may read different headers.
     if len(types) != 1 or encoded or types[0].split(b";")[0].strip().lower() not in rule.media_types:
         accepted = b" or ".join(rule.media_types).decode()
         raise RequestError(415, "unsupported_media_type", f"Send the body as {accepted}, and not compressed.")
@@ -185,7 +185,7 @@ class Capacity:
 class Reservation:
     """The capacity that one request takes; a context manager that returns the capacity at its end.
 
-    A request whose body is still arriving takes memory, but no units.
+    While the body of a request is arriving, the request takes memory, but no units.
 
     Args:
         capacity: The capacity of the process.

@@ -76,7 +76,7 @@ def openapi_document(
                 "compressed; the response has customer_id, churn_probability, prediction and model_version.",
                 "requestBody": {"required": True, "content": _content(batch, batches) | _ARROW_CONTENT},
                 "responses": _responses(
-                    "The predictions, in the format of the request unless Accept names one.",
+                    "The predictions, in the format of the request unless Accept names a format.",
                     _content(BatchPrediction, batch_predictions) | _ARROW_CONTENT,
                     _ERRORS,
                 ),

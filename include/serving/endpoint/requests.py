@@ -223,7 +223,7 @@ def require_unique_keys(body: bytes, strings: int) -> None:
 
 
 class _Pairs(list[tuple[str, Any]]):
-    """A JSON object with all of its keys, repeated ones included."""
+    """A JSON object with all of its keys, including repeated keys."""
 
 
 def _repeated_keys(value: Any, path: str = "") -> Iterator[str]:

@@ -30,7 +30,7 @@ def main(
     ] = None,
     limit: Annotated[
         bool,
-        typer.Option("--limit", help="Double the connections, from one, until the latency exceeds the requirement."),
+        typer.Option("--limit", help="Double the connections, from 1, until the latency exceeds the requirement."),
     ] = False,
 ) -> None:
     """Load an endpoint, print the results and write the evidence; exit with 1 when a requirement is missed."""

@@ -138,7 +138,7 @@ class Measurement:
         A failed request has an infinite latency. Without any response the percentile is infinite.
 
         Args:
-            percent: The percentage of requests whose latency is at most the result.
+            percent: The percentage of requests with a latency up to the result.
 
         Example:
             >>> run = Measurement(1, 1.0, np.array([0.1, 0.2, 0.3]), np.array([0.1, 0.1, 0.1]), {"HTTP 503": 1}, 0.1)

@@ -27,7 +27,7 @@ def write_evidence(test: LoadTest, project: str, started: dt.datetime, reports_d
 
     Args:
         test: The result of the load test.
-        project: The project whose requirements apply.
+        project: The project that defines the requirements.
         started: When the test began, UTC.
         reports_dir: The folder of the reports; the files are written to ``load_test/<started>/`` below it.
     """
@@ -44,7 +44,7 @@ def document(test: LoadTest, project: str, started: dt.datetime) -> dict[str, An
 
     Args:
         test: The result of the load test.
-        project: The project whose requirements apply.
+        project: The project that defines the requirements.
         started: When the test began, UTC.
     """
     return {
@@ -83,7 +83,7 @@ def page(test: LoadTest, project: str, started: dt.datetime) -> Page:
 
     Args:
         test: The result of the load test.
-        project: The project whose requirements apply.
+        project: The project that defines the requirements.
         started: When the test began, UTC.
     """
     run, payloads = test.decisive, test.payloads

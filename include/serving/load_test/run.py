@@ -37,7 +37,7 @@ class Payloads:
 
     Attributes:
         bodies: The bodies.
-        headers: The headers of each request: the API key, if there is one.
+        headers: The headers of each request: the API key, if it is set.
         model_version: The version of the model.
         bento: The Bento of the model.
     """
@@ -80,7 +80,7 @@ def prepare_payloads(url: str, api_key: SecretStr, file: Path | None = None) -> 
 
     Args:
         url: The endpoint's base address.
-        api_key: The API key; no header is sent for an empty one.
+        api_key: The API key; no header is sent for an empty key.
         file: A file with one JSON body per line; by default the examples of the endpoint's OpenAPI document are used,
             which are samples that training recorded.
 
@@ -122,8 +122,8 @@ def load_at(
 def find_limit(url: str, payloads: Payloads, performance: Performance, seconds: float, on_run: OnRun) -> LoadTest:
     """Double the number of connections until the latency exceeds the requirement, or too many requests fail.
 
-    The decisive run is the one with the highest throughput among those within the required latency, or the first run
-    if there is none.
+    The decisive run is the run with the highest throughput within the required latency, or the first run if no run is
+    within it.
 
     Args:
         url: The endpoint's base address.
@@ -192,7 +192,7 @@ def _verify(http: httpx.Client, body: bytes, probability: float | None) -> None:
     if answer.status_code != httpx.codes.OK:
         raise _failed(http, _PREDICT, f"The endpoint answered {answer.status_code} to a payload of the test.")
     if probability is not None and not predictions_match(answer.json()["churn_probability"], probability):
-        raise _failed(http, _PREDICT, "The endpoint's prediction differs from the one that training recorded.")
+        raise _failed(http, _PREDICT, "The endpoint's prediction differs from the prediction that training recorded.")
 
 
 def _failed(http: httpx.Client, path: str, what: str) -> EndpointError:

@@ -59,7 +59,7 @@ class RedisStore:
 
     Args:
         url: The server's address. It may contain a password and never appears in a message.
-        project: The project whose customers are stored.
+        project: The project of the customers.
         timeout_seconds: The timeout of ``get``.
     """
 

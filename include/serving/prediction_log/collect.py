@@ -101,7 +101,7 @@ def _collected_names(table: Table, day: dt.date) -> set[str]:
 
 
 def _collect_day(store: SegmentStore, table: Table, day: dt.date, names: Sequence[str], result: Collected) -> set[str]:
-    """Add segments to a day, set damaged ones aside, and return the names of those that were added."""
+    """Add segments to a day, set damaged segments aside, and return the names of the added segments."""
     schemas: dict[str, pa.Schema] = {}
     for name, found in _read_all(store, names):
         if isinstance(found, SegmentError):
@@ -119,7 +119,7 @@ def _collect_day(store: SegmentStore, table: Table, day: dt.date, names: Sequenc
 
 
 def _read_all(store: SegmentStore, names: Sequence[str]) -> Iterator[tuple[str, pa.Table | SegmentError | None]]:
-    """Yield each segment's name and rows, the error of a damaged one, or None if it no longer exists."""
+    """Yield each segment's name with its rows, the error if it is damaged, or None if it no longer exists."""
 
     def read(name: str) -> pa.Table | SegmentError | None:
         try:

@@ -85,7 +85,7 @@ def segment_rows(
     Args:
         contract: The contract of the model that answered.
         model_version: The version of that model.
-        groups: Its predictions; at least one group.
+        groups: The predictions of that model; at least one group.
         shadow: The shadow.
         shadow_probabilities: The shadow's probabilities for all rows of ``groups``, shape (n,); None without scores.
         with_features: Whether the features are logged.

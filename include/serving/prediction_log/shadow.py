@@ -15,7 +15,7 @@ from include.training.model.contract import FeatureContract, ModelContract
 
 log = get_logger(__name__)
 
-REFUSED = Counter("ml_shadow_refused_total", "Server starts whose shadow could not be loaded.")
+REFUSED = Counter("ml_shadow_refused_total", "Server starts in which the shadow could not be loaded.")
 
 
 class ShadowError(ChurnflowError):

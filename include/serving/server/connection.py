@@ -77,7 +77,7 @@ class BoundedConnection(HttpToolsProtocol):
         if hasattr(socket, "TCP_USER_TIMEOUT"):  # Linux only
             timeout_ms = int(1000 * self.timeout_keep_alive)
             transport.get_extra_info("socket").setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, timeout_ms)
-        # uvicorn closes a connection that is silent after a request, but not one that is silent from the start.
+        # uvicorn closes a connection that is silent after a request, but not a connection without any request.
         self.timeout_keep_alive_task = self.loop.call_later(self.timeout_keep_alive, self.timeout_keep_alive_handler)
 
     def connection_lost(self, exc: Exception | None) -> None:

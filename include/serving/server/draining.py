@@ -57,7 +57,7 @@ class DrainingServer(uvicorn.Server):
         """Stop accepting, wait for connections to close, then shut the application down."""
         for server in self.servers:
             server.close()
-        # Requests in progress have already copied the headers; the next request on their connection gets the new ones.
+        # Requests in progress have already copied the headers; the next request on a connection gets the new headers.
         self.server_state.default_headers = [*self.server_state.default_headers, (b"connection", b"close")]
         began = time.monotonic()
         while self.server_state.connections and time.monotonic() - began < self._drain_seconds:

@@ -184,7 +184,7 @@ def test_connections_are_doubled_until_the_latency_exceeds_the_requirement() -> 
     ("answers", "probability", "message"),
     [
         (lambda _: (0.0, 401), 0.25, "answered 401"),
-        (lambda _: (0.0, 200), 0.75, "differs from the one that training recorded"),
+        (lambda _: (0.0, 200), 0.75, "differs from the prediction that training recorded"),
     ],
 )
 def test_endpoint_with_wrong_predictions_is_not_loaded(answers: Answers, probability: float, message: str) -> None:
