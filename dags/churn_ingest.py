@@ -85,7 +85,7 @@ def churn_ingest() -> None:
 
     @task
     def build_labels() -> dict[str, Any]:
-        """Label the gold rows whose horizon has passed."""
+        """Label the gold rows of days with a complete horizon."""
         from include.features.labels import build_labels
         from include.lake import open_lake
         from include.projects import load_project
