@@ -55,7 +55,7 @@ def test_rejects_mismatch_of_device_and_gpus(device: str, gpus: int, tuning_gpus
 def test_rejects_tuning_storage_outside_the_pod_secret() -> None:
     storage = "postgresql+psycopg2://user:hidden@database/trials"
     described = {"device": "cuda", "tuning_storage": storage, "pod": {"tracking_env_from": "our-secret"}}
-    with pytest.raises(ValueError, match="a key of the secret 'our-secret'") as caught:
+    with pytest.raises(ValueError, match="a key to the secret 'our-secret'") as caught:
         Settings(training={"backend": "kubernetes", **described})
     assert "hidden" not in str(caught.value)
     assert Settings(training={"backend": "process", **described}).training.tuning_storage.get_secret_value() == storage
