@@ -36,7 +36,7 @@ def _model(health: ModelHealth, registry: CollectorRegistry) -> None:
         closed = dt.datetime.combine(health.monitored_day + dt.timedelta(days=1), dt.time(), dt.UTC)
         _set(
             "ml_monitored_day_timestamp_seconds",
-            "Time at which the newest monitored day closed.",
+            "Time at which the newest monitored day ended.",
             closed.timestamp(),
             health,
             registry,

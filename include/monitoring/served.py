@@ -213,7 +213,7 @@ def _served_features(lake: Lake, version: str, day: dt.date, features: Sequence[
 
 
 def _labelled_predictions(lake: Lake, project: Project, version: str, day: dt.date) -> pd.DataFrame | None:
-    """Return each customer's latest prediction whose label was known when ``day`` closed; None if there is none.
+    """Return each customer's latest prediction whose label was known when ``day`` ended; None if there is none.
 
     A prediction refers to the day of its features: the day in the online store, else the day of the request.
     """

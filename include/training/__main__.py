@@ -49,7 +49,7 @@ _METRICS = {
 
 
 @app.command()
-def dataset(day: Annotated[str, typer.Option(help="Use the labels known when this day (YYYY-MM-DD) closes.")]) -> None:
+def dataset(day: Annotated[str, typer.Option(help="Use the labels known when this day (YYYY-MM-DD) ends.")]) -> None:
     """Build the training data set for a day, and check the project's data requirements."""
     settings, through = get_settings(), parse_day(day)
     project = load_project(settings.project)
@@ -94,7 +94,7 @@ def promote(
 
 @app.command(name="all")
 def train_and_promote(
-    day: Annotated[str, typer.Option(help="Use the labels known when this day (YYYY-MM-DD) closes.")],
+    day: Annotated[str, typer.Option(help="Use the labels known when this day (YYYY-MM-DD) ends.")],
 ) -> None:
     """Build the data set, train on it and decide on the promotion, for a first model.
 

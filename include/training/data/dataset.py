@@ -98,7 +98,7 @@ class DatasetManifest(_Frozen):
     Attributes:
         format: The version of this layout.
         project: The project.
-        through: The last day of the data; labels known at its close are included.
+        through: The last day of the data; labels that are known at its end are included.
         label: The label's column.
         horizon_days: Days after the snapshot that the label covers.
         split: How the test was chosen: by ``time``, or ``stratified`` by customer if the data has no time.
