@@ -265,8 +265,12 @@ class ServingState:
             )
 
     def _select(self, query: str, *values: object) -> list[tuple[Any, ...]]:
-        if not self._path.exists():
+        try:
+            self._path.stat()
+        except FileNotFoundError:
             return []
+        except OSError as error:
+            raise self._error("read", error) from error
         with self._connection("read") as database:
             return database.execute(query, values).fetchall()
 
@@ -288,8 +292,11 @@ class ServingState:
                 database.execute(_SCHEMA)
                 yield database
         except (sqlite3.Error, OSError) as error:
-            raise ServingStateError(
-                f"The serving state cannot be {action} ({error}).",
-                where=str(self._path),
-                remedy="Check the free space and the owner of the folder; remove a damaged file and deploy again.",
-            ) from error
+            raise self._error(action, error) from error
+
+    def _error(self, action: str, error: Exception) -> ServingStateError:
+        return ServingStateError(
+            f"The serving state cannot be {action} ({error}).",
+            where=str(self._path),
+            remedy="Check the free space and the owner of the folder; remove a damaged file and deploy again.",
+        )

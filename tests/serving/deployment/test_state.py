@@ -136,6 +136,14 @@ def test_error_names_a_damaged_file_and_keeps_it(state: ServingState, tmp_path: 
     assert (tmp_path / "state.db").read_bytes() == content
 
 
+def test_folder_that_cannot_be_searched_is_not_an_empty_state(tmp_path: Path) -> None:
+    # The operating system rejects the path, as it does without permission, which does not bind root.
+    state = ServingState(tmp_path / ("x" * 300))
+    for read in (state.desired, state.served):
+        with pytest.raises(ServingStateError, match="cannot be read"):
+            read()
+
+
 def test_only_the_owner_can_read_the_file(state: ServingState, tmp_path: Path) -> None:
     assert state.served() == FIRST
     assert (tmp_path / "state.db").stat().st_mode & 0o777 == 0o600
