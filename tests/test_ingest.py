@@ -1,0 +1,98 @@
+"""A whole ingest, from delivered files to gold and labels, leaves the same lake for every order of its days."""
+
+from __future__ import annotations
+
+import datetime as dt
+import shutil
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from benchmarks.ingest_runs import compare_lakes
+from include import ingest
+from include.days import DayRange
+from include.lake import open_lake
+from include.lake.table_names import FEATURES_TABLE, LABELS_TABLE
+from include.projects import Project
+from include.settings import Settings
+from tests.features.language import SOURCES, attribute, project
+from tests.world import write_csv
+
+FIRST = dt.date(2024, 1, 1)
+DAYS = DayRange(FIRST, FIRST + dt.timedelta(days=3))
+CUSTOMERS = "abcdefgh"
+
+
+def business() -> Project:
+    columns = {
+        "payments": {"payment": "string", "person": "string", "amount": "decimal", "paid_at": "timestamp"},
+        "plans": SOURCES["plans"]["columns"],
+    }
+    sources = {
+        name: {
+            **{key: SOURCES[name][key] for key in ("kind", "key", "customer", "event_time")},
+            "description": name,
+            "owner": "tests",
+            "files": {"format": "csv", "path": f"{name}/{{day}}.csv"},
+            "columns": {column: {"type": kind} for column, kind in found.items()},
+            "deduplicate_days": 2 if name == "payments" else 0,
+        }
+        for name, found in columns.items()
+    }
+    calculations = {
+        "mean_3d": ({"function": "mean", "source": "payments", "column": "amount"}, [3]),
+        "last_3d": ({"function": "days_since_last", "source": "payments"}, [3]),
+        "seats": (attribute("plans", "seats"), None),
+    }
+    return project(
+        {"source": "payments", "active_within_days": 3},
+        {"kind": "no_event", "description": "", "source": "payments", "horizon_days": 2},  # type: ignore[arg-type]
+        sources=sources,
+        checks={"payments": {"minimum_pass_share": 0}},
+        derived_columns={},
+        feature_families=[
+            {"name": name, "description": "", "type": "aggregation" if windows else "derived", "calculation": found}
+            | ({"windows": windows} if windows else {})
+            for name, (found, windows) in calculations.items()
+        ],
+    )
+
+
+def deliver(landing: Path) -> None:
+    """Write the files of all days, with late events, ids that repeat over days, and invalid amounts."""
+    rng = np.random.default_rng(1)
+    for number, day in enumerate(DAYS):
+        payments = []
+        for customer in CUSTOMERS:
+            late = int(rng.integers(2)) if number else 0
+            payment = f"{customer}{number // 2 if rng.random() < 0.3 else number}"
+            amount = "five" if rng.random() < 0.1 else int(rng.integers(1, 99))
+            if rng.random() < 0.6:
+                payments.append(f"{payment},{customer},{amount},{day - dt.timedelta(days=late)} 09:00:00")
+        write_csv(landing, "payments", day, ["payment,person,amount,paid_at", *payments])
+        changed = CUSTOMERS if number == 0 else CUSTOMERS[number]
+        plans = [f"{customer},active,{number + 1},5,false,{FIRST},{day} 08:00:00" for customer in changed]
+        write_csv(landing, "plans", day, ["person,status,seats,price,trial,since,changed_at", *plans])
+
+
+@pytest.mark.slow
+def test_days_in_random_order_and_repeated_equal_daily_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(ingest, "load_project", lambda _: business())
+    deliver(tmp_path / "landing" / "language")
+    daily, shuffled = (
+        Settings(home=tmp_path / name, project="language", landing_uri=str(tmp_path / "landing"))
+        for name in ("daily", "shuffled")
+    )
+    days = [DayRange.single(day) for day in DAYS]
+    ingest.ingest_days(daily, days[0])
+    shutil.copytree(daily.home, shuffled.home)
+    for day in days[1:]:
+        ingest.ingest_days(daily, day)
+    for number in (3, 1, 2, 1):
+        ingest.ingest_days(shuffled, days[number])
+    found = compare_lakes(daily, shuffled, DAYS)
+    assert {item.table for item in found} >= {"silver/plans", "quarantine/payments", FEATURES_TABLE, LABELS_TABLE}
+    assert [item for item in found if item.lost or item.doubled] == []
+    lake = open_lake(daily)
+    assert all(lake.table(name).row_counts(DAYS) for name in (FEATURES_TABLE, LABELS_TABLE, "quarantine/payments"))
