@@ -3,7 +3,7 @@
 The age of an event is the number of days between it and the snapshot day. Windows overlap, bands do not: with windows
 of 7, 30 and 90 days, band 0 holds ages 0-6, band 1 ages 7-29 and band 2 ages 30-89. Partial aggregates are computed
 once for each band; the value of a window combines the bands that it covers.
-docs/decisions/0007-features-by-age-bands.md gives the reasons.
+docs/decisions/0005-features-by-age-bands.md gives the reasons.
 
 A band holds at most 62 days, so that one 64-bit integer has a bit for each of them: the days with an event are the
 bitwise OR of these bits, which is much cheaper than a distinct count of days.

@@ -1,7 +1,7 @@
 """SQL expressions over the columns of one row: derived columns and the conditions of aggregations.
 
 The project's YAML contains these expressions. They are transpiled to the dialect of the engine with quoted identifiers,
-so that an engine that folds identifiers to upper case finds the same columns. docs/decisions/0008-sql-expressions.md
+so that an engine that folds identifiers to upper case finds the same columns. docs/decisions/0006-sql-expressions.md
 gives the allowed subset and the reasons.
 """
 

@@ -5,7 +5,7 @@ A feature drifts if a difference is both large (its statistic reaches a threshol
 Comparisons among Means", JASA 56, 1961). Missing values are compared as a rate; the other statistics use the values
 that are present. No statistic is NaN; the reason of a feature that cannot be compared states why.
 
-docs/decisions/0019-own-drift-rules.md explains why the project does not use the rules of a library.
+docs/decisions/0016-own-drift-rules.md explains why the project does not use the rules of a library.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """The DVC repository of one project: a folder with DVC's cache and the latest export of the raw data, and a remote.
 
 The repository does not use Git. The revision is DVC's checksum of the exported folder, so equal raw data has the same
-revision everywhere. A tag of the training run records the revision. docs/decisions/0006-dvc-without-git.md gives the
+revision everywhere. A tag of the training run records the revision. docs/decisions/0004-dvc-without-git.md gives the
 reasons.
 """
 

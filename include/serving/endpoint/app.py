@@ -114,7 +114,7 @@ class EndpointMiddleware:
     """ASGI middleware that handles every request except BentoML's probes.
 
     The middleware runs before BentoML's own application, and looks routes up in a dictionary. Both save processor time
-    (docs/decisions/0012).
+    (docs/decisions/0010).
 
     Args:
         app: BentoML's application.

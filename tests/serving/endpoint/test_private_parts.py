@@ -1,4 +1,4 @@
-"""The private parts of BentoML and uvicorn that the server uses; docs/decisions/0011 lists them."""
+"""The private parts of BentoML and uvicorn that the server uses; docs/decisions/0009 lists them."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from uvicorn.server import ServerState
 
 from include.settings import ROOT
 
-PAGE = (ROOT / "docs/decisions/0011-private-parts-of-bentoml-and-uvicorn.md").read_text()
+PAGE = (ROOT / "docs/decisions/0009-private-parts-of-bentoml-and-uvicorn.md").read_text()
 OVERRIDDEN = {
     HttpToolsProtocol: [
         "connection_made",
