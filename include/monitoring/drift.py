@@ -74,7 +74,7 @@ class DriftVerdict:
         reason: The result in words.
         reference_rows: The number of rows of the reference window.
         current_rows: The number of rows of the current window.
-        min_drifted_features: The smallest number of drifted features with which ``drifted`` is true.
+        min_drifted_features: The minimum number of drifted features with which ``drifted`` is true.
         features: All compared features, most severe first.
         left_out: Features that are not compared, since they change with time or the calendar, or since the reference
             lacks them.
@@ -284,7 +284,7 @@ def _any_change(reference: Floats, current: Floats, ks_p: float) -> float:
     """Return a p-value for a difference in distribution, mean or variance.
 
     The Wasserstein distance has no p-value, and exceeds 0.1 by chance for two skewed samples of 2,000 rows. The
-    Kolmogorov-Smirnov test alone has little power against changes of the tails or the variance. The smallest p-value of
+    Kolmogorov-Smirnov test alone has little power against changes of the tails or the variance. The lowest p-value of
     three tests is therefore used, multiplied by 3, the number of tests (Bonferroni's correction): Kolmogorov-Smirnov,
     Welch's t-test (Welch 1947) for the mean, and Levene's test around the median (Brown and Forsythe 1974) for the
     variance.

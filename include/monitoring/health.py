@@ -30,7 +30,7 @@ class ModelHealth:
         schedule: ``off`` or ``daily``.
         model_version: The deployed version; None before the first deployment.
         trained_through: The last snapshot day of the training data; None if unknown.
-        threshold: The smallest probability that is predicted as ``churn``; None if unknown.
+        threshold: The lowest probability that is predicted as ``churn``; None if unknown.
         monitored_day: The newest day with a monitoring result; None before the first.
         drift: The ``drift`` part of that result.
         performance: The ``performance`` part of that result.

@@ -138,7 +138,7 @@ class Validation(Config):
     """The allowed values of a feature, which are checked in gold.
 
     Attributes:
-        min: The smallest allowed value.
+        min: The minimum of the values.
         max: The largest allowed value.
         categories: The allowed texts; a feature with categories is categorical.
     """
@@ -196,7 +196,7 @@ class FeatureSpec(Config):
 
     @property
     def minimum(self) -> float | None:
-        """The smallest allowed value."""
+        """The minimum of the values."""
         return self.validation.min
 
     @property

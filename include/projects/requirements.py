@@ -13,7 +13,7 @@ Mode = Literal["disabled", "dry_run", "enabled"]
 
 
 class RequiredMetrics(Config):
-    """The smallest metrics allowed on the test, with decisions at a probability of 0.5."""
+    """The minimum metrics on the test set, with decisions at a probability of 0.5."""
 
     mode: Mode = "enabled"
     accuracy: float = Field(ge=0, le=1)
@@ -22,7 +22,7 @@ class RequiredMetrics(Config):
     f1: float = Field(ge=0, le=1)
 
     def limits(self) -> dict[str, float]:
-        """Return the smallest allowed value of each metric."""
+        """Return the minimum of each metric."""
         return self.model_dump(exclude={"mode"})
 
 

@@ -36,7 +36,7 @@ class TableColumn:
         type: The first type that fits all values; ``string`` if no other type does.
         distinct: The number of distinct values.
         values: The sorted values of a text column with at most ``MAX_CATEGORIES`` values.
-        low: The smallest number; None for other types.
+        low: The lowest number; None for other types.
         high: The largest number; None for other types.
     """
 

@@ -102,7 +102,7 @@ class RowCount(Config):
     Attributes:
         history_days: The number of earlier days in the median.
         minimum_days: The number of earlier days below which the check is skipped.
-        min_ratio: The smallest allowed ratio.
+        min_ratio: The minimum ratio.
         max_ratio: The largest allowed ratio.
         severity: The effect of a violation.
     """
@@ -133,7 +133,7 @@ class ForeignKey(Config):
         column: The column.
         source: The referenced source, of kind ``snapshot`` or ``changes``.
         references: The referenced column.
-        min_share: The smallest allowed share of rows with a match.
+        min_share: The minimum share of rows with a match.
         severity: The effect of a violation.
     """
 

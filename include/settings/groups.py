@@ -73,7 +73,7 @@ class LimitSettings(Group):
     Attributes:
         in_flight: The number of requests in progress. A request counts once more for each 64 KiB of its body.
         body_bytes: The total size of all request bodies in memory, including bodies that are still arriving.
-        event_loop_lag_seconds: The lag of the event loop: the smallest of the last four samples, one every 0.05 s.
+        event_loop_lag_seconds: The lag of the event loop: the lowest of the last four samples, one every 0.05 s.
         connections: The number of connections; a further connection is closed immediately.
         receive_seconds: The time-out for the arrival of a request.
     """

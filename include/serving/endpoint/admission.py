@@ -234,7 +234,7 @@ class Reservation:
 class EventLoopLag:
     """The delay between the due time of a callback and its call by the running event loop, as a measure of overload.
 
-    The lag is the smallest of the last four samples. One long turn of the loop is therefore not an overload, and an
+    The lag is the lowest of the last four samples. One long turn of the loop is therefore not an overload, and an
     overload ends with the first sample without delay.
     """
 

@@ -121,7 +121,7 @@ def feature_type(feature: FeatureContract, refuse_out_of_range: bool) -> Any:
 
 
 def accepted_range(feature: FeatureContract, refuse_out_of_range: bool) -> tuple[float, float]:
-    """Return the smallest and the largest accepted number of ``feature``.
+    """Return the lowest and the highest accepted number of ``feature``.
 
     Args:
         feature: The feature's contract.

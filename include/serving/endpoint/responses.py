@@ -74,6 +74,6 @@ class ModelDescription(_Response):
     trained_through: dt.date = Field(description="The last snapshot day in the training set.")
     label: str
     horizon_days: int = Field(description="The number of days after the snapshot that the label covers.")
-    threshold: float = Field(description="The smallest probability with the prediction churn.")
+    threshold: float = Field(description="The lowest probability with the prediction churn.")
     features: tuple[FeatureContract, ...]
     tables: dict[str, int] = Field(description="The Delta version of every table that the training read.")

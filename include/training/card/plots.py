@@ -70,7 +70,7 @@ def saving_plot(evaluation: Evaluation) -> Plot:
             linestyle="none",
             label=f"chosen threshold, {evaluation.threshold:.3g}",
         )
-        axes.set(xlim=(0, 1), xlabel="Threshold: smallest probability with an offer", ylabel="Saved, $ per 1,000")
+        axes.set(xlim=(0, 1), xlabel="Threshold: lowest probability with an offer", ylabel="Saved, $ per 1,000")
         axes.yaxis.set_major_formatter("{x:,.0f}")
         axes.set_title("Savings relative to no offers")
         axes.grid(True, axis="y")

@@ -49,7 +49,7 @@ class Evaluation:
         observed_over_expected: Number of churners over the sum of the probabilities.
         at_half: Decisions at a threshold of 0.5.
         at_threshold: Decisions at ``threshold``, as the service makes them.
-        threshold: The smallest probability that the service predicts as ``churn``.
+        threshold: The lowest probability that the service predicts as ``churn``.
         baselines: Rules without a model: an offer to everybody and, if the project has such a feature, by recency.
         intervals: 95 % confidence intervals by bootstrap over customers, under the names of ``metrics``. ``ece`` has no
             interval: it is a mean of absolute differences, which resampling biases upwards.
@@ -108,7 +108,7 @@ def evaluate(
         train: The training rows, on which the limit of the recency baseline is chosen.
         test: The n test rows.
         probabilities: The model's churn probabilities for the test rows, shape (n,).
-        threshold: The smallest probability that the service predicts as ``churn``.
+        threshold: The lowest probability that the service predicts as ``churn``.
 
     Raises:
         EvaluationError: All test rows have the same label.

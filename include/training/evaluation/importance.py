@@ -16,7 +16,7 @@ from include.training.model.explain import contributions
 
 SAMPLE_ROWS = 1_000
 _CLEAR = 0.5
-"""The smallest absolute rank correlation of a feature with a clear direction."""
+"""The lowest absolute rank correlation of a feature with a clear direction."""
 
 Direction = Literal["raise", "lower", "mixed", "category"]
 

@@ -37,7 +37,7 @@ class Verdict:
 
     Attributes:
         name: The requirement.
-        bound: Whether ``required`` is the smallest or the largest allowed value.
+        bound: Whether ``required`` is the minimum or the maximum.
         required: The limit.
         found: The value.
         point: The time of the check.

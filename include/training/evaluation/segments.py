@@ -70,7 +70,7 @@ def evaluate_segments(
         project: The segment features and the costs.
         test: The n test rows.
         probabilities: The model's churn probabilities for the test rows, shape (n,).
-        threshold: The smallest probability that the service predicts as ``churn``.
+        threshold: The lowest probability that the service predicts as ``churn``.
     """
     specs = {spec.name: spec for spec in project.features}
 

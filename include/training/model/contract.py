@@ -36,7 +36,7 @@ class FeatureContract(_Frozen):
         name: The column's name in ``gold/features``.
         dtype: ``number``, or ``category`` for one of the texts in ``categories``.
         nullable: Whether the value may be null.
-        minimum: The smallest plausible number.
+        minimum: The lowest plausible number.
         maximum: The largest plausible number.
         categories: The known texts, in the order of their codes; only for ``category``.
         description: The meaning of the feature.
@@ -78,7 +78,7 @@ class ModelContract(_Frozen):
         trained_through: The last snapshot day in the training set.
         label: The label's column.
         horizon_days: Days after the snapshot that the label covers; 0 if the label is a column of the row.
-        threshold: The smallest probability that is predicted as ``churn``.
+        threshold: The lowest probability that is predicted as ``churn``.
         features: The inputs, in the order of the matrix.
         tables: The Delta version of every table read.
         held_out: The test customers; None if the test is the latest days.
@@ -177,7 +177,7 @@ def reaches_threshold(probabilities: ArrayLike, threshold: float) -> NDArray[np.
 
     Args:
         probabilities: Churn probabilities of any shape.
-        threshold: The smallest probability that is predicted as churn.
+        threshold: The lowest probability that is predicted as churn.
     """
     reached: NDArray[np.bool_] = np.asarray(probabilities, dtype=np.float64) >= threshold
     return reached

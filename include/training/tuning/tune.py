@@ -109,7 +109,7 @@ class TuningResult:
     def of(
         cls, finished: Mapping[int, FrozenTrial], *, metric: str, earlier: Mapping[int, FrozenTrial], rows: int
     ) -> TuningResult:
-        """Choose the best complete trial; of equal scores, the one with the smallest number.
+        """Choose the best complete trial; of equal scores, the one with the lowest number.
 
         Args:
             finished: All trials by number.
