@@ -138,8 +138,8 @@ class Validation(Config):
     """The allowed values of a feature, which are checked in gold.
 
     Attributes:
-        min: The minimum of the values.
-        max: The largest allowed value.
+        min: The lowest allowed value.
+        max: The highest allowed value.
         categories: The allowed texts; a feature with categories is categorical.
     """
 
@@ -196,12 +196,12 @@ class FeatureSpec(Config):
 
     @property
     def minimum(self) -> float | None:
-        """The minimum of the values."""
+        """The lowest allowed value."""
         return self.validation.min
 
     @property
     def maximum(self) -> float | None:
-        """The largest allowed value."""
+        """The highest allowed value."""
         return self.validation.max
 
 
