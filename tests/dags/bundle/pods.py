@@ -60,7 +60,10 @@ def pods(
         tune.partial_kwargs.update(QUICK)
         vars(train).update(QUICK)
         if startup_timeout_seconds is not None:
-            vars(train)["startup_timeout_seconds"] = startup_timeout_seconds
+            # The operator derives the schedule timeout from the start-up timeout when it is created.
+            vars(train).update(
+                dict.fromkeys(["startup_timeout_seconds", "schedule_timeout_seconds"], startup_timeout_seconds)
+            )
         if tuning:
             tune.expand_input.value["arguments"] = [["-c", *tuning, str(i)] for i in range(settings.training.workers)]
         if training:
