@@ -51,7 +51,7 @@ class Baseline:
 def baseline_offers(project: Project, train: Rows, test: Rows) -> tuple[BaselineOffers, ...]:
     """Return the offers of each baseline: to everybody and, if the project has a recency feature, by recency.
 
-    Offers to nobody are left out, since all savings are relative to them.
+    The baseline without offers is left out, since all savings are relative to it.
 
     Args:
         project: The features and the costs.

@@ -77,7 +77,7 @@ class Evaluation:
 
     @property
     def best_baseline(self) -> Baseline:
-        """The baseline that saves most; offers to nobody, which save nothing, are one of the baselines."""
+        """The baseline that saves most; the baseline without offers, which saves nothing, is included."""
         no_offers = Baseline(NO_OFFERS, 0.5, Decisions(1 - self.positive_ratio, 0, 0, 0, 0, 0))
         return max((no_offers, *self.baselines), key=lambda baseline: baseline.decisions.saving_usd_per_1000)
 
