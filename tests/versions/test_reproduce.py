@@ -21,7 +21,7 @@ from include.lake.table_names import FEATURES_TABLE, LABELS_TABLE
 from include.settings import Settings, get_settings
 from include.training.data.build import build_dataset
 from include.training.data.dataset import MANIFEST_FILE, PROJECT_FILE, DatasetRef, load_dataset
-from include.training.release.tracking import DATASET_ARTIFACT, log_dataset
+from include.training.release.tracking import DATASET_ARTIFACT, log_dataset, open_experiment
 from include.versions.__main__ import app
 from include.versions.repository import VersionError, open_repository
 from include.versions.reproduce import RecordError, Reproduction, reproduce
@@ -42,7 +42,7 @@ class World:
 
     def record(self) -> str:
         """Log the data set to a run, as a training does, and return the id of the run."""
-        mlflow.set_tracking_uri(self.settings.mlflow.tracking_uri)
+        open_experiment(self.settings, "churn-grocery")
         with mlflow.start_run() as run:
             log_dataset(self.dataset)
         return str(run.info.run_id)
