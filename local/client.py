@@ -7,7 +7,13 @@ from dataclasses import dataclass
 from typing import Any
 
 import httpx
-from tenacity import Retrying, retry_if_exception_type, stop_after_attempt, wait_exponential
+from tenacity import (
+    Retrying,
+    retry_if_exception_type,
+    retry_if_result,
+    stop_after_attempt,
+    wait_exponential,
+)
 
 from include.errors import ChurnflowError
 
@@ -204,13 +210,16 @@ class AirflowClient:
         return self._body(self._send(method, f"/api/v2{path}", **arguments))
 
     def _send(self, method: str, path: str, **arguments: Any) -> httpx.Response:
-        # Only a GET is repeated after the server may have received it.
-        transient = httpx.TransportError if method == "GET" else httpx.ConnectError
+        # A POST creates a run, so it is not repeated after the server may have received it. The other calls can be
+        # repeated: Airflow responds with 500 when its transaction and that of the scheduler deadlock.
+        repeatable = method != "POST"
+        transient = httpx.TransportError if repeatable else httpx.ConnectError
         retrying = Retrying(
-            retry=retry_if_exception_type(transient),
+            retry=retry_if_exception_type(transient)
+            | retry_if_result(lambda response: repeatable and response.is_server_error),
             stop=stop_after_attempt(self._attempts),
             wait=wait_exponential(multiplier=0.2, max=5),
-            reraise=True,
+            retry_error_callback=lambda last: last.outcome.result() if last.outcome else None,
         )
         try:
             return retrying(self._http.request, method, path, **arguments)

@@ -53,6 +53,7 @@ class AirflowServer:
     def __init__(self) -> None:
         self.tokens = 0
         self.drop_connections = 0
+        self.server_errors = 0
         self.paused = {"churn_ingest": False}
         self.assets: list[dict[str, Any]] = []
         self.frames: list[tuple[list[dict[str, Any]], list[dict[str, Any]]]] = [([], [])]
@@ -102,6 +103,9 @@ class AirflowServer:
     def _route(self, handler: BaseHTTPRequestHandler, method: str, body: dict[str, Any]) -> tuple[int, Any]:
         url = urlsplit(handler.path)
         query, path = parse_qs(url.query), unquote(url.path)
+        if self.server_errors:
+            self.server_errors -= 1
+            return 500, {"detail": "deadlock detected"}
         if path == "/auth/token":
             self.tokens += 1
             return 201, {"access_token": f"token-{self.tokens}"}

@@ -40,6 +40,30 @@ def test_trigger_is_not_repeated_after_a_dropped_connection(airflow: AirflowServ
     assert airflow.triggered == []
 
 
+def test_server_error_is_retried(airflow: AirflowServer, client: AirflowClient) -> None:
+    airflow.paused["churn_ingest"] = True
+    client.dags()
+    airflow.server_errors = 2
+    client.unpause("churn_ingest")
+    assert airflow.paused == {"churn_ingest": False}
+
+
+def test_trigger_is_not_repeated_after_a_server_error(airflow: AirflowServer, client: AirflowClient) -> None:
+    client.dags()
+    airflow.server_errors = 1
+    with pytest.raises(ApiError, match="500: deadlock detected"):
+        client.trigger("churn_ingest", "2017-12-17", {})
+    assert airflow.triggered == []
+
+
+def test_lasting_server_error_is_reported(airflow: AirflowServer) -> None:
+    client = AirflowClient(airflow.url, attempts=2)
+    airflow.server_errors = 100
+    with pytest.raises(ApiError, match="500: deadlock detected"):
+        client.dags()
+    client.close()
+
+
 def test_unreachable_server_is_an_error(airflow: AirflowServer) -> None:
     airflow.close()
     client = AirflowClient(airflow.url, attempts=2)
