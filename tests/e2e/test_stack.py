@@ -1,7 +1,6 @@
 from __future__ import annotations
 
 import contextlib
-import json
 
 import httpx
 import psutil
@@ -32,15 +31,6 @@ def test_a_second_up_changes_nothing(stack: RunningStack) -> None:
     assert done.returncode == 0, done.stderr
     assert "already running" in done.stdout
     assert stack.stack.supervisor.pid() == before
-
-
-def test_the_command_line_uses_the_same_airflow(stack: RunningStack) -> None:
-    done = stack.run("bin/airflow", "dags", "list", "-o", "json")
-    assert done.returncode == 0, done.stderr
-    answer = next(line for line in done.stdout.splitlines() if line.startswith("[{"))  # after the warnings of Airflow
-    listed = {item["dag_id"] for item in json.loads(answer)}
-    assert "churn_ingest" in listed
-    assert listed == stack.client.dags().keys()
 
 
 def test_all_servers_listen_on_the_loopback_interface_only(stack: RunningStack) -> None:
