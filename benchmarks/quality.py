@@ -34,9 +34,9 @@ from include.lake import open_lake
 from include.logs import configure_json_logs
 from include.projects import Project, load_project
 from include.settings import Settings
-from include.training.candidate import make_candidate
+from include.training.candidate import Candidate, make_candidate
 from include.training.data.build import build_dataset
-from include.training.data.dataset import dataset_dir
+from include.training.data.dataset import DatasetRef, dataset_dir
 from include.training.data.rows import Rows, load_rows
 from include.training.evaluation.decisions import decide
 from include.training.evaluation.requirements import check_data, check_model
@@ -103,18 +103,42 @@ def evaluate(settings: Settings, days: DayRange, trials: int | None) -> Figures:
         trials: Number of tuning trials; the project's own number if None.
     """
     project, clock = _with_trials(load_project(settings.project), trials), _Clock()
-    ingest_days(settings, days)
+    dataset = ingest_history(project, settings, days)
     clock.lap("ingest")
-    dataset = build_dataset(project, open_lake(settings), days.last, dataset_dir(settings, days.last))
-    clock.lap("dataset")
     candidate = make_candidate(project, settings, dataset)
     clock.lap("train")
+    figures = metrics_of(project, settings, candidate, clock.seconds["train"])
+    clock.lap("evaluate")
+    return figures | {"seconds": clock.seconds | candidate.seconds}
+
+
+def ingest_history(project: Project, settings: Settings, days: DayRange) -> DatasetRef:
+    """Ingest the days in one run, and build the data set of all labels known at their end.
+
+    Args:
+        project: The project; its definitions of features and label are those of ``settings.project``.
+        settings: The home folder with the landing files.
+        days: The days to ingest.
+    """
+    ingest_days(settings, days)
+    return build_dataset(project, open_lake(settings), days.last, dataset_dir(settings, days.last))
+
+
+def metrics_of(project: Project, settings: Settings, candidate: Candidate, train_seconds: float) -> Figures:
+    """Return the metrics of a model, of a logistic regression and of the baselines on the test set.
+
+    Args:
+        project: The project.
+        settings: The home folder; that of a simulated business contains the true probabilities.
+        candidate: The model.
+        train_seconds: The duration of the training, which the project's requirements limit.
+    """
+    dataset = candidate.dataset
     train = load_rows(dataset, dataset.manifest.train, candidate.contract)
     test, evaluation, metrics = candidate.test, candidate.evaluation, candidate.evaluation.metrics()
     logistic = logistic_probabilities(project, train, test)
-    clock.lap("logistic")
     truth = true_probabilities(settings.home, test) if settings.project == "subscription" else None
-    verdicts = [*check_data(project, dataset.manifest), *check_model(project, metrics, clock.seconds["train"])]
+    verdicts = [*check_data(project, dataset.manifest), *check_model(project, metrics, train_seconds)]
     return {
         "auc": metrics["auc"],
         "auc_low": evaluation.intervals["auc"].low,
@@ -140,7 +164,6 @@ def evaluate(settings: Settings, days: DayRange, trials: int | None) -> Figures:
         "test_customers": evaluation.customers,
         "features": len(dataset.manifest.features),
         "trials": candidate.tuned.trials,
-        "seconds": clock.seconds | candidate.seconds,
     }
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from airflow.sdk import Param, PartitionedAssetTimetable, dag, get_current_context, task
 
-from dags.wiring.assets import CHAMPION, ENDPOINT, announce
+from dags.wiring.assets import CHAMPION, ENDPOINT, emit_asset_event
 from dags.wiring.day import day_param, resolve_day
 from dags.wiring.defaults import common
 from include.settings import get_settings
@@ -86,7 +86,7 @@ def churn_deploy() -> None:
 
         context = get_current_context()
         served = deploy.roll_out(bento, get_settings())
-        announce(context, ENDPOINT, resolve_day(context), model_version=bento["model_version"])
+        emit_asset_event(context, ENDPOINT, resolve_day(context), model_version=bento["model_version"])
         return served
 
     bento = build_bento(resolve_version())

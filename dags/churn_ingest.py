@@ -7,7 +7,7 @@ from typing import Any
 
 from airflow.sdk import CronPartitionTimetable, dag, get_current_context, task
 
-from dags.wiring.assets import GOLD, TRAINING_REQUEST, announce
+from dags.wiring.assets import GOLD, TRAINING_REQUEST, emit_asset_event
 from dags.wiring.connections import project_connections
 from dags.wiring.day import day_param, resolve_days
 from dags.wiring.defaults import START, common, schedule_note
@@ -80,7 +80,7 @@ def churn_ingest() -> None:
         days = resolve_days(context)
         reports = settings.reports_dir / "quality"
         results = refine(load_project(settings.project), open_lake(settings), days, reports)
-        announce(context, GOLD, days.last, version=results[-1].version, rows=results[-1].rows_written)
+        emit_asset_event(context, GOLD, days.last, version=results[-1].version, rows=results[-1].rows_written)
         return [result.as_dict() for result in results]
 
     @task
@@ -105,7 +105,7 @@ def churn_ingest() -> None:
         days = resolve_days(context)
         if not load_project(get_settings().project).is_training_due(days):
             raise AirflowSkipException(f"No training is due in {days}.")
-        announce(context, TRAINING_REQUEST, days.last, reason="due")
+        emit_asset_event(context, TRAINING_REQUEST, days.last, reason="due")
         return str(days.last)
 
     audit_sources() >> load_bronze() >> build_silver_and_gold() >> build_labels() >> request_training()

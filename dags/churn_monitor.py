@@ -6,7 +6,7 @@ from typing import Any
 
 from airflow.sdk import PartitionedAssetTimetable, dag, get_current_context, task
 
-from dags.wiring.assets import SCORES, TRAINING_REQUEST, announce
+from dags.wiring.assets import SCORES, TRAINING_REQUEST, emit_asset_event
 from dags.wiring.day import day_param, resolve_day
 from dags.wiring.defaults import common
 from include.settings import get_settings
@@ -76,7 +76,7 @@ def churn_monitor() -> None:
         if result["retrain_reason"] is None:
             raise AirflowSkipException("There is no drift or decay, or the model or an earlier request is too recent.")
         context = get_current_context()
-        announce(context, TRAINING_REQUEST, resolve_day(context), reason=result["retrain_reason"])
+        emit_asset_event(context, TRAINING_REQUEST, resolve_day(context), reason=result["retrain_reason"])
         return str(result["retrain_reason"])
 
     result = monitor_day()

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from airflow.sdk import Param, dag, get_current_context, task
 
-from dags.wiring.assets import ENDPOINT, announce
+from dags.wiring.assets import ENDPOINT, emit_asset_event
 from dags.wiring.defaults import common
 from include.settings import get_settings
 
@@ -61,7 +61,7 @@ def churn_rollback() -> None:
         day = newest_list(get_settings())
         if day is None:
             raise AirflowSkipException("There is no retention list.")
-        announce(get_current_context(), ENDPOINT, day, model_version=served["model_version"])
+        emit_asset_event(get_current_context(), ENDPOINT, day, model_version=served["model_version"])
         return str(day)
 
     served = roll_back_endpoint()

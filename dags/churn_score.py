@@ -6,7 +6,7 @@ from typing import Any
 
 from airflow.sdk import PartitionedAssetTimetable, dag, get_current_context, task
 
-from dags.wiring.assets import ENDPOINT, GOLD, SCORES, announce
+from dags.wiring.assets import ENDPOINT, GOLD, SCORES, emit_asset_event
 from dags.wiring.day import day_param, resolve_day
 from dags.wiring.defaults import common
 from include.settings import get_settings
@@ -55,7 +55,7 @@ def churn_score() -> None:
         context = get_current_context()
         day = resolve_day(context)
         result = score_day(day, get_settings()).as_dict()
-        announce(context, SCORES, day, version=result["version"], rows=result["rows_written"])
+        emit_asset_event(context, SCORES, day, version=result["version"], rows=result["rows_written"])
         return result
 
     @task

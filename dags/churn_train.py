@@ -6,7 +6,7 @@ from typing import Any
 
 from airflow.sdk import PartitionedAssetTimetable, dag, get_current_context, task
 
-from dags.wiring.assets import CHAMPION, TRAINING_REQUEST, announce
+from dags.wiring.assets import CHAMPION, TRAINING_REQUEST, emit_asset_event
 from dags.wiring.day import day_param, resolve_day
 from dags.wiring.defaults import common
 from dags.wiring.training_task import RESULT, training_task, tuning_task
@@ -92,7 +92,7 @@ def churn_train() -> None:
         if not decision["promoted"]:
             raise AirflowSkipException(decision["reason"])
         context = get_current_context()
-        announce(context, CHAMPION, resolve_day(context), model_version=decision["champion_version"])
+        emit_asset_event(context, CHAMPION, resolve_day(context), model_version=decision["champion_version"])
         return str(decision["champion_version"])
 
     dataset = build_dataset()

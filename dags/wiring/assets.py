@@ -16,7 +16,7 @@ ENDPOINT = Asset("endpoint", uri="churn://serving/endpoint", group="churn")
 SCORES = Asset("retention_list", uri="churn://gold/scores", group="churn")
 
 
-def announce(context: Any, asset: Asset, day: dt.date, **extra: Any) -> None:
+def emit_asset_event(context: Any, asset: Asset, day: dt.date, **extra: Any) -> None:
     """Set the day and references of the task's event on an asset.
 
     Args:

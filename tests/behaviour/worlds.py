@@ -14,14 +14,12 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 from filelock import FileLock
 
+from benchmarks.quality import ingest_history
 from include.days import DayRange
-from include.ingest import ingest_days
 from include.lake import Lake, open_lake
 from include.projects import Project, load_project
 from include.settings import Settings
 from include.training.candidate import Candidate, make_candidate
-from include.training.data.build import build_dataset
-from include.training.data.dataset import DatasetRef, dataset_dir
 from include.training.data.rows import Rows, load_rows
 from include.training.model.bundle import Bundle
 from local.grocery_export import LAST_DAY, export
@@ -36,15 +34,22 @@ class Trained:
 
     Attributes:
         project: The project, with a shorter training where the configured training takes minutes.
-        lake: Its lake.
-        last_day: The last ingested day; the customers who are active on that day are scored.
+        settings: Its deployment.
         candidate: The model.
     """
 
     project: Project
-    lake: Lake
-    last_day: dt.date
+    settings: Settings
     candidate: Candidate
+
+    @property
+    def lake(self) -> Lake:
+        return open_lake(self.settings)
+
+    @property
+    def last_day(self) -> dt.date:
+        """The last ingested day; the customers who are active on that day are scored."""
+        return self.candidate.dataset.manifest.through
 
     @cached_property
     def bundle(self) -> Bundle:
@@ -109,13 +114,7 @@ def trained(name: str, home: Path) -> Trained:
     with FileLock(home / "lock"):
         stored = home / "candidate.pickle"
         if not stored.exists():
-            candidate = make_candidate(project, settings, _dataset(project, settings))
-            stored.write_bytes(pickle.dumps(candidate))
+            dataset = ingest_history(project, settings, DATA[name](home))
+            stored.write_bytes(pickle.dumps(make_candidate(project, settings, dataset)))
         candidate = pickle.loads(stored.read_bytes())  # noqa: S301 - written above
-    return Trained(project, open_lake(settings), candidate.dataset.manifest.through, candidate)
-
-
-def _dataset(project: Project, settings: Settings) -> DatasetRef:
-    days = DATA[project.name](settings.home)
-    ingest_days(settings, days)
-    return build_dataset(project, open_lake(settings), days.last, dataset_dir(settings, days.last))
+    return Trained(project, settings, candidate)

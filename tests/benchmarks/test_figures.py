@@ -24,7 +24,7 @@ def test_tuning_compares_score_and_cost() -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("contender", ["ours", "guide"])
+@pytest.mark.parametrize("contender", ["ours", "guide_one_thread"])
 def test_a_contender_chooses_within_the_guides_space(contender: str) -> None:
     done = contend(contender, rows=300, trials=1)
     assert 0 < done["f1"] < 1

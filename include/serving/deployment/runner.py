@@ -75,7 +75,7 @@ class Runner:
             self._change = self._change_to(desired)
         next(self._change, None)
         if self._serving is not None:
-            self._serving.tend()
+            self._serving.supervise()
         self._leaving = [pool for pool in self._leaving if not pool.is_gone()]
 
     def stop(self) -> None:

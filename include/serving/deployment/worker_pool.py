@@ -159,7 +159,7 @@ class WorkerPool:
         if failures:
             raise self._error(f"The servers failed on {failures} requests", "Read the errors in the log")
 
-    def tend(self) -> None:
+    def supervise(self) -> None:
         """Restart processes that have ended, with increasing pauses while they keep ending or cannot start.
 
         A process that hangs, or does not load its model in time, is killed. A check of a hanging process takes two

@@ -16,9 +16,9 @@ from include.projects import Checks, Project, Source
 from include.reporting import html_templates
 from include.sources.audit.probe import DayVolume, Probe, probe
 from include.sources.audit.profile import (
-    close_of,
     delivery_frequency,
     duplicate_keys,
+    end_of_day,
     known_deliveries,
     newest_event,
     profile_columns,
@@ -124,14 +124,14 @@ def _with_history(now: SourceAudit, before: SourceAudit, days: DayRange) -> Sour
     if now.newest is not None or before.newest is None:
         return replace(now, changes=changes)
     # The audited days have no event, so the newest event of the previous audit is still the newest.
-    age = round((close_of(days.last) - before.newest).total_seconds() / _DAY_SECONDS, 3)
+    age = round((end_of_day(days.last) - before.newest).total_seconds() / _DAY_SECONDS, 3)
     return replace(now, changes=changes, newest=before.newest, age_days=age)
 
 
 def _age(source: Source, newest: dt.datetime, days: DayRange) -> float:
     if source.event_time is None:
         return float((days.last - newest.date()).days)
-    return round((close_of(days.last) - newest).total_seconds() / _DAY_SECONDS, 3)
+    return round((end_of_day(days.last) - newest).total_seconds() / _DAY_SECONDS, 3)
 
 
 def _sample(found: Probe) -> Sample:

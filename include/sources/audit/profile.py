@@ -73,11 +73,11 @@ def newest_event(engine: Backend, source: Source, probe: Probe, last: dt.date) -
     rows = ibis.memtable(probe.sample.select([source.event_time]))
     kind = source.columns[source.event_time].type
     moment = typed_value(trimmed(rows[source.event_time]), kind).cast("timestamp")
-    newest = engine.to_pyarrow(moment.max(where=moment < close_of(last))).as_py()
+    newest = engine.to_pyarrow(moment.max(where=moment < end_of_day(last))).as_py()
     return newest if isinstance(newest, dt.datetime) else None
 
 
-def close_of(day: dt.date) -> dt.datetime:
+def end_of_day(day: dt.date) -> dt.datetime:
     """Return the instant at which ``day`` ends."""
     return dt.datetime.combine(day + dt.timedelta(days=1), dt.time())
 

@@ -108,11 +108,11 @@ def test_failed_restart_of_a_server_does_not_affect_the_others(
     shutil.copytree(bento.path, folder)
 
     def pauses() -> list[float]:
-        pool.tend()
+        pool.supervise()
         return [vars(one)["pause_seconds"] for one in caplog.records if one.getMessage() == "server not started"]
 
     def both_serve() -> bool:
-        pool.tend()
+        pool.supervise()
         return len(servers_of(settings)) == 2 and pool.is_ready()
 
     with serving(replace(bento, path=str(folder)), settings, tmp_path / "server.log") as pool:
