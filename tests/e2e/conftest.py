@@ -25,7 +25,7 @@ from local.environment import LocalPorts
 from local.stack import Stack
 from tests.failures import LOG_FOLDERS
 
-_POLL_SECONDS = 0.5
+_POLL_SECONDS = 1.0
 _LOG_LINES = 40
 
 
