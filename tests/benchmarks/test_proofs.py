@@ -14,7 +14,7 @@ from include.settings import Settings
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(600)]
 
-CUSTOMERS = 3_000
+CUSTOMERS = 1_000
 TABLES = {"bronze/sessions", "silver/transactions", "quarantine/sessions", FEATURES_TABLE}
 
 
