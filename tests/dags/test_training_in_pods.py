@@ -64,6 +64,4 @@ def test_workers_and_final_fit_register_a_model(
     assert trained["resumed_trials"] == project.training.n_trials
     assert json.loads((folder / "result.json").read_text()) == trained
     assert Registry(settings).version_of("challenger") == trained["model_version"] == "1"
-    # The operator may miss lines: it asks for the log of the last whole seconds, which end when the request arrives.
-    printed = capfd.readouterr().out
-    assert any(line.decode().strip() in printed for _, line in cluster.created[-1].log)
+    assert "challenger registered" in capfd.readouterr().out

@@ -11,7 +11,7 @@ from dags.wiring.training_task import RESULT, training_task, tuning_task
 from include.settings import Settings, get_settings
 
 DATASET = "grocery/2017-12-31"
-QUICK = {"startup_check_interval_seconds": 0.1, "poll_interval": 0.5, "logging_interval": 1}
+QUICK = {"startup_check_interval_seconds": 0.1, "poll_interval": 0.1, "logging_interval": 1}
 """Short intervals, since the simulated cluster responds immediately."""
 
 
