@@ -87,7 +87,7 @@ def _airflow(settings: Settings, ports: LocalPorts, postgres_host: str) -> dict[
             "DAGS_FOLDER": str(ROOT / "dags"),
             "PLUGINS_FOLDER": str(ROOT / "plugins"),
             "LOAD_EXAMPLES": "False",
-            "EXECUTOR": "LocalExecutor",
+            "EXECUTOR": "local.executor.PreloadingExecutor",
             # Sized for two cores.
             "PARALLELISM": "4",
             "DAGS_ARE_PAUSED_AT_CREATION": "False",
