@@ -48,6 +48,8 @@ def run(demo: RunningStack, command: str) -> list[Run]:
     assert done.returncode == 0 or measured, f"{text}\n{done.stdout[-2000:]}{done.stderr[-2000:]}"
     if "predict" in command:
         assert "churn_probability" in done.stdout, f"{text}\n{done.stdout}"
+    if "dags list" in command:
+        assert all(dag_id in done.stdout for dag_id in demo.client.dags()), done.stdout
     if "dags trigger" not in command:
         return []
     runs = [found for found in demo.client.snapshot(start).runs if found.dag_id in command]

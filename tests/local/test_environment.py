@@ -50,7 +50,7 @@ def test_variables_of_the_caller_are_kept(settings: Settings, monkeypatch: pytes
     monkeypatch.setenv("AIRFLOW__CORE__EXECUTOR", "CeleryExecutor")
     environment = stack_environment(settings, PORTS, "/run/pg")
     assert environment["AIRFLOW_CONN_SLACK_CHURN"] == "{}"
-    assert environment["AIRFLOW__CORE__EXECUTOR"] == "LocalExecutor"
+    assert environment["AIRFLOW__CORE__EXECUTOR"] == "local.executor.PreloadingExecutor"
 
 
 def test_keys_are_stored(settings: Settings) -> None:

@@ -36,6 +36,13 @@ def test_refuse_sends_rows_to_quarantine(tmp_path):
     assert world.silver() == [(day(0), "a")]
 
 
+def test_a_rule_may_occur_with_two_severities(tmp_path):
+    world = shop(tmp_path, BETWEEN | {"severity": "warn"}, BETWEEN)
+    world.orders(0, ["a"], amount="11")
+    world.ingest(0)
+    assert world.rules() == {(0, "a"): "expect_column_values_to_be_between(amount)"}
+
+
 def test_warn_keeps_rows_and_logs_one_warning(tmp_path, caplog):
     world = shop(tmp_path, BETWEEN | {"severity": "warn"}, share=1.0)
     world.orders(0, ["a", "b"], amount="11")
