@@ -131,7 +131,7 @@ class RunningStack:
         return False
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 def folder(request: pytest.FixtureRequest) -> Iterator[Path]:
     """An empty folder that PostgreSQL can use, see ``tests/postgres.py``. After a failure it is kept for its logs."""
     folder = Path(tempfile.mkdtemp(prefix="churnflow-e2e-"))
@@ -141,7 +141,7 @@ def folder(request: pytest.FixtureRequest) -> Iterator[Path]:
         shutil.rmtree(folder)
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 def stack(folder: Path) -> Iterator[RunningStack]:
     """A healthy stack on free ports. The path of its home is longer than the limit for a socket."""
     home = folder / ("home-" + "x" * 100)
@@ -170,7 +170,7 @@ def stack(folder: Path) -> Iterator[RunningStack]:
     assert psutil.wait_procs(before, timeout=30)[1] == []
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 def demo(stack: RunningStack) -> RunningStack:
     """The stack in the state in which ``make demo`` leaves it, except that churn_monitor is paused.
 
@@ -184,7 +184,7 @@ def demo(stack: RunningStack) -> RunningStack:
     return stack
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 def versions(demo: RunningStack) -> tuple[str, str]:
     """The champion, and a copy of it as the next version of the model."""
     registry = Registry(demo.stack.settings)
