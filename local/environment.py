@@ -110,8 +110,8 @@ def _airflow(settings: Settings, ports: LocalPorts, postgres_host: str) -> dict[
         "API_AUTH": {"JWT_SECRET": secret["jwt_secret"]},
         # On two busy cores the api-server may take seconds to answer the first call of a task.
         "WORKERS": {"EXECUTION_API_TIMEOUT": "30"},
-        # Airflow's default of 1 s delays each task of a chain. The idle scheduler and its database take 11 % of a core at
-        # 0.25 s and 4 % at 1 s.
+        # Airflow's default of 1 s delays each task of a chain. The idle scheduler and its database take 11 % of a core
+        # at 0.25 s and 4 % at 1 s.
         "SCHEDULER": {"SCHEDULER_IDLE_SLEEP_TIME": "0.5"},
         "DAG_PROCESSOR": {"PARSING_PROCESSES": "1", "REFRESH_INTERVAL": "30", "MIN_FILE_PROCESS_INTERVAL": "30"},
         "LOGGING": {"BASE_LOG_FOLDER": str(home / "logs")},
