@@ -111,10 +111,10 @@ def _compute(project: Project, lake: Lake, engine: Backend, rows: ibis.Table, da
         events = source_rows(project, source, lake, engine, window_days(days, window), used_columns(specs))
         for number, part in enumerate(aggregate(engine, events, days, specs)):
             # Each part is materialised, since a single query would hold every intermediate result at the same time.
-            rows = _join(rows, engine.create_table(f"part_{source}_{number}", part))
+            rows = _join(rows, engine.create_table(f"part_{source}_{number}", part, temp=True))
     for source, specs in _by_source(project, (Attribute, DaysSince)).items():
         part = _attributes(project, source, lake, engine, days, specs)
-        rows = _join(rows, engine.create_table(f"attributes_{source}", part))
+        rows = _join(rows, engine.create_table(f"attributes_{source}", part, temp=True))
     values: dict[str, ibis.Value] = {}
     for spec in project.features:
         values[spec.name] = _value(rows, spec, values, project)

@@ -2,25 +2,37 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Sequence
+from functools import cache
 
+import duckdb
 import fsspec
 import ibis
 from ibis.backends.duckdb import Backend
 
 
 def connect() -> Backend:
-    """Return a new in-memory DuckDB engine, which shares no state with other engines.
+    """Return a new DuckDB engine, whose temporary tables and views no other engine sees.
+
+    All engines of a process belong to one in-memory database, since a new database takes 15 ms. The tables of an engine
+    are released with it.
 
     Timestamps have no time zone. The session's time zone is UTC, so results do not depend on the machine. Insertion
     order is not preserved, which bounds the memory of large scans. Joins are executed in the order in which they are
     written, since DuckDB may otherwise join two small tables first whose product is large: days and reference rows.
     """
-    backend: Backend = ibis.duckdb.connect()
+    backend: Backend = ibis.duckdb.from_connection(_database(os.getpid()).cursor())
     backend.raw_sql("SET TimeZone = 'UTC'")
     backend.raw_sql("SET preserve_insertion_order = false")
     backend.raw_sql("SET disabled_optimizers = 'join_order'")
     return backend
+
+
+@cache
+def _database(process: int) -> duckdb.DuckDBPyConnection:
+    # A forked process has its own database, since the threads of the parent's database do not exist there.
+    return duckdb.connect()
 
 
 def read_partitions(engine: Backend, files: Sequence[str]) -> ibis.Table:

@@ -126,7 +126,7 @@ class _Block:
         engine = connect()
         bronze = lake.table(bronze_table(name))
         typed = typed_rows(source, bronze.scan(engine, days)).mutate(**{ROW_ID: ibis.row_number()})
-        rows = engine.create_table("typed", typed)
+        rows = engine.create_table("typed", typed, temp=True)
         valid = rows.filter(rows[RULE].isnull())
         refusals = [
             _arrow(rows.filter(rows[RULE].notnull()).select(*ROW_KEY, rule=rows[RULE])),
@@ -136,7 +136,7 @@ class _Block:
         if source.deduplicate_days:
             keys = ["dt", *source.key]
             others = typed_rows(source, bronze.scan(engine, _days_before(days, source.deduplicate_days)))
-            others = engine.create_table("others", others.filter(others[RULE].isnull()).select(keys))
+            others = engine.create_table("others", others.filter(others[RULE].isnull()).select(keys), temp=True)
             earlier = ibis.union(others, valid.select(keys))
             refusals.append(_arrow(earlier_duplicates(source, valid, earlier)))
             valid = _without(valid, refusals[2])

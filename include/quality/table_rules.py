@@ -160,7 +160,9 @@ def _values_in_force(
     if earlier:
         stored = silver.scan(engine, earlier)
         parts.append(stored.select("dt", value=stored[key.references].cast("string")))
-    rows = engine.create_table("referred", ibis.union(*parts, distinct=True) if len(parts) > 1 else parts[0].distinct())
+    rows = engine.create_table(
+        "referred", ibis.union(*parts, distinct=True) if len(parts) > 1 else parts[0].distinct(), temp=True
+    )
     if project.sources[key.source].kind == "changes":
         since = rows.group_by("value").agg(since=rows["dt"].min())
         return since.mutate(until=ibis.date("9999-12-31"))

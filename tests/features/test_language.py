@@ -48,7 +48,7 @@ def test_population_equals_a_row_by_row_reference(who, rows):
 def test_labels_equal_a_row_by_row_reference(label, rows):
     business = project({"source": "plans"}).model_copy(update={"label": label})
     engine = connect()
-    gold = engine.create_table("gold", population(business, MemoryLake(rows), engine, SNAPSHOTS))
+    gold = engine.create_table("gold", population(business, MemoryLake(rows), engine, SNAPSHOTS), temp=True)
     found = engine.to_pyarrow(compute_labels(business, MemoryLake(rows), engine, gold, SNAPSHOTS)).to_pylist()
     reference = Reference(business, rows, DERIVE, SATISFIES)
     expected = {
