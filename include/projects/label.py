@@ -34,6 +34,9 @@ class BecomesLabel(Config):
 class ColumnLabel(Config):
     """A table without time: the customer has churned if ``column`` of its row in ``source`` is ``value``.
 
+    The customer has not churned if ``column`` is one of ``other_values``, by default the only other value of the
+    delivery. The label of other customers is unknown.
+
     The rows have no order in time, so the project is evaluated by stratified cross-validation over one delivery.
     """
 
@@ -43,6 +46,7 @@ class ColumnLabel(Config):
     source: str
     column: str
     value: str
+    other_values: list[str] | None = Field(default=None, min_length=1)
 
     @property
     def horizon_days(self) -> int:

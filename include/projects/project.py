@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import datetime as dt
 from functools import cached_property
-from typing import Literal
+from typing import Any, Literal
 
 from pydantic import Field, model_validator
 
@@ -13,7 +13,7 @@ from include.projects.features import DerivedColumn, FeatureFamily, FeatureSpec
 from include.projects.label import ColumnLabel, Label
 from include.projects.monitoring import Monitoring
 from include.projects.requirements import Requirements
-from include.projects.sources import Checks, ColumnType, Source
+from include.projects.sources import Checks, ColumnType, Source, TimeZone
 from include.projects.training import Training
 from include.projects.yaml_files import Config
 
@@ -69,6 +69,7 @@ class Project(Config):
         first_day: The first day with data.
         lateness_days: The number of days after a day within which its data may be delivered again. A new delivery
             recomputes the snapshots of the day and of this number of days after it, but no later snapshots.
+        timezone: The time zone in which the business counts its days: a delivery has the events of a day in this zone.
         population: The customers that get a row in gold.
         snapshots: The days of the training set.
         sources: The sources, by name.
@@ -88,6 +89,7 @@ class Project(Config):
     owner: str
     first_day: dt.date
     lateness_days: int = Field(default=28, ge=0)
+    timezone: TimeZone = "UTC"
     population: Population
     snapshots: Snapshots | None = None
     sources: dict[str, Source] = Field(min_length=1)
@@ -99,6 +101,16 @@ class Project(Config):
     requirements: Requirements
     training: Training
     monitoring: Monitoring
+
+    @model_validator(mode="before")
+    @classmethod
+    def _set_timezones(cls, content: Any) -> Any:
+        # A source without a time zone has the project's.
+        if not isinstance(content, dict) or not isinstance(content.get("sources"), dict) or "timezone" not in content:
+            return content
+        zone = {"timezone": content["timezone"]}
+        sources = {name: zone | item if isinstance(item, dict) else item for name, item in content["sources"].items()}
+        return content | {"sources": sources}
 
     @cached_property
     def features(self) -> list[FeatureSpec]:

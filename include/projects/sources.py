@@ -2,14 +2,33 @@
 
 from __future__ import annotations
 
-from typing import Any, Literal
+import codecs
+from typing import Annotated, Any, Literal
+from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
-from pydantic import Field, model_validator
+from pydantic import AfterValidator, Field, StringConstraints, model_validator
 
 from include.projects.yaml_files import Config
 
 ColumnType = Literal["string", "integer", "number", "decimal", "timestamp", "date", "boolean"]
 Severity = Literal["refuse", "stop", "warn"]
+ExactText = Annotated[str, StringConstraints(strip_whitespace=False)]
+"""A text with its surrounding blanks."""
+
+NULL_TOKENS = ("NULL", "null", "NA", "N/A", "n/a", "#N/A", "<NA>", "NaN", "nan", "NaT", "None", "\\N")
+"""The texts that mean *no value* by default, as pandas, R, Excel and database exports write them."""
+
+
+def _check_zone(name: str) -> str:
+    try:
+        ZoneInfo(name)
+    except (ZoneInfoNotFoundError, ValueError, OSError) as error:
+        raise ValueError(f"{name!r} is not a time zone; use a name such as UTC or Europe/Berlin") from error
+    return name
+
+
+TimeZone = Annotated[str, AfterValidator(_check_zone)]
+"""The name of a time zone in the IANA database."""
 
 
 class Column(Config):
@@ -19,11 +38,13 @@ class Column(Config):
         type: The type in silver. ``decimal`` is exact, so a sum does not depend on the order of its rows.
         required: Whether a row with an empty value is refused.
         description: The meaning of the column.
+        delivered_as: The name of the column in the delivery, if it differs from the name here.
     """
 
     type: ColumnType
     required: bool = False
     description: str = ""
+    delivered_as: ExactText | None = None
 
 
 class Lookup(Config):
@@ -47,15 +68,49 @@ class Files(Config):
         format: ``csv`` with a header, ``jsonl`` (one JSON object per line) or ``parquet``.
         path: The path of a day's file, which contains ``{day}``: relative to the landing address, or a complete address
             (``s3://bucket/exports/{day}.csv``).
+        compression: The compression of ``csv`` and ``jsonl`` files; ``infer`` takes it from the file's extension.
+        encoding: The encoding of ``csv`` and ``jsonl`` files, by its Python name, such as ``cp1252`` or ``utf-16``.
+        separator: The character between two values (``csv``).
+        quote: The character around a value that contains separators or line breaks (``csv``).
+        decimal_separator: The character before the decimal places of a number (``csv``).
+        unreadable_rows: The effect of a row with too many or too few values, or of a line that is not JSON: ``refuse``
+            refuses the file, ``quarantine`` sends the row to quarantine.
+        done_marker: The path of a file, which contains ``{day}``, whose existence means that the day's file is
+            complete. By default a file is complete as soon as it exists.
+        min_age_seconds: The number of seconds for which a file must not have changed before it counts as complete.
     """
 
     format: Literal["csv", "jsonl", "parquet"]
     path: str
+    compression: Literal["infer", "none", "gzip", "bz2", "xz", "zip", "zstd"] = "infer"
+    encoding: str = "utf-8"
+    separator: Annotated[ExactText, Field(min_length=1, max_length=1)] = ","
+    quote: Annotated[ExactText, Field(min_length=1, max_length=1)] = '"'
+    decimal_separator: Literal[".", ","] = "."
+    unreadable_rows: Literal["refuse", "quarantine"] = "refuse"
+    done_marker: str | None = None
+    min_age_seconds: int = Field(default=0, ge=0)
 
     @model_validator(mode="after")
-    def _check_path(self) -> Files:
-        if "{day}" not in self.path:
-            raise ValueError("path must contain {day}")
+    def _check_paths(self) -> Files:
+        for key in ("path", "done_marker"):
+            if "{day}" not in (getattr(self, key) or "{day}"):
+                raise ValueError(f"{key} must contain {{day}}")
+        return self
+
+    @model_validator(mode="after")
+    def _check_text(self) -> Files:
+        try:
+            codecs.lookup(self.encoding)
+        except LookupError as error:
+            raise ValueError(f"encoding {self.encoding!r} is unknown; use a name such as utf-8 or cp1252") from error
+        if self.separator == self.quote:
+            raise ValueError("separator and quote are the same character")
+        csv_only = {"separator", "quote", "decimal_separator"}
+        text_only = csv_only | {"compression", "encoding", "unreadable_rows"}
+        needless = self.model_fields_set & {"csv": set(), "jsonl": csv_only, "parquet": text_only}[self.format]
+        if needless:
+            raise ValueError(f"{', '.join(sorted(needless))}: not allowed with format {self.format}")
         return self
 
 
@@ -180,6 +235,10 @@ class Source(Config):
         allow_no_rows: Whether the delivery of a day may have no rows.
         columns: The columns by name. Undeclared columns are kept in bronze and reported.
         lookups: The columns joined from reference sources.
+        timezone: The time zone of timestamps without an offset; by default the project's time zone.
+        null_tokens: The texts that mean *no value*, beside the empty text.
+        date_order: The order of day and month in dates such as 01/03/2026; dates such as 2026-03-01 are always read.
+        years: The first and the last year of valid dates and timestamps.
     """
 
     description: str
@@ -194,6 +253,19 @@ class Source(Config):
     allow_no_rows: bool = False
     columns: dict[str, Column] = Field(min_length=1)
     lookups: list[Lookup] = Field(default_factory=list)
+    timezone: TimeZone = "UTC"
+    null_tokens: tuple[ExactText, ...] = NULL_TOKENS
+    date_order: Literal["ymd", "dmy", "mdy"] = "ymd"
+    years: tuple[int, int] = (1900, 2100)
+
+    def delivered_name(self, column: str) -> str:
+        """Return the name of a declared column in the deliveries."""
+        return self.columns[column].delivered_as or column
+
+    @property
+    def decimal_separator(self) -> str:
+        """The character before the decimal places of a number."""
+        return self.files.decimal_separator if self.files else "."
 
     @property
     def is_daily(self) -> bool:
@@ -211,6 +283,8 @@ class Source(Config):
         if self.deduplicate_days and self.kind != "events":
             raise ValueError("deduplicate_days requires kind events")
         named = [*self.key, *filter(None, [self.customer, self.event_time]), *(look.by for look in self.lookups)]
+        if not 1 <= self.years[0] <= self.years[1] <= 9999:
+            raise ValueError("years must be two years from 1 to 9999, the first before the last")
         for name in named:
             if name not in self.columns:
                 raise ValueError(f"column {name!r} is used but not declared under columns")

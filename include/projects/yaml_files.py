@@ -14,7 +14,17 @@ from pydantic import BaseModel, ConfigDict
 # file -> the keys of Project that it contains, each with its key in the file; None means the whole file
 FILES: dict[str, dict[str, str | None]] = {
     "project.yaml": {
-        key: key for key in ("title", "description", "owner", "first_day", "lateness_days", "population", "snapshots")
+        key: key
+        for key in (
+            "title",
+            "description",
+            "owner",
+            "first_day",
+            "lateness_days",
+            "timezone",
+            "population",
+            "snapshots",
+        )
     },
     "sources.yaml": {"sources": "sources"},
     "checks.yaml": {"checks": "silver", "gold_checks": "gold"},
