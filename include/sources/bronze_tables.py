@@ -16,6 +16,9 @@ from include.projects import Source
 FILE, ROW, UNDECLARED = "_file", "_row", "_undeclared"
 """Columns that bronze adds: the file, the row number in the file from 1, and undeclared columns as JSON text."""
 
+UNREADABLE = "_unreadable"
+"""The key in ``_undeclared`` of a row that could not be read; its value has the reason and the row's text."""
+
 _DELIVERIES_SCHEMA = pa.schema(
     [
         ("dt", pa.date32()),

@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
-import csv
 import datetime as dt
-import io
-import json
+import lzma
+import unicodedata
+import zipfile
 import zlib
-from collections.abc import Mapping
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
-from typing import IO, NamedTuple
+from functools import partial
+from itertools import islice
+from typing import NamedTuple
 
+import duckdb
 import pyarrow as pa
 import pyarrow.parquet as pq
 
@@ -19,10 +23,16 @@ from include.projects import Source
 from include.projects.sources import Files
 from include.sources.column_types import TEXT, FoundType, arrow_type
 from include.sources.connections import Connections
-from include.sources.errors import ColumnError, CorruptFileError, EmptyFileError, MissingFileError
+from include.sources.csv_format import SEPARATORS, csv_header, separator_error
+from include.sources.errors import ColumnError, CorruptFileError, EmptyFileError, MissingFileError, TooLargeError
+from include.sources.file_content import HEAD_BYTES, ContentError, OpenFile, recognised, require_text
+from include.sources.json_format import json_objects
 from include.sources.storage import DailyFiles, StoredFile, is_access_failure, no_access
 
-_KINDS = {"csv": "CSV in UTF-8", "jsonl": "JSON lines", "parquet": "Parquet"}
+_KINDS = {"csv": "CSV", "jsonl": "JSON lines", "parquet": "Parquet"}
+UNNAMED = "unnamed column"
+"""The name of a column without a name, followed by its position from 1."""
+
 _HEAD_LINES = 100
 """Number of lines of a JSON-lines file from which its columns are taken."""
 
@@ -86,15 +96,18 @@ def find_deliveries(name: str, source: Source, connections: Connections, days: D
 
     Raises:
         SourceConnectionError: The address cannot be listed.
-        MissingFileError: The file of a day, or the first snapshot, is missing.
+        MissingFileError: The file of a day, or the first snapshot, is missing or not yet complete.
         EmptyFileError: A file has no content.
         UnreadableFileError: A file cannot be opened.
         CorruptFileError: A file cannot be read.
     """
-    storage = DailyFiles(connections.address(files_of(source).path))
-    present = storage.list()
+    files = files_of(source)
+    storage = DailyFiles(connections.address(files.path), files.compression if files.format != "parquet" else "none")
+    found = storage.list()
+    incomplete = _incomplete(files, connections, storage, found)
+    present = {day: file for day, file in found.items() if day not in incomplete}
     if source.is_daily:
-        _require_every_day(source, storage, present, days)
+        _require_every_day(source, storage, present, incomplete, days)
     elif not any(day <= days.last for day in present):
         raise MissingFileError(
             f"No snapshot was delivered by {days.last}.",
@@ -114,12 +127,21 @@ def require_columns(source: Source, deliveries: Deliveries) -> None:
 
     Raises:
         ColumnError: A file lacks a declared column.
+        CorruptFileError: The header is not in the declared dialect.
     """
-    if files_of(source).format == "jsonl":
+    files = files_of(source)
+    if files.format == "jsonl":
         return
+    delivered = {source.delivered_name(column) for column in source.columns}
     for item in deliveries.items:
-        for column in sorted(set(source.columns) - set(item.columns)):
-            raise missing_column(column, item.file.uri, source)
+        for column in sorted(delivered - set(item.columns)):
+            header = next(iter(item.columns), "")
+            separators = [mark for mark in SEPARATORS if mark in header and mark != files.separator]
+            if files.format == "csv" and len(item.columns) == 1 and separators:
+                raise _corrupt(
+                    source, item.file, separator_error(separators[0], f"line 1 is the one column {header!r}")
+                )
+            raise missing_column(column, item.file.uri, source, item.columns)
 
 
 def files_of(source: Source) -> Files:
@@ -128,39 +150,105 @@ def files_of(source: Source) -> Files:
     return source.files
 
 
-def missing_column(column: str, where: str, source: Source) -> ColumnError:
+def missing_column(column: str, where: str, source: Source, found: Iterable[str]) -> ColumnError:
     """Return the error for a delivery that lacks a declared column.
 
     Args:
-        column: The name of the column.
-        where: The address of the file.
+        column: The name of the column in the delivery.
+        where: The address of the file or table.
         source: The configuration of the source.
+        found: The columns of the delivery.
     """
+    similar = [name for name in found if _plain(name) == _plain(column)]
     return ColumnError(
-        f"The file has no column {column!r}.",
+        f"The file has no column {column!r}" + (f", but a column {similar[0]!r}." if similar else "."),
         where=where,
-        remedy=f"Ask {source.owner} whether it was renamed; adapt sources.yaml, or ask for a new delivery.",
+        remedy=f"Set delivered_as: {similar[0]!r} for it in sources.yaml."
+        if similar
+        else f"Ask {source.owner} whether it was renamed; adapt sources.yaml, or ask for a new delivery.",
     )
 
 
-def corrupt(where: str, source: Source, detail: str = "") -> CorruptFileError:
-    """Return the error for a file that cannot be parsed in its format.
+def _plain(name: str) -> str:
+    # Without case, blanks and characters of no width.
+    text = unicodedata.normalize("NFKC", name).casefold()
+    return "".join(mark for mark in text if not mark.isspace() and unicodedata.category(mark) != "Cf")
+
+
+@contextmanager
+def content_errors(source: Source, file: StoredFile) -> Iterator[None]:
+    """Raise the errors of reading a file as errors with the file's address and a remedy.
 
     Args:
-        where: The address of the file.
         source: The configuration of the source.
-        detail: Appended to the message.
+        file: The file.
+
+    Raises:
+        CorruptFileError: The content is not as declared.
+        TooLargeError: The content does not fit into memory.
+        UnreadableFileError: The storage does not answer.
     """
-    kind = _KINDS[files_of(source).format]
+    try:
+        yield
+    except ContentError as error:
+        raise _corrupt(source, file, error) from error
+    except (MemoryError, duckdb.OutOfMemoryException) as error:
+        raise TooLargeError(
+            "The file does not fit into memory.", where=file.uri, remedy="Load fewer days at a time."
+        ) from error
+    # A damaged gzip file and a truncated Parquet file raise an OSError without an error number.
+    except (EOFError, zlib.error, lzma.LZMAError, zipfile.BadZipFile, pa.ArrowException, duckdb.Error) as error:
+        raise _corrupt(source, file, ContentError(_first_line(error))) from error
+    except OSError as error:
+        if error.errno is not None:
+            raise no_access(file.uri, error) from error
+        raise _corrupt(source, file, ContentError(_first_line(error))) from error
+    except Exception as error:
+        if is_access_failure(error):
+            raise no_access(file.uri, error) from error
+        raise
+
+
+def _first_line(error: Exception) -> str:
+    return (str(error).strip().splitlines() or [type(error).__name__])[0].rstrip(".")
+
+
+def _corrupt(source: Source, file: StoredFile, error: ContentError) -> CorruptFileError:
     return CorruptFileError(
-        f"The file cannot be read as {kind}{detail}.", where=where, remedy=f"Ask {source.owner} to deliver it again."
+        f"The file cannot be read as {_KINDS[files_of(source).format]}: {error.what}.",
+        where=file.uri,
+        remedy=error.remedy or f"Ask {source.owner} to deliver it again.",
     )
+
+
+def _incomplete(
+    files: Files, connections: Connections, storage: DailyFiles, found: Mapping[dt.date, StoredFile]
+) -> set[dt.date]:
+    """Return the days with a file that may still be written."""
+    young = {
+        day
+        for day, file in found.items()
+        if files.min_age_seconds and storage.age_seconds(file) < files.min_age_seconds
+    }
+    if files.done_marker is None:
+        return young
+    return young | (set(found) - set(DailyFiles(connections.address(files.done_marker)).list()))
 
 
 def _require_every_day(
-    source: Source, storage: DailyFiles, present: Mapping[dt.date, StoredFile], days: DayRange
+    source: Source,
+    storage: DailyFiles,
+    present: Mapping[dt.date, StoredFile],
+    incomplete: set[dt.date],
+    days: DayRange,
 ) -> None:
     for day in days:
+        if day in incomplete:
+            raise MissingFileError(
+                "The day's file is not complete yet: its done_marker is missing, or it changed within min_age_seconds.",
+                where=storage.uri(day),
+                remedy="Run churn_ingest for that day again when it is complete.",
+            )
         if day not in present:
             raise MissingFileError(
                 "The day's file was not delivered.",
@@ -189,45 +277,40 @@ def open_delivery(name: str, source: Source, storage: DailyFiles, day: dt.date, 
         raise EmptyFileError(
             "The file is empty: it has no columns.", where=file.uri, remedy=f"Ask {source.owner} to deliver it again."
         )
-    head = _head(source, storage, file)
-    undeclared = tuple(sorted(set(head.columns) - set(source.columns)))
+    with content_errors(source, file):
+        head = _head(source, partial(storage.open, file))
+    delivered = {source.delivered_name(column) for column in source.columns}
+    undeclared = tuple(sorted(set(head.columns) - delivered))
     return Delivery(name, day, file, head.columns, undeclared, head.rows)
 
 
-def _head(source: Source, storage: DailyFiles, file: StoredFile) -> _Head:
-    reader = {"csv": _csv_head, "jsonl": _json_head, "parquet": _parquet_head}[files_of(source).format]
-    with storage.open(file) as stream:
-        try:
-            return reader(stream)
-        # A damaged gzip file and a truncated Parquet file raise an OSError without an error number.
-        except (ValueError, csv.Error, EOFError, zlib.error, pa.ArrowException) as error:
-            raise corrupt(file.uri, source) from error
-        except OSError as error:
-            raise (corrupt(file.uri, source) if error.errno is None else no_access(file.uri, error)) from error
-        except Exception as error:
-            if is_access_failure(error):
-                raise no_access(file.uri, error) from error
-            raise
+def _head(source: Source, open_file: OpenFile) -> _Head:
+    files = files_of(source)
+    if files.format == "parquet":
+        with open_file() as stream:
+            _require_parquet(stream.read(HEAD_BYTES))
+            stream.seek(0)
+            file = pq.ParquetFile(stream)
+            types = [arrow_type(field.type) for field in file.schema_arrow]
+            return _Head(_by_name(file.schema_arrow.names, types), file.metadata.num_rows)
+    with open_file() as stream:
+        require_text(stream.read(HEAD_BYTES), files.encoding)
+    if files.format == "jsonl":
+        objects = [content for _, content in islice(json_objects(open_file, files, []), _HEAD_LINES)]
+        return _Head(dict.fromkeys((name for content in objects for name in content), TEXT))
+    names = csv_header(open_file, files)
+    return _Head(_by_name(names, [TEXT] * len(names)))
 
 
-def _parquet_head(stream: IO[bytes]) -> _Head:
-    file = pq.ParquetFile(stream)
-    return _Head({field.name: arrow_type(field.type) for field in file.schema_arrow}, file.metadata.num_rows)
+def _require_parquet(head: bytes) -> None:
+    if not head.startswith(b"PAR1"):
+        raise ContentError(f"its content is {recognised(head) or 'text'}")
 
 
-def _csv_head(stream: IO[bytes]) -> _Head:
-    # Excel writes a byte-order mark, which does not belong to the name of the first column.
-    names = next(csv.reader(io.TextIOWrapper(stream, encoding="utf-8-sig", newline="")), [])
-    if len(set(names)) < len(names):
-        raise ValueError("a column appears twice")
-    return _Head(dict.fromkeys(names, TEXT))
-
-
-def _json_head(stream: IO[bytes]) -> _Head:
-    columns: dict[str, FoundType] = {}
-    for line in (line for _, line in zip(range(_HEAD_LINES), stream, strict=False) if line.strip()):
-        row = json.loads(line)
-        if not isinstance(row, dict):
-            raise ValueError("a line is not an object")
-        columns |= dict.fromkeys(row, TEXT)
-    return _Head(columns)
+def _by_name(names: list[str], types: list[FoundType]) -> dict[str, FoundType]:
+    named = [name or f"{UNNAMED} {position}" for position, name in enumerate(names, 1)]
+    for name in named:
+        if named.count(name) > 1:
+            places = " and ".join(str(position) for position, other in enumerate(named, 1) if other == name)
+            raise ContentError(f"the columns {places} are both named {name!r}")
+    return dict(zip(named, types, strict=True))

@@ -1,24 +1,39 @@
 """Read delivered files of every format into bronze rows: all values as text."""
-# ruff: noqa: S608 - _name, _quote and _path quote every name, path and value in these statements
 
 from __future__ import annotations
 
+import datetime as dt
 import json
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
+from functools import partial
+from itertools import islice
+from pathlib import Path
+from typing import Any
 
 import duckdb
+import numpy as np
 import pyarrow as pa
+import pyarrow.parquet as pq
 
-from include.errors import ChurnflowError
 from include.projects import Source
-from include.sources.bronze_tables import FILE, ROW, UNDECLARED, bronze_schema
-from include.sources.delivered_files import Deliveries, Delivery, corrupt, files_of, missing_column
-from include.sources.errors import TooLargeError
-from include.sources.storage import DailyFiles, no_access
+from include.projects.sources import Column
+from include.sources.bronze_tables import FILE, ROW, UNDECLARED, UNREADABLE, bronze_schema
+from include.sources.csv_format import UnreadableRow, csv_tables
+from include.sources.delivered_files import (
+    UNNAMED,
+    Deliveries,
+    Delivery,
+    content_errors,
+    files_of,
+    missing_column,
+    open_delivery,
+)
+from include.sources.file_content import OpenFile
+from include.sources.json_format import json_objects, json_text
+from include.sources.storage import DailyFiles, StoredFile
 
-_PATH, _NUMBER, _JSON = "_churnflow_path", "_churnflow_number", "_churnflow_json"
-"""Names of helper columns; no delivered column has such a name."""
+_BATCH_ROWS = 100_000
 
 
 def read_files(source: Source, deliveries: Deliveries) -> pa.Table:
@@ -32,9 +47,11 @@ def read_files(source: Source, deliveries: Deliveries) -> pa.Table:
         CorruptFileError: A file cannot be parsed in its format.
         ColumnError: No line of a JSON-lines file has a required column.
         UnreadableFileError: The object store does not answer.
-        TooLargeError: The files do not fit into memory.
+        TooLargeError: A file does not fit into memory.
     """
-    return _read(source, deliveries, None)
+    with _engine() as engine:
+        tables = [_read(engine, source, deliveries.storage, item, None) for item in deliveries.items]
+    return _concatenated(source, tables)
 
 
 def sample_files(source: Source, deliveries: Deliveries, rows: int) -> pa.Table:
@@ -48,131 +65,137 @@ def sample_files(source: Source, deliveries: Deliveries, rows: int) -> pa.Table:
     Raises:
         CorruptFileError: A file cannot be parsed in its format.
         UnreadableFileError: The object store does not answer.
-        TooLargeError: The files do not fit into memory.
+        TooLargeError: A file does not fit into memory.
     """
-    newest_first = replace(deliveries, items=tuple(reversed(deliveries.items)))
-    return _read(source, newest_first, rows).slice(0, rows)
+    tables: list[pa.Table] = []
+    with _engine() as engine:
+        for item in reversed(deliveries.items):
+            missing = rows - sum(table.num_rows for table in tables)
+            if missing > 0:
+                tables.append(_read(engine, source, deliveries.storage, item, missing))
+    return _concatenated(source, tables)
 
 
-def _read(source: Source, deliveries: Deliveries, limit: int | None) -> pa.Table:
-    schema = bronze_schema(source)
-    tables = [_read_group(source, deliveries.storage, group, limit) for group in _groups(source, deliveries)]
-    return pa.concat_tables([schema.empty_table(), *(table.cast(schema) for table in tables)])
+def read_local_file(source: Source, path: Path) -> pa.Table:
+    """Return the named columns of a local file as texts, in file order.
+
+    Args:
+        source: A source with the format of the file; its columns are ignored.
+        path: The file.
+
+    Raises:
+        EmptyFileError: The file has no content.
+        CorruptFileError: The file cannot be parsed in its format.
+    """
+    storage = DailyFiles(str(path), files_of(source).compression)
+    file = StoredFile(str(path), path.stat().st_size)
+    item = open_delivery("table", source, storage, dt.date.min, file)
+    names = [name for name in item.columns if not name.startswith(UNNAMED)]
+    source = source.model_copy(update={"columns": {name: Column(type="string") for name in names}})
+    with _engine() as engine:
+        return _read(engine, source, storage, replace(item, undeclared=()), None).select(names)
 
 
-def _groups(source: Source, deliveries: Deliveries) -> list[list[Delivery]]:
-    # Files with the same columns in the same order are read together; the order is irrelevant for JSON lines.
-    if files_of(source).format == "jsonl":
-        return [list(deliveries.items)] if deliveries.items else []
-    groups: dict[tuple[str, ...], list[Delivery]] = {}
-    for item in deliveries.items:
-        groups.setdefault(tuple(item.columns), []).append(item)
-    return list(groups.values())
+def _engine() -> duckdb.DuckDBPyConnection:
+    # A database of its own, since the lake's engine does not preserve the order of rows.
+    engine = duckdb.connect()
+    engine.execute("SET TimeZone = 'UTC'")
+    return engine
 
 
-def _read_group(source: Source, storage: DailyFiles, deliveries: Sequence[Delivery], limit: int | None) -> pa.Table:
-    connection = duckdb.connect()  # keeps insertion order, from which the row numbers are computed
-    if not storage.is_local:
-        connection.register_filesystem(storage.filesystem)
-    try:
-        return _rows(connection, source, deliveries, limit)
-    except duckdb.Error as error:
-        raise _explain(error, source, storage, deliveries) from error
-    finally:
-        connection.close()
-
-
-def _rows(
-    connection: duckdb.DuckDBPyConnection, source: Source, deliveries: Sequence[Delivery], limit: int | None
+def _read(
+    engine: duckdb.DuckDBPyConnection, source: Source, storage: DailyFiles, item: Delivery, limit: int | None
 ) -> pa.Table:
-    days = pa.table({_PATH: [item.file.uri for item in deliveries], "dt": [item.day for item in deliveries]})
-    connection.register("deliveries", days)
-    connection.execute(
-        f"CREATE TEMP TABLE raw AS SELECT *, row_number() OVER () AS {_NUMBER} FROM {_scan(source, deliveries)}"
-        + ("" if limit is None else f" LIMIT {limit}")
+    open_file, unreadable = partial(storage.open, item.file), list[UnreadableRow]()
+    with content_errors(source, item.file):
+        if files_of(source).format == "jsonl":
+            rows = _json_rows(source, open_file, item, limit, unreadable)
+        else:
+            rows = _column_rows(engine, source, open_file, item, limit, unreadable)
+    rows = pa.concat_tables([rows, _unreadable_rows(rows.schema, unreadable)]).sort_by(ROW) if unreadable else rows
+    if limit is not None:
+        rows = rows.slice(0, limit)
+    rows = rows.append_column(FILE, pa.repeat(item.file.name, len(rows)))
+    return rows.append_column("dt", pa.repeat(pa.scalar(item.day, pa.date32()), len(rows)))
+
+
+def _concatenated(source: Source, tables: Sequence[pa.Table]) -> pa.Table:
+    schema = bronze_schema(source)
+    return pa.concat_tables([schema.empty_table(), *(table.select(schema.names).cast(schema) for table in tables)])
+
+
+def _column_rows(
+    engine: duckdb.DuckDBPyConnection,
+    source: Source,
+    open_file: OpenFile,
+    item: Delivery,
+    limit: int | None,
+    unreadable: list[UnreadableRow],
+) -> pa.Table:
+    files, header = files_of(source), list(item.columns)
+    parts = (
+        _parquet_tables(open_file) if files.format == "parquet" else csv_tables(open_file, files, header, unreadable)
     )
-    if files_of(source).format == "jsonl":
-        _require_json_objects(connection, source)
-        if limit is None:
-            _require_json_columns(connection, source)
-        columns = _json_columns(source)
-    else:
-        columns = _table_columns(source, deliveries[0])
-    return connection.sql(
-        f"SELECT {columns}, parse_filename({_PATH}) AS {FILE},"
-        f" {_NUMBER} - min({_NUMBER}) OVER (PARTITION BY {_PATH}) + 1 AS {ROW}, deliveries.dt"
-        f" FROM raw JOIN deliveries USING ({_PATH})"
-    ).to_arrow_table()
+    # Columns are addressed by position, since the engine does not distinguish upper and lower case.
+    texts = _texts(source, item)
+    empty = pa.table({name: pa.array([], pa.string()) for name in [*source.columns, UNDECLARED]})
+    tables = [empty]
+    for part in parts:
+        tables.append(engine.from_arrow(part).project(texts).to_arrow_table().cast(empty.schema))
+        if limit is not None and sum(map(len, tables)) >= limit:
+            break
+    rows = pa.concat_tables(tables)
+    return rows.append_column(ROW, pa.array(_numbers(len(rows), unreadable), pa.int64()))
 
 
-def _scan(source: Source, deliveries: Sequence[Delivery]) -> str:
-    paths = "[" + ", ".join(_quote(item.file.uri) for item in deliveries) + "]"
-    match files_of(source).format:
-        case "parquet":
-            return f"read_parquet({paths}, filename = '{_PATH}', union_by_name = true)"
-        case "jsonl":
-            return f"(SELECT json AS {_JSON}, {_PATH} FROM read_ndjson_objects({paths}, filename = '{_PATH}'))"
-        case "csv":
-            # Detection is off, since DuckDB could otherwise read a damaged file as another CSV dialect.
-            columns = ", ".join(f"{_quote(column)}: 'VARCHAR'" for column in deliveries[0].columns)
-            return (
-                f"read_csv({paths}, auto_detect = false, header = true, delim = ',', quote = '\"', escape = '\"',"
-                f" columns = {{{columns}}}, filename = '{_PATH}')"
-            )
-
-
-def _table_columns(source: Source, delivery: Delivery) -> str:
-    declared = [f"CAST(raw.{_name(column)} AS VARCHAR) AS {_name(column)}" for column in source.columns]
-    packed = ", ".join(f"{_name(column)} := raw.{_name(column)}" for column in delivery.undeclared)
-    extra = f"CAST(to_json(struct_pack({packed})) AS VARCHAR)" if packed else "CAST(NULL AS VARCHAR)"
+def _texts(source: Source, item: Delivery) -> str:
+    position = {name: f'"{number}"' for number, name in enumerate(item.columns)}
+    declared = [f"CAST({position[source.delivered_name(name)]} AS VARCHAR) AS {_name(name)}" for name in source.columns]
+    packed = ", ".join(f"{_quote(name)}, {position[name]}" for name in item.undeclared)
+    extra = f"CAST(json_object({packed}) AS VARCHAR)" if packed else "CAST(NULL AS VARCHAR)"
     return ", ".join([*declared, f"{extra} AS {UNDECLARED}"])
 
 
-def _json_columns(source: Source) -> str:
-    # A string becomes its text, and a nested value becomes its JSON text. A merge patch with nulls removes the declared
-    # columns.
-    declared = [f"{_JSON} ->> {_path(column)} AS {_name(column)}" for column in source.columns]
-    patch = _quote(json.dumps(dict.fromkeys(source.columns)))
-    extra = f"nullif(CAST(json_merge_patch({_JSON}, {patch}) AS VARCHAR), '{{}}')"
-    return ", ".join([*declared, f"{extra} AS {UNDECLARED}"])
+def _parquet_tables(open_file: OpenFile) -> Iterator[pa.Table]:
+    with open_file() as stream:
+        for batch in pq.ParquetFile(stream).iter_batches(_BATCH_ROWS):
+            table = pa.Table.from_batches([batch])
+            yield table.rename_columns([str(position) for position in range(table.num_columns)])
 
 
-def _require_json_objects(connection: duckdb.DuckDBPyConnection, source: Source) -> None:
-    strange = connection.execute(f"SELECT {_PATH} FROM raw WHERE json_type({_JSON}) <> 'OBJECT' LIMIT 1").fetchone()
-    if strange:
-        raise corrupt(strange[0], source, ": a line is not an object")
+def _numbers(rows: int, unreadable: Sequence[UnreadableRow]) -> np.ndarray[Any, np.dtype[np.int64]]:
+    """Return the numbers of the readable rows, between those of the unreadable rows."""
+    taken = [row.number for row in unreadable]
+    return np.setdiff1d(np.arange(1, rows + len(taken) + 1), taken)[:rows]
 
 
-def _require_json_columns(connection: duckdb.DuckDBPyConnection, source: Source) -> None:
-    for column in (name for name, declared in source.columns.items() if declared.required):
-        having = f"SELECT {_PATH} FROM raw GROUP BY {_PATH} HAVING NOT bool_or(json_exists({_JSON}, {_path(column)}))"
-        lacking = connection.execute(f"{having} ORDER BY {_PATH} LIMIT 1").fetchone()
-        if lacking:
-            raise missing_column(column, lacking[0], source)
+def _unreadable_rows(schema: pa.Schema, unreadable: Sequence[UnreadableRow]) -> pa.Table:
+    texts = [json.dumps({UNREADABLE: {"reason": row.reason, "text": row.text}}) for row in unreadable]
+    values = {name: pa.nulls(len(texts), schema.field(name).type) for name in schema.names}
+    return pa.table(values | {UNDECLARED: texts, ROW: [row.number for row in unreadable]}, schema=schema)
 
 
-def _explain(
-    error: duckdb.Error, source: Source, storage: DailyFiles, deliveries: Sequence[Delivery]
-) -> ChurnflowError:
-    where = _damaged_file(str(error), storage, deliveries)
-    if isinstance(error, duckdb.OutOfMemoryException):
-        return TooLargeError(
-            "The files do not fit into memory.", where=storage.address, remedy="Load fewer days at a time."
-        )
-    if isinstance(error, duckdb.IOException) and not storage.is_local:
-        return no_access(where, error)
-    return corrupt(where, source)
-
-
-def _damaged_file(message: str, storage: DailyFiles, deliveries: Sequence[Delivery]) -> str:
-    named = [item.file.uri for item in deliveries if item.file.uri in message]
-    if named or len(deliveries) == 1:
-        return named[0] if named else deliveries[0].file.uri
-    return f"one of {len(deliveries)} files of {storage.address}"
-
-
-def _path(column: str) -> str:
-    return _quote('$."' + column.replace('"', '\\"') + '"')
+def _json_rows(
+    source: Source, open_file: OpenFile, item: Delivery, limit: int | None, unreadable: list[UnreadableRow]
+) -> pa.Table:
+    names = {name: source.delivered_name(name) for name in source.columns}
+    missing = {names[name] for name, column in source.columns.items() if column.required}
+    schema = pa.schema([*((name, pa.string()) for name in [*names, UNDECLARED]), (ROW, pa.int64())])
+    tables = [schema.empty_table()]
+    objects = islice(json_objects(open_file, files_of(source), unreadable), limit)
+    while batch := list(islice(objects, _BATCH_ROWS)):
+        values: dict[str, list[Any]] = {name: [] for name in schema.names}
+        for number, content in batch:
+            missing -= content.keys()
+            for name, delivered in names.items():
+                values[name].append(json_text(content.pop(delivered, None)))
+            values[UNDECLARED].append(json_text(content) if content else None)
+            values[ROW].append(number)
+        tables.append(pa.table(values, schema=schema))
+    rows = pa.concat_tables(tables)
+    if missing and len(rows) and limit is None:
+        raise missing_column(min(missing), item.file.uri, source, item.columns)
+    return rows
 
 
 def _quote(text: str) -> str:

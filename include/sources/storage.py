@@ -14,6 +14,7 @@ import fsspec
 from fsspec.implementations.local import LocalFileSystem
 
 from include.sources.errors import SourceConnectionError, UnreadableFileError
+from include.sources.file_content import compression_of, decompressed
 
 _DAY = "{day}"
 
@@ -36,13 +37,15 @@ class DailyFiles:
 
     Args:
         address: A path or an fsspec address.
+        compression: The compression of the files; ``infer`` takes it from their extensions.
 
     Raises:
         SourceConnectionError: No file system supports the address.
     """
 
-    def __init__(self, address: str) -> None:
+    def __init__(self, address: str, compression: str = "infer") -> None:
         self.address = address
+        self._compression = compression
         try:
             self.filesystem, self._pattern = fsspec.url_to_fs(address)
         except (ValueError, ImportError) as error:
@@ -97,19 +100,28 @@ class DailyFiles:
 
     @contextmanager
     def open(self, file: StoredFile) -> Iterator[IO[bytes]]:
-        """Open a file for reading; it is decompressed according to its extension.
+        """Open a file for reading; it is decompressed.
 
         Raises:
             UnreadableFileError: The file cannot be opened, or its storage does not answer.
+            Exception: The content of the file is not of its compression.
         """
         try:
-            stream = self.filesystem.open(file.uri, "rb", compression="infer")
+            stream = self.filesystem.open(file.uri, "rb")
         except Exception as error:
             if not is_access_failure(error):
                 raise
             raise no_access(file.uri, error) from error
-        with stream:
-            yield stream
+        with stream, decompressed(stream, self._compression_of(file)) as content:
+            yield content
+
+    def age_seconds(self, file: StoredFile) -> float:
+        """Return the number of seconds since the last change of a file."""
+        modified: dt.datetime = self.filesystem.modified(file.uri)
+        return (dt.datetime.now(dt.UTC) - modified).total_seconds()
+
+    def _compression_of(self, file: StoredFile) -> str:
+        return compression_of(file.name) if self._compression == "infer" else self._compression
 
     def _require_folder(self) -> None:
         # A glob skips an unreadable folder silently; listing the folder raises the error.

@@ -1,0 +1,86 @@
+"""Read a file of JSON lines: one object per line, whose numbers keep their exact text."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from typing import Any
+
+import msgspec
+
+from include.projects.sources import Files
+from include.sources.csv_format import UnreadableRow
+from include.sources.file_content import ContentError, OpenFile, text_of, undecodable
+
+
+def _exact(token: str) -> msgspec.Raw:
+    # A number would lose digits as a float.
+    return msgspec.Raw(token.encode())
+
+
+def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    content = dict(pairs)
+    if len(content) < len(pairs):
+        names = [name for name, _ in pairs]
+        raise ValueError(f"the key {next(name for name in names if names.count(name) > 1)!r} occurs twice")
+    return content
+
+
+_DECODER = json.JSONDecoder(parse_int=_exact, parse_float=_exact, parse_constant=str, object_pairs_hook=_object)
+
+
+def json_objects(
+    open_file: OpenFile, files: Files, unreadable: list[UnreadableRow]
+) -> Iterator[tuple[int, dict[str, Any]]]:
+    """Return the objects of a file with their row numbers; blank lines are left out.
+
+    Args:
+        open_file: Opens the file.
+        files: The encoding, and the effect of a line that is not a JSON object.
+        unreadable: With ``unreadable_rows: quarantine``, such lines are added to this list.
+
+    Raises:
+        ContentError: The file cannot be read.
+    """
+    number = 0
+    try:
+        with open_file() as stream:
+            for position, line in enumerate(text_of(stream, files.encoding), 1):
+                if not line.strip():
+                    continue
+                number += 1
+                try:
+                    yield number, _parse(line)
+                except ValueError as error:
+                    if files.unreadable_rows == "refuse":
+                        raise _problem(position, error) from error
+                    unreadable.append(UnreadableRow(number, str(error), line.rstrip("\r\n")))
+    except UnicodeDecodeError as error:
+        raise undecodable(open_file, files.encoding) or ContentError(str(error)) from error
+
+
+def json_text(value: Any) -> str | None:
+    """Return a value as text: a string as it is, a number as written, and an object or array as JSON.
+
+    Args:
+        value: A value of an object of ``json_objects``.
+    """
+    if value is None or isinstance(value, str):
+        return value
+    return msgspec.json.encode(value).decode()
+
+
+def _parse(line: str) -> dict[str, Any]:
+    content = _DECODER.decode(line)
+    if not isinstance(content, dict):
+        raise ValueError("it is not a JSON object")
+    if "\\ud" in line.lower():
+        json.dumps(content, default=str, ensure_ascii=False).encode()  # half of a surrogate pair is no character
+    return content
+
+
+def _problem(line: int, error: ValueError) -> ContentError:
+    return ContentError(
+        f"line {line} cannot be read: {error}; the likely cause is a line that was cut off, or another format",
+        "Ask for a new delivery, or set unreadable_rows: quarantine in sources.yaml to load the other rows.",
+    )
