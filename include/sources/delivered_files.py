@@ -296,7 +296,7 @@ def _head(source: Source, open_file: OpenFile) -> _Head:
     with open_file() as stream:
         require_text(stream.read(HEAD_BYTES), files.encoding)
     if files.format == "jsonl":
-        objects = [content for _, content in islice(json_objects(open_file, files, []), _HEAD_LINES)]
+        objects = [content for _, content, _ in islice(json_objects(open_file, files, []), _HEAD_LINES)]
         return _Head(dict.fromkeys((name for content in objects for name in content), TEXT))
     names = csv_header(open_file, files)
     return _Head(_by_name(names, [TEXT] * len(names)))

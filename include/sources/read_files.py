@@ -30,7 +30,7 @@ from include.sources.delivered_files import (
     open_delivery,
 )
 from include.sources.file_content import OpenFile
-from include.sources.json_format import json_objects, json_text
+from include.sources.json_format import json_objects, json_texts
 from include.sources.storage import DailyFiles, StoredFile
 
 _BATCH_ROWS = 100_000
@@ -178,24 +178,22 @@ def _unreadable_rows(schema: pa.Schema, unreadable: Sequence[UnreadableRow]) -> 
 def _json_rows(
     source: Source, open_file: OpenFile, item: Delivery, limit: int | None, unreadable: list[UnreadableRow]
 ) -> pa.Table:
-    names = {name: source.delivered_name(name) for name in source.columns}
-    missing = {names[name] for name, column in source.columns.items() if column.required}
-    schema = pa.schema([*((name, pa.string()) for name in [*names, UNDECLARED]), (ROW, pa.int64())])
+    keys = [source.delivered_name(name) for name in source.columns]
+    missing = {source.delivered_name(name) for name, column in source.columns.items() if column.required}
+    schema = pa.schema([*((name, pa.string()) for name in [*source.columns, UNDECLARED]), (ROW, pa.int64())])
     tables = [schema.empty_table()]
     objects = islice(json_objects(open_file, files_of(source), unreadable), limit)
     while batch := list(islice(objects, _BATCH_ROWS)):
-        values: dict[str, list[Any]] = {name: [] for name in schema.names}
-        for number, content in batch:
+        rows = []
+        for number, content, line in batch:
             missing -= content.keys()
-            for name, delivered in names.items():
-                values[name].append(json_text(content.pop(delivered, None)))
-            values[UNDECLARED].append(json_text(content) if content else None)
-            values[ROW].append(number)
-        tables.append(pa.table(values, schema=schema))
-    rows = pa.concat_tables(tables)
-    if missing and len(rows) and limit is None:
+            texts, undeclared = json_texts(content, line, keys)
+            rows.append((*texts, undeclared, number))
+        tables.append(pa.table(list(zip(*rows, strict=True)), schema=schema))
+    found = pa.concat_tables(tables)
+    if missing and len(found) and limit is None:
         raise missing_column(min(missing), item.file.uri, source, item.columns)
-    return rows
+    return found
 
 
 def _quote(text: str) -> str:
