@@ -30,6 +30,8 @@ _EXACT = json.JSONDecoder(parse_int=_exact, parse_float=_exact, parse_constant=s
 _TEXTS = json.JSONDecoder(parse_int=str, parse_float=str, parse_constant=str, object_pairs_hook=_object)
 """Decodes numbers to their texts, in half of the time."""
 
+_SIMPLE = {str, bool, type(None)}
+
 
 def json_objects(
     open_file: OpenFile, files: Files, unreadable: list[UnreadableRow]
@@ -69,16 +71,15 @@ def json_texts(content: dict[str, Any], line: str, keys: Sequence[str]) -> tuple
     A string is its text, a number is as written, and an object or array is JSON.
 
     Args:
-        content: An object of ``json_objects``.
+        content: An object of ``json_objects``, which is emptied.
         line: Its line.
         keys: The keys.
     """
-    values = [content.get(key) for key in keys]
-    if len(content) > sum(key in content for key in keys) or any(isinstance(value, dict | list) for value in values):
+    values = [content.pop(key, None) for key in keys]
+    if content or not _SIMPLE.issuperset(map(type, values)):
         content = _EXACT.decode(line)
         values = [content.pop(key, None) for key in keys]
-        return [_text(value) for value in values], _text(content or None)
-    return [_text(value) for value in values], None
+    return [_text(value) for value in values], _text(content or None)
 
 
 def _text(value: Any) -> str | None:

@@ -34,6 +34,8 @@ from include.sources.json_format import json_objects, json_texts
 from include.sources.storage import DailyFiles, StoredFile
 
 _BATCH_ROWS = 100_000
+_JSON_BATCH_ROWS = 5_000
+"""Number of JSON lines held as Python objects, which are slow to collect in larger numbers."""
 
 
 def read_files(source: Source, deliveries: Deliveries) -> pa.Table:
@@ -183,7 +185,7 @@ def _json_rows(
     schema = pa.schema([*((name, pa.string()) for name in [*source.columns, UNDECLARED]), (ROW, pa.int64())])
     tables = [schema.empty_table()]
     objects = islice(json_objects(open_file, files_of(source), unreadable), limit)
-    while batch := list(islice(objects, _BATCH_ROWS)):
+    while batch := list(islice(objects, _JSON_BATCH_ROWS)):
         rows = []
         for number, content, line in batch:
             missing -= content.keys()
