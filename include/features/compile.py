@@ -29,6 +29,7 @@ from include.features.point_in_time import (
 from include.lake import Lake, connect
 from include.projects import FeatureSpec, Project
 from include.projects.features import Aggregate, Attribute, DaysSince, Ratio, Share, Trend
+from include.sources.column_types import day_of
 
 MAX_CELLS = 40_000_000
 """Maximum number of values computed at once, which bounds memory; a single day is always computed at once."""
@@ -138,14 +139,14 @@ def _attributes(
 ) -> ibis.Table:
     columns = sorted({str(spec.calculation.column) for spec in specs})  # type: ignore[union-attr]
     rows = latest_row_per_customer(project, source, rows_as_of(project, source, lake, engine, days, columns))
-    values = {spec.name: _attribute(rows, spec) for spec in specs}
+    values = {spec.name: _attribute(rows, spec, project.timezone) for spec in specs}
     return rows.select("dt", **{CUSTOMER_ID: rows[CUSTOMER]}, **values)
 
 
-def _attribute(rows: ibis.Table, spec: FeatureSpec) -> ibis.Value:
+def _attribute(rows: ibis.Table, spec: FeatureSpec, zone: str) -> ibis.Value:
     column = rows[spec.calculation.column]  # type: ignore[union-attr]
     if isinstance(spec.calculation, DaysSince):
-        return rows["dt"].delta(column.cast("date"), unit="day").cast("float64")
+        return rows["dt"].delta(day_of(column, zone), unit="day").cast("float64")
     return column.cast("string" if spec.categories else "float64")
 
 

@@ -21,11 +21,13 @@ from include.features.sql_expressions import finite, needed_columns, with_derive
 from include.lake import Lake, Table
 from include.lake.table_names import silver_table
 from include.projects import Project, Source
+from include.sources.column_types import day_of
 
 CUSTOMER_ID = "customer_id"
 """The column that names the customer in every gold table; always text."""
 CUSTOMER, EVENT_DAY, DELIVERY_DAY = "_customer", "_event_day", "_delivery_day"
-"""Columns of every row read here: the customer, the day of the event, and the day for which the row was delivered."""
+"""Columns of every row read here: the customer, the day of the event in the project's time zone, and the day for which
+the row was delivered."""
 CHANGED = "_changed"
 """When a row of a ``changes`` source changed; null for a ``snapshot`` source."""
 
@@ -64,7 +66,11 @@ def source_rows(
     own = {column: finite(scan[column]) for column in source.columns if column in needed | join_columns}
     rows = scan.select(
         **own,
-        **{CUSTOMER: _customer(scan, name, source), EVENT_DAY: _event_day(scan, source), DELIVERY_DAY: scan["dt"]},
+        **{
+            CUSTOMER: _customer(scan, name, source),
+            EVENT_DAY: _event_day(scan, source, project.timezone),
+            DELIVERY_DAY: scan["dt"],
+        },
     )
     rows = rows.filter(rows[CUSTOMER].notnull())
     for lookup in source.lookups:
@@ -207,8 +213,8 @@ def _customer(scan: ibis.Table, name: str, source: Source) -> StringValue:
     return scan[source.customer].cast("string")
 
 
-def _event_day(scan: ibis.Table, source: Source) -> Value:
-    return scan[source.event_time].cast("date") if source.event_time else ibis.null("date")
+def _event_day(scan: ibis.Table, source: Source, zone: str) -> Value:
+    return day_of(scan[source.event_time], zone) if source.event_time else ibis.null("date")
 
 
 def _join_lookup(

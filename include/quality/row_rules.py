@@ -2,36 +2,53 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 import ibis
 from ibis import _
-from ibis.expr.types import BooleanValue
+from ibis.expr.types import BooleanValue, StringValue
 
 from include.projects import Source
-from include.sources.bronze_tables import FILE, ROW
-from include.sources.column_types import trimmed, typed_value
+from include.sources.bronze_tables import FILE, ROW, UNDECLARED
+from include.sources.column_types import day_of, refusal_reason, trimmed, typed_value
 
 RULE = "_rule"
 """The built-in rule that a row violates, or null."""
 
-DUPLICATE, DUPLICATE_EARLIER = "duplicate_key", "duplicate_key_earlier"
+UNREADABLE, DUPLICATE, DUPLICATE_EARLIER = "unreadable", "duplicate_key", "duplicate_key_earlier"
+
+_REASONS = {
+    "digits": " with at most four decimal places",
+    "range": " and within its range",
+    "year": ", from {first} to {last}",
+    "time": " without a time of day in {zone}",
+    "infinite": " and finite",
+}
 
 
-def typed_rows(source: Source, bronze: ibis.Table) -> ibis.Table:
+def typed_rows(source: Source, bronze: ibis.Table, zone: str) -> ibis.Table:
     """Return the declared columns of ``bronze`` with their types, and ``_file``, ``_row``, ``dt`` and ``_rule``.
 
     The rules, in this order:
 
+    - ``unreadable``: the row of the file could be read.
     - ``required:column``: a required value or a key value is not empty.
-    - ``type:column``: a value is of the declared type.
+    - ``type:column`` and ``type:column:reason``: a value is of the declared type and within its bounds.
     - ``after_day:column``: an event is not later than the day of its delivery.
 
     Args:
         source: The source's configuration.
-        bronze: Its bronze rows, with text columns, ``_file``, ``_row`` and ``dt``.
+        bronze: Its bronze rows, with text columns, ``_undeclared``, ``_file``, ``_row`` and ``dt``.
+        zone: The time zone of the project's days.
     """
-    typed = {name: typed_column(source, bronze, name) for name in source.columns}
-    rule = ibis.cases(*_violations(source, bronze, typed), else_=ibis.null("string"))
-    return bronze.select(**typed, **{FILE: _[FILE], ROW: _[ROW], "dt": _["dt"], RULE: rule})
+    # The steps are separate subqueries, so that each text is trimmed and converted once.
+    texts = bronze.mutate(**{name: trimmed(bronze[name], source) for name in source.columns})
+    names = {name: f"_typed_{number}" for number, name in enumerate(source.columns)}
+    kinds = {name: column.type for name, column in source.columns.items()}
+    typed = texts.mutate(**{names[name]: typed_value(texts[name], kind, source) for name, kind in kinds.items()})
+    rule = ibis.cases(*_violations(source, typed, names, zone), else_=ibis.null("string"))
+    values = {name: typed[names[name]] for name in source.columns}
+    return typed.select(**values, **{FILE: _[FILE], ROW: _[ROW], "dt": _["dt"], RULE: rule})
 
 
 def typed_column(source: Source, bronze: ibis.Table, name: str) -> ibis.expr.types.Column:
@@ -42,7 +59,7 @@ def typed_column(source: Source, bronze: ibis.Table, name: str) -> ibis.expr.typ
         bronze: Its bronze rows.
         name: The column.
     """
-    return typed_value(trimmed(bronze[name]), source.columns[name].type)
+    return typed_value(trimmed(bronze[name], source), source.columns[name].type, source)
 
 
 def builtin_rules(source: Source) -> list[str]:
@@ -64,10 +81,14 @@ def describe_rule(source: Source, rule: str) -> str:
     """
     kind, _, column = rule.partition(":")
     if kind == "type":
-        return f"empty, or of type {source.columns[column].type}"
+        column, _, reason = (column, "", "") if column in source.columns else column.rpartition(":")
+        first, last = source.years
+        bounds = _REASONS.get(reason, "").format(first=first, last=last, zone=source.timezone)
+        return f"empty, or of type {source.columns[column].type}{bounds}"
     return {
+        UNREADABLE: "a row that can be read",
         "required": "never empty",
-        "after_day": "not after the day of the delivery",
+        "after_day": "not after the day of the delivery, in the time zone of the project",
         DUPLICATE: f"{', '.join(source.key)}: unique within the delivery of a day",
         DUPLICATE_EARLIER: f"{', '.join(source.key)}: not delivered in the {source.deduplicate_days} days before",
     }[kind]
@@ -108,13 +129,26 @@ def earlier_duplicates(source: Source, rows: ibis.Table, earlier: ibis.Table) ->
 
 
 def _violations(
-    source: Source, bronze: ibis.Table, typed: dict[str, ibis.expr.types.Column]
-) -> list[tuple[BooleanValue, str]]:
-    text = {name: trimmed(bronze[name]) for name in source.columns}
+    source: Source, rows: ibis.Table, typed: Mapping[str, str], zone: str
+) -> list[tuple[BooleanValue, str | StringValue]]:
+    """Return the conditions of the rules and their names.
+
+    Args:
+        source: The source's configuration.
+        rows: The trimmed text of each column and its typed value.
+        typed: The column with the typed value of each column.
+        zone: The time zone of the project's days.
+    """
     needed = [name for name, column in source.columns.items() if column.required or name in source.key]
-    violations = [(text[name].isnull(), f"required:{name}") for name in needed]
-    violations += [(text[name].notnull() & typed[name].isnull(), f"type:{name}") for name in source.columns]
+    violations: list[tuple[BooleanValue, str | StringValue]] = [
+        (rows[UNDECLARED].startswith('{"_unreadable"').fill_null(False), UNREADABLE)
+    ]
+    violations += [(rows[name].isnull(), f"required:{name}") for name in needed]
+    for name, column in source.columns.items():
+        with_reason = f"type:{name}:" + refusal_reason(rows[name], column.type, source)
+        is_refused = rows[name].notnull() & rows[typed[name]].isnull()
+        violations.append((is_refused, with_reason.fill_null(f"type:{name}")))
     if source.event_time:
-        after = typed[source.event_time].cast("date") > bronze["dt"]
+        after = day_of(rows[typed[source.event_time]], zone) > rows["dt"]
         violations.append((after.fill_null(False), f"after_day:{source.event_time}"))
     return violations

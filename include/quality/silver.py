@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import datetime as dt
 import time
-from collections.abc import Sequence, Set
+from collections.abc import Sequence
 from pathlib import Path
 
 import ibis
@@ -17,7 +17,7 @@ from include.lake.table_names import DELIVERIES_TABLE, bronze_table, quarantine_
 from include.logs import get_logger
 from include.projects import Checks, Project
 from include.quality.contract import silver_contract
-from include.quality.gate import RuleOutcome, TableOutcome, require_open, write_report
+from include.quality.gate import RuleOutcome, TableOutcome, require_open, short_days, write_report
 from include.quality.row_rules import RULE, typed_rows
 from include.quality.silver_days import loaded_days, record_loaded_days
 from include.quality.source_checks import ROW_KEY, CheckedSource, blocks_of, check_source
@@ -60,9 +60,9 @@ def _build(project: Project, lake: Lake, days: DayRange, reports: Path) -> list[
         if (silver := lake.table(silver_table(name))).exists():
             silver_contract(name, source).verify_stored(silver.schema())
     delivered = {name: delivered_days(lake, name, days) for name in project.sources}
-    checked = {name: _check(project, lake, name, tuple(days), delivered[name]) for name in project.sources}
+    checked = {name: check_source(project, lake, name, tuple(days), delivered[name]) for name in project.sources}
     later = {
-        name: _check(project, lake, name, following, set(following))
+        name: check_source(project, lake, name, following, set(following))
         for name in project.sources
         if (following := _later_days(project, lake, name, days))
     }
@@ -94,12 +94,6 @@ def _build(project: Project, lake: Lake, days: DayRange, reports: Path) -> list[
     return results
 
 
-def _check(
-    project: Project, lake: Lake, name: str, days: tuple[dt.date, ...], delivered: Set[dt.date]
-) -> CheckedSource:
-    return check_source(name, project.sources[name], project.checks.get(name, Checks()), lake, days, delivered)
-
-
 def _later_days(project: Project, lake: Lake, name: str, days: DayRange) -> tuple[dt.date, ...]:
     """Return the loaded days after ``days`` that may contain duplicates of rows in ``days``, sorted."""
     lookback = project.sources[name].deduplicate_days
@@ -116,7 +110,8 @@ def _rebuilt_note(days: Sequence[dt.date]) -> str:
 def _outcome(project: Project, item: CheckedSource, more: Sequence[RuleOutcome], note: str = "") -> TableOutcome:
     contract = silver_contract(item.name, project.sources[item.name])
     minimum = project.checks.get(item.name, Checks()).minimum_pass_share
-    return TableOutcome(contract.table, item.rows, item.refused, minimum, (*item.rules, *more), contract, note)
+    short = short_days(item.rows_by_day, item.refused_by_day, minimum)
+    return TableOutcome(contract.table, item.rows, item.refused, minimum, short, (*item.rules, *more), contract, note)
 
 
 def _write(project: Project, lake: Lake, item: CheckedSource) -> tuple[int, int]:
@@ -129,7 +124,7 @@ def _write(project: Project, lake: Lake, item: CheckedSource) -> tuple[int, int]
     for block in blocks_of(item.days, counts):
         if not any(counts.get(day) for day in block) and silver.exists() and not silver.files(block):
             continue
-        rows = typed_rows(source, bronze.scan(connect(), block))
+        rows = typed_rows(source, bronze.scan(connect(), block), project.timezone)
         kept = rows.anti_join(ibis.memtable(_within(item.refusals, block)), ROW_KEY).drop(RULE, FILE, ROW)
         found = kept.order_by(["dt", *source.key]).to_pyarrow()
         contract.verify(found)

@@ -6,8 +6,10 @@ A block contains whole days and about a million rows, so memory does not grow wi
 from __future__ import annotations
 
 import datetime as dt
+from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence, Set
 from dataclasses import dataclass
+from functools import cached_property
 
 import ibis
 import pyarrow as pa
@@ -16,7 +18,7 @@ import pyarrow.compute as pc
 from include.days import DayRange
 from include.lake import Lake, connect
 from include.lake.table_names import bronze_table, silver_table
-from include.projects import Checks, Expectation, Source
+from include.projects import Checks, Expectation, Project, Source
 from include.quality.gate import RuleOutcome
 from include.quality.row_rules import (
     RULE,
@@ -28,6 +30,7 @@ from include.quality.row_rules import (
 )
 from include.quality.suite import ROW_ID, ExpectationResult, Tally, columns_read, describe_days, is_row_rule, run_suite
 from include.sources.bronze_tables import FILE, ROW
+from include.sources.column_types import day_of
 
 ROWS_AT_ONCE = 1_000_000
 """The largest number of rows in a block and in a data frame; a day with more rows is one block."""
@@ -45,7 +48,7 @@ class CheckedSource:
     Attributes:
         name: The source.
         days: The checked days, sorted.
-        rows: The number of bronze rows.
+        rows_by_day: The number of bronze rows of each day.
         refusals: One row per refused row and violated rule: ``dt``, ``_file``, ``_row``, ``rule``.
         rules: The outcomes of the built-in row rules and of the expectations.
         newest: The day of the newest event, if the source has event times.
@@ -53,15 +56,25 @@ class CheckedSource:
 
     name: str
     days: tuple[dt.date, ...]
-    rows: int
+    rows_by_day: Mapping[dt.date, int]
     refusals: pa.Table
     rules: tuple[RuleOutcome, ...]
     newest: dt.date | None
 
     @property
+    def rows(self) -> int:
+        """The number of bronze rows."""
+        return sum(self.rows_by_day.values())
+
+    @property
     def refused(self) -> int:
         """The number of rows that violate at least one rule."""
-        return int(self.refusals.group_by(ROW_KEY).aggregate([]).num_rows)
+        return sum(self.refused_by_day.values())
+
+    @cached_property
+    def refused_by_day(self) -> Mapping[dt.date, int]:
+        """The number of rows of each day that violate at least one rule."""
+        return Counter(self.refusals.group_by(ROW_KEY).aggregate([])["dt"].to_pylist())
 
 
 def blocks_of(days: Sequence[dt.date], counts: Mapping[dt.date, int]) -> Iterator[tuple[dt.date, ...]]:
@@ -84,21 +97,21 @@ def blocks_of(days: Sequence[dt.date], counts: Mapping[dt.date, int]) -> Iterato
 
 
 def check_source(
-    name: str, source: Source, checks: Checks, lake: Lake, days: Sequence[dt.date], delivered: Set[dt.date]
+    project: Project, lake: Lake, name: str, days: Sequence[dt.date], delivered: Set[dt.date]
 ) -> CheckedSource:
     """Check the bronze rows of ``days`` with the built-in row rules and the expectations.
 
     Args:
+        project: The project.
+        lake: Its lake.
         name: The source.
-        source: Its configuration.
-        checks: Its expectations.
-        lake: The lake.
         days: The days, sorted.
         delivered: The days that have a delivery.
 
     Raises:
         SuiteError: An expectation is invalid or does not fit its column.
     """
+    source, checks = project.sources[name], project.checks.get(name, Checks())
     counts = lake.table(bronze_table(name)).row_counts(days)
     tallies = [Tally(expectation) for expectation in checks.expectations]
     refusals: list[pa.Table] = []
@@ -106,26 +119,40 @@ def check_source(
     for block in blocks_of(days, counts):
         if not any(counts.get(day) for day in block) and not any(map(_accepts_no_rows, checks.expectations)):
             continue
-        part = _Block(name, source, lake, block)
+        part = _Block(project, name, lake, block)
         refusals.append(part.refusals)
         if part.newest:
             newest.append(part.newest)
         refusals += part.run_suites(tallies, [day for day in block if day in delivered])
     found = pa.concat_tables([_REFUSALS.empty_table(), *refusals])
-    rows = sum(counts.values())
-    builtin = _builtin_outcomes(source, rows, found, {tally.rule for tally in tallies})
+    builtin = _builtin_outcomes(source, sum(counts.values()), found, {tally.rule for tally in tallies})
     rules = (*builtin, *(tally.outcome() for tally in tallies))
-    return CheckedSource(name, tuple(days), rows, found, rules, max(newest, default=None))
+    return CheckedSource(name, tuple(days), counts, found, rules, max(newest, default=None))
+
+
+def newest_event(source: Source, rows: ibis.Table, zone: str) -> dt.date | None:
+    """Return the day of the newest event; None without rows, or if the source has no event times.
+
+    Args:
+        source: The source's configuration.
+        rows: Its typed rows.
+        zone: The time zone of the project's days.
+    """
+    if source.event_time is None:
+        return None
+    found: dt.date | None = day_of(rows[source.event_time].max(), zone).to_pyarrow().as_py()
+    return found
 
 
 class _Block:
     """The rows of a block of days, in a separate engine."""
 
-    def __init__(self, name: str, source: Source, lake: Lake, days: Sequence[dt.date]) -> None:
+    def __init__(self, project: Project, name: str, lake: Lake, days: Sequence[dt.date]) -> None:
+        source, zone = project.sources[name], project.timezone
         self._table = silver_table(name)
         engine = connect()
         bronze = lake.table(bronze_table(name))
-        typed = typed_rows(source, bronze.scan(engine, days)).mutate(**{ROW_ID: ibis.row_number()})
+        typed = typed_rows(source, bronze.scan(engine, days), zone).mutate(**{ROW_ID: ibis.row_number()})
         rows = engine.create_table("typed", typed, temp=True)
         valid = rows.filter(rows[RULE].isnull())
         refusals = [
@@ -135,13 +162,14 @@ class _Block:
         valid = _without(valid, refusals[1])
         if source.deduplicate_days:
             keys = ["dt", *source.key]
-            others = typed_rows(source, bronze.scan(engine, _days_before(days, source.deduplicate_days)))
+            earlier_days = _days_before(days, source.deduplicate_days)
+            others = typed_rows(source, bronze.scan(engine, earlier_days), zone)
             others = engine.create_table("others", others.filter(others[RULE].isnull()).select(keys), temp=True)
             earlier = ibis.union(others, valid.select(keys))
             refusals.append(_arrow(earlier_duplicates(source, valid, earlier)))
             valid = _without(valid, refusals[2])
         self.refusals = pa.concat_tables(refusals)
-        self.newest = _newest(source, valid)
+        self.newest = newest_event(source, valid, zone)
         self._valid = valid
 
     def run_suites(self, tallies: Sequence[Tally], delivered: Sequence[dt.date]) -> list[pa.Table]:
@@ -200,13 +228,6 @@ def _days_before(days: Sequence[dt.date], lookback: int) -> list[dt.date]:
     """Return the days from ``lookback`` days before ``days[0]`` to ``days[-1]`` that are not in ``days``."""
     first = days[0] - dt.timedelta(days=lookback)
     return [day for day in DayRange(first, days[-1]) if day not in days]
-
-
-def _newest(source: Source, rows: ibis.Table) -> dt.date | None:
-    if source.event_time is None:
-        return None
-    found: dt.date | None = rows[source.event_time].cast("date").max().to_pyarrow().as_py()
-    return found
 
 
 def _without(rows: ibis.Table, refusals: pa.Table) -> ibis.Table:

@@ -18,7 +18,7 @@ from include.projects.sources import ForeignKey, Freshness, RowCount
 from include.quality.gate import RuleOutcome
 from include.quality.row_rules import typed_column
 from include.quality.silver_days import loaded_days
-from include.quality.source_checks import ROW_KEY, CheckedSource
+from include.quality.source_checks import ROW_KEY, CheckedSource, newest_event
 from include.quality.suite import describe_days
 
 
@@ -41,7 +41,7 @@ def table_outcomes(
     if checks.row_count:
         outcomes.append(_row_count(lake, source, checks.row_count, item, delivered))
     if checks.freshness:
-        outcomes.append(_freshness(lake, source, checks.freshness, item))
+        outcomes.append(_freshness(project, lake, checks.freshness, item))
     return outcomes + [_foreign_key(project, lake, key, item, checked[key.source]) for key in checks.foreign_keys]
 
 
@@ -74,10 +74,10 @@ def _row_count(lake: Lake, source: Source, rule: RowCount, item: CheckedSource, 
     )
 
 
-def _freshness(lake: Lake, source: Source, rule: Freshness, item: CheckedSource) -> RuleOutcome:
-    last = item.days[-1]
+def _freshness(project: Project, lake: Lake, rule: Freshness, item: CheckedSource) -> RuleOutcome:
+    source, last = project.sources[item.name], item.days[-1]
     what = "event" if source.event_time else "delivery"
-    newest = _newest_event(lake, source, rule, item) if source.event_time else _newest_delivery(lake, item)
+    newest = _newest_event(project, lake, rule, item) if source.event_time else _newest_delivery(lake, item)
     fresh = newest is not None and (last - newest).days <= rule.max_age_days
     judged = fresh or not source.is_daily or _has_days_before(lake, item, rule.max_age_days)
     observed = f"{newest} as the newest {what}" if newest else f"no {what} within {rule.max_age_days} days"
@@ -93,12 +93,12 @@ def _has_days_before(lake: Lake, item: CheckedSource, age: int) -> bool:
     return not wanted or wanted <= loaded_days(lake, item.name, DayRange(min(wanted), max(wanted)))
 
 
-def _newest_event(lake: Lake, source: Source, rule: Freshness, item: CheckedSource) -> dt.date | None:
+def _newest_event(project: Project, lake: Lake, rule: Freshness, item: CheckedSource) -> dt.date | None:
     # An event is delivered on its day or later, so every sufficiently new event is in these days.
     newest, table = item.newest, lake.table(silver_table(item.name))
     before = DayRange.ending(item.days[0] - dt.timedelta(days=1), rule.max_age_days + 1)
     if table.exists():
-        stored = table.scan(connect(), before)[source.event_time].cast("date").max().to_pyarrow().as_py()
+        stored = newest_event(project.sources[item.name], table.scan(connect(), before), project.timezone)
         newest = max(filter(None, [newest, stored]), default=None)
     return newest
 

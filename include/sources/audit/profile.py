@@ -72,7 +72,7 @@ def newest_event(engine: Backend, source: Source, probe: Probe, last: dt.date) -
         return None
     rows = ibis.memtable(probe.sample.select([source.event_time]))
     kind = source.columns[source.event_time].type
-    moment = typed_value(trimmed(rows[source.event_time]), kind).cast("timestamp")
+    moment = typed_value(trimmed(rows[source.event_time], source), kind, source).cast("timestamp")
     newest = engine.to_pyarrow(moment.max(where=moment < end_of_day(last))).as_py()
     return newest if isinstance(newest, dt.datetime) else None
 
@@ -151,10 +151,10 @@ def _figures(engine: Backend, source: Source, probe: Probe) -> dict[str, Any]:
     rows = ibis.memtable(probe.sample.select(list(source.columns)))
     measures = {}
     for position, (name, column) in enumerate(source.columns.items()):
-        text = trimmed(rows[name])
+        text = trimmed(rows[name], source)
         measures[f"values_{position}"] = text.count()
         measures[f"distinct_{position}"] = text.nunique()
-        measures[f"readable_{position}"] = typed_value(text, column.type).count()
+        measures[f"readable_{position}"] = typed_value(text, column.type, source).count()
     (found,) = engine.to_pyarrow(rows.aggregate(**measures)).to_pylist()
     return {
         name: (found[f"values_{position}"], found[f"distinct_{position}"], found[f"readable_{position}"])
