@@ -113,7 +113,7 @@ def by_sql(lake: str) -> pa.Table:
     query = f"""SELECT * FROM (SELECT DISTINCT customer_id FROM {people} WHERE status = 'active')
         LEFT JOIN {parts[0]} USING (customer_id) LEFT JOIN {parts[1]} USING (customer_id) ORDER BY customer_id"""  # noqa: S608
     engine = duckdb.connect()
-    engine.execute("SET preserve_insertion_order = false; SET enable_progress_bar = false")
+    engine.execute("SET TimeZone = 'UTC'; SET preserve_insertion_order = false; SET enable_progress_bar = false")
     return engine.sql(query).to_arrow_table()
 
 

@@ -71,6 +71,7 @@ def write_landing(folder: Path, customers: int, events: int, days: DayRange) -> 
 
 def _draw_events(source: str, days: DayRange, rows: int, customers: int) -> pa.Table:
     engine = duckdb.connect()
+    engine.execute("SET TimeZone = 'UTC'")
     engine.execute(f"SET enable_progress_bar = false; SELECT setseed({(_SEED + len(source)) % 1000 / 1000})").fetchall()
     return engine.sql(
         f"""WITH drawn AS (

@@ -144,6 +144,7 @@ def _compare(name: str, expected: Lake, found: Lake, days: DayRange) -> Differen
     wanted = left.read(changed)
     columns = wanted.column_names
     connection = duckdb.connect()
+    connection.execute("SET TimeZone = 'UTC'")
     connection.register("wanted", wanted)
     connection.register("got", right.read(changed).select(columns))
 

@@ -90,6 +90,7 @@ def _open_package() -> duckdb.DuckDBPyConnection:
         )
     data = Path(spec.origin).parent / "data"
     connection = duckdb.connect()
+    connection.execute("SET TimeZone = 'UTC'")
     for file in data.glob("*.parquet"):
         connection.read_parquet(str(file)).create_view(file.stem)
     return connection

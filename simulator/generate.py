@@ -138,8 +138,9 @@ def read_outcomes(landing: Path, truth: Path) -> pa.Table:
         ORDER BY dt, customer_id
     """  # noqa: S608 - a constant of this package
     files = str(landing / "customers" / "*.csv")
-    found = duckdb.connect().sql(query, params=[files, str(truth / "*.parquet"), files])
-    return found.to_arrow_table()
+    engine = duckdb.connect()
+    engine.execute("SET TimeZone = 'UTC'")
+    return engine.sql(query, params=[files, str(truth / "*.parquet"), files]).to_arrow_table()
 
 
 def _write_truth(path: Path, customers: Customers) -> None:

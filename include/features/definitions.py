@@ -73,13 +73,14 @@ def gold_definitions(project: Project) -> dict[str, str]:
     and not the rules that build silver (keys, types, duplicates).
     """
     specs = {spec.name: spec for spec in project.features}
-    defined = {name: _checksum(_feature(project, specs, name)) for name in specs}
-    return defined | {_POPULATION: _checksum(project.population.model_dump(mode="json", exclude_defaults=True))}
+    defined = {name: _checksum(project, _feature(project, specs, name)) for name in specs}
+    population = project.population.model_dump(mode="json", exclude_defaults=True)
+    return defined | {_POPULATION: _checksum(project, population)}
 
 
 def label_definition(project: Project) -> dict[str, str]:
     """Return a checksum of everything that affects the label."""
-    return {project.label.name: _checksum(project.label.model_dump(mode="json", exclude={"description"}))}
+    return {project.label.name: _checksum(project, project.label.model_dump(mode="json", exclude={"description"}))}
 
 
 def _feature(project: Project, specs: dict[str, FeatureSpec], name: str) -> object:
@@ -100,7 +101,9 @@ def _feature(project: Project, specs: dict[str, FeatureSpec], name: str) -> obje
     ]
 
 
-def _checksum(content: object) -> str:
+def _checksum(project: Project, content: object) -> str:
+    # The time zone decides the day of every event; UTC is left out, as in the records of earlier versions.
+    content = content if project.timezone == "UTC" else [content, project.timezone]
     return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()[:16]
 
 
