@@ -9,13 +9,13 @@ from ibis import _
 from ibis.expr.types import BooleanValue, StringValue
 
 from include.projects import Source
-from include.sources.bronze_tables import FILE, ROW, UNDECLARED
+from include.sources.bronze_tables import FILE, ROW, UNDECLARED, UNREADABLE
 from include.sources.column_types import day_of, refusal_reason, trimmed, typed_value
 
 RULE = "_rule"
 """The built-in rule that a row violates, or null."""
 
-UNREADABLE, DUPLICATE, DUPLICATE_EARLIER = "unreadable", "duplicate_key", "duplicate_key_earlier"
+CANNOT_BE_READ, DUPLICATE, DUPLICATE_EARLIER = "unreadable", "duplicate_key", "duplicate_key_earlier"
 
 _REASONS = {
     "digits": " with at most four decimal places",
@@ -86,7 +86,7 @@ def describe_rule(source: Source, rule: str) -> str:
         bounds = _REASONS.get(reason, "").format(first=first, last=last, zone=source.timezone)
         return f"empty, or of type {source.columns[column].type}{bounds}"
     return {
-        UNREADABLE: "a row that can be read",
+        CANNOT_BE_READ: "a row that can be read",
         "required": "never empty",
         "after_day": "not after the day of the delivery, in the time zone of the project",
         DUPLICATE: f"{', '.join(source.key)}: unique within the delivery of a day",
@@ -141,7 +141,7 @@ def _violations(
     """
     needed = [name for name, column in source.columns.items() if column.required or name in source.key]
     violations: list[tuple[BooleanValue, str | StringValue]] = [
-        (rows[UNDECLARED].startswith('{"_unreadable"').fill_null(False), UNREADABLE)
+        (rows[UNDECLARED].startswith(f'{{"{UNREADABLE}"').fill_null(False), CANNOT_BE_READ)
     ]
     violations += [(rows[name].isnull(), f"required:{name}") for name in needed]
     for name, column in source.columns.items():

@@ -10,16 +10,13 @@ import itertools
 import math
 from collections.abc import Callable
 from typing import Any
+from zoneinfo import ZoneInfo
 
 from include.projects import FeatureSpec, Project
 from include.projects.features import Aggregate, Attribute, DaysSince, Ratio, Share, Trend
 
 Row = dict[str, Any]
 Value = float | str | None
-
-
-def day_of(moment: Any) -> dt.date | None:
-    return moment.date() if isinstance(moment, dt.datetime) else moment
 
 
 class Reference:
@@ -47,6 +44,11 @@ class Reference:
         for name, rows in self.rows.items():
             for row in rows:
                 self.by_customer.setdefault((name, row.get(project.sources[name].customer or "")), []).append(row)
+
+    def _day_of(self, moment: Any) -> dt.date | None:
+        if not isinstance(moment, dt.datetime):
+            return moment
+        return moment.replace(tzinfo=dt.UTC).astimezone(ZoneInfo(self.project.timezone)).date()
 
     def _complete(self, name: str, row: Row) -> Row:
         for look in self.project.sources[name].lookups:
@@ -108,7 +110,7 @@ class Reference:
         }
 
     def _is_visible(self, name: str, row: Row, day: dt.date, window: int) -> bool:
-        happened = day_of(row[self.project.sources[name].event_time])
+        happened = self._day_of(row[self.project.sources[name].event_time])
         if happened is None:
             return False
         return row["dt"] <= day and happened <= day and (day - happened).days < window
@@ -136,12 +138,12 @@ class Reference:
                 return None if row is None else _attribute(row[calculation.column], bool(spec.categories))
             case DaysSince():
                 row = self.row_of(calculation.source, customer, day)
-                date = None if row is None else day_of(row[calculation.column])
+                date = None if row is None else self._day_of(row[calculation.column])
                 return None if date is None else float((day - date).days)
         source = self.project.sources[calculation.source]
         assert spec.window is not None
         seen = [
-            row | {"_happened": day_of(row[source.event_time])}
+            row | {"_happened": self._day_of(row[source.event_time])}
             for row in self.by_customer.get((calculation.source, customer), [])
             if self._is_visible(calculation.source, row, day, spec.window)
         ]
@@ -180,7 +182,7 @@ class Reference:
         if label.kind == "no_event":
             return int(
                 not any(
-                    day < day_of(row[source.event_time]) <= end and row["dt"] <= end
+                    day < self._day_of(row[source.event_time]) <= end and row["dt"] <= end
                     for row in self.rows[label.source]
                     if row[source.customer] == customer and row[source.event_time] is not None
                 )
@@ -190,7 +192,7 @@ class Reference:
             if row[source.customer] != customer:
                 continue
             key = tuple(row[column] for column in source.key)
-            happened = day_of(row[source.event_time])
+            happened = self._day_of(row[source.event_time])
             becomes = row[label.column] == label.value and before.get(key) != label.value
             if becomes and happened is not None and day < happened <= end:
                 return 1

@@ -13,10 +13,15 @@ from tests.features.reference import Reference
 
 pytestmark = pytest.mark.slow
 
+ZONES = ["UTC", "America/New_York"]
+"""Zones of the business; in New York, some events are on the day before their UTC day."""
 
-def test_features_equal_a_row_by_row_reference(rows, features):
-    reference = Reference(project(), rows, DERIVE, SATISFIES)
-    found = features.to_pylist()
+
+@pytest.mark.parametrize("zone", ZONES)
+def test_features_equal_a_row_by_row_reference(rows, features, zone):
+    business = project(timezone=zone)
+    reference = Reference(business, rows, DERIVE, SATISFIES)
+    found = (features if zone == "UTC" else compute_features(business, MemoryLake(rows), SNAPSHOTS)).to_pylist()
     assert {(row["dt"], row["customer_id"]) for row in found} == {
         (day, customer) for day in SNAPSHOTS for customer in reference.population(day)
     }
@@ -35,6 +40,32 @@ def test_tenure_of_a_year_is_365_days():
     assert found["days_since_plans_since"] == 365
 
 
+@pytest.mark.parametrize(
+    ("zone", "paid_at", "day"),
+    [
+        ("UTC", "2024-03-10 15:00", 10),
+        ("Asia/Tokyo", "2024-03-10 14:59", 10),
+        ("Asia/Tokyo", "2024-03-10 15:00", 11),
+        ("America/New_York", "2024-03-10 04:59", 9),  # the clocks change on 2024-03-10
+        ("America/New_York", "2024-03-11 03:59", 10),
+        ("Europe/Berlin", "2024-03-30 23:00", 31),  # the clocks change on 2024-03-31
+        ("Europe/Berlin", "2024-03-31 22:00", 32),
+    ],
+)
+def test_a_timestamp_counts_on_its_business_day(zone, paid_at, day):
+    moment, first = dt.datetime.fromisoformat(paid_at), dt.date(2024, 3, 1)
+    delivery = first + dt.timedelta(days=day - 1)
+    rows = {name: [{"person": "a", "dt": first}] for name in ("profiles", "devices")}
+    rows["products"] = [{"product": "p", "dt": first}]
+    rows["payments"] = [{"payment": "1", "person": "a", "paid_at": moment, "dt": delivery}]
+    rows["plans"] = [{"person": "a", "changed_at": moment, "dt": delivery}]
+    snapshots = [delivery, delivery + dt.timedelta(days=7)]
+    found = compute_features(project({"source": "plans"}, timezone=zone), MemoryLake(rows), snapshots).to_pylist()
+    assert [row["days_since_last_45d"] for row in found] == [0, 7]
+    assert [row["days_since_plans_changed_at"] for row in found] == [0, 7]
+    assert [row["count_1d"] for row in found] == [1, 0]
+
+
 @pytest.mark.parametrize("who", [ACTIVE_PAYERS, ACTIVE_PLANS, IN_BAND, {"source": "plans"}, {"source": "devices"}])
 def test_population_equals_a_row_by_row_reference(who, rows):
     business = project(who)
@@ -44,9 +75,10 @@ def test_population_equals_a_row_by_row_reference(who, rows):
     assert sorted((row["dt"], row["customer_id"]) for row in found) == sorted(expected)
 
 
+@pytest.mark.parametrize("zone", ZONES)
 @pytest.mark.parametrize("label", [NO_EVENT, BECOMES, COLUMN], ids=lambda label: label.kind)
-def test_labels_equal_a_row_by_row_reference(label, rows):
-    business = project({"source": "plans"}).model_copy(update={"label": label})
+def test_labels_equal_a_row_by_row_reference(label, rows, zone):
+    business = project({"source": "plans"}, label, timezone=zone)
     engine = connect()
     gold = engine.create_table("gold", population(business, MemoryLake(rows), engine, SNAPSHOTS), temp=True)
     found = engine.to_pyarrow(compute_labels(business, MemoryLake(rows), engine, gold, SNAPSHOTS)).to_pylist()
