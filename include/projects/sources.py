@@ -108,7 +108,9 @@ class Files(Config):
             raise ValueError("separator and quote are the same character")
         csv_only = {"separator", "quote", "decimal_separator"}
         text_only = csv_only | {"compression", "encoding", "unreadable_rows"}
-        needless = self.model_fields_set & {"csv": set(), "jsonl": csv_only, "parquet": text_only}[self.format]
+        # A dumped configuration contains the defaults, too.
+        given = {name for name, item in type(self).model_fields.items() if getattr(self, name) != item.default}
+        needless = given & {"csv": set(), "jsonl": csv_only, "parquet": text_only}[self.format]
         if needless:
             raise ValueError(f"{', '.join(sorted(needless))}: not allowed with format {self.format}")
         return self

@@ -44,9 +44,10 @@ def test_population_equals_a_row_by_row_reference(who, rows):
     assert sorted((row["dt"], row["customer_id"]) for row in found) == sorted(expected)
 
 
+@pytest.mark.parametrize("lateness_days", [0, 3, 28])
 @pytest.mark.parametrize("label", [NO_EVENT, BECOMES, COLUMN], ids=lambda label: label.kind)
-def test_labels_equal_a_row_by_row_reference(label, rows):
-    business = project({"source": "plans"}).model_copy(update={"label": label})
+def test_labels_equal_a_row_by_row_reference(label, lateness_days, rows):
+    business = project({"source": "plans"}, lateness_days=lateness_days).model_copy(update={"label": label})
     engine = connect()
     gold = engine.create_table("gold", population(business, MemoryLake(rows), engine, SNAPSHOTS), temp=True)
     found = engine.to_pyarrow(compute_labels(business, MemoryLake(rows), engine, gold, SNAPSHOTS)).to_pylist()
