@@ -39,7 +39,8 @@ from include.sources.audit.results import (
 )
 from include.sources.audit.schema_drift import compare_deliveries, confirm_type_changes, is_missing, with_known_columns
 from include.sources.connections import Connections
-from include.sources.errors import ColumnError, SchemaChangeError
+from include.sources.delivered_files import missing_column
+from include.sources.errors import SchemaChangeError
 
 log = get_logger(__name__)
 
@@ -93,7 +94,7 @@ def audit_sources(
     audit = Audit(project.name, days.first, days.last, compared_with, accepted, sources)
     report = _write_report(audit, reports / str(audit.last))
     _log(audit, round(time.perf_counter() - start, 3))
-    _require_schema(audit, report)
+    _require_schema(project, audit, report)
     return {"report": str(report), "sources": {name: _summary(item) for name, item in sources.items()}}
 
 
@@ -175,7 +176,7 @@ def _missing(item: SourceAudit) -> list[str]:
     return [column.name for column in item.columns if is_missing(column, item.format)]
 
 
-def _require_schema(audit: Audit, report: Path) -> None:
+def _require_schema(project: Project, audit: Audit, report: Path) -> None:
     for item in audit.sources.values():
         for change in item.refused:
             before = "audit" if change.compared_with == audit.compared_with else "delivery"
@@ -186,11 +187,9 @@ def _require_schema(audit: Audit, report: Path) -> None:
                 remedy=_remedy(item, change, audit),
             )
         for name in _missing(item):
-            raise ColumnError(
-                f"The source {item.name!r} has no column {name!r}.",
-                where=item.location.replace("{day}", str(item.rhythm.latest)),
-                remedy=f"Ask {item.owner} whether it was renamed; adapt {item.contract}, or ask for a new delivery.",
-            )
+            where = item.location.replace("{day}", str(item.rhythm.latest))
+            found = [column.name for column in item.columns if column.found]
+            raise missing_column(name, where, project.sources[item.name], found)
 
 
 def _remedy(item: SourceAudit, change: Change, audit: Audit) -> str:
@@ -205,7 +204,7 @@ def _remedy(item: SourceAudit, change: Change, audit: Audit) -> str:
 
 def _write_report(audit: Audit, folder: Path) -> Path:
     template = html_templates(_TEMPLATES).get_template("audit.html")
-    page = template.render(audit=audit, sources=list(audit.sources.values()))
+    page = template.render(audit=audit, sources=list(audit.sources.values()), known_share=KNOWN_SHARE)
     with disk_full_errors(str(folder)):
         folder.mkdir(parents=True, exist_ok=True)
         write_atomically(folder / "audit.html", page)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import datetime as dt
 import time
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from itertools import accumulate
 
@@ -26,6 +27,7 @@ from include.sources.delivered_files import (
     open_delivery,
     require_columns,
 )
+from include.sources.errors import ColumnError
 from include.sources.read_files import sample_files
 from include.sources.read_table import (
     SourceTable,
@@ -142,6 +144,8 @@ def _probe_files(name: str, source: Source, connections: Connections, days: DayR
     look_up = time.perf_counter() - start
     # A missing column of the newest delivery is reported as a change; the others must have every declared column.
     require_columns(source, replace(found, items=items[:-1]))
+    with suppress(ColumnError):
+        require_columns(source, replace(found, items=items[-1:]))
     columns = _all_columns(source, items)
     chosen = replace(found, items=_newest(items))
     start = time.perf_counter()

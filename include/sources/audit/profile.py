@@ -32,9 +32,9 @@ _ZONED = r":[0-9]{2}.*([A-Za-z\]]|[+-][0-9:]+)$"
 
 
 class _Counts(NamedTuple):
+    texts: int
     values: int
     readable: int
-    null_tokens: int
     without_zone: int
 
 
@@ -173,19 +173,19 @@ def _counts(engine: Backend, source: Source, sample: pa.Table) -> dict[dt.date, 
     if not sample.num_rows or not source.columns:
         return {}
     rows = ibis.memtable(sample.select(["dt", *source.columns]))
-    plain = source.model_copy(update={"null_tokens": ()})
     measures = {}
     for position, (name, column) in enumerate(source.columns.items()):
-        text, value = trimmed(rows[name], source), typed_value(trimmed(rows[name], source), column.type, source)
-        zoned = text.re_search(_ZONED) if column.type == "timestamp" else ibis.literal(True)
+        text = trimmed(rows[name], source)
+        value = typed_value(text, column.type, source)
+        measures[f"texts_{position}"] = rows[name].count()
         measures[f"values_{position}"] = text.count()
         measures[f"readable_{position}"] = value.count()
-        measures[f"tokens_{position}"] = trimmed(rows[name], plain).isin(source.null_tokens).sum()
-        measures[f"local_{position}"] = (value.notnull() & ~zoned).sum()
+        if column.type == "timestamp":
+            measures[f"local_{position}"] = value.count(where=~text.re_search(_ZONED))
     found = engine.to_pyarrow(rows.group_by("dt").aggregate(**measures)).to_pylist()
     return {
         item["dt"]: {
-            name: _Counts(*(item[f"{figure}_{position}"] or 0 for figure in ("values", "readable", "tokens", "local")))
+            name: _Counts(*(item.get(f"{what}_{position}", 0) for what in ("texts", "values", "readable", "local")))
             for position, name in enumerate(source.columns)
         }
         for item in found
@@ -198,23 +198,36 @@ def _figures(
     if not counts:
         return {}
     names = list(next(iter(counts.values())))
-    rows, plain = ibis.memtable(sample.select(names)), source.model_copy(update={"null_tokens": ()})
+    total = {name: _Counts(*map(sum, zip(*(item[name] for item in counts.values()), strict=True))) for name in names}
+    rows = ibis.memtable(sample.select(names))
     distinct = {str(position): trimmed(rows[name], source).nunique() for position, name in enumerate(names)}
     (found,) = engine.to_pyarrow(rows.aggregate(**distinct)).to_pylist()
-    figures = {}
-    for position, name in enumerate(names):
-        total = _Counts(*map(sum, zip(*(item[name] for item in counts.values()), strict=True)))
-        figures[name] = {
-            **_readable(total),
-            "completeness": round(total.values / sample.num_rows, 6),
-            "uniqueness": round(found[str(position)] / total.values, 6) if total.values else None,
-            "without_zone": total.without_zone if source.columns[name].type == "timestamp" else None,
+    tokens = _null_tokens(engine, source, rows, [name for name in names if total[name].values < total[name].texts])
+    return {
+        name: {
+            **_readable(total[name]),
+            "completeness": round(total[name].values / sample.num_rows, 6),
+            "uniqueness": round(found[str(position)] / total[name].values, 6) if total[name].values else None,
+            "null_tokens": tokens.get(name, {}),
+            "without_zone": total[name].without_zone if source.columns[name].type == "timestamp" else None,
         }
-        if total.null_tokens:
-            text = trimmed(rows[name], plain)
-            tokens = rows.select(text=text).filter(text.isin(source.null_tokens)).value_counts().order_by("text")
-            figures[name]["null_tokens"] = dict(engine.to_pyarrow(tokens).to_pandas().itertuples(index=False))
-    return figures
+        for position, name in enumerate(names)
+    }
+
+
+def _null_tokens(
+    engine: Backend, source: Source, rows: ibis.Table, columns: Sequence[str]
+) -> dict[str, dict[str, int]]:
+    if not columns or not source.null_tokens:
+        return {}
+    plain = source.model_copy(update={"null_tokens": ()})
+    texts = ibis.union(*(rows.select(column=ibis.literal(name), text=trimmed(rows[name], plain)) for name in columns))
+    texts = texts.filter(texts["text"].isin(source.null_tokens))
+    counts = texts.group_by("column", "text").agg(number=texts.count()).order_by("column", "text")
+    tokens: dict[str, dict[str, int]] = {}
+    for item in engine.to_pyarrow(counts).to_pylist():
+        tokens.setdefault(item["column"], {})[item["text"]] = item["number"]
+    return tokens
 
 
 def _readable(counts: _Counts) -> dict[str, Any]:
