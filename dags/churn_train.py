@@ -15,7 +15,7 @@ from include.settings import get_settings
 DOC = """
 ### Train a challenger
 
-1. Builds the data set from all snapshots with labels that are known at the end of the day, split by time with a gap
+1. Builds the data set from all snapshots with horizons that have passed at the end of the day, split by time with a gap
    of one horizon (data without time: by customer), and checks the project's data requirements.
 2. Stores the raw data as a DVC version.
 3. Tunes with parallel workers, and fits and evaluates a model with the best hyperparameters.

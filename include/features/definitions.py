@@ -80,7 +80,10 @@ def gold_definitions(project: Project) -> dict[str, str]:
 
 def label_definition(project: Project) -> dict[str, str]:
     """Return a checksum of everything that affects the label."""
-    return {project.label.name: _checksum(project, project.label.model_dump(mode="json", exclude={"description"}))}
+    label = project.label.model_dump(mode="json", exclude={"description"})
+    if project.has_time:
+        label["lateness_days"] = project.lateness_days
+    return {project.label.name: _checksum(project, label)}
 
 
 def _feature(project: Project, specs: dict[str, FeatureSpec], name: str) -> object:

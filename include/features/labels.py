@@ -1,4 +1,8 @@
-"""Labels: compute which customers churned, once the horizon after the snapshot day has passed and been loaded."""
+"""Labels: compute which customers churned.
+
+A day is labelled once the horizon after it has passed and been loaded. Until ``lateness_days`` later, each ingest
+computes its labels again, so that events and changes that are delivered late count.
+"""
 
 from __future__ import annotations
 
@@ -38,8 +42,8 @@ log = get_logger(__name__)
 def build_labels(project: Project, lake: Lake, days: DayRange) -> StepResult:
     """Label the gold rows with a complete horizon that an ingest of ``days`` affects.
 
-    An ingest affects the gold days with a horizon that overlaps ``days``, and the later gold days that were rebuilt. If
-    an affected day has no gold row any more, its labels are removed.
+    An ingest affects the gold days with a horizon, extended by the project's lateness, that overlaps ``days``, and the
+    later gold days that were rebuilt. If an affected day has no gold row any more, its labels are removed.
 
     Args:
         project: The project.
@@ -50,9 +54,9 @@ def build_labels(project: Project, lake: Lake, days: DayRange) -> StepResult:
         LakeError: Other runs replaced the inputs during every attempt.
     """
     start = time.perf_counter()
-    horizon = dt.timedelta(days=project.label.horizon_days)
-    affected = DayRange(days.first - horizon, days.last + dt.timedelta(days=_rebuilt_days_after(project)))
-    silver = silver_days(project, DayRange(affected.first, affected.last + horizon))
+    ahead = dt.timedelta(days=_days_ahead(project))
+    affected = DayRange(days.first - ahead, days.last + dt.timedelta(days=_rebuilt_days_after(project)))
+    silver = silver_days(project, DayRange(affected.first, affected.last + ahead))
     inputs = {FEATURES_TABLE: affected, SILVER_DAYS_TABLE: silver, silver_table(project.label.source): silver}
     written = with_optimistic_retry(lake, inputs, lambda: _write(project, lake, affected))
     labels = lake.table(LABELS_TABLE)
@@ -81,10 +85,10 @@ def compute_labels(
 ) -> ibis.Table:
     """Label gold rows: 1 if the customer churned, 0 otherwise.
 
-    ``no_event``: the customer churned if no event in ``(dt, dt + horizon]`` was delivered by its end. ``becomes``: the
-    customer churned if the column changed to the value within the horizon, in a row delivered by its end; a column that
-    already had the value does not count. ``column``: the customer churned if the column has the value in the row valid
-    on ``dt``; a customer without a value gets no label.
+    Rows delivered up to ``lateness_days`` after the end of the horizon count. ``no_event``: the customer churned if
+    there is no event in ``(dt, dt + horizon]``. ``becomes``: the customer churned if the column changed to the value
+    within the horizon; a column that already had the value does not count. ``column``: the customer churned if the
+    column has the value in the row valid on ``dt``; a customer without a value gets no label.
 
     Args:
         project: The project.
@@ -112,14 +116,15 @@ def _customers_with_event(
     project: Project, label: NoEventLabel, lake: Lake, engine: Backend, rows: ibis.Table, days: Sequence[dt.date]
 ) -> ibis.Table:
     horizon = dt.timedelta(days=label.horizon_days)
-    horizons = DayRange(min(days) + dt.timedelta(days=1), max(days) + horizon)
-    events = active_days(project, label.source, lake, engine, horizons)
+    known_after = dt.timedelta(days=_days_ahead(project))
+    deliveries = DayRange(min(days) + dt.timedelta(days=1), max(days) + known_after)
+    events = active_days(project, label.source, lake, engine, deliveries)
     end = rows["dt"] + horizon
     within = [
         rows[CUSTOMER_ID] == events[CUSTOMER],
         events[EVENT_DAY] > rows["dt"],
         events[EVENT_DAY] <= end,
-        events[DELIVERY_DAY] <= end,
+        events[DELIVERY_DAY] <= rows["dt"] + known_after,
     ]
     return rows.semi_join(events, within).mutate(_found=1)
 
@@ -128,12 +133,13 @@ def _customers_with_change(
     project: Project, label: BecomesLabel, lake: Lake, engine: Backend, days: Sequence[dt.date]
 ) -> ibis.Table:
     horizon = dt.timedelta(days=label.horizon_days)
-    rows = change_history(project, label.source, lake, engine, max(days) + horizon, [label.column])
+    known_after = dt.timedelta(days=_days_ahead(project))
+    rows = change_history(project, label.source, lake, engine, max(days) + known_after, [label.column])
     value = rows[label.column].cast("string")
     rows = rows.mutate(_is=(value == label.value).fill_null(False))
     known = rows.cross_join(days_table("dt", sorted(set(days))))
-    known = known.filter(known[DELIVERY_DAY] <= known["dt"] + horizon)
-    # The preceding row depends on the rows delivered by the end of the horizon, which differs between snapshot days.
+    known = known.filter(known[DELIVERY_DAY] <= known["dt"] + known_after)
+    # The preceding row depends on the rows delivered by then, which differ between snapshot days.
     before = known["_is"].lag().over(group_by=["dt", *project.sources[label.source].key], order_by=change_order(known))
     known = known.mutate(_before=before.fill_null(False))
     found = known.filter(
@@ -155,6 +161,11 @@ def _column_label(
         "dt", **{CUSTOMER_ID: found[CUSTOMER], label.name: (value == label.value).cast("int8")}
     )
     return rows.inner_join(known, ["dt", CUSTOMER_ID]).select("dt", CUSTOMER_ID, label.name)
+
+
+def _days_ahead(project: Project) -> int:
+    # The deliveries of this number of days after a snapshot determine its labels; a table without time has only one.
+    return project.label.horizon_days + project.lateness_days if project.has_time else 0
 
 
 def _rebuilt_days_after(project: Project) -> int:

@@ -60,7 +60,7 @@ class Performance:
 
 
 def realised_performance(lake: Lake, project: Project, bundle: Bundle, version: str, day: dt.date) -> Performance:
-    """Evaluate the scores of the latest ``window_days`` whose labels were known when ``day`` ended.
+    """Evaluate the scores of the latest ``window_days`` that had matured when ``day`` ended, with their current labels.
 
     Args:
         lake: The lake with ``gold/scores`` and ``gold/labels``.

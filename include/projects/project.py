@@ -67,8 +67,9 @@ class Project(Config):
         description: One paragraph about the business and its data.
         owner: The team responsible for the project.
         first_day: The first day with data.
-        lateness_days: The number of days after a day within which its data may be delivered again. A new delivery
-            recomputes the snapshots of the day and of this number of days after it, but no later snapshots.
+        lateness_days: The number of days after a day within which its data may be delivered late or again. A new
+            delivery recomputes the snapshots of the day and of this number of days after it, but no later snapshots. A
+            label counts the deliveries up to this number of days after its horizon.
         timezone: The time zone in which the business counts its days: a delivery has the events of a day in this zone.
         population: The customers that get a row in gold.
         snapshots: The days of the training set.

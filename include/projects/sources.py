@@ -108,26 +108,29 @@ class Files(Config):
             raise ValueError("separator and quote are the same character")
         csv_only = {"separator", "quote", "decimal_separator"}
         text_only = csv_only | {"compression", "encoding", "unreadable_rows"}
-        needless = self.model_fields_set & {"csv": set(), "jsonl": csv_only, "parquet": text_only}[self.format]
+        # A dumped configuration contains the defaults, too.
+        given = {name for name, item in type(self).model_fields.items() if getattr(self, name) != item.default}
+        needless = given & {"csv": set(), "jsonl": csv_only, "parquet": text_only}[self.format]
         if needless:
             raise ValueError(f"{', '.join(sorted(needless))}: not allowed with format {self.format}")
         return self
 
 
 class Database(Config):
-    """One table of a SQL database, read day by day.
+    """One table of a SQL database: read day by day by its watermark or, for kind ``snapshot``, as a whole.
 
     Attributes:
         connection: The name of the connection. Its address and password come from an Airflow connection or from the
             environment, never from YAML.
         table: The table with its schema, such as ``shop.payments``.
-        watermark: The column with the time at which a row was written or changed. The rows of a day are the rows
-            with a watermark within that day (UTC).
+        watermark: The column of the table with the time at which a row was written or changed. The rows of a day are
+            the rows with a watermark within that business day; without a time zone, the watermark is in the source's
+            ``timezone``. Not allowed for kind ``snapshot``, and required otherwise.
     """
 
     connection: str = Field(pattern=r"^[a-z][a-z0-9_]*$")
     table: str = Field(pattern=r"^[A-Za-z_][A-Za-z0-9_]*(\.[A-Za-z_][A-Za-z0-9_]*)?$")
-    watermark: str
+    watermark: str | None = None
 
 
 class Expectation(Config):
@@ -225,7 +228,8 @@ class Source(Config):
         owner: The team responsible for the data.
         kind: ``events``: one delivery per day with the events of that day. ``changes``: one delivery per day with the
             new and changed rows of a table; the latest row of a key is in force. ``snapshot``: a whole table, delivered
-            from time to time.
+            from time to time; a database table is read as it is during the first ingest of a day, as the delivery of
+            the last ingested day.
         files: The files that contain the table; exclusive with ``database``.
         database: The database table; exclusive with ``files``.
         key: The columns that identify a row within one delivery, and for ``changes`` also over time.
@@ -276,8 +280,8 @@ class Source(Config):
     def _check_source(self) -> Source:
         if (self.files is None) == (self.database is None):
             raise ValueError("give either files or database")
-        if self.database and self.kind == "snapshot":
-            raise ValueError("a database table is read day by day: use kind events or changes")
+        if self.database and self.is_daily != (self.database.watermark is not None):
+            raise ValueError("database.watermark is required for kind events or changes, and not allowed for snapshot")
         if self.is_daily != (self.event_time is not None):
             raise ValueError("event_time is required for kind events or changes, and not allowed for snapshot")
         if self.deduplicate_days and self.kind != "events":

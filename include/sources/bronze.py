@@ -15,7 +15,7 @@ from include.lake import Lake, StepResult, Table, connect
 from include.lake.table_names import bronze_table
 from include.logs import get_logger
 from include.projects import Project, Source
-from include.sources.bronze_tables import ROW, LoadedDelivery, record_deliveries
+from include.sources.bronze_tables import ROW, LoadedDelivery, record_deliveries, recorded_deliveries
 from include.sources.connections import Connections
 from include.sources.delivered_files import Deliveries, find_deliveries, require_columns
 from include.sources.errors import NoRowsError
@@ -42,7 +42,8 @@ def load_bronze(project: Project, lake: Lake, connections: Connections, days: Da
 
     Every file is opened and every table is looked up before anything is written. A database table of kind ``changes``
     holds only the latest version of a row: when a day is loaded again, bronze keeps the versions that the table no
-    longer has.
+    longer has. A database table of kind ``snapshot`` holds only its present state, which is loaded as the delivery of
+    the last day, unless bronze has a delivery of this day.
 
     Args:
         project: The project.
@@ -57,15 +58,19 @@ def load_bronze(project: Project, lake: Lake, connections: Connections, days: Da
         ChurnflowError: A delivery cannot be read, or has no rows although it must have some. Earlier blocks of
             ``BLOCK_DAYS`` days are loaded; the block of the delivery is unchanged.
     """
-    found = {name: _find(name, source, connections, days) for name, source in project.sources.items()}
+    found = {name: _find(name, project, connections, days) for name in project.sources}
     results, loaded = [], []
     for name, source in project.sources.items():
         start = time.perf_counter()
         table = lake.table(bronze_table(name))
-        deliveries, version = [], -1
-        for block in days.blocks(BLOCK_DAYS):
-            some, version = _load_block(name, source, found[name], table, block)
-            deliveries += some
+        deliveries: list[LoadedDelivery] = []
+        version, part = -1, found[name]
+        if isinstance(part, SourceTable) and not source.is_daily:
+            deliveries, version = _load_state(name, part, lake, days)
+        else:
+            for block in days.blocks(BLOCK_DAYS):
+                some, version = _load_block(name, source, part, table, block)
+                deliveries += some
         rows, seconds = sum(item.rows for item in deliveries), round(time.perf_counter() - start, 3)
         result = StepResult(bronze_table(name), rows, 0, rows, version, seconds)
         log.info("bronze loaded", extra=result.as_dict())
@@ -87,9 +92,22 @@ def _load_block(
     return deliveries, table.replace(days, rows)
 
 
-def _find(name: str, source: Source, connections: Connections, days: DayRange) -> Deliveries | SourceTable:
+def _load_state(name: str, found: SourceTable, lake: Lake, days: DayRange) -> tuple[list[LoadedDelivery], int]:
+    table, known = lake.table(bronze_table(name)), recorded_deliveries(lake, name, days)
+    recorded = {item.dt for item in known}
+    if days.last in recorded:
+        return known, table.version()
+    last = DayRange.single(days.last)
+    rows, expected = read_table(found, last), _expected(found, last)
+    loaded = _count(name, rows, expected)
+    _require_rows(found.source, loaded, expected)
+    return [*known, *loaded], table.replace([day for day in days if day not in recorded], rows)
+
+
+def _find(name: str, project: Project, connections: Connections, days: DayRange) -> Deliveries | SourceTable:
+    source = project.sources[name]
     if source.database:
-        table = find_table(source, connections)
+        table = find_table(source, connections, project.timezone)
         require_table_columns(table)
         return table
     deliveries = find_deliveries(name, source, connections, days)

@@ -67,6 +67,19 @@ def record_deliveries(lake: Lake, days: DayRange, loaded: Sequence[LoadedDeliver
     lake.table(DELIVERIES_TABLE).replace(days, rows)
 
 
+def recorded_deliveries(lake: Lake, source: str, days: DayRange) -> list[LoadedDelivery]:
+    """Return the loaded deliveries of a source.
+
+    Args:
+        lake: The lake.
+        source: The name of the source.
+        days: The range of days to look at.
+    """
+    table = lake.table(DELIVERIES_TABLE)
+    rows = table.read(days).to_pylist() if table.exists() else []
+    return [LoadedDelivery(**row) for row in rows if row["source"] == source]
+
+
 def delivered_days(lake: Lake, source: str, days: DayRange) -> set[dt.date]:
     """Return the days with a loaded delivery of a source, including deliveries without rows.
 

@@ -79,6 +79,8 @@ class SourceDatabase:
                     )
                     connection.execute(sa.text("SET LOCAL TIME ZONE 'UTC'"))
                     connection.execute(sa.text("SET LOCAL datestyle = 'ISO, YMD'"))
+                    # Floats become the shortest text that is exact.
+                    connection.execute(sa.text("SET LOCAL extra_float_digits = 3"))
                 yield connection
         except sa.exc.DBAPIError as error:
             # The traceback must not contain the driver's error, which may quote the address.

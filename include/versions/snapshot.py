@@ -65,8 +65,9 @@ def create_version(project: Project, lake: Lake, repository: Repository, through
 def version_dataset(project: Project, lake: Lake, repository: Repository, folder: Path) -> DataVersion:
     """Create and push the version of the raw data behind a data set, and record it in the manifest of the data set.
 
-    The version is created after the data set was built. If a day of the data set is loaded again in between, the
-    version and the data set may differ; a reproduction detects the difference.
+    The version contains the days that the labels of the data set depend on: the days up to ``lateness_days`` after its
+    last day. It is created after the data set was built. If such a day is loaded in between, the version and the data
+    set may differ; a reproduction detects the difference.
 
     Args:
         project: The project.
@@ -78,7 +79,8 @@ def version_dataset(project: Project, lake: Lake, repository: Repository, folder
         DatasetError: The data set is damaged.
         VersionError: The version cannot be created or pushed; the manifest is unchanged.
     """
-    version = create_version(project, lake, repository, load_dataset(folder).manifest.through)
+    through = load_dataset(folder).manifest.through + dt.timedelta(days=project.lateness_days)
+    version = create_version(project, lake, repository, through)
     pushed = repository.push(version.revision)
     log.info("data version pushed", extra={"revision": version.revision, "files": pushed})
     record_data_version(folder, version)

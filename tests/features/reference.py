@@ -176,19 +176,20 @@ class Reference:
         label = self.project.label
         source = self.project.sources[label.source]
         end = day + dt.timedelta(days=label.horizon_days)
+        known = end + dt.timedelta(days=self.project.lateness_days)
         if label.kind == "column":
             row = self.row_of(label.source, customer, day)
             return None if row is None or row[label.column] is None else int(row[label.column] == label.value)
         if label.kind == "no_event":
             return int(
                 not any(
-                    day < self._day_of(row[source.event_time]) <= end and row["dt"] <= end
+                    day < self._day_of(row[source.event_time]) <= end and row["dt"] <= known
                     for row in self.rows[label.source]
                     if row[source.customer] == customer and row[source.event_time] is not None
                 )
             )
         before: dict[Any, Any] = {}
-        for row in self.history(label.source, end):
+        for row in self.history(label.source, known):
             if row[source.customer] != customer:
                 continue
             key = tuple(row[column] for column in source.key)

@@ -80,3 +80,8 @@ def test_derived_column_changes_only_the_features_of_its_source() -> None:
 def test_horizon_changes_the_label_definition_and_description_does_not(change: Content, same: bool) -> None:
     after = label_definition(edited(lambda c: c["label"].update(change)))
     assert (after == label_definition(load_project("grocery"))) is same
+
+
+def test_lateness_is_part_of_the_label_definition() -> None:
+    after = label_definition(edited(lambda c: c.update(lateness_days=3)))
+    assert after != label_definition(load_project("grocery"))

@@ -75,10 +75,10 @@ def test_population_equals_a_row_by_row_reference(who, rows):
     assert sorted((row["dt"], row["customer_id"]) for row in found) == sorted(expected)
 
 
-@pytest.mark.parametrize("zone", ZONES)
+@pytest.mark.parametrize(("zone", "lateness_days"), [*((zone, 3) for zone in ZONES), ("UTC", 0), ("UTC", 28)])
 @pytest.mark.parametrize("label", [NO_EVENT, BECOMES, COLUMN], ids=lambda label: label.kind)
-def test_labels_equal_a_row_by_row_reference(label, rows, zone):
-    business = project({"source": "plans"}, label, timezone=zone)
+def test_labels_equal_a_row_by_row_reference(label, zone, lateness_days, rows):
+    business = project({"source": "plans"}, label, timezone=zone, lateness_days=lateness_days)
     engine = connect()
     gold = engine.create_table("gold", population(business, MemoryLake(rows), engine, SNAPSHOTS), temp=True)
     found = engine.to_pyarrow(compute_labels(business, MemoryLake(rows), engine, gold, SNAPSHOTS)).to_pylist()

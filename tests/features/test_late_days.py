@@ -144,3 +144,24 @@ def test_records_days_without_customers(tmp_path):
     build_gold(empty, lake, DayRange.single(day_at(5)), tmp_path)
     assert lake.table(FEATURES_TABLE).days() == []
     assert built_days(lake) == {day_at(5)}
+
+
+@pytest.mark.parametrize(("delivered_after", "churned"), [(5, 0), (6, 1)])
+def test_event_delivered_within_lateness_changes_the_label(tmp_path, delivered_after, churned):
+    """With a horizon of 3 days and a lateness of 2 days, deliveries of 5 days determine a label."""
+    lake, known = Lake(str(tmp_path / "lake")), []
+    bought = dt.datetime.combine(day_at(3), dt.time(9))
+    for offset in range(7):
+        write_silver(lake, offset)
+        events = {0: bought - dt.timedelta(days=3), delivered_after: bought}.get(offset)
+        rows = (
+            [] if events is None else [{"person": "a", "amount": Decimal(1), "paid_at": events, "dt": day_at(offset)}]
+        )
+        table = pa.Table.from_pylist(rows, schema=schema_of("payments"))
+        lake.table(silver_table("payments")).replace([day_at(offset)], table)
+        days = DayRange.single(day_at(offset))
+        build_gold(business(lateness_days=2), lake, days, tmp_path)
+        build_labels(business(lateness_days=2), lake, days)
+        known.append([row["churned"] for row in tables(lake)[LABELS_TABLE] if row["dt"] == FIRST] if offset > 2 else [])
+    assert known[:4] == [[], [], [], [1]]
+    assert known[6] == [churned]

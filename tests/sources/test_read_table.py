@@ -7,10 +7,11 @@ import logging
 import traceback
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 
 import psycopg2
 import pytest
-from pydantic import SecretStr
+from pydantic import SecretStr, ValidationError
 
 from include.days import DayRange
 from include.lake import Lake
@@ -141,6 +142,129 @@ def test_watermark_without_time_zone_is_utc(lake, shop, server, kind):
         (FIRST, "3"),
         (SECOND, "4"),
     ]
+
+
+@pytest.mark.parametrize(
+    ("kind", "zone", "written"),
+    [
+        ("timestamptz", "UTC", "2024-03-01 01:00+09"),
+        ("timestamp", "Asia/Tokyo", "2024-03-01 01:00"),
+        ("timestamp", "UTC", "2024-02-29 16:00"),
+        ("date", "UTC", "2024-03-01"),
+    ],
+)
+def test_days_are_business_days(lake, shop, server, kind, zone, written):
+    """Watermarks have an offset, are in the source's time zone, or are business days."""
+    run(server, f"ALTER TABLE shop.payments ALTER written_at TYPE {kind} USING ('{written}'::{kind})")
+    before, after = (DayRange.single(FIRST + dt.timedelta(days=offset)) for offset in (-1, 1))
+    project = payments(timezone=zone, allow_no_rows=True).model_copy(update={"timezone": "Asia/Tokyo"})
+    for days in (before, DayRange.single(FIRST), after):
+        load_bronze(project, lake, shop, days)
+    assert {row["dt"] for row in rows(lake, DayRange(before.first, after.last))} == {FIRST}
+    reports = lake.uri + "-audits"
+    audited = audit_sources(project, lake, shop, DayRange(before.first, after.last), Path(reports))
+    assert audited["sources"]["payments"]["rows"] == 7
+    newest = load_audit(Path(reports), "grocery", after.last).sources["payments"].newest
+    assert newest == dt.datetime.fromisoformat("2024-02-29 15:00" if kind == "date" else "2024-02-29 16:00")
+
+
+def test_business_days_follow_daylight_saving_time(lake, shop, server):
+    """Berlin's 2024-03-31 has 23 hours, from 23:00 to 22:00 in UTC."""
+    run(
+        server,
+        "UPDATE shop.payments SET written_at = '2024-03-30 20:30+00'::timestamptz + payment_id * interval '2.5 hours'",
+    )
+    project = payments(allow_no_rows=True).model_copy(update={"timezone": "Europe/Berlin"})
+    days = DayRange.parse("2024-03-30", "2024-04-01")
+    load_bronze(project, lake, shop, days)
+    local = {row["payment_id"]: row["dt"].day for row in rows(lake, days)}
+    assert local == {"0": 30, "1": 31, "2": 31, "3": 31, "4": 31, "5": 31, "9": 31}
+
+
+ODD_TIMES = ["infinity", "-infinity", "0044-03-15 BC", "12000-01-01"]
+
+
+def test_infinite_and_ancient_times_are_text_and_never_load_a_row(lake, shop, server):
+    run(server, "ALTER TABLE shop.payments ADD day date")
+    for odd in ODD_TIMES:
+        given = f"(6, '{odd}', 1, '', '', '2024-03-01 10:00', '{odd}'), (8, '2024-03-01', 1, '', '', '{odd}', NULL)"
+        run(server, f"INSERT INTO shop.payments VALUES {given}")  # noqa: S608
+    columns = source().model_dump(exclude_unset=True)["columns"] | {"day": {"type": "date"}}
+    found = [row for row in load(lake, shop, columns=columns) if row["payment_id"] in ("6", "8")]
+    texts = ["-infinity", "0044-03-15 BC", "12000-01-01", "infinity"]
+    assert sorted(row["day"] for row in found) == texts
+    assert sorted(row["paid_at"].replace(" 00:00:00", "") for row in found) == texts
+    reports = Path(lake.uri + "-audits")
+    audit_sources(payments(), lake, shop, DAYS, reports)
+    audit = load_audit(reports, "grocery", SECOND).sources["payments"]
+    assert audit.rows_outside_time == len(ODD_TIMES) + 1
+    assert audit.newest == dt.datetime.fromisoformat("2024-03-02 00:00")
+    run(server, "DELETE FROM shop.payments WHERE isfinite(written_at) AND written_at > '2000-01-01'")
+    audit_sources(payments(), lake, shop, DAYS, reports)
+    assert load_audit(reports, "grocery", SECOND).sources["payments"].newest is None
+
+
+def test_floats_are_exact(lake, shop, server):
+    run(server, "ALTER TABLE shop.payments ALTER amount TYPE double precision")
+    run(
+        server,
+        "UPDATE shop.payments SET amount = CASE payment_id WHEN 1 THEN 36.9 ELSE 0.1::float8 + 0.2::float8 END",
+    )
+    run(server, "ALTER ROLE postgres SET extra_float_digits = -3")
+    try:
+        found = {row["payment_id"]: row["amount"] for row in load(lake, shop)}
+    finally:
+        run(server, "ALTER ROLE postgres RESET extra_float_digits")
+    assert (found["1"], found["2"]) == ("36.9", "0.30000000000000004")
+
+
+def test_columns_have_their_names_in_the_table(lake, shop, server):
+    run(
+        server,
+        'ALTER TABLE shop.payments RENAME amount TO "Amount "; ALTER TABLE shop.payments RENAME payment_id TO id',
+    )
+    columns = source().model_dump(exclude_unset=True)["columns"]
+    columns["amount"]["delivered_as"], columns["payment_id"]["delivered_as"] = "Amount ", "id"
+    assert load(lake, shop, columns=columns)[0]["amount"] == "5.00"
+    reports = Path(lake.uri + "-audits")
+    audit_sources(payments(columns=columns), lake, shop, DAYS, reports)
+    audit = load_audit(reports, "grocery", SECOND).sources["payments"]
+    assert audit.undeclared == ["card", "written_at"]
+    assert (audit.column("Amount ").declared, audit.column("Amount ").completeness) == ("decimal", 0.75)
+
+
+STATE = {"kind": "snapshot", "event_time": None, "database": {"connection": "shop", "table": "shop.payments"}}
+
+
+def test_snapshot_sees_deletes_and_back_dated_updates_and_keeps_past_states(lake, shop, server, tmp_path):
+    first, both = DayRange.single(FIRST), DayRange(FIRST, SECOND)
+    before = load(lake, shop, first, **STATE)
+    assert [row["payment_id"] for row in before] == ["0", "1", "2", "3", "4", "5", "9"]
+    assert [row["_row"] for row in before] == list(range(1, 8))
+    run(
+        server,
+        "DELETE FROM shop.payments WHERE payment_id = 1; UPDATE shop.payments SET note = 'late' WHERE payment_id = 2",
+    )
+    assert load(lake, shop, first, **STATE) == before
+    after = load(lake, shop, both, **STATE)
+    assert [row for row in after if row["dt"] == FIRST] == before
+    notes = {row["payment_id"]: row["note"] for row in after if row["dt"] == SECOND}
+    assert "1" not in notes
+    assert notes["2"] == "late"
+    assert delivered_days(lake, "payments", both) == set(both)
+    audit_sources(payments(**STATE), lake, shop, both, tmp_path / "audits")
+    audit = load_audit(tmp_path / "audits", "grocery", SECOND).sources["payments"]
+    assert (audit.volume.rows, audit.volume.deliveries, audit.rhythm.latest, audit.age_days) == (6, 1, SECOND, 0)
+    run(server, "DELETE FROM shop.payments")
+    with pytest.raises(NoRowsError):
+        load(lake, shop, DayRange.single(SECOND + dt.timedelta(days=1)), **STATE)
+    assert load(lake, shop, both, **STATE) == after
+
+
+@pytest.mark.parametrize("wrong", [STATE | {"database": TABLE}, {"database": STATE["database"]}])
+def test_snapshot_has_no_watermark_and_other_kinds_have_one(wrong):
+    with pytest.raises(ValidationError, match="watermark is required for kind events or changes, and not allowed"):
+        payments(**wrong)
 
 
 def test_missing_tables_columns_and_permissions_are_not_retried(lake, shop, server, monkeypatch):

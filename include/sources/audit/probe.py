@@ -5,10 +5,12 @@ from __future__ import annotations
 import datetime as dt
 import time
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from itertools import accumulate
 
 import pyarrow as pa
+import pyarrow.compute as pc
 import sqlalchemy as sa
 
 from include.days import DayRange
@@ -25,8 +27,16 @@ from include.sources.delivered_files import (
     open_delivery,
     require_columns,
 )
+from include.sources.errors import ColumnError
 from include.sources.read_files import sample_files
-from include.sources.read_table import SourceTable, find_table, newest_watermark, rows_by_day, sample_table
+from include.sources.read_table import (
+    SourceTable,
+    find_table,
+    newest_watermark,
+    rows_by_day,
+    rows_outside_time,
+    sample_table,
+)
 
 SAMPLE_BYTES = 8_000_000
 """Maximum total size of the sampled files; the newest audited files are sampled first."""
@@ -60,6 +70,8 @@ class Probe:
         authentication: The kind of authentication.
         columns: The columns of the newest delivery and their types, in their order, then undeclared columns of other
             deliveries.
+        schemas: The columns of each delivery and their types, by day, oldest first; of JSON lines and tables, which
+            have no types, only the sampled deliveries.
         layouts: Number of different column orders among the deliveries.
         volumes: The volume of each audited delivery.
         bytes_per_row: Bytes per line of the newest file, if rows cannot be counted without reading the whole file.
@@ -68,7 +80,9 @@ class Probe:
         sampled: The days of the sample.
         is_everything: Whether the sample contains all rows of the audited days.
         newest: The newest watermark of a database table.
+        rows_outside_time: Number of rows of a database table that belong to no day.
         speed: The measured latency and throughput.
+        deliveries: The files of the audited days, or the table.
     """
 
     connector: str
@@ -76,6 +90,7 @@ class Probe:
     location: str
     authentication: str
     columns: Mapping[str, FoundType]
+    schemas: Mapping[dt.date, Mapping[str, FoundType]]
     layouts: int
     volumes: Sequence[DayVolume]
     bytes_per_row: float | None
@@ -84,10 +99,12 @@ class Probe:
     sampled: Sequence[dt.date]
     is_everything: bool
     newest: dt.datetime | None
+    rows_outside_time: int
     speed: Speed
+    deliveries: Deliveries | SourceTable
 
 
-def probe(name: str, source: Source, connections: Connections, days: DayRange) -> Probe:
+def probe(name: str, source: Source, connections: Connections, days: DayRange, timezone: str) -> Probe:
     """Observe the deliveries of ``days``.
 
     Args:
@@ -95,11 +112,16 @@ def probe(name: str, source: Source, connections: Connections, days: DayRange) -
         source: Its configuration.
         connections: The addresses.
         days: The audited days.
+        timezone: The time zone of business days.
 
     Raises:
         ChurnflowError: The source cannot be reached, or a delivery is missing or cannot be read.
     """
-    return _probe_table(source, connections, days) if source.database else _probe_files(name, source, connections, days)
+    return (
+        _probe_table(source, connections, days, timezone)
+        if source.database
+        else _probe_files(name, source, connections, days)
+    )
 
 
 def found_columns(source: Source, columns: Mapping[str, object]) -> Source:
@@ -107,11 +129,10 @@ def found_columns(source: Source, columns: Mapping[str, object]) -> Source:
 
     Args:
         source: The configuration of the source.
-        columns: The found columns, by name.
+        columns: The found columns, by their names in the delivery.
     """
-    return source.model_copy(
-        update={"columns": {name: column for name, column in source.columns.items() if name in columns}}
-    )
+    found = {name: column for name, column in source.columns.items() if source.delivered_name(name) in columns}
+    return source.model_copy(update={"columns": found})
 
 
 def _probe_files(name: str, source: Source, connections: Connections, days: DayRange) -> Probe:
@@ -121,15 +142,21 @@ def _probe_files(name: str, source: Source, connections: Connections, days: DayR
     # A snapshot source without a delivery in these days is represented by its latest delivery.
     items = found.items or (open_delivery(name, source, found.storage, known[-1], found.present[known[-1]]),)
     look_up = time.perf_counter() - start
-    # The newest delivery is compared with the previous audit; the others must have every declared column.
+    # A missing column of the newest delivery is reported as a change; the others must have every declared column.
     require_columns(source, replace(found, items=items[:-1]))
+    with suppress(ColumnError):
+        require_columns(source, replace(found, items=items[-1:]))
     columns = _all_columns(source, items)
     chosen = replace(found, items=_newest(items))
     start = time.perf_counter()
     sample = sample_files(_readable(source, columns), chosen, SAMPLE_ROWS)
     seconds = time.perf_counter() - start
+    schemas: dict[dt.date, Mapping[str, FoundType]] = {item.day: item.columns for item in items}
     if files_of(source).format == "jsonl":
-        columns |= {name: TEXT for name in source.columns if sample[name].null_count < sample.num_rows}
+        columns |= _found_keys(source, sample)
+        schemas = {
+            item.day: {**item.columns, **_found_keys(source, _of_day(sample, item.day))} for item in chosen.items
+        }
     is_whole = sample.num_rows < SAMPLE_ROWS
     return Probe(
         connector=found.storage.connector,
@@ -137,6 +164,7 @@ def _probe_files(name: str, source: Source, connections: Connections, days: DayR
         location=found.storage.address,
         authentication=found.storage.authentication,
         columns=columns,
+        schemas=schemas,
         layouts=len({tuple(item.columns) for item in items}) if files_of(source).format != "jsonl" else 1,
         volumes=_file_volumes(found, sample, chosen.items if is_whole else ()),
         bytes_per_row=_bytes_per_row(found, items[-1]),
@@ -145,7 +173,9 @@ def _probe_files(name: str, source: Source, connections: Connections, days: DayR
         sampled=[item.day for item in chosen.items] if is_whole else sorted(_rows_by_day(sample)),
         is_everything=is_whole and len(chosen.items) == len(items),
         newest=None,
+        rows_outside_time=0,
         speed=_speed(look_up, _first_byte(found, items[-1]), sample, seconds),
+        deliveries=found,
     )
 
 
@@ -153,11 +183,21 @@ def _all_columns(source: Source, items: Sequence[Delivery]) -> dict[str, FoundTy
     columns = dict(items[-1].columns)
     # A line of JSON may omit a key without a value, so a single file need not contain every key.
     keys_are_optional = files_of(source).format == "jsonl"
+    declared = set(map(source.delivered_name, source.columns))
     for item in items:
         for name, kind in item.columns.items():
-            if keys_are_optional or name not in source.columns:
+            if keys_are_optional or name not in declared:
                 columns.setdefault(name, kind)
     return columns
+
+
+def _found_keys(source: Source, rows: pa.Table) -> dict[str, FoundType]:
+    found = [name for name in source.columns if rows[name].null_count < rows.num_rows]
+    return dict.fromkeys(map(source.delivered_name, found), TEXT)
+
+
+def _of_day(rows: pa.Table, day: dt.date) -> pa.Table:
+    return rows.filter(pc.field("dt") == day)
 
 
 def _newest(items: Sequence[Delivery]) -> tuple[Delivery, ...]:
@@ -197,14 +237,14 @@ def _first_byte(found: Deliveries, item: Delivery) -> float:
     return time.perf_counter() - start
 
 
-def _probe_table(source: Source, connections: Connections, days: DayRange) -> Probe:
+def _probe_table(source: Source, connections: Connections, days: DayRange, timezone: str) -> Probe:
     start = time.perf_counter()
-    table = find_table(source, connections)
+    table = find_table(source, connections, timezone)
     look_up = time.perf_counter() - start
     start = time.perf_counter()
     table.database.fetch(sa.select(sa.literal(1)))
     first_row = time.perf_counter() - start
-    counts = rows_by_day(table, days)
+    counts, types = rows_by_day(table, days), {name: sql_type(kind) for name, kind in table.types.items()}
     sampled = sorted(counts)[-SAMPLE_DAYS:]
     narrowed = replace(table, source=found_columns(source, table.types))
     start = time.perf_counter()
@@ -215,21 +255,24 @@ def _probe_table(source: Source, connections: Connections, days: DayRange) -> Pr
         format="table",
         location=table.label,
         authentication=table.database.authentication,
-        columns={name: sql_type(kind) for name, kind in table.types.items()},
+        columns=types,
+        schemas=dict.fromkeys(sampled or [days.last], types),
         layouts=1,
         bytes_per_row=None,
-        volumes=[DayVolume(day, counts.get(day, 0), None) for day in days],
-        delivered=sorted(counts),
+        volumes=[DayVolume(day, counts.get(day, 0), None) for day in (days if source.is_daily else [days.last])],
+        delivered=sorted(counts) if source.is_daily else [days.last],
         sample=sample,
         sampled=sampled,
         is_everything=sample.num_rows == sum(counts.values()),
         newest=newest_watermark(table, days.last),
+        rows_outside_time=rows_outside_time(table),
         speed=_speed(look_up, first_row, sample, seconds),
+        deliveries=table,
     )
 
 
 def _sample_of(table: SourceTable, days: Sequence[dt.date]) -> pa.Table:
-    if not days or not set(table.source.key) <= set(table.types):
+    if not days or not set(table.source.key) <= set(table.source.columns):
         return bronze_schema(table.source).empty_table()
     return sample_table(table, DayRange(days[0], days[-1]), SAMPLE_ROWS)
 

@@ -7,9 +7,12 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from itertools import pairwise
 from statistics import median
-from typing import Any
+from typing import Any, NamedTuple
+from zoneinfo import ZoneInfo
 
 import ibis
+import pyarrow as pa
+import pyarrow.compute as pc
 from ibis.backends.duckdb import Backend
 
 from include.days import DayRange
@@ -17,27 +20,44 @@ from include.lake import Lake
 from include.lake.table_names import DELIVERIES_TABLE
 from include.projects import Source
 from include.sources.audit.probe import DayVolume, Probe, found_columns
-from include.sources.audit.results import ColumnAudit, DeliveryFrequency, Volume
+from include.sources.audit.results import ColumnAudit, DeliveryFrequency, Schema, Volume
 from include.sources.column_types import FoundType, trimmed, typed_value
 
 GROWTH_DAYS = 28
 """Number of days up to the last day over which growth is averaged."""
 
 _KNOWN_DAYS = 366
+_ZONED = r":[0-9]{2}.*([A-Za-z\]]|[+-][0-9:]+)$"
+"""Text with a time of day and an offset or the name of a time zone."""
 
 
-def profile_columns(engine: Backend, source: Source, probe: Probe) -> list[ColumnAudit]:
-    """Profile every found column, in its order, then list the declared columns that were not found.
+class _Counts(NamedTuple):
+    texts: int
+    values: int
+    readable: int
+    without_zone: int
+
+
+def profile_columns(engine: Backend, source: Source, probe: Probe) -> tuple[list[ColumnAudit], dict[dt.date, Schema]]:
+    """Profile the columns of the sample, and the columns of each delivery.
 
     Args:
         engine: The engine.
         source: The configuration of the source.
         probe: The probe of the source.
+
+    Returns:
+        The found columns in their order, then the declared columns that were not found; and the schema of each
+        delivery by day.
     """
-    figures = _figures(engine, found_columns(source, probe.columns), probe)
-    rows = probe.sample.num_rows
-    names = [*probe.columns, *(name for name in source.columns if name not in probe.columns)]
-    return [_column(name, source, probe.columns.get(name), figures, rows) for name in names]
+    counts = _counts(engine, found_columns(source, probe.columns), probe.sample)
+    columns = _columns(source, probe.columns, _figures(engine, source, probe.sample, counts))
+    schemas = {}
+    for day, found in probe.schemas.items():
+        shares = {name: _readable(item) for name, item in counts.get(day, {}).items()}
+        rows = probe.sample.filter(pc.field("dt") == day).num_rows
+        schemas[day] = Schema(probe.format, _columns(source, found, shares), rows)
+    return columns, schemas
 
 
 def duplicate_keys(engine: Backend, source: Source, probe: Probe) -> int | None:
@@ -55,14 +75,15 @@ def duplicate_keys(engine: Backend, source: Source, probe: Probe) -> int | None:
     return int(probe.sample.num_rows) - distinct
 
 
-def newest_event(engine: Backend, source: Source, probe: Probe, last: dt.date) -> dt.datetime | None:
-    """Return the newest event or change in the sample, or the newest snapshot, up to the end of a day.
+def newest_event(engine: Backend, source: Source, probe: Probe, last: dt.date, timezone: str) -> dt.datetime | None:
+    """Return the newest event or change in the sample, in UTC, or the newest snapshot, up to the end of a day.
 
     Args:
         engine: The engine.
         source: The configuration of the source.
         probe: The probe of the source.
         last: The day.
+        timezone: The time zone of business days.
     """
     if source.event_time is None:
         return dt.datetime.combine(probe.delivered[-1], dt.time())
@@ -72,14 +93,17 @@ def newest_event(engine: Backend, source: Source, probe: Probe, last: dt.date) -
         return None
     rows = ibis.memtable(probe.sample.select([source.event_time]))
     kind = source.columns[source.event_time].type
-    moment = typed_value(trimmed(rows[source.event_time], source), kind, source).cast("timestamp")
-    newest = engine.to_pyarrow(moment.max(where=moment < end_of_day(last))).as_py()
+    value = typed_value(trimmed(rows[source.event_time], source), kind, source)
+    if kind == "date":
+        newest = engine.to_pyarrow(value.max(where=value <= last)).as_py()
+        return newest and begin_of_day(newest, timezone)
+    newest = engine.to_pyarrow(value.max(where=value < begin_of_day(last + dt.timedelta(days=1), timezone))).as_py()
     return newest if isinstance(newest, dt.datetime) else None
 
 
-def end_of_day(day: dt.date) -> dt.datetime:
-    """Return the instant at which ``day`` ends."""
-    return dt.datetime.combine(day + dt.timedelta(days=1), dt.time())
+def begin_of_day(day: dt.date, timezone: str) -> dt.datetime:
+    """Return the instant at which ``day`` begins in a time zone, in UTC and without a time zone."""
+    return dt.datetime.combine(day, dt.time(), ZoneInfo(timezone)).astimezone(dt.UTC).replace(tzinfo=None)
 
 
 def known_deliveries(lake: Lake, first: dt.date) -> dict[str, list[DayVolume]]:
@@ -145,44 +169,85 @@ def delivery_frequency(source: Source, probe: Probe, earlier: Sequence[DayVolume
     )
 
 
-def _figures(engine: Backend, source: Source, probe: Probe) -> dict[str, Any]:
-    if not probe.sample.num_rows or not source.columns:
+def _counts(engine: Backend, source: Source, sample: pa.Table) -> dict[dt.date, dict[str, _Counts]]:
+    if not sample.num_rows or not source.columns:
         return {}
-    rows = ibis.memtable(probe.sample.select(list(source.columns)))
+    rows = ibis.memtable(sample.select(["dt", *source.columns]))
     measures = {}
     for position, (name, column) in enumerate(source.columns.items()):
         text = trimmed(rows[name], source)
+        value = typed_value(text, column.type, source)
+        measures[f"texts_{position}"] = rows[name].count()
         measures[f"values_{position}"] = text.count()
-        measures[f"distinct_{position}"] = text.nunique()
-        measures[f"readable_{position}"] = typed_value(text, column.type, source).count()
-    (found,) = engine.to_pyarrow(rows.aggregate(**measures)).to_pylist()
+        measures[f"readable_{position}"] = value.count()
+        if column.type == "timestamp":
+            measures[f"local_{position}"] = value.count(where=~text.re_search(_ZONED))
+    found = engine.to_pyarrow(rows.group_by("dt").aggregate(**measures)).to_pylist()
     return {
-        name: (found[f"values_{position}"], found[f"distinct_{position}"], found[f"readable_{position}"])
-        for position, name in enumerate(source.columns)
+        item["dt"]: {
+            name: _Counts(*(item.get(f"{what}_{position}", 0) for what in ("texts", "values", "readable", "local")))
+            for position, name in enumerate(source.columns)
+        }
+        for item in found
     }
 
 
-def _column(
-    name: str, source: Source, found: FoundType | None, figures: Mapping[str, tuple[int, int, int]], rows: int
-) -> ColumnAudit:
-    declared = source.columns.get(name)
-    column = ColumnAudit(
-        name,
-        found.name if found else "",
-        declared.type if declared else None,
-        declared.required if declared else False,
-        family=found.family if found else "",
-    )
-    if name not in figures:
-        return column
-    values, distinct, readable = figures[name]
-    return replace(
-        column,
-        values=values,
-        completeness=round(values / rows, 6),
-        uniqueness=round(distinct / values, 6) if values else None,
-        readable=round(readable / values, 6) if values else None,
-    )
+def _figures(
+    engine: Backend, source: Source, sample: pa.Table, counts: Mapping[dt.date, Mapping[str, _Counts]]
+) -> dict[str, dict[str, Any]]:
+    if not counts:
+        return {}
+    names = list(next(iter(counts.values())))
+    total = {name: _Counts(*map(sum, zip(*(item[name] for item in counts.values()), strict=True))) for name in names}
+    rows = ibis.memtable(sample.select(names))
+    distinct = {str(position): trimmed(rows[name], source).nunique() for position, name in enumerate(names)}
+    (found,) = engine.to_pyarrow(rows.aggregate(**distinct)).to_pylist()
+    tokens = _null_tokens(engine, source, rows, [name for name in names if total[name].values < total[name].texts])
+    return {
+        name: {
+            **_readable(total[name]),
+            "completeness": round(total[name].values / sample.num_rows, 6),
+            "uniqueness": round(found[str(position)] / total[name].values, 6) if total[name].values else None,
+            "null_tokens": tokens.get(name, {}),
+            "without_zone": total[name].without_zone if source.columns[name].type == "timestamp" else None,
+        }
+        for position, name in enumerate(names)
+    }
+
+
+def _null_tokens(
+    engine: Backend, source: Source, rows: ibis.Table, columns: Sequence[str]
+) -> dict[str, dict[str, int]]:
+    if not columns or not source.null_tokens:
+        return {}
+    plain = source.model_copy(update={"null_tokens": ()})
+    texts = ibis.union(*(rows.select(column=ibis.literal(name), text=trimmed(rows[name], plain)) for name in columns))
+    texts = texts.filter(texts["text"].isin(source.null_tokens))
+    counts = texts.group_by("column", "text").agg(number=texts.count()).order_by("column", "text")
+    tokens: dict[str, dict[str, int]] = {}
+    for item in engine.to_pyarrow(counts).to_pylist():
+        tokens.setdefault(item["column"], {})[item["text"]] = item["number"]
+    return tokens
+
+
+def _readable(counts: _Counts) -> dict[str, Any]:
+    share = round(counts.readable / counts.values, 6) if counts.values else None
+    return {"values": counts.values, "readable": share}
+
+
+def _columns(
+    source: Source, found: Mapping[str, FoundType], figures: Mapping[str, Mapping[str, Any]]
+) -> list[ColumnAudit]:
+    declared = {source.delivered_name(name): name for name in source.columns}
+    columns = []
+    for delivered in [*found, *(name for name in declared if name not in found)]:
+        kind, name = found.get(delivered), declared.get(delivered)
+        column = ColumnAudit(delivered, kind.name if kind else "", family=kind.family if kind else "")
+        if name is not None:
+            wanted = source.columns[name]
+            column = replace(column, declared=wanted.type, required=wanted.required, **figures.get(name, {}))
+        columns.append(column)
+    return columns
 
 
 def _estimated(item: DayVolume, bytes_per_row: float | None) -> DayVolume:

@@ -20,7 +20,7 @@ class ColumnAudit:
     """The profile of one column, found or declared.
 
     Attributes:
-        name: Its name.
+        name: Its name in the delivery.
         found: Its type in the file or table, ``text`` for formats without types; empty if the column was not found.
         declared: Its type in sources.yaml; None if it is not declared.
         required: Whether it is declared as required.
@@ -29,6 +29,8 @@ class ColumnAudit:
         uniqueness: Distinct values per non-null value, 0..1.
         readable: Share of the values that can be converted to the declared type, 0..1.
         family: The declared type that corresponds to the found type; empty in audits that did not record it.
+        null_tokens: Number of sampled values that are null tokens, by token.
+        without_zone: Number of values that are timestamps without an offset; None for other types.
     """
 
     name: str
@@ -40,23 +42,68 @@ class ColumnAudit:
     uniqueness: float | None = None
     readable: float | None = None
     family: str = ""
+    null_tokens: dict[str, int] = field(default_factory=dict)
+    without_zone: int | None = None
+
+
+@dataclass(frozen=True)
+class Schema:
+    """The columns of one delivery.
+
+    Attributes:
+        format: Its format.
+        columns: The found columns in their order, then the declared columns that are missing.
+        rows: Number of sampled rows.
+    """
+
+    format: str
+    columns: list[ColumnAudit]
+    rows: int
+
+    def column(self, name: str) -> ColumnAudit | None:
+        """Return the column ``name``; None if it is neither found nor declared."""
+        return next((column for column in self.columns if column.name == name), None)
 
 
 @dataclass(frozen=True)
 class Change:
-    """A difference between the schema now and in the previous audit.
+    """A difference between the schema of a delivery and the schema before it.
 
     Attributes:
         column: The column.
         what: The difference, as the predicate of a sentence.
         breaking: Whether old and new data cannot be read in the same way.
         confirmed: Whether a person has accepted a breaking change as the new schema.
+        day: The day of the delivery; None in audits that did not record it.
+        compared_with: The day of the delivery before it, or of the previous audit.
     """
 
     column: str
     what: str
     breaking: bool = False
     confirmed: bool = False
+    day: dt.date | None = None
+    compared_with: dt.date | None = None
+
+
+@dataclass(frozen=True)
+class KnownCustomers:
+    """The customers of a source that the source of the population knows.
+
+    Attributes:
+        ids: Number of distinct ids in the sample.
+        known: Number of these that the source of the population has, in the lake or in the audited deliveries.
+        unknown: Up to three of the others, masked.
+    """
+
+    ids: int
+    known: int
+    unknown: list[str]
+
+    @property
+    def share(self) -> float:
+        """Share of the ids that are known, 0..1."""
+        return self.known / self.ids
 
 
 @dataclass(frozen=True)
@@ -158,7 +205,11 @@ class SourceAudit:
         speed: Its latency and throughput.
         contract: The file that declares its columns and keys.
         checks: Number of further checks in checks.yaml.
-        changes: Differences from the previous audit.
+        changes: Differences of each delivery from the delivery before it, or from the previous audit.
+        rows_outside_time: Number of rows of a database table that are never loaded, since their watermark is null or
+            infinite.
+        customers: The customers that the source of the population knows; None for this source itself, and for sources
+            without customers.
     """
 
     name: str
@@ -182,6 +233,8 @@ class SourceAudit:
     contract: str
     checks: int
     changes: list[Change] = field(default_factory=list)
+    rows_outside_time: int = 0
+    customers: KnownCustomers | None = None
 
     @property
     def undeclared(self) -> list[str]:
@@ -193,9 +246,14 @@ class SourceAudit:
         """The breaking changes that are not confirmed."""
         return [change for change in self.changes if change.breaking and not change.confirmed]
 
+    @property
+    def schema(self) -> Schema:
+        """Its columns, as the next audit compares them."""
+        return Schema(self.format, self.columns, self.sample.rows)
+
     def column(self, name: str) -> ColumnAudit | None:
         """Return the column ``name``; None if it is neither found nor declared."""
-        return next((column for column in self.columns if column.name == name), None)
+        return self.schema.column(name)
 
 
 @dataclass(frozen=True)

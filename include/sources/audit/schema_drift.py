@@ -1,10 +1,15 @@
-"""Schema drift: compare the schema of a source with its schema in the previous audit."""
+"""Schema drift: compare the schema of each delivery with the delivery before it, and the first with the previous audit.
+
+A range of days is compared as its days one by one would be.
+"""
 
 from __future__ import annotations
 
+import datetime as dt
+from collections.abc import Mapping
 from dataclasses import replace
 
-from include.sources.audit.results import Change, ColumnAudit, SourceAudit
+from include.sources.audit.results import Change, ColumnAudit, Schema
 from include.sources.column_types import UNTYPED
 
 UNREADABLE_SHARE = 0.5
@@ -16,15 +21,39 @@ MINIMUM_VALUES = 20
 _NUMERIC = {"integer", "number", "decimal"}
 
 
-def compare_schemas(now: SourceAudit, before: SourceAudit) -> list[Change]:
-    """Return the differences between two audits of a source.
+def compare_deliveries(
+    deliveries: Mapping[dt.date, Schema], before: Schema | None, day: dt.date | None
+) -> tuple[list[Change], Schema | None]:
+    """Compare each delivery of a source with the one before it.
+
+    Args:
+        deliveries: The schemas of the deliveries by day, in their order.
+        before: The schema in the previous audit; None without one.
+        day: The day of the previous audit.
+
+    Returns:
+        The changes, and the schema after the last delivery: its columns, and the columns and types that it does not
+        contain.
+    """
+    changes: list[Change] = []
+    for delivered, schema in deliveries.items():
+        now = schema if before is None else with_known_columns(schema, before)
+        if before is not None:
+            found = compare_schemas(now, before)
+            changes += [replace(change, day=delivered, compared_with=day) for change in found]
+        before, day = now, delivered
+    return changes, before
+
+
+def compare_schemas(now: Schema, before: Schema) -> list[Change]:
+    """Return the differences between two schemas of a source.
 
     A new column and another column order are harmless. A missing column or a changed type is breaking if the
     column is declared, unless its declaration in sources.yaml has changed too.
 
     Args:
-        now: The current audit.
-        before: The previous audit.
+        now: The current schema.
+        before: The schema before it.
     """
     missing = _missing(now, before)
     added = [name for name in _found(now) if name not in _found(before)]
@@ -38,15 +67,15 @@ def compare_schemas(now: SourceAudit, before: SourceAudit) -> list[Change]:
     return changes + _order_change(now, before)
 
 
-def with_known_columns(now: SourceAudit, before: SourceAudit) -> SourceAudit:
-    """Take the columns and types that the current deliveries do not contain from the previous audit.
+def with_known_columns(now: Schema, before: Schema) -> Schema:
+    """Take the columns and types that the current delivery does not contain from the schema before it.
 
     A Parquet column without values may have the null type. A line of JSON may omit a key without a value, and a file
     without lines has no keys. A required column that is missing from every line stays missing.
 
     Args:
-        now: The current audit.
-        before: The previous audit.
+        now: The current schema.
+        before: The schema before it.
     """
     if now.format != before.format:
         return now
@@ -59,7 +88,7 @@ def with_known_columns(now: SourceAudit, before: SourceAudit) -> SourceAudit:
         return replace(now, columns=columns)
     columns = [
         column
-        if column.found or (column.required and now.sample.rows) or column.name not in known
+        if column.found or (column.required and now.rows) or column.name not in known
         else _with_type_of(known[column.name], column)
         for column in now.columns
     ]
@@ -69,11 +98,21 @@ def with_known_columns(now: SourceAudit, before: SourceAudit) -> SourceAudit:
     return replace(now, columns=columns)
 
 
-def confirm_type_changes(changes: list[Change]) -> list[Change]:
-    """Return the changes with breaking type changes confirmed; a missing column cannot be confirmed."""
+def confirm_type_changes(changes: list[Change], confirmed: list[Change] | None) -> list[Change]:
+    """Return the changes with breaking type changes confirmed; a missing column cannot be confirmed.
+
+    Args:
+        changes: The changes.
+        confirmed: The changes that an earlier audit of the same days confirmed; None to confirm all type changes.
+    """
+    known = None if confirmed is None else {(item.day, item.column, item.what) for item in confirmed if item.confirmed}
     return [
-        replace(change, confirmed=True) if change.breaking and not change.what.startswith("is missing") else change
-        for change in changes
+        replace(item, confirmed=True)
+        if item.breaking
+        and not item.what.startswith("is missing")
+        and (known is None or (item.day, item.column, item.what) in known)
+        else item
+        for item in changes
     ]
 
 
@@ -91,11 +130,11 @@ def _with_type_of(known: ColumnAudit, column: ColumnAudit) -> ColumnAudit:
     return replace(column, found=known.found, family=known.family)
 
 
-def _found(audit: SourceAudit) -> list[str]:
+def _found(audit: Schema) -> list[str]:
     return [column.name for column in audit.columns if column.found]
 
 
-def _missing(now: SourceAudit, before: SourceAudit) -> list[str]:
+def _missing(now: Schema, before: Schema) -> list[str]:
     return [column.name for column in now.columns if column.name in _found(before) and is_missing(column, now.format)]
 
 
@@ -127,7 +166,7 @@ def _is_unreadable(column: ColumnAudit) -> bool:
     return column.readable is not None and column.values >= MINIMUM_VALUES and column.readable < 1 - UNREADABLE_SHARE
 
 
-def _order_change(now: SourceAudit, before: SourceAudit) -> list[Change]:
+def _order_change(now: Schema, before: Schema) -> list[Change]:
     shared = [name for name in _found(now) if name in _found(before)]
     moved = [name for name in _found(before) if name in shared] != shared
     return [Change(", ".join(shared), "are in another order")] if moved and now.format != "jsonl" else []

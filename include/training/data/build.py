@@ -63,7 +63,7 @@ def prepare_dataset(project: Project, lake: Lake, through: dt.date, out_dir: Pat
     Args:
         project: The project.
         lake: Holds ``gold/features`` and ``gold/labels``.
-        through: The last day; labels that are known at its end are included.
+        through: The last day; snapshots whose horizon has passed by its end are included.
         out_dir: The folder to write; see ``build_dataset``.
 
     Raises:
@@ -82,7 +82,7 @@ def prepare_dataset(project: Project, lake: Lake, through: dt.date, out_dir: Pat
 
 
 def build_dataset(project: Project, lake: Lake, through: dt.date, out_dir: Path) -> DatasetRef:
-    """Write the data set of all snapshots whose label is known when ``through`` ends.
+    """Write the data set of all labelled snapshots whose horizon has passed when ``through`` ends.
 
     Without time, the data set is the newest labelled gold day up to ``through``.
 

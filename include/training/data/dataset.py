@@ -98,7 +98,8 @@ class DatasetManifest(_Frozen):
     Attributes:
         format: The version of this layout.
         project: The project.
-        through: The last day of the data; labels that are known at its end are included.
+        through: The last day of the data; snapshots that have matured by its end are included, with their labels as
+            known when the data set was built.
         label: The label's column.
         horizon_days: Days after the snapshot that the label covers.
         split: How the test was chosen: by ``time``, or ``stratified`` by customer if the data has no time.

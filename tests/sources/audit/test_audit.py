@@ -4,16 +4,20 @@ from __future__ import annotations
 
 import datetime as dt
 import json
+import re
 from pathlib import Path
 
 import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
+from hypothesis import HealthCheck, example, given, settings
+from hypothesis import strategies as st
 
 from include.days import DayRange
 from include.lake import Lake
 from include.projects.sources import Column
 from include.sources.audit import SchemaChangeError, audit_sources
-from include.sources.audit.results import load_audit, load_previous_audit
+from include.sources.audit.results import KnownCustomers, load_audit, load_previous_audit
 from include.sources.bronze import load_bronze
 from include.sources.connections import Connections
 from include.sources.errors import ColumnError, MissingFileError
@@ -266,3 +270,166 @@ def test_empty_json_lines_file_is_not_a_change(tmp_path, lake):
     project = project_of(payments=source(files=files, allow_no_rows=True))
     for day in (FIRST, SECOND, THIRD):
         assert audit(landing.parent, lake, day, project).sources["payments"].changes == []
+
+
+KINDS = [
+    pa.int64(),
+    pa.int32(),
+    pa.float64(),
+    pa.string(),
+    pa.decimal128(9, 2),
+    pa.date32(),
+    pa.timestamp("us"),
+    pa.null(),
+]
+TYPED = project_of(payments=source(files={"format": "parquet", "path": "payments/{day}.parquet"}))
+CHANGED = re.compile(r"\((\d{4}-\d\d-\d\d), compared with the (audit|delivery) of (\d{4}-\d\d-\d\d)\)")
+
+
+def first_refused(landing: Path, reports: Path, lake: Lake, project, ranges: list[DayRange]) -> str | None:
+    """Audit ranges one after the other, and return the day that is refused."""
+    for days in ranges:
+        try:
+            audit_sources(project, lake, Connections(str(landing)), days, reports)
+        except SchemaChangeError as error:
+            return CHANGED.findall(str(error))[0][0]
+    return None
+
+
+def require_equal_ranges(root: Path, lake: Lake, project, days: list[dt.date]) -> str | None:
+    whole, single = [DayRange(days[0], days[-1])], [DayRange.single(day) for day in days]
+    halves = [DayRange(days[0], days[1]), DayRange(days[2], days[-1])]
+    refused = {
+        first_refused(root / "landing", root / str(n), lake, project, r) for n, r in enumerate([whole, single, halves])
+    }
+    assert len(refused) == 1
+    return refused.pop()
+
+
+@pytest.mark.slow
+@settings(max_examples=8, deadline=None, database=None, suppress_health_check=list(HealthCheck))
+@given(
+    kinds=st.lists(st.sampled_from(KINDS), min_size=4, max_size=4),
+    column=st.sampled_from(["note", "amount", "paid_at"]),
+)
+@example(kinds=[pa.int64(), pa.float64(), pa.float64(), pa.float64()], column="note")
+@example(kinds=[pa.string(), pa.null(), pa.string(), pa.date32()], column="paid_at")
+def test_range_is_refused_exactly_when_its_days_one_by_one_are(tmp_path_factory, kinds, column):
+    root = tmp_path_factory.mktemp("world")
+    (root / "landing" / "payments").mkdir(parents=True)
+    days = [FIRST + dt.timedelta(days=offset) for offset in range(4)]
+    for day, kind in zip(days, kinds, strict=True):
+        names = ["payment_id", "paid_at", "amount", "note"]
+        rows = pa.table({name: pa.nulls(2, kind if name == column else pa.int64()) for name in names})
+        pq.write_table(rows, root / "landing" / "payments" / f"{day}.parquet")
+    require_equal_ranges(root, Lake(str(root / "lake")), TYPED, days)
+
+
+def test_range_with_changed_types_names_the_first_day(tmp_path, lake):
+    (tmp_path / "landing" / "payments").mkdir(parents=True)
+    days = [FIRST + dt.timedelta(days=offset) for offset in range(4)]
+    for day, key in zip(days, ["7", 7, 7, "7"], strict=True):
+        row = {"payment_id": key, "paid_at": None, "amount": None, "note": None}
+        pq.write_table(pa.Table.from_pylist([row]), tmp_path / "landing" / "payments" / f"{day}.parquet")
+    assert require_equal_ranges(tmp_path, lake, TYPED, days) == str(SECOND)
+    whole = DayRange(days[0], days[-1])
+    assert audit(tmp_path / "landing", lake, whole, TYPED, accept=True).accepted
+    assert audit(tmp_path / "landing", lake, whole, TYPED).accepted  # a retry of the DAG, without --accept
+
+
+def test_range_with_unreadable_values_names_the_day(tmp_path, lake):
+    days = [FIRST + dt.timedelta(days=offset) for offset in range(4)]
+    for day, amount in zip(days, ["1.50", "1.50", "gratis", "1.50"], strict=True):
+        pay(tmp_path / "landing", day, paid(day, amount=amount))
+    assert require_equal_ranges(tmp_path, lake, PAYMENTS, days) == str(THIRD)
+
+
+def test_null_tokens_and_missing_time_zones_are_counted(tmp_path, lake, caplog):
+    lines = [
+        "1,2017-01-01 08:00:00,NA,a",
+        "2,2017-01-01T08:00:00Z, NA ,NULL",
+        "3,2017-01-01 08:00 Europe/Berlin,N/A,na",
+    ]
+    pay(tmp_path / "landing", FIRST, [*lines, "4,2017-01-01,2.5,", "5,soon,1,x"])
+    found = audit(tmp_path / "landing", lake, FIRST, PAYMENTS).sources["payments"]
+    assert found.column("amount").null_tokens == {"N/A": 1, "NA": 2}
+    assert found.column("note").null_tokens == {"NULL": 1}
+    assert found.column("payment_id").null_tokens == {}
+    assert found.column("amount").values == 2
+    assert (found.column("paid_at").without_zone, found.column("note").without_zone) == (2, None)
+    assert {record.message for record in caplog.records} >= {
+        "many null tokens",
+        "timestamps with and without a time zone",
+    }
+    page = (tmp_path / "audits" / str(FIRST) / "audit.html").read_text()
+    assert "<code>NA</code>" in page
+    assert "2 without a time zone" in page
+
+
+PEOPLE = {"payment_id": {"type": "string", "delivered_as": "id"}, "paid_at": {"type": "timestamp"}}
+
+
+def shop(**visits):
+    people = source(columns=PEOPLE, customer="payment_id", kind="changes")
+    files = {"format": "csv", "path": "visits/{day}.csv"}
+    other = source(**{"columns": PEOPLE, "customer": "payment_id", "files": files} | visits)
+    project = project_of(payments=people, visits=other)
+    return project.model_copy(update={"population": project.population.model_copy(update={"source": "payments"})})
+
+
+def visit(landing: Path, name: str, day: dt.date, ids: list[str]) -> None:
+    write_csv(landing, name, day, ["id,paid_at", *(f"{key},{day}" for key in ids)])
+
+
+def test_share_of_customers_that_the_population_knows(tmp_path, lake, caplog):
+    landing = tmp_path / "landing"
+    visit(landing, "payments", FIRST, ["C001", "C002", "C003"])
+    visit(landing, "visits", FIRST, ["C001", "C002", "C002", "C003 ", "secret-1", "x", "NA"])
+    found = audit(landing, lake, FIRST, shop()).sources
+    assert found["payments"].customers is None
+    assert found["visits"].customers == KnownCustomers(5, 3, ["s…1 (8 characters)", "… (1 character)"])
+    assert "customers unknown to the population" not in caplog.text
+    folder = tmp_path / "audits" / str(FIRST)
+    for file in ("audit.html", "audit.json"):
+        text = (folder / file).read_text()
+        assert "s…1 (8 characters)" in text
+        assert "secret-1" not in text
+
+    # Later days know the customers of earlier days, and the ids of one population source can be numbers elsewhere.
+    lake.table("silver/payments").replace(
+        [FIRST], pa.table({"dt": [FIRST] * 3, "payment_id": ["C001", "C002", "C003"]})
+    )
+    visit(landing, "payments", SECOND, ["7"])
+    visit(landing, "visits", SECOND, ["C003", "7"])
+    assert audit(landing, lake, SECOND, shop()).sources["visits"].customers.share == 1
+    visit(landing, "visits", SECOND, ["007", "8", "C003"])
+    assert audit(landing, lake, SECOND, shop()).sources["visits"].customers == KnownCustomers(
+        3, 1, ["… (3 characters)", "… (1 character)"]
+    )
+    assert "customers unknown to the population" in caplog.text
+    assert "007" not in caplog.text
+
+
+def test_known_customers_cover_all_rows_of_the_population(tmp_path, lake, monkeypatch):
+    monkeypatch.setattr("include.sources.audit.probe.SAMPLE_ROWS", 5)
+    landing = tmp_path / "landing"
+    for day in (FIRST, SECOND):
+        visit(landing, "payments", day, [f"{day.day}-{number}" for number in range(20)])
+        visit(landing, "visits", day, [f"{day.day}-{number}" for number in range(19, 16, -1)])
+    found = audit(landing, lake, DayRange(FIRST, SECOND), shop()).sources["visits"].customers
+    assert (found.ids, found.known) == (5, 5)
+
+
+def test_audits_without_the_newer_figures_can_be_compared(tmp_path, lake):
+    pay(tmp_path / "landing", FIRST, paid(FIRST))
+    pay(tmp_path / "landing", SECOND, paid(SECOND, amount="gratis"))
+    audit(tmp_path / "landing", lake, FIRST, PAYMENTS)
+    file = tmp_path / "audits" / str(FIRST) / "audit.json"
+    content = json.loads(file.read_text())
+    for item in content["sources"].values():
+        del item["rows_outside_time"], item["customers"]
+        for column in item["columns"]:
+            del column["null_tokens"], column["without_zone"]
+    file.write_text(json.dumps(content))
+    with pytest.raises(SchemaChangeError, match=f"compared with the audit of {FIRST}"):
+        audit(tmp_path / "landing", lake, SECOND, PAYMENTS)
