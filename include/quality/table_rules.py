@@ -72,11 +72,16 @@ def _named_values(project: Project, name: str) -> Iterator[tuple[str, Literal["s
         used.append((population.source, population.column, "stop", population.values))
     shares = [spec.calculation for spec in project.features if isinstance(spec.calculation, Share)]
     used += [(share.source, share.column, "warn", [share.value]) for share in shares]
-    own = project.sources[name].columns
-    for source, column, severity, values in used:
-        # A looked-up column is compared where it is delivered.
-        looked_up = [look.columns for look in project.sources[source].lookups if look.source == name]
-        if column in own and (source == name or any(column in columns for columns in looked_up)):
+    # A looked-up column is compared where it is delivered.
+    looked_up = {
+        (other, column)
+        for other, source in project.sources.items()
+        for look in source.lookups
+        if look.source == name
+        for column in look.columns
+    }
+    for other, column, severity, values in used:
+        if column in project.sources[name].columns and (other == name or (other, column) in looked_up):
             yield column, severity, values
 
 
