@@ -9,7 +9,7 @@ import datetime as dt
 import math
 import re
 import unicodedata
-from collections.abc import Container, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from decimal import ROUND_CEILING, ROUND_FLOOR, Context
 from pathlib import Path
@@ -17,12 +17,13 @@ from typing import Any, NamedTuple
 
 import ibis
 import pyarrow as pa
+import pyarrow.compute as pc
 import yaml
 
 from include.lake import connect
 from include.projects.loader import PROJECTS_DIR, ProjectError
 from include.projects.references import RESERVED_FEATURES, is_reserved_column
-from include.projects.sources import Column, ColumnType, Files, Source
+from include.projects.sources import Column, ColumnType, Source
 from include.sources.column_types import trimmed, typed_value
 from include.sources.file_content import compression_of
 from include.sources.guess_format import guess_files
@@ -32,6 +33,7 @@ MAX_CATEGORIES = 20
 """A text column with more distinct values does not become a feature."""
 
 _TYPES: tuple[ColumnType, ...] = ("integer", "number", "date", "timestamp")
+_DATES = ("date", "timestamp")
 _ID = r"^[+-]?(0[0-9]|[0-9]{16})"
 """The beginning of a number that is a name, such as a postcode or the number of a card."""
 _PLACEHOLDER = re.compile(r"[^\w\s]{1,3}|missing|unknown|undefined|none|null|nil|empty|nan|na|n\.a\.", re.IGNORECASE)
@@ -79,7 +81,7 @@ class TableColumn:
     @property
     def feature_entry(self) -> dict[str, Any]:
         """The feature in ``features.yaml``."""
-        is_date = self.type in ("date", "timestamp")
+        is_date = self.type in _DATES
         function = "days_since" if is_date else "attribute"
         entry = {
             "name": self.feature,
@@ -142,8 +144,9 @@ def _documents(title: str, table: Path, customer: str, label: str, value: str, f
     for header in (customer, label):
         if header not in texts.headers:
             raise invalid(f"The table has no column {header!r}.", f"Choose one of {list(texts.headers)}.")
-    source = _with_guesses(source, texts, value)
-    columns = {column.header: column for column in _columns(texts, source, {customer, label})}
+    source, fits = _with_guesses(source, texts, value)
+    fits = {**fits, customer: _Fit("string"), label: _Fit("string")}
+    columns = {column.header: column for column in _columns(texts, source, fits)}
     rows, customers = texts.rows, columns[customer].distinct
     if not rows or customers != rows:
         raise invalid(
@@ -205,7 +208,7 @@ def _documents(title: str, table: Path, customer: str, label: str, value: str, f
                 "value": value,
             }
             | ({"other_values": others} if others else {}),
-            "other_values: customers with one of them have not churned; customers with another or no value get no label",
+            "other_values: the values of customers who have not churned; other customers get no label",
         ),
         "requirements.yaml": _document(
             {
@@ -225,7 +228,7 @@ def _documents(title: str, table: Path, customer: str, label: str, value: str, f
             },
             "costs: replace them by your own costs, which determine the offers and the better of two models",
             "data is checked before training, metrics and performance after it",
-            "mode enabled: a missed requirement stops the training; dry_run: it is only reported; disabled: not checked",
+            "mode: enabled stops the training if a requirement is missed; dry_run only reports it; disabled skips it",
         ),
         "training.yaml": (_TEMPLATES / "training.yaml").read_text(encoding="utf-8"),
         "monitoring.yaml": _document(
@@ -289,9 +292,13 @@ class _Texts:
     def __init__(self, table: pa.Table) -> None:
         self.headers: tuple[str, ...] = tuple(table.column_names)
         self.rows: int = table.num_rows
-        self._engine = connect()
+        self._texts, self._engine = table, connect()
         names = [f"column_{position}" for position in range(len(self.headers))]
-        self._table = self._engine.create_table("texts", table.rename_columns(names), temp=True)
+        self._table = ibis.memtable(table.rename_columns(names))
+
+    def has(self, header: str, pattern: str) -> bool:
+        """Return whether a text of a column contains a regular expression."""
+        return bool(pc.any(pc.match_substring_regex(self._texts[header], pattern)).as_py())
 
     def counts(self, header: str, source: Source) -> dict[str, int]:
         """Return the number of rows of each value of a column."""
@@ -308,6 +315,8 @@ class _Texts:
 
     def fit(self, header: str, source: Source) -> _Fit:
         """Return the first type that fits all values of a column, or all but one placeholder."""
+        if not self.has(header, "[0-9]"):
+            return _Fit("string")
         texts = self._column(header, source).distinct()
         typed = {kind: typed_value(texts["text"], kind, source) for kind in _TYPES}
         measures = {kind: value.count() for kind, value in typed.items()}
@@ -351,14 +360,15 @@ def _read(table: Path) -> tuple[Source, _Texts]:
     return source, _Texts(read_local_file(source, table))
 
 
-def _with_guesses(source: Source, texts: _Texts, label: str) -> Source:
-    """Add decimal separator, date order and null tokens where the table shows them without doubt."""
+def _with_guesses(source: Source, texts: _Texts, label: str) -> tuple[Source, Mapping[str, _Fit]]:
+    """Add decimal separator, date order and null tokens where the table shows them; return the type of each column."""
     fits = {header: texts.fit(header, source) for header in texts.headers}
-    unknown = [header for header, fit in fits.items() if fit.type == "string"]
+    guessed, unknown = source, [header for header, fit in fits.items() if fit.type == "string"]
     files = source.files
     if files and files.format == "csv":
         comma = source.model_copy(update={"files": files.model_copy(update={"decimal_separator": ","})})
-        numbers = [header for header in unknown if texts.fit(header, comma).type == "number"]
+        written = [header for header in unknown if texts.has(header, "[0-9],[0-9]")]
+        numbers = [header for header in written if texts.fit(header, comma).type == "number"]
         # With commas between values, 1,234 may be a number of thousands.
         shown = files.separator != "," or any(
             not re.fullmatch(r"[+-]?[1-9][0-9]{0,2}(,[0-9]{3})*", text)
@@ -367,28 +377,31 @@ def _with_guesses(source: Source, texts: _Texts, label: str) -> Source:
         )
         others = [header for header, fit in fits.items() if fit.type in ("integer", "number")]
         if numbers and shown and all(texts.fit(header, comma).type == fits[header].type for header in others):
-            source = comma
-    orders = {order: source.model_copy(update={"date_order": order}) for order in ("dmy", "mdy")}
+            guessed = comma
+    orders = {order: guessed.model_copy(update={"date_order": order}) for order in ("dmy", "mdy")}
+    written = [header for header in unknown if texts.has(header, "[0-9]{1,2}[./-][0-9]{1,2}[./-][0-9]{4}")]
     dates = {
-        order: {header for header in unknown if texts.fit(header, ordered).type in ("date", "timestamp")}
+        order: {header for header in written if texts.fit(header, ordered).type in _DATES}
         for order, ordered in orders.items()
     }
     for order, other in (("dmy", "mdy"), ("mdy", "dmy")):
         if dates[order] - dates[other] and not dates[other] - dates[order]:
-            source = orders[order]
-    found = {texts.fit(header, source).placeholder for header in texts.headers} - {None, label}
-    tokens = (*source.null_tokens, *sorted(filter(None, found)))
-    return source.model_copy(update={"null_tokens": tokens}) if found else source
+            guessed = orders[order]
+    fits = fits if guessed is source else {header: texts.fit(header, guessed) for header in texts.headers}
+    found = {fit.placeholder for fit in fits.values()} - {None, label}
+    if not found:
+        return guessed, fits
+    guessed = guessed.model_copy(update={"null_tokens": (*source.null_tokens, *sorted(filter(None, found)))})
+    return guessed, {header: texts.fit(header, guessed) for header in texts.headers}
 
 
-def _columns(texts: _Texts, source: Source, as_text: Container[str]) -> list[TableColumn]:
+def _columns(texts: _Texts, source: Source, fits: Mapping[str, _Fit]) -> list[TableColumn]:
     names = _names(texts.headers)
     features: dict[str, str] = {}
     columns = []
     for header in texts.headers:
-        fit = texts.fit(header, source)
         # A placeholder that is the label's value stays a text.
-        kind = "string" if header in as_text or fit.placeholder else fit.type
+        kind = "string" if fits[header].placeholder else fits[header].type
         distinct, values = texts.distinct(header, source, MAX_CATEGORIES if kind == "string" else 0)
         low, high = texts.bounds(header, source) if kind in ("integer", "number") else (None, None)
         slug = _slug(unicodedata.normalize("NFKD", names[header]).lower(), "a-z0-9")
