@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Collection, Iterable, Iterator
 from typing import NamedTuple
 
@@ -15,6 +16,8 @@ _NUMBERS = ("integer", "number", "decimal", "boolean")
 _ADDED = ("sum", "mean", "std", "share")
 _DATES = ("date", "timestamp")
 
+RESERVED_SOURCES = frozenset({"features"})
+"""The source of this name would share its quarantine with gold."""
 RESERVED_COLUMNS = frozenset({"dt", "rules", "self"})
 """The lake adds the day and, in quarantine, the violated rules to the columns of a source; Ibis uses ``self``."""
 RESERVED_FEATURES = frozenset({"dt", "customer_id", "dt_right", "customer_id_right", "churned", "rules", "self"})
@@ -71,6 +74,10 @@ class _References:
         for name in project.checks:
             yield from self._checks(name)
         for name in project.sources:
+            if name.casefold() in RESERVED_SOURCES or not re.fullmatch(r"[^\W_][\w-]*", name):
+                yield Finding(
+                    ("sources", name), "cannot be the name of a source", "Choose another name, of letters and digits."
+                )
             yield from self._column_names(name)
             yield from self._lookups(name)
         yield from self._joined_types()
@@ -128,6 +135,11 @@ class _References:
     def _checks(self, name: str) -> Iterator[Finding]:
         where = ("checks", name)
         yield from self._source(name, where)
+        if name in self.project.sources:
+            columns = [item.arguments.get("column") for item in self.project.checks[name].expectations]
+            known = {"dt", *self.project.sources[name].columns}
+            named = [column for column in columns if isinstance(column, str)]
+            yield from self._missing(named, known, name, (*where, "expectations"))
         for key in self.project.checks[name].foreign_keys:
             inner = (*where, "foreign_keys")
             yield from self._source(key.source, inner, kinds=REFERENCES)
@@ -189,8 +201,12 @@ class _References:
                 known.add(column.casefold())
             yield from self._source(look.source, where, kinds=("snapshot",))
             if look.source in self.project.sources:
-                own = self.project.sources[look.source].columns
-                yield from self._missing([look.by, *look.columns], own, look.source, where)
+                other = self.project.sources[look.source]
+                yield from self._missing([look.by, *look.columns], other.columns, look.source, where)
+                if other.key != [look.by]:
+                    yield Finding(
+                        where, f"looks up by {look.by!r}, but the key of source {look.source!r} is {other.key}"
+                    )
 
     def _derived_columns(self, name: str) -> Iterator[Finding]:
         where = ("derived_columns", name)

@@ -194,6 +194,8 @@ def test_check_refuses_sums_of_floats(shop: Path) -> None:
             "columns: [department, brand, product_id]",
             "adds column 'product_id'",
         ),
+        ("sources.yaml", "\n  transactions:", "\n  features:", "'sources.features' cannot be the name of a source"),
+        ("sources.yaml", "\n  transactions:", "\n  a/b:", "'sources.a/b' cannot be the name of a source"),
         ("features.yaml", "name: marital_status", "name: customer_id", "'features.customer_id' is a reserved name"),
         ("features.yaml", "name: marital_status", "name: churned", "'features.churned' is the label's name"),
         ("features.yaml", "name: marital_status", "name: Marital", "'features.Marital.name' is wrong"),
@@ -243,3 +245,14 @@ def test_check_requires_one_type_on_both_sides_of_a_foreign_key(shop: Path) -> N
     key = "    foreign_keys: [{column: store_id, source: products, references: product_id}]\n"
     replace(shop / "checks.yaml", "  transactions:\n", "  transactions:\n" + key)
     assert "'silver.transactions.foreign_keys' joins transactions.store_id of type integer and products" in check()[1]
+
+
+def test_check_refuses_what_the_ingest_refuses(shop: Path) -> None:
+    replace(shop / "sources.yaml", "by: product_id, columns: [department", "by: store_id, columns: [department")
+    replace(shop / "checks.yaml", "arguments: {column: ", "arguments: {column: un")
+    output = check()[1]
+    assert re.search(
+        r"checks.yaml, line \d+\n  Key 'silver.\w+.expectations' names column 'un\w+', which source", output
+    )
+    assert "'sources.transactions.lookups' names column 'store_id', which source 'products' does not have" in output
+    assert "looks up by 'store_id', but the key of source 'products' is ['product_id']" in output
