@@ -15,6 +15,7 @@ import pyarrow as pa
 from ibis.backends.duckdb import Backend
 
 from include.days import DayRange
+from include.errors import ChurnflowError
 from include.features.definitions import mark_labelled
 from include.features.lookback import rebuilt_days_after, silver_days
 from include.features.point_in_time import (
@@ -39,6 +40,10 @@ from include.quality.silver_days import loaded_days
 log = get_logger(__name__)
 
 
+class LabelError(ChurnflowError):
+    """It is not known which values of the label's column mean that a customer has not churned."""
+
+
 def build_labels(project: Project, lake: Lake, days: DayRange) -> StepResult:
     """Label the gold rows with a complete horizon that an ingest of ``days`` affects.
 
@@ -51,6 +56,7 @@ def build_labels(project: Project, lake: Lake, days: DayRange) -> StepResult:
         days: The days that were ingested.
 
     Raises:
+        LabelError: The label's column has several other values, and the label does not name them.
         LakeError: Other runs replaced the inputs during every attempt.
     """
     start = time.perf_counter()
@@ -88,7 +94,8 @@ def compute_labels(
     Rows delivered up to ``lateness_days`` after the end of the horizon count. ``no_event``: the customer churned if
     there is no event in ``(dt, dt + horizon]``. ``becomes``: the customer churned if the column changed to the value
     within the horizon; a column that already had the value does not count. ``column``: the customer churned if the
-    column has the value in the row valid on ``dt``; a customer without a value gets no label.
+    column has the value in the row valid on ``dt``, and did not churn if it has one of the other values, which the label
+    names if there are several; other customers get no label.
 
     Args:
         project: The project.
@@ -99,6 +106,9 @@ def compute_labels(
 
     Returns:
         ``dt``, ``customer_id`` and the label.
+
+    Raises:
+        LabelError: The column has several other values, and the label does not name them.
     """
     label = project.label
     if isinstance(label, ColumnLabel):
@@ -157,7 +167,10 @@ def _column_label(
     found = rows_as_of(project, label.source, lake, engine, days, [label.column])
     found = latest_row_per_customer(project, label.source, found)
     value = found[label.column].cast("string")
-    known = found.filter(value.notnull()).select(
+    if label.other_values is None:
+        _require_one_other_value(label, engine, found.select("dt", value=value))
+    is_known = value.notnull() if label.other_values is None else value.isin([label.value, *label.other_values])
+    known = found.filter(is_known).select(
         "dt", **{CUSTOMER_ID: found[CUSTOMER], label.name: (value == label.value).cast("int8")}
     )
     return rows.inner_join(known, ["dt", CUSTOMER_ID]).select("dt", CUSTOMER_ID, label.name)
@@ -166,6 +179,23 @@ def _column_label(
 def _days_ahead(project: Project) -> int:
     # The deliveries of this number of days after a snapshot determine its labels; a table without time has only one.
     return project.label.horizon_days + project.lateness_days if project.has_time else 0
+
+
+def _require_one_other_value(label: ColumnLabel, engine: Backend, rows: ibis.Table) -> None:
+    others = rows.filter(rows["value"] != label.value)
+    counts = others.group_by("dt", "value").agg(rows=others.count()).order_by("dt", ibis.desc("rows"), "value")
+    by_day: dict[dt.date, list[str]] = {}
+    for found in engine.to_pyarrow(counts).to_pylist():
+        by_day.setdefault(found["dt"], []).append(f"{found['value']!r} ({found['rows']:,} rows)")
+    for day, values in by_day.items():
+        if len(values) > 1:
+            shown = ", ".join(values[:5]) + (", ..." if len(values) > 5 else "")
+            raise LabelError(
+                f"Column {label.column!r} has {len(values)} values beside {label.value!r} on {day}: {shown}.",
+                where=f"{silver_table(label.source)}, label.yaml",
+                remedy="Name the values of customers who have not churned in label.yaml, under other_values; customers "
+                "with another value get no label.",
+            )
 
 
 def _rebuilt_days_after(project: Project) -> int:

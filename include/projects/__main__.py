@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Annotated
 
@@ -11,9 +12,8 @@ from include.command_line import CommandLine
 from include.days import parse_day
 from include.projects.label import ColumnLabel, NoEventLabel
 from include.projects.lint import find_warnings, invalid_expectations
-from include.projects.loader import PROJECTS_DIR, examine_project, project_names
+from include.projects.loader import PROJECTS_DIR, examine_project, load_project, project_names
 from include.projects.project import Project
-from include.projects.scaffold import new_project
 from include.settings import get_settings
 
 app = CommandLine()
@@ -55,13 +55,17 @@ def check(
 def new(
     name: Annotated[str, typer.Argument(help="The name of the new folder under include/projects/.")],
     from_table: Annotated[
-        Path, typer.Option(help="A CSV or Parquet file with one row per customer.", exists=True, dir_okay=False)
+        Path,
+        typer.Option(help="A CSV, JSON-lines or Parquet file with one row per customer.", exists=True, dir_okay=False),
     ],
     customer: Annotated[str, typer.Option(help="The column with the customer's id.")],
     label: Annotated[str, typer.Option(help="The label's column and its value for churned customers: churn=yes.")],
     first_day: Annotated[str, typer.Option(help="The day of the table's first delivery, YYYY-MM-DD.")],
 ) -> None:
     """Create a project folder for a table without time, as a draft to review."""
+    # The reader of files takes a second to import, which the other commands do not need.
+    from include.projects.scaffold import new_project
+
     column, equals, value = label.partition("=")
     if not equals:
         raise typer.BadParameter("must have the form COLUMN=VALUE", param_hint="--label")
@@ -69,7 +73,21 @@ def new(
         name, from_table, customer=customer, label=(column, value), first_day=parse_day(first_day), root=PROJECTS_DIR
     )
     typer.echo(f"Written: {', '.join(sorted(file.name for file in folder.iterdir()))} in include/projects/{name}/")
+    for text in _assumptions(load_project(name)):
+        typer.echo(text)
     typer.echo(f"Review and correct these files, then run: python -m include.projects check {name}")
+
+
+def _assumptions(project: Project) -> Iterator[str]:
+    """Return what was guessed from the table, each as one sentence."""
+    (source,) = project.sources.values()
+    guessed = source.model_dump(include={"null_tokens", "date_order"}, exclude_defaults=True)
+    guessed |= source.files.model_dump(exclude_defaults=True, exclude={"path"}) if source.files else {}
+    yield f"Guessed from the table: {', '.join(f'{key} {value!r}' for key, value in guessed.items())}."
+    label = project.label
+    if isinstance(label, ColumnLabel) and len(label.other_values or ()) > 1:
+        others = ", ".join(map(repr, label.other_values or ()))
+        yield f"Assumed to mean 'not churned': {others}. Remove from other_values in label.yaml what does not."
 
 
 def _summary(project: Project) -> str:

@@ -59,7 +59,8 @@ def columns_in(sql: str) -> set[str]:
 def _parse(sql: str) -> exp.Condition:
     try:
         parsed: exp.Condition = sqlglot.parse_one(sql, into=exp.Condition, dialect=DIALECT)
-    except sqlglot.errors.ParseError as error:
-        problem = error.errors[0]["description"].rstrip(".") if error.errors else "it cannot be parsed"
+    except sqlglot.errors.SqlglotError as error:
+        described = error.errors if isinstance(error, sqlglot.errors.ParseError) else []
+        problem = described[0]["description"].rstrip(".") if described else "it cannot be parsed"
         raise ValueError(f"{sql!r} is not a SQL expression: {problem}") from error
     return parsed

@@ -220,7 +220,7 @@ class FeatureFamily(Config):
         drifts_by_construction: Whether the features change with time or the calendar.
     """
 
-    name: str
+    name: str = Field(pattern=r"^[a-z]([a-z0-9_]|\{window\})*$")
     description: str
     topic: str = ""
     type: Literal["aggregation", "derived"]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Sequence
 from functools import lru_cache
 from pathlib import Path
@@ -109,19 +110,20 @@ def _explain(files: ProjectFiles, location: Location, kind: str, message: str) -
 def _cross_file_problems(
     project: Project, content: dict[str, Any], invalid: Sequence[Location], files: ProjectFiles
 ) -> list[Problem]:
+    sources = content.get("sources")
     found = check_references(
         project,
-        invalid_sources=set(content.get("sources") or ()) - set(project.sources),
+        invalid_sources=set(sources) - set(project.sources) if isinstance(sources, dict) else (),
         features_are_invalid=any(location[0] == "feature_families" for location in invalid),
     )
-    problems = [files.problem(location, what, "Correct the value.") for location, what in found]
+    problems = [files.problem(*finding) for finding in found]
     # The features of several windows are one entry of their file, so each problem is reported once.
     return list({(problem.place, problem.what): problem for problem in reversed(problems)}.values())[::-1]
 
 
 def _valid_parts(content: dict[str, Any], invalid: Sequence[Location]) -> Project:
     """Return a project of the sources, checks, features and other parts that are valid by themselves."""
-    bad = {location[:1] for location in invalid} | {location[:2] for location in invalid}
+    bad = {location[:2] for location in invalid}
     values: dict[str, Any] = {}
     for name, field in Project.model_fields.items():
         value = content.get(name)
@@ -129,8 +131,8 @@ def _valid_parts(content: dict[str, Any], invalid: Sequence[Location]) -> Projec
             value = {key: item for key, item in value.items() if (name, key) not in bad}
         elif name in _PARTS_IN_ORDER and isinstance(value, list):
             value = [item for position, item in enumerate(value) if (name, position) not in bad]
-        elif value is None or (name,) in bad:
-            values[name] = {} if name in _PARTS_BY_NAME else [] if name in _PARTS_IN_ORDER else None
-            continue
-        values[name] = TypeAdapter(field.rebuild_annotation()).validate_python(value)
+        values[name] = {} if name in _PARTS_BY_NAME else [] if name in _PARTS_IN_ORDER else None
+        # Without its invalid items, a part can still be invalid, such as too short.
+        with contextlib.suppress(ValidationError):
+            values[name] = TypeAdapter(field.rebuild_annotation()).validate_python(value)
     return Project.model_construct(**values)

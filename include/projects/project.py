@@ -6,7 +6,7 @@ import datetime as dt
 from functools import cached_property
 from typing import Any, Literal
 
-from pydantic import Field, model_validator
+from pydantic import Field, TypeAdapter, ValidationError, model_validator
 
 from include.days import DayRange
 from include.projects.features import DerivedColumn, FeatureFamily, FeatureSpec
@@ -106,8 +106,12 @@ class Project(Config):
     @model_validator(mode="before")
     @classmethod
     def _set_timezones(cls, content: Any) -> Any:
-        # A source without a time zone has the project's.
+        # A source without a time zone has the project's; a wrong one is a problem of the project only.
         if not isinstance(content, dict) or not isinstance(content.get("sources"), dict) or "timezone" not in content:
+            return content
+        try:
+            TypeAdapter(TimeZone).validate_python(content["timezone"])
+        except ValidationError:
             return content
         zone = {"timezone": content["timezone"]}
         sources = {name: zone | item if isinstance(item, dict) else item for name, item in content["sources"].items()}

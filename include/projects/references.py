@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Collection, Iterable, Iterator
+from typing import NamedTuple
 
 from include.projects.expressions import columns_in
 from include.projects.features import Aggregate, Attribute, DaysSince, FeatureSpec, Ratio, Share, Trend
@@ -14,8 +16,34 @@ _NUMBERS = ("integer", "number", "decimal", "boolean")
 _ADDED = ("sum", "mean", "std", "share")
 _DATES = ("date", "timestamp")
 
-Finding = tuple[tuple[str, ...], str]
-"""The location of a problem, as a path of keys below ``Project``, and its description."""
+RESERVED_SOURCES = frozenset({"features"})
+"""The source of this name would share its quarantine with gold."""
+RESERVED_COLUMNS = frozenset({"dt", "rules", "self"})
+"""The lake adds the day and, in quarantine, the violated rules to the columns of a source; Ibis uses ``self``."""
+RESERVED_FEATURES = frozenset({"dt", "customer_id", "dt_right", "customer_id_right", "churned", "rules", "self"})
+"""The columns that gold, its joins, monitoring and quarantine have beside the features; Ibis uses ``self``."""
+RESERVED_LABELS = frozenset({"dt", "customer_id", "self"})
+"""The columns that ``gold/labels`` has beside the label; Ibis uses ``self``."""
+_IS_RESERVED = "is a reserved name"
+
+
+class Finding(NamedTuple):
+    """A problem of a reference or of a name.
+
+    Attributes:
+        location: The path of keys below ``Project``.
+        what: The problem, as the end of a sentence.
+        remedy: The action that solves the problem.
+    """
+
+    location: tuple[str, ...]
+    what: str
+    remedy: str = "Correct the value."
+
+
+def is_reserved_column(name: str) -> bool:
+    """Return whether a source's column must not have this name; DuckDB ignores case in names."""
+    return name.startswith("_") or name.casefold() in RESERVED_COLUMNS
 
 
 def check_references(
@@ -46,7 +74,13 @@ class _References:
         for name in project.checks:
             yield from self._checks(name)
         for name in project.sources:
+            if name.casefold() in RESERVED_SOURCES or not re.fullmatch(r"[^\W_][\w-]*", name):
+                yield Finding(
+                    ("sources", name), "cannot be the name of a source", "Choose another name, of letters and digits."
+                )
+            yield from self._column_names(name)
             yield from self._lookups(name)
+        yield from self._joined_types()
         for name in project.derived_columns:
             yield from self._derived_columns(name)
         yield from self._features()
@@ -60,7 +94,7 @@ class _References:
         if source is None:
             return
         if (source.kind == "events") != (population.active_within_days is not None):
-            yield (
+            yield Finding(
                 ("population", "active_within_days"),
                 "is required with a source of events, and not allowed with other sources",
             )
@@ -76,20 +110,24 @@ class _References:
         if not isinstance(label, NoEventLabel):
             yield from self._columns([label.column], label.source, ("label", "column"))
         yield from self._time()
+        if label.name.casefold() in RESERVED_LABELS:
+            yield Finding(("label", "name"), _IS_RESERVED, "Name the label otherwise.")
+        if isinstance(label, ColumnLabel) and label.value in (label.other_values or ()):
+            yield Finding(("label", "other_values"), f"contains {label.value!r}, which means churned", "Remove it.")
         if project.requirements and project.requirements.target != label.name:
-            yield ("requirements", "target"), f"is not the label's name, {label.name!r}"
+            yield Finding(("requirements", "target"), f"is not the label's name, {label.name!r}")
 
     def _time(self) -> Iterator[Finding]:
         project, training = self.project, self.project.training
         if project.has_time != (project.snapshots is not None):
-            yield ("snapshots",), "is required, except with a label of kind column, where it is not allowed"
+            yield Finding(("snapshots",), "is required, except with a label of kind column, where it is not allowed")
         if training and project.has_time != bool(training.test_snapshots):
-            yield (
+            yield Finding(
                 ("training", "test_snapshots"),
                 "is required, except with a label of kind column, where it is not allowed",
             )
         if training and project.has_time == bool(training.test_share):
-            yield (
+            yield Finding(
                 ("training", "test_share"),
                 "is required with a label of kind column, and not allowed with other labels",
             )
@@ -97,19 +135,78 @@ class _References:
     def _checks(self, name: str) -> Iterator[Finding]:
         where = ("checks", name)
         yield from self._source(name, where)
+        if name in self.project.sources:
+            columns = [item.arguments.get("column") for item in self.project.checks[name].expectations]
+            known = {"dt", *self.project.sources[name].columns}
+            named = [column for column in columns if isinstance(column, str)]
+            yield from self._missing(named, known, name, (*where, "expectations"))
         for key in self.project.checks[name].foreign_keys:
             inner = (*where, "foreign_keys")
             yield from self._source(key.source, inner, kinds=REFERENCES)
-            yield from self._columns([key.column], name, inner)
-            yield from self._columns([key.references], key.source, inner)
+            for column, source in ((key.column, name), (key.references, key.source)):
+                if source in self.project.sources:
+                    yield from self._missing([column], self.project.sources[source].columns, source, inner)
+
+    def _column_names(self, name: str) -> Iterator[Finding]:
+        source = self.project.sources[name]
+        seen: dict[str, str] = {}
+        delivered: dict[str, str] = {}
+        for column in source.columns:
+            where = ("sources", name, "columns", column)
+            if is_reserved_column(column):
+                remedy = f"Name the column otherwise, and add to it: delivered_as: {source.delivered_name(column)}"
+                yield Finding(where, _IS_RESERVED, remedy)
+            twin = seen.setdefault(column.casefold(), column)
+            if twin != column:
+                remedy = f"Name one of them otherwise, and add to it: delivered_as: {source.delivered_name(column)}"
+                yield Finding(where, f"differs from column {twin!r} only in case", remedy)
+            other = delivered.setdefault(source.delivered_name(column), column)
+            if other != column:
+                what = f"has the name {source.delivered_name(column)!r} in the delivery, like column {other!r}"
+                yield Finding(where, what, "Give each column its own delivered_as.")
+
+    def _joined_types(self) -> Iterator[Finding]:
+        """Require one type for ids that are joined, since 7 and 007 are equal as integers only."""
+        sources = self.project.sources
+        customers = [(name, source.customer) for name, source in sources.items() if source.customer]
+        for name, column in customers[1:]:
+            yield from self._one_type(("sources", name, "customer"), (name, column), customers[0])
+        for name, source in sources.items():
+            for look in source.lookups:
+                yield from self._one_type(("sources", name, "lookups"), (name, look.by), (look.source, look.by))
+        for name, checks in self.project.checks.items():
+            for key in checks.foreign_keys:
+                where = ("checks", name, "foreign_keys")
+                yield from self._one_type(where, (name, key.column), (key.source, key.references))
+
+    def _one_type(self, where: tuple[str, ...], one: tuple[str, str], other: tuple[str, str]) -> Iterator[Finding]:
+        sides = [
+            (f"{name}.{column}", source.columns[column].type)
+            for name, column in (one, other)
+            if (source := self.project.sources.get(name)) and column in source.columns
+        ]
+        if len({kind for _, kind in sides}) > 1:
+            found = " and ".join(f"{side} of type {kind}" for side, kind in sides)
+            yield Finding(
+                where, f"joins {found}", "Declare one type for both columns; ids are best declared as string."
+            )
 
     def _lookups(self, name: str) -> Iterator[Finding]:
         where = ("sources", name, "lookups")
+        known = {column.casefold() for column in self.project.sources[name].columns}
         for look in self.project.sources[name].lookups:
+            for column in look.columns:
+                if column.casefold() in known:
+                    yield Finding(where, f"adds column {column!r}, which the source has already")
+                known.add(column.casefold())
             yield from self._source(look.source, where, kinds=("snapshot",))
             if look.source in self.project.sources:
-                own = self.project.sources[look.source].columns
-                yield from self._missing([look.by, *look.columns], own, look.source, where)
+                other = self.project.sources[look.source]
+                yield from self._missing([look.by, *look.columns], other.columns, look.source, where)
+                if other.key != [look.by]:
+                    yield Finding(
+                        where, f"looks up by {look.by!r}, but the key of source {look.source!r} is {other.key}"
+                    )
 
     def _derived_columns(self, name: str) -> Iterator[Finding]:
         where = ("derived_columns", name)
@@ -118,8 +215,10 @@ class _References:
             return
         known = self.project.sources[name].column_names()
         for column in self.project.derived_columns[name]:
-            if column.name in known:
-                yield (*where, column.name), "is already a column of the source"
+            if is_reserved_column(column.name):
+                yield Finding((*where, column.name), _IS_RESERVED, "Name the column otherwise.")
+            if column.name.casefold() in {other.casefold() for other in known}:
+                yield Finding((*where, column.name), "is already a column of the source")
             yield from self._missing(columns_in(column.sql), known, name, (*where, column.name))
             known = known | {column.name}
 
@@ -128,7 +227,11 @@ class _References:
         for spec in self.project.features:
             where = ("feature_families", spec.name)
             if spec.name in seen:
-                yield where, "is used twice as a name"
+                yield Finding(where, "is used twice as a name")
+            if self.project.label and spec.name == self.project.label.name.casefold():
+                yield Finding(where, "is the label's name", "Name the feature or the label otherwise.")
+            elif spec.name in RESERVED_FEATURES:
+                yield Finding(where, _IS_RESERVED, "Name the feature otherwise.")
             calculation = spec.calculation
             if isinstance(calculation, Ratio | Trend):
                 yield from self._parts(where, calculation, seen)
@@ -139,7 +242,7 @@ class _References:
                 yield from self._columns(_used_columns(calculation), calculation.source, where)
                 yield from self._types(where, spec, calculation)
             if isinstance(calculation, Aggregate) and spec.dtype == "category":
-                yield where, "is an aggregation, so it is a number and cannot have categories"
+                yield Finding(where, "is an aggregation, so it is a number and cannot have categories")
             seen[spec.name] = spec
 
     def _segments(self) -> Iterator[Finding]:
@@ -147,9 +250,9 @@ class _References:
         known = {spec.name for spec in self.project.features}
         for name in sorted(set(names)):
             if names.count(name) > 1:
-                yield where, f"names feature {name!r} twice"
+                yield Finding(where, f"names feature {name!r} twice")
             if name not in known and not self.features_are_invalid:
-                yield where, f"names the unknown feature {name!r}"
+                yield Finding(where, f"names the unknown feature {name!r}")
 
     def _parts(
         self, where: tuple[str, ...], calculation: Ratio | Trend, seen: dict[str, FeatureSpec]
@@ -159,9 +262,9 @@ class _References:
         for part in parts:
             if part not in seen:
                 if not self.features_are_invalid:
-                    yield where, f"uses feature {part!r}, which is not defined before it"
+                    yield Finding(where, f"uses feature {part!r}, which is not defined before it")
             elif not ratio and seen[part].window is None:
-                yield where, f"uses the rate per day of feature {part!r}, which has no window"
+                yield Finding(where, f"uses the rate per day of feature {part!r}, which has no window")
 
     def _types(
         self, where: tuple[str, ...], spec: FeatureSpec, calculation: Aggregate | Share | Attribute | DaysSince
@@ -174,19 +277,19 @@ class _References:
         use = f"uses column {measured!r}, which is of type {kind}"
         if isinstance(calculation, Attribute):
             if kind in _DATES:
-                yield where, f"{use}: use the function days_since"
+                yield Finding(where, f"{use}: use the function days_since")
             elif kind == "string" and not spec.categories:
-                yield where, f"{use}: list its texts under validation.categories"
+                yield Finding(where, f"{use}: list its texts under validation.categories")
             label = self.project.label
             if isinstance(label, ColumnLabel) and (label.source, label.column) == (calculation.source, measured):
-                yield where, "uses the label's own column, which reveals the label to the model"
+                yield Finding(where, "uses the label's own column, which reveals the label to the model")
         elif isinstance(calculation, DaysSince):
             if kind not in _DATES:
-                yield where, f"{use}, not a date"
+                yield Finding(where, f"{use}, not a date")
         elif calculation.function != "count_distinct" and kind not in _NUMBERS:
-            yield where, f"{use}, not a number"
+            yield Finding(where, f"{use}, not a number")
         elif calculation.function in _ADDED and kind == "number":
-            yield (
+            yield Finding(
                 where,
                 f"{use}: such sums depend on the order of rows; declare the column (or a derived column) as decimal",
             )
@@ -199,21 +302,21 @@ class _References:
         self, wanted: Iterable[str], present: Iterable[str], source: str, where: tuple[str, ...]
     ) -> Iterator[Finding]:
         for column in sorted(set(wanted) - set(present)):
-            yield where, f"names column {column!r}, which source {source!r} does not have"
+            yield Finding(where, f"names column {column!r}, which source {source!r} does not have")
 
     def _source(
         self, name: str, where: tuple[str, ...], *, kinds: tuple[str, ...] = (), customer: bool = False
     ) -> Iterator[Finding]:
         sources = self.project.sources
-        if name in self.invalid_sources:
-            return
+        if name in self.invalid_sources or not sources:
+            return  # a project without a valid source has a problem of its own
         if name not in sources:
-            yield where, f"names the unknown source {name!r}; sources.yaml has {sorted(sources)}"
+            yield Finding(where, f"names the unknown source {name!r}; sources.yaml has {sorted(sources)}")
             return
         if kinds and sources[name].kind not in kinds:
-            yield where, f"names source {name!r}, which must be of kind {' or '.join(kinds)}"
+            yield Finding(where, f"names source {name!r}, which must be of kind {' or '.join(kinds)}")
         if customer and sources[name].customer is None:
-            yield where, f"names source {name!r}, which has no customer column"
+            yield Finding(where, f"names source {name!r}, which has no customer column")
 
 
 def _used_columns(calculation: Aggregate | Share | Attribute | DaysSince) -> set[str]:

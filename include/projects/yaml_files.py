@@ -140,9 +140,9 @@ def _parse(path: Path, file: str) -> tuple[yaml.Node, dict[Any, Any]]:
         raise unreadable("is missing", "Copy it from include/projects/grocery/ and adapt it.") from error
     except UnicodeDecodeError as error:
         raise unreadable("is not UTF-8 text", "Save it as UTF-8.") from error
-    except yaml.YAMLError as error:
+    except (yaml.YAMLError, ValueError) as error:  # a ValueError is an impossible date or number
         mark = getattr(error, "problem_mark", None)
-        what = getattr(error, "problem", None) or "its syntax is wrong"
+        what = getattr(error, "problem", None) or str(error) or "its syntax is wrong"
         line = mark.line + 1 if mark else None
         raise unreadable(f"is not valid YAML: {what}", "Correct its syntax.", line) from error
     if node is None or not isinstance(content, dict):
@@ -185,7 +185,7 @@ def _follow(node: yaml.Node | None, path: Sequence[str | int]) -> tuple[str, int
         elif isinstance(node, yaml.MappingNode):
             # Pydantic's path contains the chosen kind of a union, such as a label's; it is not a key of the file.
             pairs = {str(key.value): (key, value) for key, value in node.value}
-            chosen = {pairs[key][1].value for key in ("kind", "function") if key in pairs}
+            chosen = [pairs[key][1].value for key in ("kind", "function") if key in pairs]
             if part in chosen and part not in pairs:
                 continue
             dotted.append(str(part))

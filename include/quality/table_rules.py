@@ -1,19 +1,24 @@
-"""The rules on whole tables: row count, freshness and foreign keys. They refuse no rows."""
+"""The rules on whole tables: row count, freshness, foreign keys and spelling. They refuse no rows."""
 
 from __future__ import annotations
 
 import bisect
 import datetime as dt
 import statistics
-from collections.abc import Mapping, Set
+from collections import Counter
+from collections.abc import Iterator, Mapping, Set
+from typing import Literal
 
 import ibis
 from ibis.backends.duckdb import Backend
+from ibis.expr.types import StringValue
 
 from include.days import DayRange
 from include.lake import Lake, connect
 from include.lake.table_names import bronze_table, silver_table
 from include.projects import Project, Source
+from include.projects.features import Share
+from include.projects.label import ColumnLabel, NoEventLabel
 from include.projects.sources import ForeignKey, Freshness, RowCount
 from include.quality.gate import RuleOutcome
 from include.quality.row_rules import typed_column
@@ -34,15 +39,83 @@ def table_outcomes(
         checked: The checked rows of all sources, since referenced rows may arrive in the same run.
         delivered: The days that have a delivery of the source.
     """
+    outcomes = _spellings(project, lake, item)
     checks = project.checks.get(item.name)
     if checks is None:
-        return []
-    source, outcomes = project.sources[item.name], []
+        return outcomes
+    source = project.sources[item.name]
     if checks.row_count:
         outcomes.append(_row_count(lake, source, checks.row_count, item, delivered))
     if checks.freshness:
         outcomes.append(_freshness(project, lake, checks.freshness, item))
     return outcomes + [_foreign_key(project, lake, key, item, checked[key.source]) for key in checks.foreign_keys]
+
+
+def _spellings(project: Project, lake: Lake, item: CheckedSource) -> list[RuleOutcome]:
+    """Compare the texts of each column with the values that the configuration names.
+
+    A text that differs from a named value only in case or blanks would silently mean something else.
+    """
+    named: dict[tuple[str, str], set[str]] = {}
+    for column, severity, values in _named_values(project, item.name):
+        named.setdefault((column, severity), set()).update(values)
+    return [_spelling(project, lake, item, *key, values) for key, values in named.items()] if item.rows else []
+
+
+def _named_values(project: Project, name: str) -> Iterator[tuple[str, Literal["stop", "warn"], list[str]]]:
+    label, population = project.label, project.population
+    used: list[tuple[str, str, Literal["stop", "warn"], list[str]]] = []
+    if not isinstance(label, NoEventLabel):
+        others = (label.other_values or []) if isinstance(label, ColumnLabel) else []
+        used.append((label.source, label.column, "stop", [label.value, *others]))
+    if population.column and population.values:
+        used.append((population.source, population.column, "stop", population.values))
+    shares = [spec.calculation for spec in project.features if isinstance(spec.calculation, Share)]
+    used += [(share.source, share.column, "warn", [share.value]) for share in shares]
+    # A looked-up column is compared where it is delivered.
+    looked_up = {
+        (other, column)
+        for other, source in project.sources.items()
+        for look in source.lookups
+        if look.source == name
+        for column in look.columns
+    }
+    for other, column, severity, values in used:
+        if column in project.sources[name].columns and (other == name or (other, column) in looked_up):
+            yield column, severity, values
+
+
+def _spelling(
+    project: Project, lake: Lake, item: CheckedSource, column: str, severity: str, named: Set[str]
+) -> RuleOutcome:
+    texts = _kept(project, lake, column, item, connect())
+    wanted = ibis.memtable({"named": sorted(named)})
+    same = _folded(texts["value"]) == _folded(wanted["named"])
+    near = texts.filter(~texts["value"].isin(sorted(named))).inner_join(wanted, same)
+    found = near.group_by("dt", "value", "named").agg(rows=near.count()).order_by("value", "named").to_pyarrow()
+    rows, by_day = Counter[tuple[str, str]](), Counter[dt.date]()
+    for one in found.to_pylist():
+        rows[one["value"], one["named"]] += one["rows"]
+        by_day[one["dt"]] += one["rows"]
+    observed = [
+        f"{value!r} ({count:,} row{'s'[: count > 1]}) differs from {name!r} only in case or blanks"
+        for (value, name), count in rows.items()
+    ]
+    limits = f"no text differs from {', '.join(map(repr, sorted(named)))} only in case or blanks"
+    return RuleOutcome(
+        f"spelling:{column}",
+        severity,
+        not rows,
+        0,
+        _first_three(observed, "texts"),
+        True,
+        limits,
+        describe_days(by_day),
+    )
+
+
+def _folded(text: StringValue) -> StringValue:
+    return text.lower().re_replace(r"\s+", " ").strip()
 
 
 def _row_count(lake: Lake, source: Source, rule: RowCount, item: CheckedSource, delivered: Set[dt.date]) -> RuleOutcome:
@@ -67,7 +140,7 @@ def _row_count(lake: Lake, source: Source, rule: RowCount, item: CheckedSource, 
         rule.severity,
         not violations,
         0,
-        _first_three(observed) if judged else f"fewer than {rule.minimum_days} earlier days",
+        _first_three(observed, "days") if judged else f"fewer than {rule.minimum_days} earlier days",
         judged > 0,
         f"{rule.min_ratio:g} to {rule.max_ratio:g} times the median of the last {rule.history_days} days with rows",
         describe_days(dict.fromkeys(violations, 1)),
@@ -179,6 +252,6 @@ def _kept(project: Project, lake: Lake, column: str, item: CheckedSource, engine
     return bronze.select(*ROW_KEY, value=value).anti_join(refused, ROW_KEY).select("dt", "value")
 
 
-def _first_three(observed: list[str]) -> str:
+def _first_three(observed: list[str], what: str) -> str:
     more = len(observed) - 3
-    return "; ".join(observed[:3]) + (f"; and {more} more days" if more > 0 else "")
+    return "; ".join(observed[:3]) + (f"; and {more} more {what}" if more > 0 else "")

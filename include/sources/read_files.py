@@ -92,10 +92,13 @@ def read_local_file(source: Source, path: Path) -> pa.Table:
     storage = DailyFiles(str(path), files_of(source).compression)
     file = StoredFile(str(path), path.stat().st_size)
     item = open_delivery("table", source, storage, dt.date.min, file)
-    names = [name for name in item.columns if not name.startswith(UNNAMED)]
-    source = source.model_copy(update={"columns": {name: Column(type="string") for name in names}})
+    names = [name for position, name in enumerate(item.columns, 1) if name != f"{UNNAMED} {position}"]
+    # A file may have columns with the names of columns that bronze adds.
+    columns = {f"column {number}": Column(type="string", delivered_as=name) for number, name in enumerate(names)}
+    source = source.model_copy(update={"columns": columns})
     with _engine() as engine:
-        return _read(engine, source, storage, replace(item, undeclared=()), None).select(names)
+        rows = _read(engine, source, storage, replace(item, undeclared=()), None)
+    return rows.select(list(columns)).rename_columns(names)
 
 
 def _engine() -> duckdb.DuckDBPyConnection:

@@ -169,3 +169,90 @@ def test_check_refuses_sums_of_floats(shop: Path) -> None:
     assert code == 1
     assert "'features.spend_7d' uses column 'sales_value', which is of type number: such sums depend" in output
     assert "line_value_max" not in output
+
+
+@pytest.mark.parametrize(
+    ("file", "old", "new", "expected"),
+    [
+        ("sources.yaml", "      store_id:", "      dt:", "'sources.transactions.columns.dt' is a reserved name"),
+        ("sources.yaml", "      store_id:", "      _file:", "'sources.transactions.columns._file' is a reserved name"),
+        (
+            "sources.yaml",
+            "      store_id:",
+            "      Quantity:",
+            "Quantity' differs from column 'quantity'|quantity' differs",
+        ),
+        (
+            "sources.yaml",
+            "description: The store}",
+            "description: The store, delivered_as: quantity}",
+            "quantity' has the name 'quantity' in the delivery, like column 'store_id'",
+        ),
+        (
+            "sources.yaml",
+            "columns: [department, brand]",
+            "columns: [department, brand, product_id]",
+            "adds column 'product_id'",
+        ),
+        ("sources.yaml", "\n  transactions:", "\n  features:", "'sources.features' cannot be the name of a source"),
+        ("sources.yaml", "\n  transactions:", "\n  a/b:", "'sources.a/b' cannot be the name of a source"),
+        ("features.yaml", "name: marital_status", "name: customer_id", "'features.customer_id' is a reserved name"),
+        ("features.yaml", "name: marital_status", "name: churned", "'features.churned' is the label's name"),
+        ("features.yaml", "name: marital_status", "name: Marital", "'features.Marital.name' is wrong"),
+        ("label.yaml", "name: churned", "name: DT", "'name' is a reserved name"),
+    ],
+)
+def test_check_refuses_names_that_the_lake_cannot_store(
+    shop: Path, file: str, old: str, new: str, expected: str
+) -> None:
+    replace(shop / file, old, new)
+    status, output = check()
+    assert status == 1
+    assert re.search(expected, output), output
+
+
+def test_check_names_the_remedy_of_a_reserved_name(shop: Path) -> None:
+    replace(shop / "sources.yaml", "      store_id:", "      dt:")
+    assert "Remedy: Name the column otherwise, and add to it: delivered_as: dt" in check()[1]
+
+
+@pytest.mark.parametrize(
+    ("file", "old", "new", "expected"),
+    [
+        (
+            "sources.yaml",
+            "      household_id: {type: string",
+            "      household_id: {type: integer",
+            "'sources.coupon_redemptions.customer' joins coupon_redemptions.household_id of type string and "
+            "transactions.household_id of type integer",
+        ),
+        (
+            "sources.yaml",
+            "      product_id: {type: string",
+            "      product_id: {type: integer",
+            "'sources.transactions.lookups' joins transactions.product_id of type integer and products.product_id of",
+        ),
+    ],
+)
+def test_check_requires_one_type_for_joined_ids(shop: Path, file: str, old: str, new: str, expected: str) -> None:
+    replace(shop / file, old, new)
+    status, output = check()
+    assert (status, expected in output) == (1, True), output
+
+
+def test_check_requires_one_type_on_both_sides_of_a_foreign_key(shop: Path) -> None:
+    replace(shop / "sources.yaml", "      store_id: {type: string", "      store_id: {type: integer")
+    key = "    foreign_keys: [{column: store_id, source: products, references: product_id}]\n"
+    replace(shop / "checks.yaml", "  transactions:\n", "  transactions:\n" + key)
+    assert "'silver.transactions.foreign_keys' joins transactions.store_id of type integer and products" in check()[1]
+
+
+def test_check_refuses_what_the_ingest_refuses(shop: Path) -> None:
+    replace(shop / "sources.yaml", "by: product_id, columns: [department", "by: store_id, columns: [department")
+    replace(shop / "checks.yaml", "arguments: {column: ", "arguments: {column: un")
+    output = check()[1]
+    assert re.search(
+        r"checks.yaml, line \d+\n  Key 'silver.\w+.expectations' names column 'un\w+', which source", output
+    )
+    assert "'sources.transactions.lookups' names column 'store_id', which source 'products' does not have" in output
+    assert "looks up by 'store_id', but the key of source 'products' is ['product_id']" in output

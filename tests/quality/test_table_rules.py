@@ -1,11 +1,16 @@
 """Rules on whole tables: satisfied, violated, and not evaluated."""
 
 import json
+import re
 
 import pytest
+from pydantic import TypeAdapter
 
 from include.lake.table_names import silver_table
-from include.projects.sources import Freshness
+from include.projects.features import FeatureFamily
+from include.projects.label import Label
+from include.projects.project import Population
+from include.projects.sources import Freshness, Lookup
 from include.quality.gate import GateError
 from tests.quality.shop import CUSTOMERS, ORDERS, REGIONS, Shop, day, project
 
@@ -155,3 +160,62 @@ def test_missing_days_do_not_fail_later_days(tmp_path):
 
 
 STRICT = Freshness(max_age_days=1)
+
+
+def labelled(tmp_path, label, population=None, **more):
+    made_of = project({"customers": CUSTOMERS}).model_copy(
+        update={
+            "label": TypeAdapter(Label).validate_python({"description": "", "source": "customers", **label}),
+            "population": Population(source="customers", **(population or {})),
+            "features": [],
+            **more,
+        }
+    )
+    return Shop(tmp_path, made_of)
+
+
+BECOMES = {"kind": "becomes", "column": "status", "value": "left", "horizon_days": 3}
+COLUMN = {"kind": "column", "column": "status", "value": "left", "other_values": ["here"]}
+ACTIVE = {"column": "status", "values": ["active"]}
+
+
+@pytest.mark.parametrize(
+    ("label", "population", "status", "expected"),
+    [
+        (BECOMES, None, "Left", "'Left' (2 rows) differs from 'left' only in case or blanks"),
+        (COLUMN, None, "HERE", "'HERE' (2 rows) differs from 'here' only in case or blanks"),
+        (BECOMES, ACTIVE, "Active", "'Active' (2 rows) differs from 'active' only in case or blanks"),
+        (BECOMES | {"value": "has left"}, None, "Has  Left", "'Has  Left' (2 rows) differs from 'has left'"),
+        (BECOMES, ACTIVE, "left early", None),
+        (BECOMES, ACTIVE | {"values": ["active", "Left"]}, "Left", None),  # named itself
+        (BECOMES, None, "", None),
+    ],
+)
+def test_texts_that_differ_from_a_named_value_only_in_case_or_blanks_stop_the_run(
+    tmp_path, label, population, status, expected
+):
+    world = labelled(tmp_path, label, population)
+    world.deliver("customers", 0, [f"a,{status},2024-01-01", f"b,{status},2024-01-01", "c,left,2024-01-01"])
+    if expected is None:
+        world.ingest(0)
+        return
+    with pytest.raises(GateError, match=f"spelling:status found {re.escape(expected)}"):
+        world.ingest(0)
+    result = outcome(world, 0, "spelling:status", "customers")
+    assert (result["severity"], "2024-01-01" in result["days"]) == ("stop", True)
+
+
+def test_spelling_of_a_looked_up_share_is_a_warning_about_its_own_source(tmp_path):
+    share = {"function": "share", "source": "orders", "column": "region", "value": "north"}
+    family = {"name": "share", "description": "", "type": "aggregation", "calculation": share, "windows": [7]}
+    orders = ORDERS.model_copy(update={"lookups": [Lookup(source="regions", by="customer_id", columns=["region"])]})
+    made_of = project({"orders": orders, "regions": REGIONS}).model_copy(
+        update={"features": FeatureFamily.model_validate(family).expand()}
+    )
+    world = Shop(tmp_path, made_of)
+    world.orders(0, ["1"])
+    world.deliver("regions", 0, ["a,North", "b,north"])
+    world.ingest(0)
+    result = outcome(world, 0, "spelling:region", "regions")
+    assert (result["severity"], result["success"]) == ("warn", False)
+    assert result["observed"] == "'North' (1 row) differs from 'north' only in case or blanks"
