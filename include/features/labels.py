@@ -94,8 +94,8 @@ def compute_labels(
     Rows delivered up to ``lateness_days`` after the end of the horizon count. ``no_event``: the customer churned if
     there is no event in ``(dt, dt + horizon]``. ``becomes``: the customer churned if the column changed to the value
     within the horizon; a column that already had the value does not count. ``column``: the customer churned if the
-    column has the value in the row valid on ``dt``, and did not churn if it has one of the other values, which the label
-    names if there are several; other customers get no label.
+    column has the value in the row valid on ``dt``, and did not churn if it has one of the other values, which the
+    label names if there are several; other customers get no label.
 
     Args:
         project: The project.
