@@ -108,7 +108,8 @@ class Files(Config):
             raise ValueError("separator and quote are the same character")
         csv_only = {"separator", "quote", "decimal_separator"}
         text_only = csv_only | {"compression", "encoding", "unreadable_rows"}
-        needless = self.model_fields_set & {"csv": set(), "jsonl": csv_only, "parquet": text_only}[self.format]
+        unused: set[str] = {"csv": set(), "jsonl": csv_only, "parquet": text_only}[self.format]
+        needless = {key for key in unused if getattr(self, key) != type(self).model_fields[key].default}
         if needless:
             raise ValueError(f"{', '.join(sorted(needless))}: not allowed with format {self.format}")
         return self
