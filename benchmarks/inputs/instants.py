@@ -83,7 +83,7 @@ def _recency(name: str, zone: str, ordered: str, expected: str) -> Input:
         shop.yaml["project.yaml"]["timezone"] = zone
         shop.write(f"orders/{DAY}.csv", csv_text([ORDER | {"ordered_at": ordered}]))
         shop.ingest()
-        return shop.gold("days_since_order")[f"{DAY} 1"]
+        return shop.gold("days_since_order").get(f"{DAY} 1")
 
     return Input(name, deliver, Right(expected))
 
@@ -95,7 +95,7 @@ def _tenure(name: str, zone: str, signed_up: str, expected: str) -> Input:
         shop.write(f"customers/{DAY}.csv", CUSTOMERS.replace("2025-01-01", signed_up))
         shop.write(f"orders/{DAY}.csv", csv_text([ORDER]))
         shop.ingest()
-        return shop.gold("tenure_days")[f"{DAY} 1"]
+        return shop.gold("tenure_days").get(f"{DAY} 1")
 
     return Input(name, deliver, Right(expected))
 
@@ -105,7 +105,7 @@ def _date_as_event_time(shop: Shop) -> object:
     shop.orders["event_time"] = "due"
     shop.write(f"orders/{DAY}.csv", csv_text([ORDER | {"due": str(DAY)}]))
     shop.ingest()
-    return shop.gold("days_since_order")[f"{DAY} 1"]
+    return shop.gold("days_since_order").get(f"{DAY} 1")
 
 
 def _day_after(shop: Shop) -> object:
@@ -113,7 +113,7 @@ def _day_after(shop: Shop) -> object:
     shop.write(f"orders/{DAY}.csv", csv_text([ORDER | {"ordered_at": "2026-03-01T03:00:00Z"}]))
     shop.write(f"orders/{_NEXT_DAY}.csv", csv_text([ORDER | {"order_id": "b", "ordered_at": "2026-03-01T16:00:00Z"}]))
     shop.ingest(DAY, _NEXT_DAY)
-    return [shop.gold("days_since_order")[f"{day} 1"] for day in (DAY, _NEXT_DAY)]
+    return [shop.gold("days_since_order").get(f"{day} 1") for day in (DAY, _NEXT_DAY)]
 
 
 def _parquet(zone: str | None, value: dt.datetime, unit: str = "us") -> pa.Array:
