@@ -1,4 +1,5 @@
 """Rows of a PostgreSQL table."""
+# ruff: noqa: E501 - an input is one line
 
 from __future__ import annotations
 
@@ -6,7 +7,7 @@ import datetime as dt
 from typing import Any
 
 from benchmarks.inputs.library import Input, Outcome, Refused, Right, outcome
-from benchmarks.inputs.shop import DAY, Shop
+from benchmarks.inputs.shop import DAY, NO_ORDER, Shop
 
 _SECOND = DAY + dt.timedelta(days=1)
 
@@ -28,7 +29,7 @@ def _read_orders(shop: Shop, statements: str, column: str = "order_id") -> objec
     del shop.orders["files"]
     shop.orders["database"] = {"connection": "crm", "table": f"{shop.database}.orders", "watermark": "written_at"}
     shop.sql(_ORDERS + statements)
-    shop.ingest(gold=False)
+    shop.ingest_orders()
     return shop.silver(column)
 
 
@@ -90,7 +91,7 @@ def _customers(name: str, kind: str, change: str, expected: dict[str, str]) -> I
         customers |= {"kind": kind, "database": {"connection": "crm", "table": f"{shop.database}.customers"}}
         if kind == "snapshot":
             del customers["event_time"]
-            shop.yaml["label.yaml"] = {"name": "churned", "description": "No order", "kind": "no_event", "source": "orders", "horizon_days": 3}
+            shop.yaml["label.yaml"] = NO_ORDER
         else:
             customers["database"]["watermark"] = "updated_at"
         shop.sql(_CUSTOMERS)

@@ -1,4 +1,5 @@
 """Files in another dialect, encoding or compression than declared, and damaged files."""
+# ruff: noqa: E501 - an input is one line
 
 from __future__ import annotations
 

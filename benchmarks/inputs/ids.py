@@ -1,4 +1,5 @@
 """Ids of one customer that are written in different ways in two sources."""
+# ruff: noqa: E501 - an input is one line
 
 from __future__ import annotations
 

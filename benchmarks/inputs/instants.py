@@ -1,4 +1,5 @@
 """One instant in many spellings, and the business day on which it falls; the zone of the machine never matters."""
+# ruff: noqa: E501 - an input is one line
 
 from __future__ import annotations
 
@@ -147,7 +148,7 @@ INPUTS = [
     parquet_cell("Parquet with zone in a project in Tokyo", "ordered_at", _parquet("America/New_York", _MORNING), "2026-03-01 03:30:00", None, "Asia/Tokyo"),
     parquet_cell("Parquet in nanoseconds", "ordered_at", pa.array([1772335800123456789], pa.timestamp("ns", "UTC")), "2026-03-01 03:30:00.123456"),
     parquet_cell("Parquet in milliseconds", "ordered_at", _parquet("UTC", _MORNING, "ms"), "2026-03-01 03:30:00"),
-    parquet_cell("Parquet in seconds in the year 9999", "due", _parquet(None, dt.datetime(9999, 12, 31), "s"), "type:due:year"),
+    parquet_cell("Parquet in seconds in the year 9999", "due", _parquet(None, dt.datetime(9999, 12, 31), "s"), "type:due:year"),  # noqa: DTZ001
     parquet_cell("Parquet midnight of Berlin as a date in UTC", "due", _parquet("Europe/Berlin", _UTC_NIGHT), "type:due:time"),
     parquet_cell("Parquet naive midnight as a date", "due", _parquet(None, dt.datetime(2026, 3, 5)), "2026-03-05"),  # noqa: DTZ001
 ]  # fmt: skip

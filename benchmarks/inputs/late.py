@@ -1,10 +1,12 @@
 """Deliveries that come late, or that are not complete yet."""
+# ruff: noqa: E501 - an input is one line
 
 from __future__ import annotations
 
 import datetime as dt
 import os
 import time
+from typing import Any
 
 from benchmarks.inputs.library import Input, Outcome, Refused, Right, csv_text
 from benchmarks.inputs.shop import CUSTOMERS, DAY, ORDER, Shop
@@ -36,8 +38,16 @@ def _leaver(name: str, reported: int, expected: str, lateness: int = 7) -> Input
     return Input(name, deliver, Right(expected))
 
 
-def _complete(name: str, expected: Outcome, *, age: float = 0, marker: str | None = None, **files: object) -> Input:
-    """Return the input of a file of orders of some age, with or without its done marker."""
+def _complete(name: str, files: dict[str, Any], expected: Outcome, age: float = 0, marker: str | None = None) -> Input:
+    """Return the input of a file of orders.
+
+    Args:
+        name: The input's name.
+        files: The settings of the source's ``files``.
+        expected: The outcome.
+        age: The age of the file in seconds.
+        marker: The path of a done marker that exists.
+    """
 
     def deliver(shop: Shop) -> object:
         shop.orders["files"].update(files)
@@ -45,21 +55,21 @@ def _complete(name: str, expected: Outcome, *, age: float = 0, marker: str | Non
         os.utime(path, (time.time() - age,) * 2)
         if marker:
             shop.write(marker, "")
-        shop.ingest(gold=False)
+        shop.ingest_orders()
         return shop.silver("order_id")
 
     return Input(name, deliver, expected)
 
 
-_DONE, _YOUNG = {"done_marker": "orders/{day}.done"}, {"min_age_seconds": 600}
+_DONE, _AGE = {"done_marker": "orders/{day}.done"}, {"min_age_seconds": 600}
 
 INPUTS = [
     _leaver("leaver in time", 1, "1"),
     _leaver("leaver four days late", 5, "1"),
     _leaver("leaver later than the lateness", 8, "0", lateness=2),
-    _complete("no done marker", Refused(f"orders/{DAY}.done", "not complete"), **_DONE),
-    _complete("done marker of another day", Refused(f"orders/{DAY}.done", "not complete"), marker="orders/2026-03-02.done", **_DONE),
-    _complete("done marker", Right(["a"]), marker=f"orders/{DAY}.done", **_DONE),
-    _complete("young file", Refused(f"orders/{DAY}.csv", "600", "min_age_seconds"), **_YOUNG),
-    _complete("old file", Right(["a"]), age=601, **_YOUNG),
+    _complete("no done marker", _DONE, Refused(f"orders/{DAY}.done", "not complete")),
+    _complete("done marker of another day", _DONE, Refused(f"orders/{DAY}.done", "not complete"), marker="orders/2026-03-02.done"),
+    _complete("done marker", _DONE, Right(["a"]), marker=f"orders/{DAY}.done"),
+    _complete("young file", _AGE, Refused(f"orders/{DAY}.csv", "600", "min_age_seconds")),
+    _complete("old file", _AGE, Right(["a"]), age=601),
 ]  # fmt: skip

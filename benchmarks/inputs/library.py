@@ -149,7 +149,7 @@ def deliver_orders(shop: Shop, content: str | bytes, extension: str = "csv", **f
     """
     shop.orders["files"] = {"format": extension.split(".")[0], "path": f"orders/{{day}}.{extension}"} | files
     shop.write(f"orders/{DAY}.{extension}", content)
-    shop.ingest(gold=False)
+    shop.ingest_orders()
 
 
 def outcome(expected: str | None) -> Outcome:

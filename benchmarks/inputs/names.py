@@ -1,4 +1,5 @@
 """Names of columns, features, folders and files that two readers could read differently."""
+# ruff: noqa: E501 - an input is one line
 
 from __future__ import annotations
 
@@ -27,7 +28,9 @@ _ROW = ",".join(ORDER.values())
 _DECOMPOSED = unicodedata.normalize("NFD", "prämie")
 
 
-def _csv(name: str, header: str, row: str, expected: Right | Refused, column: str = "amount", **delivered: str) -> Input:
+def _csv(
+    name: str, header: str, row: str, expected: Right | Refused, column: str = "amount", **delivered: str
+) -> Input:
     """Return the input of a header and a row.
 
     Args:
@@ -58,7 +61,8 @@ def _columns(name: str, rename: Mapping[str, str], more: Mapping[str, str], expe
         expected: The outcome; the value is the amount.
     """
     cells = {rename.get(column, column): text for column, text in ORDER.items()} | dict(more)
-    return _csv(name, *csv_text([cells]).splitlines()[:2], expected)
+    header, row = csv_text([cells]).splitlines()
+    return _csv(name, header, row, expected)
 
 
 def _declared(name: str, column: str, expected: Right | Refused) -> Input:
@@ -103,7 +107,7 @@ def _folder(folder: str, decoy: str, extension: str) -> Input:
         for name in (decoy, folder):
             shop.write(f"{name}/{DAY}.{extension}", _FORMATS[extension](name))
         shop.orders["files"] = {"format": extension, "path": f"{folder}/{{day}}.{extension}"}
-        shop.ingest(gold=False)
+        shop.ingest_orders()
         return shop.silver("order_id")
 
     return Input(f"{extension} in folder {folder}", deliver, Right([folder]))
@@ -113,7 +117,7 @@ def _parquet_twins(*names: str) -> Callable[[Shop], object]:
     def deliver(shop: Shop) -> object:
         texts = [(name, text) for name, text in ORDER.items() if name != "amount"]
         columns = [*texts, *((name, "12.50" if name == "amount" else "9") for name in names)]
-        deliver_orders(shop, parquet_bytes(dict((name, [text]) for name, text in columns)), "parquet")
+        deliver_orders(shop, parquet_bytes({name: [text] for name, text in columns}), "parquet")
         return shop.silver("amount")
 
     return deliver
@@ -134,12 +138,14 @@ def _json_twins(shop: Shop) -> object:
 
 def _json_dotted_key(shop: Shop) -> object:
     shop.orders["columns"]["amount"]["delivered_as"] = 'a.b["c"]'
-    deliver_orders(shop, json_line({'a.b["c"]' if name == "amount" else name: text for name, text in JSON_ORDER.items()}), "jsonl")
+    deliver_orders(
+        shop, json_line({'a.b["c"]' if name == "amount" else name: text for name, text in JSON_ORDER.items()}), "jsonl"
+    )
     return shop.silver("amount")
 
 
 _RIGHT = Right(["12.5000"])
-_ODD = "it's \"5\" [x], 100% *?"
+_ODD = 'it\'s "5" [x], 100% *?'
 
 INPUTS = [
     Input("Parquet twin before", _parquet_twins("AMOUNT", "amount"), _RIGHT),
@@ -194,4 +200,4 @@ INPUTS = [
     _folder("it's", "its", "csv"),
     _folder("\u00fcbersicht", "ubersicht", "parquet"),
     _folder("orders#1", "orders", "jsonl"),
-]
+]  # fmt: skip

@@ -1,4 +1,5 @@
 """Unknown is not *no*: texts that mean no value, and labels that are nearly the declared ones."""
+# ruff: noqa: E501 - an input is one line
 
 from __future__ import annotations
 
@@ -27,7 +28,11 @@ def _table(name: str, labels: list[str], expected: Outcome, other: list[str] | N
     """
 
     def deliver(shop: Shop) -> object:
-        columns = {"customer_id": {"type": "string", "required": True}, "churn": {"type": "string"}, "age": {"type": "integer"}}
+        columns = {
+            "customer_id": {"type": "string", "required": True},
+            "churn": {"type": "string"},
+            "age": {"type": "integer"},
+        }
         customers = shop.sources["customers"]
         for key in ("event_time", "allow_no_rows"):
             del customers[key]
@@ -66,7 +71,9 @@ def _changes(name: str, old: str, new: str, expected: Outcome) -> Input:
     def deliver(shop: Shop) -> object:
         shop.write(f"customers/{DAY}.csv", CUSTOMERS.replace(old, new))
         days = [DAY + dt.timedelta(days=ahead) for ahead in range(4)]
-        leaver = CUSTOMERS.splitlines()[0] + f"\n2,{new if old == 'left' else 'left'},pro,2025-06-01,2026-03-02 09:00:00\n"
+        leaver = (
+            CUSTOMERS.splitlines()[0] + f"\n2,{new if old == 'left' else 'left'},pro,2025-06-01,2026-03-02 09:00:00\n"
+        )
         shop.write(f"customers/{days[1]}.csv", leaver)
         for day in days:
             shop.write(f"orders/{day}.csv", ",".join(shop.orders["columns"]) + "\n")

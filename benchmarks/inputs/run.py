@@ -6,6 +6,7 @@ import logging
 import os
 import tempfile
 import time
+from collections.abc import Sequence
 from concurrent.futures import ProcessPoolExecutor
 from contextlib import ExitStack
 from multiprocessing import get_context
@@ -16,15 +17,14 @@ from benchmarks.inputs.library import MACHINES, Verdict, judge
 from benchmarks.inputs.shop import Shop
 
 
-def deliver_all(folder: Path, host: str, only: str = "") -> list[Verdict]:
-    """Deliver the library, with a process for each machine.
+def deliver_all(folder: Path, host: str, names: Sequence[str]) -> list[Verdict]:
+    """Deliver inputs, with a process for each machine.
 
     Args:
         folder: A scratch folder.
         host: The folder of the socket of a PostgreSQL server.
-        only: A text in the names of the delivered inputs.
+        names: The names of the inputs.
     """
-    names = [name for name in all_inputs() if only in name]
     with ExitStack() as stack:
         pools = {}
         for machine in MACHINES:

@@ -1,4 +1,5 @@
 """Two deliveries with different columns or types: a range of days behaves as its days one by one."""
+# ruff: noqa: E501 - an input is one line
 
 from __future__ import annotations
 
@@ -36,27 +37,27 @@ def _both(
 
     def day_by_day(shop: Shop) -> object:
         prepare(shop)
-        shop.ingest(DAY, gold=False)
-        shop.ingest(_SECOND, gold=False)
+        shop.ingest_orders(DAY)
+        shop.ingest_orders(_SECOND)
         return shop.silver(column)
 
     def as_a_range(shop: Shop) -> object:
         prepare(shop)
-        shop.ingest(DAY, _SECOND, gold=False)
+        shop.ingest_orders(DAY, _SECOND)
         return shop.silver(column)
 
     return Input(f"{name}, day by day", day_by_day, expected), Input(f"{name}, as a range", as_a_range, expected)
 
 
-def _types(
-    name: str, column: str, first: pa.Array, second: pa.Array, expected: Right | Refused
-) -> tuple[Input, Input]:
+def _types(name: str, column: str, first: pa.Array, second: pa.Array, expected: Right | Refused) -> tuple[Input, Input]:
     """Return the inputs of a Parquet column whose type changes."""
     contents = [parquet_bytes(parquet_order(**{column: values})) for values in (first, second)]
     return _both(name, "parquet", contents, column, expected)
 
 
-def _csv(name: str, first: Mapping[str, str], second: Mapping[str, str], expected: Right | Refused) -> tuple[Input, Input]:
+def _csv(
+    name: str, first: Mapping[str, str], second: Mapping[str, str], expected: Right | Refused
+) -> tuple[Input, Input]:
     return _both(name, "csv", [csv_text([first]), csv_text([second])], "amount", expected)
 
 

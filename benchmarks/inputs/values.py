@@ -1,9 +1,11 @@
 """Texts, numbers and dates that look like values of a type: in CSV, JSON lines and Parquet."""
+# ruff: noqa: E501 - an input is one line
 
 from __future__ import annotations
 
 import datetime as dt
 from decimal import Decimal
+from typing import Any
 
 import pyarrow as pa
 
@@ -19,6 +21,7 @@ from benchmarks.inputs.library import (
     json_line,
     parquet_cell,
 )
+from benchmarks.inputs.shop import Shop
 
 _CSV = [
     # decimals
@@ -112,9 +115,9 @@ _CSV = [
     ("text with quotes", "note", 'say "hi", twice', 'say "hi", twice'),
     ("text with NUL", "note", "a\0b", "a\0b"),
     ("text of a megabyte", "note", "x" * 1_000_000, "x" * 1_000_000),
-]
+]  # fmt: skip
 
-_CSV_SETTINGS = [
+_CSV_SETTINGS: list[tuple[str, str, str, str, dict[str, Any]]] = [
     ("date by day and month", "due", "5/3/2026", "2026-03-05", {"date_order": "dmy"}),
     ("date by day and month with dots", "due", "05.03.2026", "2026-03-05", {"date_order": "dmy"}),
     ("date by month and day", "due", "03/05/2026", "2026-03-05", {"date_order": "mdy"}),
@@ -122,7 +125,7 @@ _CSV_SETTINGS = [
     ("date by day and month with two-digit year", "due", "05/03/26", "type:due", {"date_order": "dmy"}),
     ("date in declared years", "due", "9999-12-31", "9999-12-31", {"years": [1900, 9999]}),
     ("date before declared years", "due", "1999-12-31", "type:due:year", {"years": [2000, 2100]}),
-]
+]  # fmt: skip
 
 _JSON = [
     ("JSON number past a double in a text", "note", "9007199254740993", "9007199254740993"),
@@ -142,14 +145,14 @@ _JSON = [
     ("JSON escapes", "note", r'"\u00e9\ud83d\ude00\n\"x\""', '\u00e9\U0001f600\n"x"'),
     ("JSON escaped NUL", "note", r'"a\u0000b"', "a\0b"),
     ("JSON empty text in a required column", "customer_id", '" "', "required:customer_id"),
-]
+]  # fmt: skip
 
 _TWICE = json_line(JSON_ORDER).replace('"amount"', '"amount": 1, "amount"')
 _KEPT = json_line(JSON_ORDER | {"order_id": '"b"'})
 
 
 def _json_lines(name: str, content: str, expected: Right | Refused | Quarantined, **files: str) -> Input:
-    def deliver(shop):  # type: ignore[no-untyped-def]
+    def deliver(shop: Shop) -> object:
         deliver_orders(shop, content, "jsonl", **files)
         return shop.silver("order_id")
 
@@ -166,7 +169,7 @@ _LINES = [
     _json_lines("JSON half a surrogate", _KEPT + json_line(JSON_ORDER | {"note": r'"\ud800"'}), Refused(".jsonl", "line 2")),
     _json_lines("JSON with byte-order mark and blank lines", "\ufeff" + _KEPT + "\n\n", Right(["b"])),
     _json_lines("JSON without a required key", _KEPT + json_line({"order_id": '"a"'}), Quarantined("required:customer_id", ["b"])),
-]
+]  # fmt: skip
 
 _PARQUET = [
     ("Parquet sum of doubles", "amount", pa.array([36.900000000000006]), "36.9000"),
