@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+from functools import cache
 from pathlib import Path
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined, select_autoescape
@@ -11,6 +12,7 @@ _BASE = Path(__file__).parent / "templates"
 _NONE = "-"
 
 
+@cache
 def html_templates(folder: Path = _BASE) -> Environment:
     """Return the Jinja2 environment of the templates in ``folder``.
 
