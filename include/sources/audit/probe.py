@@ -167,7 +167,7 @@ def _probe_files(name: str, source: Source, connections: Connections, days: DayR
         schemas=schemas,
         layouts=len({tuple(item.columns) for item in items}) if files_of(source).format != "jsonl" else 1,
         volumes=_file_volumes(found, sample, chosen.items if is_whole else ()),
-        bytes_per_row=_bytes_per_row(found, items[-1]),
+        bytes_per_row=_bytes_per_row(source, found, items[-1]),
         delivered=known,
         sample=sample,
         sampled=[item.day for item in chosen.items] if is_whole else sorted(_rows_by_day(sample)),
@@ -218,8 +218,10 @@ def _file_volumes(found: Deliveries, sample: pa.Table, counted: Sequence[Deliver
     ]
 
 
-def _bytes_per_row(found: Deliveries, item: Delivery) -> float | None:
-    if item.rows is not None or item.file.name.endswith((".gz", ".bz2", ".xz", ".zst", ".zip")):
+def _bytes_per_row(source: Source, found: Deliveries, item: Delivery) -> float | None:
+    compression = files_of(source).compression
+    by_name = compression == "infer" and item.file.name.endswith((".gz", ".bz2", ".xz", ".zst", ".zip"))
+    if item.rows is not None or by_name or compression not in ("infer", "none"):
         return None
     with found.storage.open(item.file) as stream:
         head = stream.read(_HEAD_BYTES)
