@@ -10,7 +10,7 @@ from airflow.sdk import CronPartitionTimetable, dag, get_current_context, task
 from dags.wiring.assets import GOLD, TRAINING_REQUEST, emit_asset_event
 from dags.wiring.connections import project_connections
 from dags.wiring.day import day_param, resolve_days
-from dags.wiring.defaults import START, common, schedule_note
+from dags.wiring.defaults import START, common, project_timezone, schedule_note
 from include.settings import get_settings
 
 DOC = f"""
@@ -35,7 +35,7 @@ to quarantine with the violated rules), computes and checks point-in-time **feat
     description=f"Ingest raw files into gold. {schedule_note().replace('*', '').replace('`', '')}",
     doc_md=DOC,
     # At midnight, because the dates of a backfill are at midnight, and it selects the partitions between them.
-    schedule=CronPartitionTimetable("0 0 * * *", timezone="UTC", run_offset=-1, key_format="%Y-%m-%d"),
+    schedule=CronPartitionTimetable("0 0 * * *", timezone=project_timezone(), run_offset=-1, key_format="%Y-%m-%d"),
     # Airflow cannot backfill a DAG without a schedule. After its end date, a DAG has no scheduled runs, but Airflow can
     # still backfill it.
     end_date=START + dt.timedelta(days=1) if get_settings().schedule == "off" else None,

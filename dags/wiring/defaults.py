@@ -27,8 +27,19 @@ def common(*tags: str) -> dict[str, Any]:
     }
 
 
+def project_timezone() -> str:
+    """Return the time zone of the project's days; UTC if the project is invalid, which its tasks report."""
+    from include.projects import load_project
+    from include.projects.loader import ProjectError
+
+    try:
+        return load_project(get_settings().project).timezone
+    except ProjectError:
+        return "UTC"
+
+
 def schedule_note() -> str:
     """Return the text of the UI about scheduled runs."""
     if get_settings().schedule == "daily":
-        return "Runs each midnight UTC, for the previous day (`CHURN_SCHEDULE=daily`)."
+        return f"Runs each midnight ({project_timezone()}), for the previous day (`CHURN_SCHEDULE=daily`)."
     return "**No scheduled runs** (`CHURN_SCHEDULE=off`): trigger or backfill the DAG."

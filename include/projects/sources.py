@@ -21,9 +21,11 @@ NULL_TOKENS = ("NULL", "null", "NA", "N/A", "n/a", "#N/A", "<NA>", "NaN", "nan",
 
 def _check_zone(name: str) -> str:
     try:
-        ZoneInfo(name)
-    except (ZoneInfoNotFoundError, ValueError, OSError) as error:
-        raise ValueError(f"{name!r} is not a time zone; use a name such as UTC or Europe/Berlin") from error
+        is_zone = ZoneInfo(name).key != "localtime"  # the machine's own
+    except (ZoneInfoNotFoundError, ValueError, OSError):
+        is_zone = False
+    if not is_zone:
+        raise ValueError(f"{name!r} is not a time zone; use a name such as UTC or Europe/Berlin")
     return name
 
 

@@ -9,7 +9,7 @@ from ibis import _
 from ibis.expr.types import BooleanValue, StringValue
 
 from include.projects import Source
-from include.sources.bronze_tables import FILE, ROW, UNDECLARED, UNREADABLE
+from include.sources.bronze_tables import FILE, ROW, UNDECLARED, UNREADABLE_START
 from include.sources.column_types import day_of, refusal_reason, trimmed, typed_value
 
 RULE = "_rule"
@@ -110,7 +110,7 @@ def same_day_duplicates(source: Source, rows: ibis.Table) -> ibis.Table:
     repeated = rows.group_by(keys).having(_.count() > 1).agg()
     candidates = rows.semi_join(repeated, keys)
     number = ibis.row_number().over(ibis.window(group_by=keys, order_by=place))
-    repeats = candidates.mutate(number=number).filter(_["number"] > 0)
+    repeats = candidates.mutate(_number=number).filter(_["_number"] > 0)
     return repeats.select("dt", FILE, ROW, rule=ibis.literal(DUPLICATE))
 
 
@@ -122,9 +122,9 @@ def earlier_duplicates(source: Source, rows: ibis.Table, earlier: ibis.Table) ->
         rows: Typed rows that violate no other built-in rule.
         earlier: ``dt`` and the keys of the valid rows of the earlier days and of the same days.
     """
-    before = earlier.select(before=earlier["dt"], **{name: earlier[name] for name in source.key})
-    span = rows["dt"] - before["before"]
-    known = rows.semi_join(before, [*source.key, before["before"] < rows["dt"], span <= source.deduplicate_days])
+    before = earlier.select(_before=earlier["dt"], **{name: earlier[name] for name in source.key})
+    span = rows["dt"] - before["_before"]
+    known = rows.semi_join(before, [*source.key, before["_before"] < rows["dt"], span <= source.deduplicate_days])
     return known.select("dt", FILE, ROW, rule=ibis.literal(DUPLICATE_EARLIER))
 
 
@@ -141,7 +141,7 @@ def _violations(
     """
     needed = [name for name, column in source.columns.items() if column.required or name in source.key]
     violations: list[tuple[BooleanValue, str | StringValue]] = [
-        (rows[UNDECLARED].startswith(f'{{"{UNREADABLE}"').fill_null(False), CANNOT_BE_READ)
+        (rows[UNDECLARED].startswith(UNREADABLE_START).fill_null(False), CANNOT_BE_READ)
     ]
     violations += [(rows[name].isnull(), f"required:{name}") for name in needed]
     for name, column in source.columns.items():

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime as dt
+import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -16,8 +17,8 @@ from include.projects import Source
 FILE, ROW, UNDECLARED = "_file", "_row", "_undeclared"
 """Columns that bronze adds: the file, the row number in the file from 1, and undeclared columns as JSON text."""
 
-UNREADABLE = "_unreadable"
-"""The key in ``_undeclared`` of a row that could not be read; its value has the reason and the row's text."""
+UNREADABLE_START = '{"_unreadable": {'
+"""The start of ``_undeclared`` of a row that could not be read; in the JSON of a delivery, no blank follows a colon."""
 
 _DELIVERIES_SCHEMA = pa.schema(
     [
@@ -53,6 +54,16 @@ def bronze_schema(source: Source) -> pa.Schema:
     """Return the schema of a source's bronze table: its declared columns as text, and the columns of bronze."""
     text = [pa.field(name, pa.string()) for name in [*source.columns, UNDECLARED, FILE]]
     return pa.schema([*text, pa.field(ROW, pa.int64()), pa.field("dt", pa.date32())])
+
+
+def unreadable_json(reason: str, text: str) -> str:
+    """Return ``_undeclared`` of a row that could not be read.
+
+    Args:
+        reason: The reason.
+        text: The row.
+    """
+    return json.dumps({"_unreadable": {"reason": reason, "text": text}})
 
 
 def record_deliveries(lake: Lake, days: DayRange, loaded: Sequence[LoadedDelivery]) -> None:

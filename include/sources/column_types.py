@@ -105,6 +105,8 @@ _NUMERIC = {
     "decimal": r"^[+-]?([0-9]+\.?[0-9]*|\.[0-9]+)$",
 }
 _FOUR_PLACES = r"^[+-]?[0-9]*(\.[0-9]{0,4}0*)?$"
+_NOISE = r"^[+-]?[0-9](\.[0-9]+)?[eE]-[1-9][0-9]{1,2}$"
+"""An exponent form below 1e-9, such as 2.220446049250313e-16, which binary arithmetic leaves in place of zero."""
 _AT_MOST_10_DIGITS = r"^[+-]?0*[0-9]{0,10}\.[0-9]+$"
 _SIGN_AND_ZEROS = r"^[+-]?[0.]*"
 _LARGEST_DECIMAL = 1e14
@@ -235,7 +237,10 @@ def _number(text: StringColumn, kind: ColumnType) -> Column:
         rounded = _printf("%.15g", text.try_cast("float64"))
         is_double = text.re_search(_AT_MOST_10_DIGITS) & digits.isin([16, 17]) & rounded.re_search(_FOUR_PLACES)
         return ibis.cases(
-            (text.re_search(_FOUR_PLACES), value), (is_double, rounded.try_cast(ENGINE_TYPES[kind])), else_=nothing
+            (text.re_search(_FOUR_PLACES), value),
+            (is_double, rounded.try_cast(ENGINE_TYPES[kind])),
+            (text.re_search(_NOISE), ibis.literal("0").cast(ENGINE_TYPES[kind])),
+            else_=nothing,
         )
     value = text.re_search(_NUMERIC[kind]).ifelse(value, nothing)
     return value.isinf().ifelse(nothing, value) if kind == "number" else value

@@ -223,29 +223,29 @@ def _corrupt(source: Source, file: StoredFile, error: ContentError) -> CorruptFi
 
 def _incomplete(
     files: Files, connections: Connections, storage: DailyFiles, found: Mapping[dt.date, StoredFile]
-) -> set[dt.date]:
-    """Return the days with a file that may still be written."""
-    young = {
-        day
-        for day, file in found.items()
-        if files.min_age_seconds and storage.age_seconds(file) < files.min_age_seconds
-    }
-    if files.done_marker is None:
-        return young
-    return young | (set(found) - set(DailyFiles(connections.address(files.done_marker)).list()))
+) -> dict[dt.date, str]:
+    """Return the days with a file that may still be written, and the reasons."""
+    reasons: dict[dt.date, str] = {}
+    if files.done_marker is not None:
+        markers = DailyFiles(connections.address(files.done_marker))
+        reasons |= {day: f"its marker {markers.uri(day)} does not exist" for day in set(found) - set(markers.list())}
+    if files.min_age_seconds:
+        young = [day for day, file in found.items() if storage.age_seconds(file) < files.min_age_seconds]
+        reasons |= dict.fromkeys(young, f"it changed less than {files.min_age_seconds} seconds ago")
+    return reasons
 
 
 def _require_every_day(
     source: Source,
     storage: DailyFiles,
     present: Mapping[dt.date, StoredFile],
-    incomplete: set[dt.date],
+    incomplete: Mapping[dt.date, str],
     days: DayRange,
 ) -> None:
     for day in days:
         if day in incomplete:
             raise MissingFileError(
-                "The day's file is not complete yet: its done_marker is missing, or it changed within min_age_seconds.",
+                f"The day's file is not complete: {incomplete[day]}.",
                 where=storage.uri(day),
                 remedy="Run churn_ingest for that day again when it is complete.",
             )
@@ -272,13 +272,13 @@ def open_delivery(name: str, source: Source, storage: DailyFiles, day: dt.date, 
         UnreadableFileError: The file cannot be opened.
         CorruptFileError: The file cannot be parsed.
     """
+    with content_errors(source, file):
+        head = _head(source, partial(storage.open, file)) if file.size else _Head({})
     # A JSON-lines file without rows is empty.
-    if file.size == 0 and not (files_of(source).format == "jsonl" and source.allow_no_rows):
+    if not head.columns and not (files_of(source).format == "jsonl" and source.allow_no_rows):
         raise EmptyFileError(
             "The file is empty: it has no columns.", where=file.uri, remedy=f"Ask {source.owner} to deliver it again."
         )
-    with content_errors(source, file):
-        head = _head(source, partial(storage.open, file))
     delivered = {source.delivered_name(column) for column in source.columns}
     undeclared = tuple(sorted(set(head.columns) - delivered))
     return Delivery(name, day, file, head.columns, undeclared, head.rows)
@@ -294,10 +294,13 @@ def _head(source: Source, open_file: OpenFile) -> _Head:
             types = [arrow_type(field.type) for field in file.schema_arrow]
             return _Head(_by_name(file.schema_arrow.names, types), file.metadata.num_rows)
     with open_file() as stream:
-        require_text(stream.read(HEAD_BYTES), files.encoding)
+        start = stream.read(HEAD_BYTES)
+    require_text(start, files.encoding)
     if files.format == "jsonl":
         objects = [content for _, content, _ in islice(json_objects(open_file, files, []), _HEAD_LINES)]
         return _Head(dict.fromkeys((name for content in objects for name in content), TEXT))
+    if start.lstrip().startswith((b'{"', b"[{", b"[\n")):
+        raise ContentError("its content is JSON", "Set format: jsonl in sources.yaml if each line is one object.")
     names = csv_header(open_file, files)
     return _Head(_by_name(names, [TEXT] * len(names)))
 

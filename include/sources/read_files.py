@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import datetime as dt
-import json
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from functools import partial
@@ -18,7 +17,7 @@ import pyarrow.parquet as pq
 
 from include.projects import Source
 from include.projects.sources import Column
-from include.sources.bronze_tables import FILE, ROW, UNDECLARED, UNREADABLE, bronze_schema
+from include.sources.bronze_tables import FILE, ROW, UNDECLARED, bronze_schema, unreadable_json
 from include.sources.csv_format import UnreadableRow, csv_tables
 from include.sources.delivered_files import (
     UNNAMED,
@@ -175,7 +174,7 @@ def _numbers(rows: int, unreadable: Sequence[UnreadableRow]) -> np.ndarray[Any, 
 
 
 def _unreadable_rows(schema: pa.Schema, unreadable: Sequence[UnreadableRow]) -> pa.Table:
-    texts = [json.dumps({UNREADABLE: {"reason": row.reason, "text": row.text}}) for row in unreadable]
+    texts = [unreadable_json(row.reason, row.text) for row in unreadable]
     values = {name: pa.nulls(len(texts), schema.field(name).type) for name in schema.names}
     return pa.table(values | {UNDECLARED: texts, ROW: [row.number for row in unreadable]}, schema=schema)
 
