@@ -26,6 +26,7 @@ INSERT INTO customers VALUES
 
 def _read_orders(shop: Shop, statements: str, column: str = "order_id") -> object:
     """Read the orders of the first day from a table, after some statements."""
+    shop.declare(column)
     del shop.orders["files"]
     shop.orders["database"] = {"connection": "crm", "table": f"{shop.database}.orders", "watermark": "written_at"}
     shop.sql(_ORDERS + statements)
@@ -161,7 +162,7 @@ INPUTS = [
     _cell("text of a megabyte", "note", "text", "repeat('x', 1000000)", "x" * 1_000_000),
     # names
     _named("name that differs in case", "Amount", Right(["7.0000"])),
-    _orders("name that no column has in this case", 'ALTER TABLE orders RENAME amount TO "Amount";', Refused("'amount'", "'Amount'", ".orders")),
+    _orders("name that no column has in this case", 'ALTER TABLE orders RENAME order_id TO "Order_ID";', Refused("'order_id'", "'Order_ID'", ".orders")),
     _named("name with a percent sign", "100%", Right(["7.0000"])),
     _named("name with a colon", "a:b", Right(["7.0000"])),
     _named("name with quotes", 'it\'s "5"', Right(["7.0000"])),

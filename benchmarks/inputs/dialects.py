@@ -56,6 +56,7 @@ def _file(
 
     def deliver(shop: Shop) -> object:
         shop.orders.update(source or {})
+        shop.declare(column)
         deliver_orders(shop, content, extension, **files)
         return shop.silver(column)
 

@@ -73,6 +73,7 @@ def _cell(
     def deliver(shop: Shop) -> object:
         shop.yaml["project.yaml"]["timezone"] = project
         shop.orders["timezone"] = source or project
+        shop.declare(column)
         deliver_orders(shop, csv_text([ORDER | {column: text}]))
         return shop.silver(column)
 

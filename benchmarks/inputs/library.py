@@ -171,6 +171,7 @@ def csv_cell(name: str, column: str, text: str, expected: str | None, **settings
 
     def deliver(shop: Shop) -> object:
         shop.orders.update(settings)
+        shop.declare(column)
         deliver_orders(shop, csv_text([ORDER | {column: text}]))
         return shop.silver(column)
 
@@ -197,6 +198,7 @@ def json_cell(name: str, column: str, text: str, expected: str | None) -> Input:
     """
 
     def deliver(shop: Shop) -> object:
+        shop.declare(column)
         deliver_orders(shop, json_line(JSON_ORDER | {column: text}), "jsonl")
         return shop.silver(column)
 
@@ -219,6 +221,7 @@ def parquet_cell(
 
     def deliver(shop: Shop) -> object:
         shop.yaml["project.yaml"]["timezone"] = zone
+        shop.declare(column)
         deliver_orders(shop, parquet_bytes(parquet_order(**{column: values})), "parquet")
         return shop.silver(column)
 

@@ -11,6 +11,7 @@ from concurrent.futures import ProcessPoolExecutor
 from contextlib import ExitStack
 from multiprocessing import get_context
 from pathlib import Path
+from unittest.mock import patch
 
 from benchmarks.inputs import all_inputs
 from benchmarks.inputs.library import MACHINES, Verdict, judge
@@ -29,9 +30,9 @@ def deliver_all(folder: Path, host: str, names: Sequence[str]) -> list[Verdict]:
         pools = {}
         for machine in MACHINES:
             # A process takes its time zone from the environment when it starts.
-            os.environ["TZ"] = machine
-            pools[machine] = stack.enter_context(ProcessPoolExecutor(1, get_context("spawn")))
-            pools[machine].submit(time.tzset).result()
+            with patch.dict(os.environ, TZ=machine):
+                pools[machine] = stack.enter_context(ProcessPoolExecutor(1, get_context("spawn")))
+                pools[machine].submit(time.tzset).result()
         machines = [all_inputs()[name].machine or MACHINES[number % len(MACHINES)] for number, name in enumerate(names)]
         arguments = zip(names, machines, strict=True)
         tasks = [pools[machine].submit(deliver, name, folder, host) for name, machine in arguments]

@@ -201,6 +201,12 @@ class Shop:
             cursor.execute(statements)
         connection.close()
 
+    def declare(self, *columns: str) -> None:
+        """Declare of the orders only the ids, the time and these columns, which halves the time of an ingest."""
+        declared = self.orders["columns"]
+        kept = {"order_id", "customer_id", "ordered_at", *columns}
+        self.orders["columns"] = {name: column for name, column in declared.items() if name in kept}
+
     def scaffold(self, table: Path, customer: str, label: tuple[str, str]) -> None:
         """Create the project from a table, and deliver the table on the first day."""
         self._root.mkdir(parents=True, exist_ok=True)
@@ -235,7 +241,7 @@ class Shop:
         build_labels(project, lake, days)
 
     def ingest_orders(self, first: dt.date = DAY, last: dt.date | None = None) -> None:
-        """Ingest days up to silver, in a project that has only orders; this takes a third of the time.
+        """Ingest days up to silver, in a project that has only orders, which takes a third of the time.
 
         Args:
             first: The first day.
@@ -246,7 +252,7 @@ class Shop:
             self.yaml["project.yaml"]["population"] = {"source": "orders", "active_within_days": 7}
             self.yaml["label.yaml"] = NO_ORDER
             features = self.yaml["features.yaml"]["features"]
-            features[:] = [feature for feature in features if feature["calculation"]["source"] == "orders"]
+            features[:] = [feature for feature in features if feature["name"] == "orders_7d"]
         days = DayRange(first, last or first)
         project, lake, reports = self._load(days)
         build_silver(project, lake, days, reports)

@@ -31,6 +31,7 @@ def _both(
     """
 
     def prepare(shop: Shop) -> None:
+        shop.declare(column)
         shop.orders["files"] = {"format": extension, "path": f"orders/{{day}}.{extension}"}
         for day, content in zip((DAY, _SECOND), contents, strict=True):
             shop.write(f"orders/{day}.{extension}", content)
