@@ -106,7 +106,7 @@ INPUTS = [
         _column(f"header {header!r}", header, _NUMBERS, "integer 1")
         for header in (
             " visits ", "rate?", "x[1]", "price, net", "off", "null", "yes", "a: b", "# x", "- x", "{x}", "5", "it's",
-            'say "x"', "100%", "select", "caf\u00e9", "\U0001f600", "dt", "DT", "_row", "rules", "Customer ID", "x" * 300,
+            'say "x"', "100%", "select", "na\u00efve", "\U0001f600", "dt", "DT", "_row", "rules", "Customer ID", "x" * 300,
         )
     ),
     _renamed("label called Churn?", "churn", "Churn?"),

@@ -110,7 +110,7 @@ _CSV = [
     ("text with leading zeros", "note", "00042", "00042"),
     ("text as a double", "note", "1.0", "1.0"),
     ("text with a formula", "note", "=1+1", "=1+1"),
-    ("text with emoji", "note", "caf\u00e9 \U0001f600", "caf\u00e9 \U0001f600"),
+    ("text with emoji", "note", "na\u00efve \U0001f600", "na\u00efve \U0001f600"),
     ("text with a line break", "note", "one\ntwo", "one\ntwo"),
     ("text with quotes", "note", 'say "hi", twice', 'say "hi", twice'),
     ("text with NUL", "note", "a\0b", "a\0b"),
