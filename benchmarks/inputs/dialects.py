@@ -121,9 +121,9 @@ INPUTS = [
     _file("blanks after separators", _rows(_ROW.replace(",", ", ")), Right(["1"]), column="qty"),
     # decimal commas
     _file("decimal comma, declared", _GERMAN, Right(["12.5000"]), column="amount", separator=";", decimal_separator=","),
-    _file("decimal comma", _GERMAN, Quarantined("type:amount"), separator=";"),
-    _file("decimal comma with thousands", _GERMAN.replace("12,50", "1.234,50"), Quarantined("type:amount"), separator=";", decimal_separator=","),
-    _file("decimal point, comma declared", _GERMAN.replace("12,50", "12.50"), Quarantined("type:amount"), separator=";", decimal_separator=","),
+    _file("decimal comma", _GERMAN, Quarantined("type:amount"), column="amount", separator=";"),
+    _file("decimal comma with thousands", _GERMAN.replace("12,50", "1.234,50"), Quarantined("type:amount"), column="amount", separator=";", decimal_separator=","),
+    _file("decimal point, comma declared", _GERMAN.replace("12,50", "12.50"), Quarantined("type:amount"), column="amount", separator=";", decimal_separator=","),
     # encodings
     _file("cp1252", _TEXT.encode("cp1252"), Refused(_NAME, "encoding", "line 3")),
     _file("cp1252, declared", _TEXT.encode("cp1252"), Right(["text", "M\u00fcller"]), column="note", encoding="cp1252"),

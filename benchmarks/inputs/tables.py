@@ -139,7 +139,7 @@ INPUTS = [
     _table("gzip", gzip.compress(_TEXT.encode()), "number 1.5", file="table.csv.gz"),
     _table("gzip without its extension", gzip.compress(_TEXT.encode()), "number 1.5"),
     _table("JSON lines", _JSON, "number 1.5", file="table.jsonl"),
-    _table("Parquet", parquet_bytes(_COLUMNS | {"visits": pa.array([2**60] * 10)}), f"integer {2**60}", "visits", "table.parquet"),
+    _table("Parquet", parquet_bytes(_COLUMNS | {"visits": pa.array([2**60] * 10)}), f"string {2**60}", "visits", "table.parquet"),
     _table("Parquet called CSV", parquet_bytes(_COLUMNS), "number 1.5"),
     _table("Excel", _excel(), Refused("table.xlsx", "Excel"), file="table.xlsx"),
     _table("short row", _TEXT + "111,basic\n", Refused("table.csv", "line 12 has 2 values instead of 4")),
