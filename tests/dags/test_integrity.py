@@ -104,3 +104,23 @@ def test_task_bodies_are_short(path):
             assert not any(isinstance(node, ast.For | ast.While | ast.Try) for node in ast.walk(function)), (
                 function.name
             )
+
+
+def test_scheduled_runs_start_at_midnight_of_the_project():
+    code = (
+        "import include.projects as projects\n"
+        "zoned = projects.load_project('grocery').model_copy(update={'timezone': 'America/New_York'})\n"
+        "projects.load_project = lambda name: zoned\n"
+        "import dags.churn_ingest as file; dag = file.churn_ingest()\n"
+        "print(dag.timetable.timezone, dag.description)"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code],
+        cwd=ROOT,
+        env={**os.environ, "CHURN_SCHEDULE": "daily", "PYTHONPATH": str(ROOT)},
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert done.stdout.startswith("America/New_York ")
+    assert "midnight (America/New_York)" in done.stdout
