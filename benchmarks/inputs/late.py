@@ -70,6 +70,6 @@ INPUTS = [
     _complete("no done marker", _DONE, Refused(f"orders/{DAY}.done", "not complete")),
     _complete("done marker of another day", _DONE, Refused(f"orders/{DAY}.done", "not complete"), marker="orders/2026-03-02.done"),
     _complete("done marker", _DONE, Right(["a"]), marker=f"orders/{DAY}.done"),
-    _complete("young file", _AGE, Refused(f"orders/{DAY}.csv", "600", "min_age_seconds")),
+    _complete("young file", _AGE, Refused(f"orders/{DAY}.csv", "600 seconds")),
     _complete("old file", _AGE, Right(["a"]), age=601),
 ]  # fmt: skip
