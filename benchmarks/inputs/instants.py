@@ -56,7 +56,7 @@ _DATES = [
     ("date with an offset at another midnight", "2026-03-05T00:00:00+01:00", "type:due:time"),
     ("date with the offset of the business", "2026-03-05T00:00:00+01:00", "2026-03-05", "Europe/Berlin"),
     ("date as an instant at the midnight of Tokyo", "2026-03-04T15:00:00Z", "2026-03-05", "Asia/Tokyo"),
-    ("date as an instant, source in UTC", "2026-03-04T15:00:00Z", "2026-03-05", "Asia/Tokyo", "UTC"),
+    ("date as an instant, source in UTC", "2026-03-04T15:00:00Z", "type:due:time", "Asia/Tokyo", "UTC"),
     ("naive date in a project in Tokyo", "2026-03-05", "2026-03-05", "Asia/Tokyo"),
 ]
 

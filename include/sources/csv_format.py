@@ -178,7 +178,9 @@ def _ragged(line: int, row: list[str], header: list[str], files: Files, is_last:
     others = [mark for mark in SEPARATORS if mark != files.separator and mark in header[0]]
     if len(header) == 1 and others:
         return separator_error(others[0], what)
-    if len(row) == len(header) + 1 and not row[-1].strip():
+    if len(header) == 1:
+        cause = "the file has a line of text before its header"
+    elif len(row) == len(header) + 1 and not row[-1].strip():
         cause = "the line ends with a separator, but the header does not"
     elif len(row) > len(header):
         cause = f"a value that contains {files.separator!r} is not in quotes"
