@@ -1,7 +1,7 @@
 """Labels: compute which customers churned.
 
-A day is labelled once the horizon after it has passed and been loaded. Until ``lateness_days`` later, each ingest
-computes its labels again, so that events and changes that are delivered late count.
+A day is labelled when the horizon after it has passed and been loaded. Each ingest of a day up to ``lateness_days``
+after the horizon computes the labels again, so that events and changes that are delivered late count.
 """
 
 from __future__ import annotations
@@ -186,12 +186,14 @@ def _require_one_other_value(label: ColumnLabel, engine: Backend, rows: ibis.Tab
     counts = others.group_by("dt", "value").agg(rows=others.count()).order_by("dt", ibis.desc("rows"), "value")
     by_day: dict[dt.date, list[str]] = {}
     for found in engine.to_pyarrow(counts).to_pylist():
-        by_day.setdefault(found["dt"], []).append(f"{found['value']!r} ({found['rows']:,} rows)")
+        by_day.setdefault(found["dt"], []).append(
+            f"{found['value']!r} ({found['rows']:,} row{'s'[: found['rows'] > 1]})"
+        )
     for day, values in by_day.items():
         if len(values) > 1:
             shown = ", ".join(values[:5]) + (", ..." if len(values) > 5 else "")
             raise LabelError(
-                f"Column {label.column!r} has {len(values)} values beside {label.value!r} on {day}: {shown}.",
+                f"Column {label.column!r} has {len(values)} values other than {label.value!r} on {day}: {shown}.",
                 where=f"{silver_table(label.source)}, label.yaml",
                 remedy="Name the values of customers who have not churned in label.yaml, under other_values; customers "
                 "with another value get no label.",

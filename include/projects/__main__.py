@@ -87,7 +87,7 @@ def _assumptions(project: Project) -> Iterator[str]:
     label = project.label
     if isinstance(label, ColumnLabel) and len(label.other_values or ()) > 1:
         others = ", ".join(map(repr, label.other_values or ()))
-        yield f"Assumed to mean 'not churned': {others}. Remove from other_values in label.yaml what does not."
+        yield f"Assumed to mean 'not churned': {others}. Remove the values that do not from other_values in label.yaml."
 
 
 def _summary(project: Project) -> str:

@@ -17,13 +17,13 @@ _ADDED = ("sum", "mean", "std", "share")
 _DATES = ("date", "timestamp")
 
 RESERVED_SOURCES = frozenset({"features"})
-"""The source of this name would share its quarantine with gold."""
+"""A source of this name would share its quarantine table with gold."""
 RESERVED_COLUMNS = frozenset({"dt", "rules", "self"})
 """The lake adds the day and, in quarantine, the violated rules to the columns of a source; Ibis uses ``self``."""
 RESERVED_FEATURES = frozenset({"dt", "customer_id", "dt_right", "customer_id_right", "churned", "rules", "self"})
-"""The columns that gold, its joins, monitoring and quarantine have beside the features; Ibis uses ``self``."""
+"""The names of other columns in gold, in its joins, in monitoring and in quarantine; Ibis uses ``self``."""
 RESERVED_LABELS = frozenset({"dt", "customer_id", "self"})
-"""The columns that ``gold/labels`` has beside the label; Ibis uses ``self``."""
+"""The names of the other columns of ``gold/labels``; Ibis uses ``self``."""
 _IS_RESERVED = "is a reserved name"
 
 
@@ -111,7 +111,7 @@ class _References:
             yield from self._columns([label.column], label.source, ("label", "column"))
         yield from self._time()
         if label.name.casefold() in RESERVED_LABELS:
-            yield Finding(("label", "name"), _IS_RESERVED, "Name the label otherwise.")
+            yield Finding(("label", "name"), _IS_RESERVED, "Choose another name for the label.")
         if isinstance(label, ColumnLabel) and label.value in (label.other_values or ()):
             yield Finding(("label", "other_values"), f"contains {label.value!r}, which means churned", "Remove it.")
         if project.requirements and project.requirements.target != label.name:
@@ -154,11 +154,11 @@ class _References:
         for column in source.columns:
             where = ("sources", name, "columns", column)
             if is_reserved_column(column):
-                remedy = f"Name the column otherwise, and add to it: delivered_as: {source.delivered_name(column)}"
+                remedy = f"Give the column another name, and add to it: delivered_as: {source.delivered_name(column)}"
                 yield Finding(where, _IS_RESERVED, remedy)
             twin = seen.setdefault(column.casefold(), column)
             if twin != column:
-                remedy = f"Name one of them otherwise, and add to it: delivered_as: {source.delivered_name(column)}"
+                remedy = f"Give the column another name, and add to it: delivered_as: {source.delivered_name(column)}"
                 yield Finding(where, f"differs from column {twin!r} only in case", remedy)
             other = delivered.setdefault(source.delivered_name(column), column)
             if other != column:
@@ -166,7 +166,7 @@ class _References:
                 yield Finding(where, what, "Give each column its own delivered_as.")
 
     def _joined_types(self) -> Iterator[Finding]:
-        """Require one type for ids that are joined, since 7 and 007 are equal as integers only."""
+        """Require the same type for ids that are joined, since 7 and 007 are equal only as integers."""
         sources = self.project.sources
         customers = [(name, source.customer) for name, source in sources.items() if source.customer]
         for name, column in customers[1:]:
@@ -187,9 +187,7 @@ class _References:
         ]
         if len({kind for _, kind in sides}) > 1:
             found = " and ".join(f"{side} of type {kind}" for side, kind in sides)
-            yield Finding(
-                where, f"joins {found}", "Declare one type for both columns; ids are best declared as string."
-            )
+            yield Finding(where, f"joins {found}", "Declare the same type for both columns, for ids preferably string.")
 
     def _lookups(self, name: str) -> Iterator[Finding]:
         where = ("sources", name, "lookups")
@@ -197,7 +195,7 @@ class _References:
         for look in self.project.sources[name].lookups:
             for column in look.columns:
                 if column.casefold() in known:
-                    yield Finding(where, f"adds column {column!r}, which the source has already")
+                    yield Finding(where, f"adds column {column!r}, which the source already has")
                 known.add(column.casefold())
             yield from self._source(look.source, where, kinds=("snapshot",))
             if look.source in self.project.sources:
@@ -216,7 +214,7 @@ class _References:
         known = self.project.sources[name].column_names()
         for column in self.project.derived_columns[name]:
             if is_reserved_column(column.name):
-                yield Finding((*where, column.name), _IS_RESERVED, "Name the column otherwise.")
+                yield Finding((*where, column.name), _IS_RESERVED, "Choose another name for the column.")
             if column.name.casefold() in {other.casefold() for other in known}:
                 yield Finding((*where, column.name), "is already a column of the source")
             yield from self._missing(columns_in(column.sql), known, name, (*where, column.name))
@@ -229,9 +227,9 @@ class _References:
             if spec.name in seen:
                 yield Finding(where, "is used twice as a name")
             if self.project.label and spec.name == self.project.label.name.casefold():
-                yield Finding(where, "is the label's name", "Name the feature or the label otherwise.")
+                yield Finding(where, "is the label's name", "Choose another name for the feature or for the label.")
             elif spec.name in RESERVED_FEATURES:
-                yield Finding(where, _IS_RESERVED, "Name the feature otherwise.")
+                yield Finding(where, _IS_RESERVED, "Choose another name for the feature.")
             calculation = spec.calculation
             if isinstance(calculation, Ratio | Trend):
                 yield from self._parts(where, calculation, seen)

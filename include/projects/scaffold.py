@@ -1,6 +1,6 @@
 """Create a project folder from a table with one row per customer and a label column.
 
-The table is read and converted as the ingest does it, so that a new project accepts its own table.
+The table is read and converted in the same way as in an ingest, so that a new project accepts its own table.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ MAX_CATEGORIES = 20
 _TYPES: tuple[ColumnType, ...] = ("integer", "number", "date", "timestamp")
 _DATES = ("date", "timestamp")
 _ID = r"^[+-]?(0[0-9]|[0-9]{16})"
-"""The beginning of a number that is a name, such as a postcode or the number of a card."""
+"""The beginning of a number that identifies something, such as a postcode or a card number."""
 _PLACEHOLDER = re.compile(r"[^\w\s]{1,3}|missing|unknown|undefined|none|null|nil|empty|nan|na|n\.a\.", re.IGNORECASE)
 """A text that probably means *no value*, if it is the only other text in a column of numbers or dates."""
 _PLAIN_NAME = re.compile(r"[^\W_]([\w -]{0,98}\w)?")
@@ -162,14 +162,14 @@ def _documents(title: str, table: Path, customer: str, label: str, value: str, f
         )
     near = [text for text in counts if text != value and _folded(text) == _folded(value)]
     if near:
-        found = ", ".join(f"{text!r} ({counts[text]:,} rows)" for text in [value, *near])
+        found = ", ".join(f"{text!r} ({counts[text]:,} row{'s'[: counts[text] > 1]})" for text in [value, *near])
         raise invalid(
-            f"Values of {label!r} differ only in case or blanks: {found}.", "Write one of them throughout the table."
+            f"Values of {label!r} differ only in case or blanks: {found}.", "Use one spelling throughout the table."
         )
     used = [column for header, column in columns.items() if header not in (customer, label)]
     features = [column for column in used if column.type != "string" or column.values]
     if not features:
-        raise invalid("The table has no column that can be a feature.", "Give a table with numbers or categories.")
+        raise invalid("The table has no column that can be a feature.", "Use a table with numbers or categories.")
     others = sorted(set(counts) - {value})
     found_label, id_name, number = columns[label], columns[customer].name, len(features)
     return {
@@ -226,7 +226,7 @@ def _documents(title: str, table: Path, customer: str, label: str, value: str, f
                     mode="enabled", max_training_hours=2, max_inference_p99_ms=100, min_predictions_per_second=1000
                 ),
             },
-            "costs: replace them by your own costs, which determine the offers and the better of two models",
+            "costs: replace them with your own costs, which determine the offers and the better of two models",
             "data is checked before training, metrics and performance after it",
             "mode: enabled stops the training if a requirement is missed; dry_run only reports it; disabled skips it",
         ),
@@ -276,7 +276,7 @@ def _checks(label: TableColumn, values: list[str], rows: int) -> dict[str, Any]:
 
 
 class _Fit(NamedTuple):
-    """The type of a column, and the placeholder for *no value* that it requires."""
+    """The type of a column, and the placeholder for *no value* that the source must then declare."""
 
     type: ColumnType
     placeholder: str | None = None
@@ -297,7 +297,7 @@ class _Texts:
         self._table = ibis.memtable(table.rename_columns(names))
 
     def has(self, header: str, pattern: str) -> bool:
-        """Return whether a text of a column contains a regular expression."""
+        """Return whether a text of a column contains a match of a regular expression."""
         return bool(pc.any(pc.match_substring_regex(self._texts[header], pattern)).as_py())
 
     def counts(self, header: str, source: Source) -> dict[str, int]:
@@ -334,7 +334,7 @@ class _Texts:
         return _Fit("string")
 
     def bounds(self, header: str, source: Source) -> tuple[float, float]:
-        """Return the lowest and the largest number of a column of numbers."""
+        """Return the smallest and the largest number of a column of numbers."""
         number = typed_value(self._column(header, source)["text"], "number", source)
         row = self._engine.to_pyarrow(number.as_table().aggregate(low=number.min(), high=number.max())).to_pylist()[0]
         return row["low"], row["high"]
@@ -369,7 +369,7 @@ def _with_guesses(source: Source, texts: _Texts, label: str) -> tuple[Source, Ma
         comma = source.model_copy(update={"files": files.model_copy(update={"decimal_separator": ","})})
         written = [header for header in unknown if texts.has(header, "[0-9],[0-9]")]
         numbers = [header for header in written if texts.fit(header, comma).type == "number"]
-        # With commas between values, 1,234 may be a number of thousands.
+        # In a file with commas between values, the comma in 1,234 may separate thousands.
         shown = files.separator != "," or any(
             not re.fullmatch(r"[+-]?[1-9][0-9]{0,2}(,[0-9]{3})*", text)
             for header in numbers
@@ -400,7 +400,7 @@ def _columns(texts: _Texts, source: Source, fits: Mapping[str, _Fit]) -> list[Ta
     features: dict[str, str] = {}
     columns = []
     for header in texts.headers:
-        # A placeholder that is the label's value stays a text.
+        # A column whose placeholder is the label's value stays a text.
         kind = "string" if fits[header].placeholder else fits[header].type
         distinct, values = texts.distinct(header, source, MAX_CATEGORIES if kind == "string" else 0)
         low, high = texts.bounds(header, source) if kind in ("integer", "number") else (None, None)
@@ -467,6 +467,6 @@ _Dumper.add_representer(
 
 
 def _document(content: dict[str, Any], *comments: str) -> str:
-    """Return a YAML document below its comments, which contain no text of the table but names of columns."""
+    """Return a YAML document after comments; of the table, the comments contain only the names of columns."""
     text = yaml.dump(content, Dumper=_Dumper, sort_keys=False, width=10_000, allow_unicode=True)
     return "".join([*(f"# {comment}\n" for comment in comments), text])

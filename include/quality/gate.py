@@ -89,8 +89,9 @@ class TableOutcome:
         reasons = [f"{rule.rule} found {rule.observed or 'a violation'}" for rule in self._violated("stop")]
         if self.short_days:
             more = len(self.short_days) - 3
-            days = ", ".join(self.short_days[:3]) + (f", and on {more} more days" if more > 0 else "")
-            reasons.append(f"only {days} pass; the minimum is {self.minimum_pass_share:.2%} on each day")
+            others = f", and too few on {more} more day{'s'[: more > 1]}" if more > 0 else ""
+            days = ", ".join(self.short_days[:3])
+            reasons.append(f"only {days} pass{others}; the minimum is {self.minimum_pass_share:.2%} on each day")
         return reasons
 
     @property
@@ -105,7 +106,7 @@ class TableOutcome:
 def short_days(rows: Mapping[dt.date, int], refused: Mapping[dt.date, int], minimum: float) -> tuple[str, ...]:
     """Return the days on which too few rows pass, as texts such as ``50.00% of 2 rows on 2024-01-02``.
 
-    A range of days is judged day by day, so that its days pass together if each passes alone.
+    A range of days is judged day by day, so that it passes exactly if each of its days passes alone.
 
     Args:
         rows: The number of rows of each day.

@@ -19,7 +19,7 @@ CANNOT_BE_READ, DUPLICATE, DUPLICATE_EARLIER = "unreadable", "duplicate_key", "d
 
 _REASONS = {
     "digits": " with at most four decimal places",
-    "range": " and within its range",
+    "range": " and within the range of this type",
     "year": ", from {first} to {last}",
     "time": " without a time of day in {zone}",
     "infinite": " and finite",
@@ -136,7 +136,7 @@ def _violations(
     Args:
         source: The source's configuration.
         rows: The trimmed text of each column and its typed value.
-        typed: The column with the typed value of each column.
+        typed: The name of the column with the typed values, for each column.
         zone: The time zone of the project's days.
     """
     needed = [name for name, column in source.columns.items() if column.required or name in source.key]

@@ -52,9 +52,9 @@ def table_outcomes(
 
 
 def _spellings(project: Project, lake: Lake, item: CheckedSource) -> list[RuleOutcome]:
-    """Compare the texts of each column with the values that the configuration names.
+    """Compare the texts of each column with the values of the column in the configuration.
 
-    A text that differs from a named value only in case or blanks would silently mean something else.
+    A text that differs from such a value only in case or blanks would count as another value.
     """
     named: dict[tuple[str, str], set[str]] = {}
     for column, severity, values in _named_values(project, item.name):
@@ -72,7 +72,7 @@ def _named_values(project: Project, name: str) -> Iterator[tuple[str, Literal["s
         used.append((population.source, population.column, "stop", population.values))
     shares = [spec.calculation for spec in project.features if isinstance(spec.calculation, Share)]
     used += [(share.source, share.column, "warn", [share.value]) for share in shares]
-    # A looked-up column is compared where it is delivered.
+    # A looked-up column is compared in the source that delivers it.
     looked_up = {
         (other, column)
         for other, source in project.sources.items()
@@ -98,7 +98,7 @@ def _spelling(
         rows[one["value"], one["named"]] += one["rows"]
         by_day[one["dt"]] += one["rows"]
     observed = [
-        f"{value!r} ({count:,} row{'s'[: count > 1]}) differs from {name!r} only in case or blanks"
+        f"{value!r} ({count:,} row{'s'[: count > 1]}), which differs from {name!r} only in case or blanks"
         for (value, name), count in rows.items()
     ]
     limits = f"no text differs from {', '.join(map(repr, sorted(named)))} only in case or blanks"

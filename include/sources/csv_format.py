@@ -15,7 +15,7 @@ from include.projects.sources import Files
 from include.sources.file_content import ContentError, OpenFile, text_of, undecodable
 
 SEPARATORS = ",;\t|"
-"""The separators that occur in practice."""
+"""The separators that are guessed and suggested."""
 
 _BLOCK_BYTES = 8_000_000
 """The largest size of a row; a file is read in blocks of this size."""
@@ -75,7 +75,7 @@ def csv_tables(
         open_file: Opens the file.
         files: The dialect.
         header: The names in the header.
-        unreadable: With ``unreadable_rows: quarantine``, rows with another number of values are added to this list.
+        unreadable: With ``unreadable_rows: quarantine``, rows with too many or too few values are added to this list.
 
     Raises:
         ContentError: The rows cannot be read.
@@ -89,7 +89,7 @@ def csv_tables(
                 yield pa.Table.from_batches([batch])
     except (UnicodeError, pa.ArrowInvalid) as error:
         raise _problem(open_file, files, header) or ContentError(str(error)) from error
-    # Arrow accepts a quote within a value in quotes, and a last value in quotes without its end.
+    # Arrow accepts text after a closing quote, and a last value without its closing quote.
     if rest.has_quotes and (problem := _problem(open_file, files, header)):
         raise problem
 
@@ -151,7 +151,7 @@ class _Lines(Iterator[str]):
 
 
 def _problem(open_file: OpenFile, files: Files, header: list[str]) -> ContentError | None:
-    """Return the first problem of the file, in the reading of the strict parser of the standard library."""
+    """Return the first problem that the strict parser of the standard library finds in the file."""
     line = 1
     try:
         with open_file() as stream:
@@ -166,8 +166,8 @@ def _problem(open_file: OpenFile, files: Files, header: list[str]) -> ContentErr
         return undecodable(open_file, files.encoding)
     except csv.Error as error:
         return ContentError(
-            f"a value in quotes that begins in line {line} does not end before a separator or line break ({error});"
-            " the likely cause is a quote that is not written twice, or a file that was cut off",
+            f"in the row that begins in line {line}, a value in quotes does not end before a separator or line"
+            f" break ({error}); the likely cause is a quote that is not written twice, or a file that was cut off",
             "Set another quote for the source in sources.yaml, or ask for a new delivery.",
         )
     return None
@@ -189,7 +189,7 @@ def _ragged(line: int, row: list[str], header: list[str], files: Files, is_last:
     else:
         cause = "the line was cut off, or a line break within a value is not in quotes"
     return ContentError(
-        f"{what}; the likely cause: {cause}",
+        f"{what}; the likely cause is that {cause}",
         "Ask for a new delivery, or set unreadable_rows: quarantine in sources.yaml to load the other rows.",
     )
 

@@ -139,7 +139,7 @@ def require_columns(source: Source, deliveries: Deliveries) -> None:
             separators = [mark for mark in SEPARATORS if mark in header and mark != files.separator]
             if files.format == "csv" and len(item.columns) == 1 and separators:
                 raise _corrupt(
-                    source, item.file, separator_error(separators[0], f"line 1 is the one column {header!r}")
+                    source, item.file, separator_error(separators[0], f"line 1 has only one column, {header!r}")
                 )
             raise missing_column(column, item.file.uri, source, item.columns)
 
@@ -161,7 +161,8 @@ def missing_column(column: str, where: str, source: Source, found: Iterable[str]
     """
     similar = [name for name in found if _plain(name) == _plain(column)]
     return ColumnError(
-        f"The file has no column {column!r}" + (f", but a column {similar[0]!r}." if similar else "."),
+        f"The {'table' if source.database else 'file'} has no column {column!r}"
+        + (f", but a column {similar[0]!r}." if similar else "."),
         where=where,
         remedy=f"Set delivered_as: {similar[0]!r} for it in sources.yaml."
         if similar
@@ -170,14 +171,14 @@ def missing_column(column: str, where: str, source: Source, found: Iterable[str]
 
 
 def _plain(name: str) -> str:
-    # Without case, blanks and characters of no width.
+    # Without differences in case, blanks and characters that have no width.
     text = unicodedata.normalize("NFKC", name).casefold()
     return "".join(mark for mark in text if not mark.isspace() and unicodedata.category(mark) != "Cf")
 
 
 @contextmanager
 def content_errors(source: Source, file: StoredFile) -> Iterator[None]:
-    """Raise the errors of reading a file as errors with the file's address and a remedy.
+    """Convert errors of reading a file into errors with the file's address and a remedy.
 
     Args:
         source: The configuration of the source.
@@ -231,7 +232,7 @@ def _incomplete(
         reasons |= {day: f"its marker {markers.uri(day)} does not exist" for day in set(found) - set(markers.list())}
     if files.min_age_seconds:
         young = [day for day, file in found.items() if storage.age_seconds(file) < files.min_age_seconds]
-        reasons |= dict.fromkeys(young, f"it changed less than {files.min_age_seconds} seconds ago")
+        reasons |= dict.fromkeys(young, f"it changed less than {files.min_age_seconds} seconds ago (min_age_seconds)")
     return reasons
 
 

@@ -15,7 +15,7 @@ from typing import IO, cast
 import pyarrow as pa
 
 HEAD_BYTES = 4_000
-"""Number of bytes by which content is recognised."""
+"""Number of bytes at the beginning of a file from which its kind is recognised."""
 
 _CHUNK_BYTES = 1_000_000
 
@@ -59,7 +59,7 @@ class ContentError(ValueError):
 
 
 def compression_of(name: str) -> str:
-    """Return the compression that the extension of a file name states, or ``none``."""
+    """Return the compression that belongs to the extension of a file name, or ``none``."""
     return next((kind for suffix, kind in COMPRESSIONS.items() if name.lower().endswith(suffix)), "none")
 
 
@@ -120,7 +120,7 @@ class _Raw(io.RawIOBase):
 
 
 def recognised(head: bytes) -> str | None:
-    """Return the compression, format or encoding that the first bytes of a file state; None for plain text.
+    """Return the compression, format or encoding that the first bytes of a file indicate; None for plain text.
 
     Args:
         head: The first ``HEAD_BYTES`` bytes.
@@ -150,7 +150,7 @@ def require_text(head: bytes, encoding: str) -> None:
         encoding: The declared encoding.
 
     Raises:
-        ContentError: They are.
+        ContentError: The content is of another kind.
     """
     kind = recognised(head)
     if kind is None or codecs.lookup(encoding).name.startswith(kind) or kind.startswith(codecs.lookup(encoding).name):
@@ -163,7 +163,7 @@ def require_text(head: bytes, encoding: str) -> None:
 
 
 def undecodable(open_file: OpenFile, encoding: str) -> ContentError | None:
-    """Return the error for the first byte that is not in the encoding; None if the whole file is.
+    """Return the error for the first byte that is invalid in the encoding; None if the whole file is valid.
 
     Args:
         open_file: Opens the file.
@@ -180,8 +180,8 @@ def undecodable(open_file: OpenFile, encoding: str) -> ContentError | None:
                 line += error.object[: error.start].count(b"\n")
                 found = error.object[error.start]
                 return ContentError(
-                    f"line {line} contains the byte 0x{found:02X}, which is not {encoding}; the likely cause is another"
-                    " encoding",
+                    f"line {line} contains the byte 0x{found:02X}, which is not valid in {encoding}; the likely cause"
+                    " is another encoding",
                     "Set the encoding in sources.yaml, such as encoding: cp1252 for files of Windows programs.",
                 )
             if not data:

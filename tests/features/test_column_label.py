@@ -63,7 +63,7 @@ def test_only_named_values_mean_not_churned(tmp_path: Path) -> None:
 
 def test_several_other_values_must_be_named(tmp_path: Path) -> None:
     with pytest.raises(
-        LabelError, match=r"2 values beside 'yes' on 2024-01-01: 'no' \(2 rows\), 'maybe' \(1 rows\).*other_values"
+        LabelError, match=r"2 values other than 'yes' on 2024-01-01: 'no' \(2 rows\), 'maybe' \(1 row\).*other_values"
     ):
         labels(tmp_path, [["yes", "no", "maybe", "no"]])
     assert not Lake(str(tmp_path)).table(LABELS_TABLE).exists()

@@ -213,7 +213,7 @@ def test_check_refuses_names_that_the_lake_cannot_store(
 
 def test_check_names_the_remedy_of_a_reserved_name(shop: Path) -> None:
     replace(shop / "sources.yaml", "      store_id:", "      dt:")
-    assert "Remedy: Name the column otherwise, and add to it: delivered_as: dt" in check()[1]
+    assert "Remedy: Give the column another name, and add to it: delivered_as: dt" in check()[1]
 
 
 @pytest.mark.parametrize(

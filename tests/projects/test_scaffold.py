@@ -194,7 +194,7 @@ def test_dialect_is_guessed_only_without_doubt(tmp_path: Path, values: list[str]
         (["1e-12", "0"], "number"),
     ],
 )
-def test_numbers_that_are_names_stay_texts(tmp_path: Path, values: list[str], expected: str) -> None:
+def test_numbers_that_are_identifiers_stay_texts(tmp_path: Path, values: list[str], expected: str) -> None:
     rows = [f"{at},{values[at % 2]},x,{'yes' if at % 2 else 'no'}" for at in range(12)]
     project = make(tmp_path, write(tmp_path / "dump.csv", ["id,value,kind,left", *rows]))
     assert project.sources["customers"].columns["value"].type == expected
@@ -220,7 +220,7 @@ def test_other_values_of_the_label_are_named(tmp_path: Path) -> None:
 
 def test_label_values_that_differ_only_in_case_are_an_error(tmp_path: Path) -> None:
     path = labelled(tmp_path, ["yes", "Yes", "no", "YES ", "yes"])
-    with pytest.raises(ProjectError, match=r"'yes' \(2 rows\), 'YES' \(1 rows\), 'Yes' \(1 rows\)"):
+    with pytest.raises(ProjectError, match=r"'yes' \(2 rows\), 'YES' \(1 row\), 'Yes' \(1 row\)"):
         make(tmp_path, path)
     assert not (tmp_path / "shop").exists()
 

@@ -182,10 +182,10 @@ ACTIVE = {"column": "status", "values": ["active"]}
 @pytest.mark.parametrize(
     ("label", "population", "status", "expected"),
     [
-        (BECOMES, None, "Left", "'Left' (2 rows) differs from 'left' only in case or blanks"),
-        (COLUMN, None, "HERE", "'HERE' (2 rows) differs from 'here' only in case or blanks"),
-        (BECOMES, ACTIVE, "Active", "'Active' (2 rows) differs from 'active' only in case or blanks"),
-        (BECOMES | {"value": "has left"}, None, "Has  Left", "'Has  Left' (2 rows) differs from 'has left'"),
+        (BECOMES, None, "Left", "'Left' (2 rows), which differs from 'left' only in case or blanks"),
+        (COLUMN, None, "HERE", "'HERE' (2 rows), which differs from 'here' only in case or blanks"),
+        (BECOMES, ACTIVE, "Active", "'Active' (2 rows), which differs from 'active' only in case or blanks"),
+        (BECOMES | {"value": "has left"}, None, "Has  Left", "'Has  Left' (2 rows), which differs from 'has left'"),
         (BECOMES, ACTIVE, "left early", None),
         (BECOMES, ACTIVE | {"values": ["active", "Left"]}, "Left", None),  # named itself
         (BECOMES, None, "", None),
@@ -218,4 +218,4 @@ def test_spelling_of_a_looked_up_share_is_a_warning_about_its_own_source(tmp_pat
     world.ingest(0)
     result = outcome(world, 0, "spelling:region", "regions")
     assert (result["severity"], result["success"]) == ("warn", False)
-    assert result["observed"] == "'North' (1 row) differs from 'north' only in case or blanks"
+    assert result["observed"] == "'North' (1 row), which differs from 'north' only in case or blanks"

@@ -143,7 +143,7 @@ def test_a_range_is_judged_day_by_day(tmp_path, together):
         world.orders(number, ["a", "b", "c"], amount="five")
     if together:
         some = "0.00% of 3 rows on 2024-01-0"
-        expected = rf"only {some}2, {some}3, {some}5, and on 1 more days pass; the minimum is 50.00% on each day"
+        expected = rf"only {some}2, {some}3, {some}5 pass, and too few on 1 more day; the minimum is 50.00% on each day"
         with pytest.raises(GateError, match=expected):
             world.ingest(0, 6)
         assert world.silver() == []

@@ -115,7 +115,7 @@ def test_out_of_memory_is_not_reported_as_a_corrupt_file(tmp_path, lake, monkeyp
     def fail(*_, **__):
         raise pa.ArrowMemoryError("malloc of size 4294967296 failed")
 
-    # A real limit of memory ends the process within a library of C++ instead of raising an error.
+    # A real memory limit ends the process inside a C++ library instead of raising an error.
     monkeypatch.setattr(arrow_csv, "open_csv", fail)
     with pytest.raises(TooLargeError, match="fewer days"):
         load_bronze(PAYMENTS, lake, deliver(tmp_path / "landing", 10), DAY)

@@ -204,7 +204,7 @@ def test_columns_without_a_name_are_undeclared(tmp_path, lake):
 
 
 @pytest.mark.parametrize("folder", ["orders[eu]", "orders*", "orders?", "a b%20c", "it's", "{x}"])
-def test_path_is_no_pattern(tmp_path, lake, folder):
+def test_path_is_not_a_pattern(tmp_path, lake, folder):
     for decoy in ("orderse", "orders1", "ordersx"):
         (tmp_path / decoy).mkdir()
         (tmp_path / decoy / f"{FIRST}.csv").write_bytes((HEADER + ROW).replace("7", "8").encode())

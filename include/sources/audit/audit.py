@@ -45,10 +45,10 @@ from include.sources.errors import SchemaChangeError
 log = get_logger(__name__)
 
 KNOWN_SHARE = 0.5
-"""A smaller share of customers that the population knows is logged as a warning."""
+"""A warning is logged if the share of a source's customers that the population's source contains is smaller."""
 
 NULL_TOKEN_SHARE = 0.1
-"""A larger share of a column's values that are null tokens is logged as a warning."""
+"""A warning is logged if the share of the rows in which a column has a null token is larger."""
 
 _DAY_SECONDS = 86400
 _TEMPLATES = Path(__file__).parents[1] / "templates"
@@ -71,11 +71,11 @@ def audit_sources(
 
     Returns:
         The path of the report, and per source: deliveries, rows, bytes, undeclared columns, changes, and the share of
-        its customers that the source of the population knows.
+        its customers that the population's source contains.
 
     Raises:
-        SchemaChangeError: A declared column is missing or has changed its type since the delivery before, or since the
-            previous audit.
+        SchemaChangeError: A declared column is missing or has changed its type since the delivery before it, or since
+            the previous audit.
         ChurnflowError: A source cannot be reached, or a delivery is missing, unreadable or lacks a declared column.
     """
     start = time.perf_counter()
@@ -222,7 +222,7 @@ def _log(audit: Audit, seconds: float) -> None:
             log.warning("rows without a time are never loaded", extra={"source": name, "rows": item.rows_outside_time})
         if item.customers and item.customers.share < KNOWN_SHARE:
             figures = {"source": name, "ids": item.customers.ids, "known": item.customers.known}
-            log.warning("customers unknown to the population", extra=figures)
+            log.warning("customers missing from the population", extra=figures)
         for column in item.columns:
             _log_values(name, item, column)
     figures = {"days": f"{audit.first}..{audit.last}", "accepted": audit.accepted, "seconds": seconds}

@@ -381,21 +381,21 @@ def visit(landing: Path, name: str, day: dt.date, ids: list[str]) -> None:
     write_csv(landing, name, day, ["id,paid_at", *(f"{key},{day}" for key in ids)])
 
 
-def test_share_of_customers_that_the_population_knows(tmp_path, lake, caplog):
+def test_share_of_customers_that_the_population_contains(tmp_path, lake, caplog):
     landing = tmp_path / "landing"
     visit(landing, "payments", FIRST, ["C001", "C002", "C003"])
     visit(landing, "visits", FIRST, ["C001", "C002", "C002", "C003 ", "secret-1", "x", "NA"])
     found = audit(landing, lake, FIRST, shop()).sources
     assert found["payments"].customers is None
     assert found["visits"].customers == KnownCustomers(5, 3, ["s…1 (8 characters)", "… (1 character)"])
-    assert "customers unknown to the population" not in caplog.text
+    assert "customers missing from the population" not in caplog.text
     folder = tmp_path / "audits" / str(FIRST)
     for file in ("audit.html", "audit.json"):
         text = (folder / file).read_text()
         assert "s…1 (8 characters)" in text
         assert "secret-1" not in text
 
-    # Later days know the customers of earlier days, and the ids of one population source can be numbers elsewhere.
+    # The customers of earlier days count on later days; ids of type string are compared as texts.
     lake.table("silver/payments").replace(
         [FIRST], pa.table({"dt": [FIRST] * 3, "payment_id": ["C001", "C002", "C003"]})
     )
@@ -406,7 +406,7 @@ def test_share_of_customers_that_the_population_knows(tmp_path, lake, caplog):
     assert audit(landing, lake, SECOND, shop()).sources["visits"].customers == KnownCustomers(
         3, 1, ["… (3 characters)", "… (1 character)"]
     )
-    assert "customers unknown to the population" in caplog.text
+    assert "customers missing from the population" in caplog.text
     assert "007" not in caplog.text
 
 
