@@ -1,7 +1,7 @@
-"""``make bench NAME=inputs``: deliver odd inputs, and compare what became of each with its expected outcome.
+"""``make bench NAME=inputs``: deliver odd inputs, and compare the result of each with the expected one.
 
 The library is ingested by two processes, one on a machine in UTC and one on a machine in New York. The exit code is 1
-if a value is wrong without a word, or if an input ends in a traceback.
+if a value is wrong without an error, or if an input ends in a traceback.
 """
 
 from __future__ import annotations

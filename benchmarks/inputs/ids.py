@@ -17,7 +17,7 @@ def _ids(
     types: tuple[str, str] = ("string", "string"),
     by: str = "1",
 ) -> Input:
-    """Return the input of a customer and of his order.
+    """Return the input of a customer and an order.
 
     Args:
         name: The input's name.

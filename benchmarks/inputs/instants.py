@@ -1,4 +1,4 @@
-"""One instant in many spellings, and the business day on which it falls; the zone of the machine never matters."""
+"""One instant in many spellings, and its business day; the result must not depend on the machine's time zone."""
 # ruff: noqa: E501 - an input is one line
 
 from __future__ import annotations

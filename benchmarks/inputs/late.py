@@ -1,4 +1,4 @@
-"""Deliveries that come late, or that are not complete yet."""
+"""Deliveries that arrive late, or that are not complete yet."""
 # ruff: noqa: E501 - an input is one line
 
 from __future__ import annotations
@@ -19,8 +19,8 @@ def _leaver(name: str, reported: int, expected: str, lateness: int = 7) -> Input
 
     Args:
         name: The input's name.
-        reported: The number of days after which the delivery has the leaver.
-        expected: His label on the first day.
+        reported: The number of days after which the change is delivered.
+        expected: The label of the customer on the first day.
         lateness: The project's ``lateness_days``.
     """
 

@@ -28,7 +28,7 @@ class Right:
 
 @dataclass(frozen=True, init=False)
 class Refused:
-    """The delivery or the project is refused, with a message that contains these words; quoted ones in their case."""
+    """The delivery or the project is refused, with a message that contains these words; case counts in quoted words."""
 
     words: tuple[str, ...]
 
@@ -53,8 +53,8 @@ class Input:
 
     Attributes:
         name: Its name, unique within its module.
-        deliver: Delivers it to a shop and returns the value that became of it.
-        expected: The only right outcome.
+        deliver: Delivers it to a shop and returns the resulting value.
+        expected: The expected outcome.
         machine: The time zone of the machine, if it matters.
     """
 
@@ -66,12 +66,12 @@ class Input:
 
 @dataclass(frozen=True)
 class Verdict:
-    """What became of an input.
+    """The result of an input.
 
     Attributes:
         name: The input's name.
         figure: ``right``, ``refused_by_name``, ``quarantined``, ``silent_wrong`` or ``crashed``.
-        found: What happened, if it was not expected.
+        found: The outcome, if it was not the expected one.
     """
 
     name: str

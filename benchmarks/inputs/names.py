@@ -1,4 +1,7 @@
-"""Names of columns, features, folders and files that two readers could read differently."""
+"""Names of columns, features, folders and files that are easily confused.
+
+A *twin* is a column whose name differs from that of another column only in case.
+"""
 # ruff: noqa: E501 - an input is one line
 
 from __future__ import annotations

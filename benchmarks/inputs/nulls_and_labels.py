@@ -1,4 +1,4 @@
-"""Unknown is not *no*: texts that mean no value, and labels that are nearly the declared ones."""
+"""Texts that mean no value, and labels that differ slightly from the declared ones."""
 # ruff: noqa: E501 - an input is one line
 
 from __future__ import annotations
@@ -59,7 +59,7 @@ def _table(name: str, labels: list[str], expected: Outcome, other: list[str] | N
 
 
 def _changes(name: str, old: str, new: str, expected: Outcome) -> Input:
-    """Return the input of a word in the customers of the first day, where customer 2 leaves a day later.
+    """Return the input of a changed text in the customers of the first day; customer 2 leaves a day later.
 
     Args:
         name: The input's name.

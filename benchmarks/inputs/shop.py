@@ -1,4 +1,4 @@
-"""A small shop in a scratch folder: a project, its deliveries, and what became of them in the lake."""
+"""A small shop in a scratch folder: a project, its deliveries and its lake."""
 
 from __future__ import annotations
 
@@ -184,7 +184,7 @@ class Shop:
         self._landing = folder / "landing" / PROJECT
 
     def write(self, path: str, content: str | bytes) -> Path:
-        """Write a file below the landing folder; a text is encoded in UTF-8, with its line ends as they are."""
+        """Write a file below the landing folder; a text is encoded in UTF-8, and its line ends are kept."""
         target = self._landing / path
         target.parent.mkdir(parents=True, exist_ok=True)
         target.write_bytes(content.encode() if isinstance(content, str) else content)
@@ -202,7 +202,7 @@ class Shop:
         connection.close()
 
     def declare(self, *columns: str) -> None:
-        """Declare of the orders only the ids, the time and these columns, which halves the time of an ingest."""
+        """Keep only the ids, the time and these columns of the orders, which halves the time of an ingest."""
         declared = self.orders["columns"]
         kept = {"order_id", "customer_id", "ordered_at", *columns}
         self.orders["columns"] = {name: column for name, column in declared.items() if name in kept}
@@ -225,7 +225,7 @@ class Shop:
         return load_project(PROJECT, self._root)
 
     def ingest(self, first: dt.date = DAY, last: dt.date | None = None) -> None:
-        """Ingest days, with all steps; a day without a file of customers has none that changed.
+        """Ingest days, with all steps; by default customers 1 and 2 are delivered on the first day and never change.
 
         Args:
             first: The first day.
@@ -269,7 +269,7 @@ class Shop:
         return self._column(silver_table(source), column)
 
     def quarantine(self) -> list[str]:
-        """Return the rules that rows of silver's sources violated, sorted."""
+        """Return the rules that rows of the sources violated, sorted."""
         tables = [quarantine_table(name) for name in self.project().sources]
         return sorted(rule for table in tables for rule in self._column(table, "rules") if rule)
 

@@ -1,4 +1,4 @@
-"""Two deliveries with different columns or types: a range of days behaves as its days one by one."""
+"""Two deliveries with different columns or types: a range has the same result as its days one by one."""
 # ruff: noqa: E501 - an input is one line
 
 from __future__ import annotations
