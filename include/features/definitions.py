@@ -105,7 +105,7 @@ def _feature(project: Project, specs: dict[str, FeatureSpec], name: str) -> obje
 
 
 def _checksum(project: Project, content: object) -> str:
-    # The time zone decides the day of every event; UTC is left out, as in the records of earlier versions.
+    # The time zone decides the day of every event. UTC is left out, so that records of earlier versions stay valid.
     content = content if project.timezone == "UTC" else [content, project.timezone]
     return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()[:16]
 

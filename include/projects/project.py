@@ -70,7 +70,7 @@ class Project(Config):
         lateness_days: The number of days after a day within which its data may be delivered late or again. A new
             delivery recomputes the snapshots of the day and of this number of days after it, but no later snapshots. A
             label counts the deliveries up to this number of days after its horizon.
-        timezone: The time zone in which the business counts its days: a delivery has the events of a day in this zone.
+        timezone: The time zone in which days begin and end.
         population: The customers that get a row in gold.
         snapshots: The days of the training set.
         sources: The sources, by name.
@@ -106,7 +106,7 @@ class Project(Config):
     @model_validator(mode="before")
     @classmethod
     def _set_timezones(cls, content: Any) -> Any:
-        # A source without a time zone has the project's; a wrong one is a problem of the project only.
+        # A source without a time zone gets the project's. An invalid time zone is reported once, for the project.
         if not isinstance(content, dict) or not isinstance(content.get("sources"), dict) or "timezone" not in content:
             return content
         try:

@@ -13,7 +13,7 @@ from include.projects.yaml_files import Config
 ColumnType = Literal["string", "integer", "number", "decimal", "timestamp", "date", "boolean"]
 Severity = Literal["refuse", "stop", "warn"]
 ExactText = Annotated[str, StringConstraints(strip_whitespace=False)]
-"""A text with its surrounding blanks."""
+"""A text that keeps its surrounding blanks."""
 
 NULL_TOKENS = ("NULL", "null", "NA", "N/A", "n/a", "#N/A", "<NA>", "NaN", "nan", "NaT", "None", "\\N")
 """The texts that mean *no value* by default, as pandas, R, Excel and database exports write them."""
@@ -77,8 +77,8 @@ class Files(Config):
         decimal_separator: The character before the decimal places of a number (``csv``).
         unreadable_rows: The effect of a row with too many or too few values, or of a line that is not JSON: ``refuse``
             refuses the file, ``quarantine`` sends the row to quarantine.
-        done_marker: The path of a file, which contains ``{day}``, whose existence means that the day's file is
-            complete. By default a file is complete as soon as it exists.
+        done_marker: The path, with ``{day}``, of a file whose existence means that the day's file is complete.
+            By default a file is complete as soon as it exists.
         min_age_seconds: The number of seconds for which a file must not have changed before it counts as complete.
     """
 
@@ -230,8 +230,8 @@ class Source(Config):
         owner: The team responsible for the data.
         kind: ``events``: one delivery per day with the events of that day. ``changes``: one delivery per day with the
             new and changed rows of a table; the latest row of a key is in force. ``snapshot``: a whole table, delivered
-            from time to time; a database table is read as it is during the first ingest of a day, as the delivery of
-            the last ingested day.
+            from time to time. An ingest reads a database table as a whole, as the delivery of the last ingested day; a
+            day keeps its first delivery.
         files: The files that contain the table; exclusive with ``database``.
         database: The database table; exclusive with ``files``.
         key: The columns that identify a row within one delivery, and for ``changes`` also over time.
@@ -242,7 +242,7 @@ class Source(Config):
         columns: The columns by name. Undeclared columns are kept in bronze and reported.
         lookups: The columns joined from reference sources.
         timezone: The time zone of timestamps without an offset; by default the project's time zone.
-        null_tokens: The texts that mean *no value*, beside the empty text.
+        null_tokens: The texts that mean *no value*, in addition to the empty text.
         date_order: The order of day and month in dates such as 01/03/2026; dates such as 2026-03-01 are always read.
         years: The first and the last year of valid dates and timestamps.
     """

@@ -140,7 +140,7 @@ def _parse(path: Path, file: str) -> tuple[yaml.Node, dict[Any, Any]]:
         raise unreadable("is missing", "Copy it from include/projects/grocery/ and adapt it.") from error
     except UnicodeDecodeError as error:
         raise unreadable("is not UTF-8 text", "Save it as UTF-8.") from error
-    except (yaml.YAMLError, ValueError) as error:  # a ValueError is an impossible date or number
+    except (yaml.YAMLError, ValueError) as error:  # a ValueError means an impossible date or number
         mark = getattr(error, "problem_mark", None)
         what = getattr(error, "problem", None) or str(error) or "its syntax is wrong"
         line = mark.line + 1 if mark else None

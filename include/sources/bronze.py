@@ -43,7 +43,7 @@ def load_bronze(project: Project, lake: Lake, connections: Connections, days: Da
     Every file is opened and every table is looked up before anything is written. A database table of kind ``changes``
     holds only the latest version of a row: when a day is loaded again, bronze keeps the versions that the table no
     longer has. A database table of kind ``snapshot`` holds only its present state, which is loaded as the delivery of
-    the last day, unless bronze has a delivery of this day.
+    the last day, unless bronze already has a delivery of this day.
 
     Args:
         project: The project.

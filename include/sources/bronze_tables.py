@@ -18,7 +18,10 @@ FILE, ROW, UNDECLARED = "_file", "_row", "_undeclared"
 """Columns that bronze adds: the file, the row number in the file from 1, and undeclared columns as JSON text."""
 
 UNREADABLE_START = '{"_unreadable": {'
-"""The start of ``_undeclared`` of a row that could not be read; in the JSON of a delivery, no blank follows a colon."""
+"""The start of ``_undeclared`` of a row that could not be read.
+
+The JSON text of undeclared columns has no blank after a colon, so that it does not begin in this way.
+"""
 
 _DELIVERIES_SCHEMA = pa.schema(
     [

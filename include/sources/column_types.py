@@ -94,7 +94,7 @@ def sql_type(kind: sa.types.TypeEngine[Any]) -> FoundType:
 _BLANKS = "".join(chr(code) for code in range(0x10000) if chr(code).isspace()) + (
     "\u00ad\u180e\u200b\u200c\u200d\u200e\u200f\u202a\u202b\u202c\u202d\u202e\u2060\ufeff"
 )
-"""The characters that are removed at the ends of a text: Unicode's blanks, and characters that have no width."""
+"""The characters that are removed at the ends of a text: Unicode's blanks, and characters without width."""
 
 _TRUE, _FALSE = ("true", "t", "yes", "y", "1", "1.0"), ("false", "f", "no", "n", "0", "0.0")
 
@@ -181,7 +181,7 @@ def typed_value(text: StringColumn, kind: ColumnType, source: Source) -> Column:
 
 
 def refusal_reason(text: StringColumn, kind: ColumnType, source: Source) -> StringColumn:
-    """Return the reason for which ``typed_value`` returned null; null if the text is not of the type at all.
+    """Return the reason why ``typed_value`` returned null; null if the text is not of the type at all.
 
     - ``digits``: a decimal with more than four decimal places that are not zero.
     - ``range``: a number that is too large for its type.

@@ -21,7 +21,7 @@ _LINES = 200
 def guess_files(path: Path) -> Files:
     """Return the format of a file; keys with their default values are not set.
 
-    The file may still not be readable in this format: a reader says then what is wrong.
+    The guess can be wrong, for example if the file is damaged; the reader then raises an error.
 
     Args:
         path: A local file.
@@ -66,7 +66,7 @@ def _has_single_quotes(line: str) -> bool:
 
 
 def _fit(lines: list[str], separator: str, quote: str) -> tuple[float, int]:
-    """Return the share of rows with as many values as the header, and this number; zeros for one value."""
+    """Return the share of rows with as many values as the header, and this number; zeros if it is one."""
     rows = [row for row in csv.reader(lines, delimiter=separator, quotechar=quote) if row]
     if not rows or len(rows[0]) < 2:
         return 0, 0

@@ -28,7 +28,7 @@ def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
 
 _EXACT = json.JSONDecoder(parse_int=_exact, parse_float=_exact, parse_constant=str, object_pairs_hook=_object)
 _TEXTS = json.JSONDecoder(parse_int=str, parse_float=str, parse_constant=str, object_pairs_hook=_object)
-"""Decodes numbers to their texts, in half of the time."""
+"""Decodes numbers to their texts, in half the time of ``_EXACT``."""
 
 _SIMPLE = {str, bool, type(None)}
 
@@ -91,7 +91,7 @@ def _parse(line: str) -> dict[str, Any]:
     if not isinstance(content, dict):
         raise ValueError("it is not a JSON object")
     if "\\ud" in line.lower():
-        json.dumps(content, ensure_ascii=False).encode()  # half of a surrogate pair is no character
+        json.dumps(content, ensure_ascii=False).encode()  # half of a surrogate pair is not a character
     return content
 
 

@@ -33,7 +33,7 @@ CHUNK_ROWS = 20_000
 _WATERMARK, _DAY = "_churnflow_watermark", "_churnflow_day"
 _MIDNIGHT = dt.time()
 _FIRST_DAY, _LAST_DAY = dt.date(1970, 1, 1), dt.date(9999, 1, 1)
-"""Watermarks outside these days, such as ``infinity``, are no times; drivers cannot represent them."""
+"""Watermarks outside these days, such as ``infinity``, belong to no day; drivers cannot represent all of them."""
 
 
 @dataclass(frozen=True)
@@ -194,7 +194,7 @@ def rows_by_day(table: SourceTable, days: DayRange) -> dict[dt.date, int]:
 
 
 def rows_outside_time(table: SourceTable) -> int:
-    """Count the rows that belong to no day, since their watermark is null, infinite or in no year from 1970 to 9998.
+    """Count the rows that belong to no day, since their watermark is null, infinite or outside the years 1970 to 9998.
 
     Args:
         table: The table.

@@ -1,4 +1,4 @@
-"""Customers that the population knows: the ids of each source, compared with the ids of the population's source."""
+"""Known customers: compare the customer ids of each source with the ids of the population's source."""
 
 from __future__ import annotations
 

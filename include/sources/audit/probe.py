@@ -70,8 +70,8 @@ class Probe:
         authentication: The kind of authentication.
         columns: The columns of the newest delivery and their types, in their order, then undeclared columns of other
             deliveries.
-        schemas: The columns of each delivery and their types, by day, oldest first; of JSON lines and tables, which
-            have no types, only the sampled deliveries.
+        schemas: The columns of each delivery and their types, by day, oldest first; for JSON lines and database
+            tables, only of the sampled deliveries.
         layouts: Number of different column orders among the deliveries.
         volumes: The volume of each audited delivery.
         bytes_per_row: Bytes per line of the newest file, if rows cannot be counted without reading the whole file.
@@ -142,7 +142,7 @@ def _probe_files(name: str, source: Source, connections: Connections, days: DayR
     # A snapshot source without a delivery in these days is represented by its latest delivery.
     items = found.items or (open_delivery(name, source, found.storage, known[-1], found.present[known[-1]]),)
     look_up = time.perf_counter() - start
-    # A missing column of the newest delivery is reported as a change; the others must have every declared column.
+    # A column that the newest delivery lacks is reported as a change; the other deliveries must have all columns.
     require_columns(source, replace(found, items=items[:-1]))
     with suppress(ColumnError):
         require_columns(source, replace(found, items=items[-1:]))

@@ -88,12 +88,12 @@ class Change:
 
 @dataclass(frozen=True)
 class KnownCustomers:
-    """The customers of a source that the source of the population knows.
+    """The number of a source's customers that the population's source contains.
 
     Attributes:
         ids: Number of distinct ids in the sample.
-        known: Number of these that the source of the population has, in the lake or in the audited deliveries.
-        unknown: Up to three of the others, masked.
+        known: Number of these that the population's source contains, in silver or in the audited deliveries.
+        unknown: At most three of the others, masked.
     """
 
     ids: int
@@ -206,10 +206,10 @@ class SourceAudit:
         contract: The file that declares its columns and keys.
         checks: Number of further checks in checks.yaml.
         changes: Differences of each delivery from the delivery before it, or from the previous audit.
-        rows_outside_time: Number of rows of a database table that are never loaded, since their watermark is null or
-            infinite.
-        customers: The customers that the source of the population knows; None for this source itself, and for sources
-            without customers.
+        rows_outside_time: Number of rows of a database table that are never loaded, since their watermark is null,
+            infinite or outside the years 1970 to 9998.
+        customers: The share of customers that the population's source contains; None for this source itself, and for
+            sources without customers.
     """
 
     name: str

@@ -1,6 +1,6 @@
 """Schema drift: compare the schema of each delivery with the delivery before it, and the first with the previous audit.
 
-A range of days is compared as its days one by one would be.
+The comparison of a range of days has the same result as separate comparisons of its days.
 """
 
 from __future__ import annotations
@@ -32,8 +32,8 @@ def compare_deliveries(
         day: The day of the previous audit.
 
     Returns:
-        The changes, and the schema after the last delivery: its columns, and the columns and types that it does not
-        contain.
+        The changes, and the schema for the next comparison: the columns of the last delivery, and the columns and
+        types of earlier deliveries that it does not contain.
     """
     changes: list[Change] = []
     for delivered, schema in deliveries.items():
