@@ -98,7 +98,8 @@ def _parse(line: str) -> dict[str, Any]:
 def _problem(line: int, error: ValueError) -> ContentError:
     reason = str(error)
     if isinstance(error, json.JSONDecodeError):
-        reason = f"{error.msg} at character {error.colno}; the likely cause is a line that was cut off, or another format"
+        cause = "the likely cause is a line that was cut off, or another format"
+        reason = f"{error.msg} at character {error.colno}; {cause}"
     return ContentError(
         f"line {line} cannot be read: {reason}",
         "Ask for a new delivery, or set unreadable_rows: quarantine in sources.yaml to load the other rows.",
