@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import codecs
 from typing import Annotated, Any, Literal
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
@@ -98,16 +97,20 @@ class Files(Config):
         for key in ("path", "done_marker"):
             if "{day}" not in (getattr(self, key) or "{day}"):
                 raise ValueError(f"{key} must contain {{day}}")
+        if self.done_marker == self.path:
+            raise ValueError("done_marker is the file itself")
         return self
 
     @model_validator(mode="after")
     def _check_text(self) -> Files:
         try:
-            codecs.lookup(self.encoding)
-        except LookupError as error:
+            "".encode(self.encoding)
+        except (LookupError, UnicodeError) as error:
             raise ValueError(f"encoding {self.encoding!r} is unknown; use a name such as utf-8 or cp1252") from error
         if self.separator == self.quote:
             raise ValueError("separator and quote are the same character")
+        if not all("\0" < mark < "\x80" and mark not in "\r\n" for mark in (self.separator, self.quote)):
+            raise ValueError("separator and quote must be ASCII characters, and no line breaks")
         csv_only = {"separator", "quote", "decimal_separator"}
         text_only = csv_only | {"compression", "encoding", "unreadable_rows"}
         # A dumped configuration contains the defaults, too.

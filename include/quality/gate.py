@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import datetime as dt
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
@@ -62,8 +61,7 @@ class TableOutcome:
         table: The table's name.
         rows: The number of checked rows.
         refused: The number of rows that violate at least one rule.
-        minimum_pass_share: The share of rows that must pass on each day.
-        short_days: The days on which fewer rows pass, as text.
+        minimum_pass_share: The share of rows that must pass.
         rules: The outcomes of the rules.
         contract: The table's contract, for the report.
         note: The checked days, if they differ from the days of the run.
@@ -73,7 +71,6 @@ class TableOutcome:
     rows: int
     refused: int
     minimum_pass_share: float
-    short_days: tuple[str, ...]
     rules: tuple[RuleOutcome, ...]
     contract: Contract | None = None
     note: str = ""
@@ -87,11 +84,10 @@ class TableOutcome:
     def failures(self) -> list[str]:
         """The reasons why the gate is shut; empty if it is open."""
         reasons = [f"{rule.rule} found {rule.observed or 'a violation'}" for rule in self._violated("stop")]
-        if self.short_days:
-            more = len(self.short_days) - 3
-            others = f", and too few on {more} more day{'s'[: more > 1]}" if more > 0 else ""
-            days = ", ".join(self.short_days[:3])
-            reasons.append(f"only {days} pass{others}; the minimum is {self.minimum_pass_share:.2%} on each day")
+        if self.pass_share < self.minimum_pass_share:
+            reasons.append(
+                f"only {self.pass_share:.2%} of {self.rows} rows pass; the minimum is {self.minimum_pass_share:.2%}"
+            )
         return reasons
 
     @property
@@ -101,20 +97,6 @@ class TableOutcome:
 
     def _violated(self, severity: str) -> list[RuleOutcome]:
         return [rule for rule in self.rules if rule.severity == severity and not rule.success]
-
-
-def short_days(rows: Mapping[dt.date, int], refused: Mapping[dt.date, int], minimum: float) -> tuple[str, ...]:
-    """Return the days on which too few rows pass, as texts such as ``50.00% of 2 rows on 2024-01-02``.
-
-    A range of days is judged day by day, so that it passes exactly if each of its days passes alone.
-
-    Args:
-        rows: The number of rows of each day.
-        refused: The number of refused rows of each day.
-        minimum: The share of rows that must pass.
-    """
-    shares = {day: 1 - refused.get(day, 0) / count for day, count in sorted(rows.items()) if count}
-    return tuple(f"{share:.2%} of {rows[day]} rows on {day}" for day, share in shares.items() if share < minimum)
 
 
 def write_report(layer: str, days: DayRange, outcomes: Sequence[TableOutcome], folder: Path) -> Path:

@@ -17,7 +17,7 @@ from include.lake.table_names import DELIVERIES_TABLE, bronze_table, quarantine_
 from include.logs import get_logger
 from include.projects import Checks, Project
 from include.quality.contract import silver_contract
-from include.quality.gate import RuleOutcome, TableOutcome, require_open, short_days, write_report
+from include.quality.gate import RuleOutcome, TableOutcome, require_open, write_report
 from include.quality.row_rules import RULE, typed_rows
 from include.quality.silver_days import loaded_days, record_loaded_days
 from include.quality.source_checks import ROW_KEY, CheckedSource, blocks_of, check_source
@@ -110,8 +110,7 @@ def _rebuilt_note(days: Sequence[dt.date]) -> str:
 def _outcome(project: Project, item: CheckedSource, more: Sequence[RuleOutcome], note: str = "") -> TableOutcome:
     contract = silver_contract(item.name, project.sources[item.name])
     minimum = project.checks.get(item.name, Checks()).minimum_pass_share
-    short = short_days(item.rows_by_day, item.refused_by_day, minimum)
-    return TableOutcome(contract.table, item.rows, item.refused, minimum, short, (*item.rules, *more), contract, note)
+    return TableOutcome(contract.table, item.rows, item.refused, minimum, (*item.rules, *more), contract, note)
 
 
 def _write(project: Project, lake: Lake, item: CheckedSource) -> tuple[int, int]:

@@ -6,10 +6,8 @@ A block contains whole days and about a million rows, so memory does not grow wi
 from __future__ import annotations
 
 import datetime as dt
-from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence, Set
 from dataclasses import dataclass
-from functools import cached_property
 
 import ibis
 import pyarrow as pa
@@ -48,7 +46,7 @@ class CheckedSource:
     Attributes:
         name: The source.
         days: The checked days, sorted.
-        rows_by_day: The number of bronze rows of each day.
+        rows: The number of bronze rows.
         refusals: One row per refused row and violated rule: ``dt``, ``_file``, ``_row``, ``rule``.
         rules: The outcomes of the built-in row rules and of the expectations.
         newest: The day of the newest event, if the source has event times.
@@ -56,25 +54,15 @@ class CheckedSource:
 
     name: str
     days: tuple[dt.date, ...]
-    rows_by_day: Mapping[dt.date, int]
+    rows: int
     refusals: pa.Table
     rules: tuple[RuleOutcome, ...]
     newest: dt.date | None
 
     @property
-    def rows(self) -> int:
-        """The number of bronze rows."""
-        return sum(self.rows_by_day.values())
-
-    @property
     def refused(self) -> int:
         """The number of rows that violate at least one rule."""
-        return sum(self.refused_by_day.values())
-
-    @cached_property
-    def refused_by_day(self) -> Mapping[dt.date, int]:
-        """The number of rows of each day that violate at least one rule."""
-        return Counter(self.refusals.group_by(ROW_KEY).aggregate([])["dt"].to_pylist())
+        return int(self.refusals.group_by(ROW_KEY).aggregate([]).num_rows)
 
 
 def blocks_of(days: Sequence[dt.date], counts: Mapping[dt.date, int]) -> Iterator[tuple[dt.date, ...]]:
@@ -125,9 +113,10 @@ def check_source(
             newest.append(part.newest)
         refusals += part.run_suites(tallies, [day for day in block if day in delivered])
     found = pa.concat_tables([_REFUSALS.empty_table(), *refusals])
-    builtin = _builtin_outcomes(source, sum(counts.values()), found, {tally.rule for tally in tallies})
+    rows = sum(counts.values())
+    builtin = _builtin_outcomes(source, rows, found, {tally.rule for tally in tallies})
     rules = (*builtin, *(tally.outcome() for tally in tallies))
-    return CheckedSource(name, tuple(days), counts, found, rules, max(newest, default=None))
+    return CheckedSource(name, tuple(days), rows, found, rules, max(newest, default=None))
 
 
 def newest_event(source: Source, rows: ibis.Table, zone: str) -> dt.date | None:

@@ -53,7 +53,7 @@ _ARROW_FAMILIES = {
     "timestamp": pa.types.is_timestamp,
     "date": pa.types.is_date,
     "boolean": pa.types.is_boolean,
-    "string": lambda kind: pa.types.is_string(kind) or pa.types.is_large_string(kind),
+    "string": lambda kind: kind in (pa.string(), pa.large_string(), pa.string_view()),
 }
 _PYTHON_FAMILIES: dict[type, str] = {
     int: "integer",

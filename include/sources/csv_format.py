@@ -17,6 +17,9 @@ from include.sources.file_content import ContentError, OpenFile, text_of, undeco
 SEPARATORS = ",;\t|"
 """The separators that are guessed and suggested."""
 
+SEPARATOR_LINE = re.compile(r'"?sep=(.)"?\s*', re.IGNORECASE)
+"""The line before the header with which Excel states the separator."""
+
 _BLOCK_BYTES = 8_000_000
 """The largest size of a row; a file is read in blocks of this size."""
 
@@ -126,7 +129,7 @@ def _open(rest: _Utf8, files: Files, columns: int, unreadable: list[UnreadableRo
 def _read_header(text: io.TextIOWrapper, files: Files) -> list[str]:
     """Read the header, and the line ``sep=;`` before it, with which Excel states the separator."""
     first = text.readline()
-    if stated := re.fullmatch(r"sep=(.)\s*", first):
+    if stated := SEPARATOR_LINE.fullmatch(first):
         if stated[1] != files.separator:
             raise ContentError(
                 f"line 1 states the separator {stated[1]!r}", f"Set separator: {stated[1]!r} in sources.yaml."
@@ -152,22 +155,32 @@ class _Lines(Iterator[str]):
 
 def _problem(open_file: OpenFile, files: Files, header: list[str]) -> ContentError | None:
     """Return the first problem that the strict parser of the standard library finds in the file."""
+    skipped = 0
     line = 1
     try:
         with open_file() as stream:
             text = text_of(stream, files.encoding)
-            rows = csv.reader(text, delimiter=files.separator, quotechar=files.quote, strict=True)
+            first = text.readline()
+            if SEPARATOR_LINE.fullmatch(first):
+                skipped, first = 1, text.readline()
+            rows = csv.reader(_Lines(first, text), delimiter=files.separator, quotechar=files.quote, strict=True)
             for row in rows:
-                is_ragged = len(row) not in (0, len(header)) and not (line == 1 and row[0].startswith("sep="))
-                if is_ragged and files.unreadable_rows == "refuse":
-                    return _ragged(line, row, header, files, is_last=not next(text, ""))
+                if len(row) not in (0, len(header)) and files.unreadable_rows == "refuse":
+                    return _ragged(skipped + line, row, header, files, is_last=not text.readline())
                 line = rows.line_num + 1
     except UnicodeError:
         return undecodable(open_file, files.encoding)
     except csv.Error as error:
+        with open_file() as stream:
+            escaped = b'\\"' in stream.read(_BLOCK_BYTES)
+        cause = (
+            "quotes that are escaped by a backslash, where CSV writes them twice"
+            if escaped
+            else "a quote that is not written twice, or a file that was cut off"
+        )
         return ContentError(
-            f"in the row that begins in line {line}, a value in quotes does not end before a separator or line"
-            f" break ({error}); the likely cause is a quote that is not written twice, or a file that was cut off",
+            f"in the row that begins in line {skipped + line}, a value in quotes does not end before a separator or"
+            f" line break ({error}); the likely cause is {cause}",
             "Set another quote for the source in sources.yaml, or ask for a new delivery.",
         )
     return None
@@ -185,7 +198,7 @@ def _ragged(line: int, row: list[str], header: list[str], files: Files, is_last:
     elif len(row) > len(header):
         cause = f"a value that contains {files.separator!r} is not in quotes"
     elif is_last:
-        cause = "the file was cut off"
+        cause = "the file was cut off, or ends with a line that is no row"
     else:
         cause = "the line was cut off, or a line break within a value is not in quotes"
     return ContentError(

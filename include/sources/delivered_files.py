@@ -7,12 +7,12 @@ import lzma
 import unicodedata
 import zipfile
 import zlib
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from functools import partial
 from itertools import islice
-from typing import NamedTuple
+from typing import IO, NamedTuple
 
 import duckdb
 import pyarrow as pa
@@ -109,8 +109,10 @@ def find_deliveries(name: str, source: Source, connections: Connections, days: D
     if source.is_daily:
         _require_every_day(source, storage, present, incomplete, days)
     elif not any(day <= days.last for day in present):
+        waiting = max((day for day in incomplete if day <= days.last), default=None)
         raise MissingFileError(
-            f"No snapshot was delivered by {days.last}.",
+            f"No snapshot was delivered by {days.last}"
+            + (f"; that of {waiting} is not complete: {incomplete[waiting]}." if waiting else "."),
             where=storage.address,
             remedy=f"Ask {source.owner} for a first full delivery.",
         )
@@ -135,13 +137,25 @@ def require_columns(source: Source, deliveries: Deliveries) -> None:
     delivered = {source.delivered_name(column) for column in source.columns}
     for item in deliveries.items:
         for column in sorted(delivered - set(item.columns)):
-            header = next(iter(item.columns), "")
-            separators = [mark for mark in SEPARATORS if mark in header and mark != files.separator]
-            if files.format == "csv" and len(item.columns) == 1 and separators:
-                raise _corrupt(
-                    source, item.file, separator_error(separators[0], f"line 1 has only one column, {header!r}")
-                )
+            if files.format == "csv" and not any(similar_names(name, item.columns) for name in delivered):
+                raise _corrupt(source, item.file, _wrong_header(list(item.columns), files))
             raise missing_column(column, item.file.uri, source, item.columns)
+
+
+def _wrong_header(names: list[str], files: Files) -> ContentError:
+    """Return the error for a header without any declared column."""
+    for separator in SEPARATORS:
+        if len(names) == 1 and separator in names[0] and separator != files.separator:
+            return separator_error(separator, f"line 1 has only one column, {names[0]!r}")
+    return ContentError(
+        f"its first line has none of the declared columns: {_shown(names)}; the likely cause is a line of text before the"
+        " header",
+        "Ask for a file whose first line is the header, or adapt sources.yaml.",
+    )
+
+
+def _shown(names: Sequence[str]) -> str:
+    return ", ".join(map(repr, names[:5])) + (", ..." if len(names) > 5 else "")
 
 
 def files_of(source: Source) -> Files:
@@ -159,19 +173,28 @@ def missing_column(column: str, where: str, source: Source, found: Iterable[str]
         source: The configuration of the source.
         found: The columns of the delivery.
     """
-    similar = [name for name in found if _plain(name) == _plain(column)]
+    names = list(found)
+    if similar := similar_names(column, names):
+        what, remedy = f", but a column {similar[0]!r}.", f"Set delivered_as: {similar[0]!r} for it in sources.yaml."
+    else:
+        what = f"; its columns are {_shown(names)}." if names else "."
+        remedy = f"Ask {source.owner} whether it was renamed; adapt sources.yaml, or ask for a new delivery."
     return ColumnError(
-        f"The {'table' if source.database else 'file'} has no column {column!r}"
-        + (f", but a column {similar[0]!r}." if similar else "."),
-        where=where,
-        remedy=f"Set delivered_as: {similar[0]!r} for it in sources.yaml."
-        if similar
-        else f"Ask {source.owner} whether it was renamed; adapt sources.yaml, or ask for a new delivery.",
+        f"The {'table' if source.database else 'file'} has no column {column!r}{what}", where=where, remedy=remedy
     )
 
 
+def similar_names(name: str, others: Iterable[str]) -> list[str]:
+    """Return the names that differ from a name only in case, blanks and characters that have no width.
+
+    Args:
+        name: The name.
+        others: The names to compare.
+    """
+    return [other for other in others if _plain(other) == _plain(name)]
+
+
 def _plain(name: str) -> str:
-    # Without differences in case, blanks and characters that have no width.
     text = unicodedata.normalize("NFKC", name).casefold()
     return "".join(mark for mark in text if not mark.isspace() and unicodedata.category(mark) != "Cf")
 
@@ -203,7 +226,8 @@ def content_errors(source: Source, file: StoredFile) -> Iterator[None]:
     except OSError as error:
         if error.errno is not None:
             raise no_access(file.uri, error) from error
-        raise _corrupt(source, file, ContentError(_first_line(error))) from error
+        remedy = "Set compression: none for the source if its files are not compressed, or ask for a new delivery."
+        raise _corrupt(source, file, ContentError(_first_line(error), remedy)) from error
     except Exception as error:
         if is_access_failure(error):
             raise no_access(file.uri, error) from error
@@ -291,7 +315,7 @@ def _head(source: Source, open_file: OpenFile) -> _Head:
         with open_file() as stream:
             _require_parquet(stream.read(HEAD_BYTES))
             stream.seek(0)
-            file = pq.ParquetFile(stream)
+            file = open_parquet(stream)
             types = [arrow_type(field.type) for field in file.schema_arrow]
             return _Head(_by_name(file.schema_arrow.names, types), file.metadata.num_rows)
     with open_file() as stream:
@@ -304,6 +328,15 @@ def _head(source: Source, open_file: OpenFile) -> _Head:
         raise ContentError("its content is JSON", "Set format: jsonl in sources.yaml if each line is one object.")
     names = csv_header(open_file, files)
     return _Head(_by_name(names, [TEXT] * len(names)))
+
+
+def open_parquet(stream: IO[bytes]) -> pq.ParquetFile:
+    """Open a Parquet file; the times of Spark's type INT96 keep their years, which nanoseconds cannot represent.
+
+    Args:
+        stream: The file.
+    """
+    return pq.ParquetFile(stream, coerce_int96_timestamp_unit="us")
 
 
 def _require_parquet(head: bytes) -> None:

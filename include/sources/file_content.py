@@ -42,6 +42,13 @@ _BYTE_ORDER_MARKS = {
     codecs.BOM_UTF16_LE: "utf-16",
     codecs.BOM_UTF16_BE: "utf-16",
 }
+_REMOVED_MARKS = {
+    "utf-8": codecs.BOM_UTF8,
+    "utf-16-le": codecs.BOM_UTF16_LE,
+    "utf-16-be": codecs.BOM_UTF16_BE,
+    "utf-32-le": codecs.BOM_UTF32_LE,
+    "utf-32-be": codecs.BOM_UTF32_BE,
+}
 
 
 class ContentError(ValueError):
@@ -88,7 +95,10 @@ def decompressed(stream: IO[bytes], compression: str) -> IO[bytes]:
             members = [item for item in archive.infolist() if not item.is_dir() and "__MACOSX" not in item.filename]
             if len(members) != 1:
                 raise ContentError(f"the zip archive contains {len(members)} files instead of one")
-            return archive.open(members[0])
+            try:
+                return archive.open(members[0])
+            except (RuntimeError, NotImplementedError) as error:  # encrypted, or compressed by an unknown method
+                raise ContentError(f"the zip archive cannot be decompressed: {error}") from error
     return stream
 
 
@@ -99,9 +109,12 @@ def text_of(stream: IO[bytes], encoding: str) -> io.TextIOWrapper:
         stream: The decompressed file.
         encoding: The encoding.
     """
-    # Excel writes a byte-order mark, which does not belong to the first value.
-    is_utf8 = codecs.lookup(encoding).name == "utf-8"
-    return io.TextIOWrapper(io.BufferedReader(_Raw(stream)), "utf-8-sig" if is_utf8 else encoding, newline="")
+    buffer = io.BufferedReader(_Raw(stream))
+    # Excel writes a byte-order mark, which does not belong to the first value. Python removes it for utf-16 and utf-32.
+    mark = _REMOVED_MARKS.get(codecs.lookup(encoding).name, b"")
+    if buffer.peek(len(mark)).startswith(mark):
+        buffer.read(len(mark))
+    return io.TextIOWrapper(buffer, encoding, newline="")
 
 
 class _Raw(io.RawIOBase):
@@ -153,10 +166,13 @@ def require_text(head: bytes, encoding: str) -> None:
         ContentError: The content is of another kind.
     """
     kind = recognised(head)
-    if kind is None or codecs.lookup(encoding).name.startswith(kind) or kind.startswith(codecs.lookup(encoding).name):
+    if kind is None or codecs.lookup(encoding).name.startswith(kind):
         return
     if kind in COMPRESSIONS.values():
-        raise ContentError(f"its content is compressed with {kind}", f"Set compression: {kind} in sources.yaml.")
+        raise ContentError(
+            f"its content is compressed with {kind}",
+            f"Set compression: {kind} in sources.yaml, or ask for a file that is compressed only once.",
+        )
     if kind.startswith("utf-"):
         raise ContentError(f"its content is in {kind}, not in {encoding}", f"Set encoding: {kind} in sources.yaml.")
     raise ContentError(f"its content is {kind}")
@@ -176,7 +192,9 @@ def undecodable(open_file: OpenFile, encoding: str) -> ContentError | None:
             data = stream.read(_CHUNK_BYTES)
             try:
                 line += decoder.decode(data, final=not data).count("\n")
-            except UnicodeDecodeError as error:
+            except UnicodeError as error:
+                if not isinstance(error, UnicodeDecodeError):
+                    return ContentError(f"it is not valid in {encoding}: {error}")
                 line += error.object[: error.start].count(b"\n")
                 found = error.object[error.start]
                 return ContentError(

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import IO, Any
 
 from include.projects.sources import Files
-from include.sources.csv_format import SEPARATORS
+from include.sources.csv_format import SEPARATOR_LINE, SEPARATORS
 from include.sources.file_content import COMPRESSIONS, HEAD_BYTES, compression_of, recognised, text_of, undecodable
 from include.sources.storage import DailyFiles, StoredFile
 
@@ -53,7 +53,7 @@ def guess_files(path: Path) -> Files:
 
 
 def _dialect(lines: list[str]) -> dict[str, str]:
-    stated = re.fullmatch(r"sep=(.)\s*", lines[0]) if lines else None
+    stated = SEPARATOR_LINE.fullmatch(lines[0]) if lines else None
     lines = lines[1:] if stated else lines
     quote = "'" if not any('"' in line for line in lines) and any(map(_has_single_quotes, lines)) else '"'
     separator = stated[1] if stated else max(SEPARATORS, key=lambda mark: _fit(lines, mark, quote))

@@ -57,11 +57,11 @@ def json_objects(
                 number += 1
                 try:
                     yield number, _parse(line), line
-                except ValueError as error:
+                except (ValueError, RecursionError) as error:
                     if files.unreadable_rows == "refuse":
-                        raise _problem(position, error) from error
+                        raise _problem(position, line.strip(), error) from error
                     unreadable.append(UnreadableRow(number, str(error), line.rstrip("\r\n")))
-    except UnicodeDecodeError as error:
+    except UnicodeError as error:
         raise undecodable(open_file, files.encoding) or ContentError(str(error)) from error
 
 
@@ -95,12 +95,19 @@ def _parse(line: str) -> dict[str, Any]:
     return content
 
 
-def _problem(line: int, error: ValueError) -> ContentError:
+def _problem(number: int, line: str, error: Exception) -> ContentError:
     reason = str(error)
     if isinstance(error, json.JSONDecodeError):
-        cause = "the likely cause is a line that was cut off, or another format"
-        reason = f"{error.msg} at character {error.colno}; {cause}"
+        reason = f"{error.msg} at character {error.colno}"
+        cause = "a line that was cut off, or another format"
+        if line.startswith("["):
+            cause = "a JSON array; the format jsonl has one object per line"
+        elif line in ("{", "}"):
+            cause = "an object over several lines; the format jsonl has one object per line"
+        elif line.endswith(","):
+            cause = "a comma at the end of the line"
+        reason += f"; the likely cause is {cause}"
     return ContentError(
-        f"line {line} cannot be read: {reason}",
+        f"line {number} cannot be read: {reason}",
         "Ask for a new delivery, or set unreadable_rows: quarantine in sources.yaml to load the other rows.",
     )

@@ -13,7 +13,7 @@ from typing import Any
 import duckdb
 import numpy as np
 import pyarrow as pa
-import pyarrow.parquet as pq
+import pyarrow.compute as pc
 
 from include.projects import Source
 from include.projects.sources import Column
@@ -27,8 +27,10 @@ from include.sources.delivered_files import (
     files_of,
     missing_column,
     open_delivery,
+    open_parquet,
+    similar_names,
 )
-from include.sources.file_content import OpenFile
+from include.sources.file_content import ContentError, OpenFile
 from include.sources.json_format import json_objects, json_texts
 from include.sources.storage import DailyFiles, StoredFile
 
@@ -136,10 +138,10 @@ def _column_rows(
     limit: int | None,
     unreadable: list[UnreadableRow],
 ) -> pa.Table:
-    files, header = files_of(source), list(item.columns)
-    parts = (
-        _parquet_tables(open_file) if files.format == "parquet" else csv_tables(open_file, files, header, unreadable)
-    )
+    if files_of(source).format == "parquet":
+        parts = _parquet_tables(open_file, item)
+    else:
+        parts = csv_tables(open_file, files_of(source), list(item.columns), unreadable)
     # Columns are addressed by position, since the engine does not distinguish upper and lower case.
     texts = _texts(source, item)
     empty = pa.table({name: pa.array([], pa.string()) for name in [*source.columns, UNDECLARED]})
@@ -160,11 +162,47 @@ def _texts(source: Source, item: Delivery) -> str:
     return ", ".join([*declared, f"{extra} AS {UNDECLARED}"])
 
 
-def _parquet_tables(open_file: OpenFile) -> Iterator[pa.Table]:
+def _parquet_tables(open_file: OpenFile, item: Delivery) -> Iterator[pa.Table]:
+    undeclared = set(item.undeclared)
     with open_file() as stream:
-        for batch in pq.ParquetFile(stream).iter_batches(_BATCH_ROWS):
-            table = pa.Table.from_batches([batch])
-            yield table.rename_columns([str(position) for position in range(table.num_columns)])
+        for batch in open_parquet(stream).iter_batches(_BATCH_ROWS):
+            columns = [
+                _readable(column, name, is_declared=name not in undeclared)
+                for name, column in zip(item.columns, batch.columns, strict=True)
+            ]
+            yield pa.table(columns, names=[str(position) for position in range(len(columns))])
+
+
+def _readable(column: pa.Array, name: str, *, is_declared: bool) -> pa.Array:
+    """Return a column with a type that the engine can convert to text."""
+    kind = column.type
+    if pa.types.is_float16(kind):
+        return column.cast(pa.float32())
+    if pa.types.is_decimal256(kind) or kind == pa.string_view():
+        return column.cast(pa.string())
+    if pa.types.is_timestamp(kind):
+        return _with_far_years(column)
+    if is_declared and (pa.types.is_binary(kind) or pa.types.is_large_binary(kind) or kind == pa.binary_view()):
+        try:
+            return column.cast(pa.string())
+        except pa.ArrowInvalid as error:
+            raise ContentError(f"the column {name!r} contains bytes that are not UTF-8 text") from error
+    return column
+
+
+def _with_far_years(column: pa.Array) -> pa.Array:
+    """Return timestamps, or their texts if a year has more than four digits, which the engine cannot convert."""
+    per_second = {"s": 1, "ms": 10**3, "us": 10**6, "ns": 10**9}[column.type.unit]
+    numbers = column.cast(pa.int64())
+    bounds = pc.min_max(numbers).as_py()
+    limit = 9_000_000_000_000 * per_second  # the seconds of 285,000 years
+    if bounds["min"] is None or (-limit < bounds["min"] and bounds["max"] < limit):
+        return column
+    near = pc.and_(pc.greater(numbers, -limit), pc.less(numbers, limit))
+    texts = pc.if_else(near, column, None).cast(pa.string())
+    years = pc.add(pc.divide(numbers, 31_556_952 * per_second), 1970)
+    far = pc.binary_join_element_wise(pc.cast(years, pa.string()), "01-01", "-")
+    return pc.if_else(near, texts, far)
 
 
 def _numbers(rows: int, unreadable: Sequence[UnreadableRow]) -> np.ndarray[Any, np.dtype[np.int64]]:
@@ -183,20 +221,24 @@ def _json_rows(
     source: Source, open_file: OpenFile, item: Delivery, limit: int | None, unreadable: list[UnreadableRow]
 ) -> pa.Table:
     keys = [source.delivered_name(name) for name in source.columns]
-    missing = {source.delivered_name(name) for name, column in source.columns.items() if column.required}
+    required = {source.delivered_name(name) for name, column in source.columns.items() if column.required}
+    seen: set[str] = set()
     schema = pa.schema([*((name, pa.string()) for name in [*source.columns, UNDECLARED]), (ROW, pa.int64())])
     tables = [schema.empty_table()]
     objects = islice(json_objects(open_file, files_of(source), unreadable), limit)
     while batch := list(islice(objects, _JSON_BATCH_ROWS)):
         rows = []
         for number, content, line in batch:
-            missing -= content.keys()
+            seen.update(content)
             texts, undeclared = json_texts(content, line, keys)
             rows.append((*texts, undeclared, number))
         tables.append(pa.table(list(zip(*rows, strict=True)), schema=schema))
     found = pa.concat_tables(tables)
-    if missing and len(found) and limit is None:
-        raise missing_column(min(missing), item.file.uri, source, item.columns)
+    if len(found) and limit is None:
+        # A line may omit a key without a value, but a key that was renamed is missing from every line.
+        for key in sorted(set(keys) - seen):
+            if key in required or similar_names(key, seen - set(keys)):
+                raise missing_column(key, item.file.uri, source, seen)
     return found
 
 

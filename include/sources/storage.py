@@ -89,7 +89,8 @@ class DailyFiles:
             found: dict[str, dict[str, Any]] = self.filesystem.glob(pattern, detail=True)
             if not found:
                 self._require_folder()
-        named = re.compile(re.escape(self._pattern).replace(re.escape(_DAY), r"(\d{4}-\d\d-\d\d)", 1))
+        escaped = re.escape(self._pattern).replace(re.escape(_DAY), r"(\d{4}-\d\d-\d\d)", 1)
+        named = re.compile(escaped.replace(re.escape(_DAY), r"\1"))
         files = [path for path, info in found.items() if info["type"] == "file"]
         days = {path: match[1] for path in files if (match := named.fullmatch(path))}
         return {dt.date.fromisoformat(day): self._stored(path, found[path]) for path, day in days.items()}

@@ -11,7 +11,7 @@ import pytest
 from include.days import DayRange
 from include.projects import Source
 from include.quality.gate import GateError
-from tests.quality.shop import FIRST, ORDERS, Shop, day, project
+from tests.quality.shop import FIRST, ORDERS, Shop, project
 
 pytestmark = pytest.mark.slow  # every case is an ingest
 
@@ -132,26 +132,3 @@ def test_unreadable_rows_are_in_quarantine(tmp_path):
     world.ingest(0)
     assert world.silver() == [(FIRST, "a")]
     assert world.read("quarantine/orders", "_row", "rules") == [(2, "unreadable")]
-
-
-@pytest.mark.parametrize("together", [True, False])
-def test_a_range_is_judged_day_by_day(tmp_path, together):
-    world = shop(tmp_path, checks={"orders": {"minimum_pass_share": 0.5}})
-    for number in range(7):
-        world.orders(number, [f"{number}{at}" for at in range(10)])
-    for number in (1, 2, 4, 5):
-        world.orders(number, ["a", "b", "c"], amount="five")
-    if together:
-        some = "0.00% of 3 rows on 2024-01-0"
-        expected = rf"only {some}2, {some}3, {some}5 pass, and too few on 1 more day; the minimum is 50.00% on each day"
-        with pytest.raises(GateError, match=expected):
-            world.ingest(0, 6)
-        assert world.silver() == []
-        return
-    for number in range(7):
-        if number in (1, 2, 4, 5):
-            with pytest.raises(GateError, match=f"0.00% of 3 rows on {day(number)} pass"):
-                world.ingest(number)
-        else:
-            world.ingest(number)
-    assert {when for when, _ in world.silver()} == {day(0), day(3), day(6)}

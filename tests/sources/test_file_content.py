@@ -11,6 +11,7 @@ import json
 import lzma
 import os
 import zipfile
+from decimal import Decimal
 from pathlib import Path
 
 import pyarrow as pa
@@ -18,6 +19,7 @@ import pyarrow.parquet as pq
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from pydantic import ValidationError
 
 from include.days import DayRange
 from include.lake import Lake
@@ -119,6 +121,12 @@ def test_line_breaks_may_be_mixed(tmp_path, lake):
         (b"<!DOCTYPE html>\n<p>Not found</p>", ["a web page"]),
         (b"PAR1....", ["Parquet"]),
         (b"payment_id,paid_at,amount,note,note\n", ["columns 4 and 5 are both named 'note'"]),
+        (b"# Payments\n" + (HEADER + ROW).encode(), ["'# Payments'", "a line of text before the header"]),
+        (b"Payments,,,\n" + (HEADER + ROW).encode(), ["'Payments'", "a line of text before the header"]),
+        (b"SEP=;\n" + (HEADER + ROW).encode(), ["states the separator ';'"]),
+        (HEADER.encode() + b"1,x,1,a\n(1 row)\n", ["line 3 has 1 value", "ends with a line that is no row"]),
+        (HEADER.encode() + b'1,x,1,"say \\"hi\\", x"\n', ["line 2", "a backslash"]),
+        (b'[{"payment_id": 7}]', ["its content is JSON"]),
     ],
     ids=map(str, itertools.count()),
 )
@@ -127,6 +135,112 @@ def test_error_states_line_finding_and_cause(tmp_path, lake, content, words):
         load(lake, tmp_path, content)
     assert [word for word in [*words, f"{FIRST}.csv"] if word not in str(caught.value)] == []
     assert not lake.table("bronze/payments").exists()
+
+
+@pytest.mark.parametrize(
+    ("content", "words"),
+    [
+        ('[{"payment_id": 1},\n{"payment_id": 2}]', ["line 1", "a JSON array"]),
+        ('{\n"payment_id": 1\n}', ["line 1", "an object over several lines"]),
+        ('{"payment_id": 1},\n{"payment_id": 2}', ["line 1", "a comma at the end of the line"]),
+        (HEADER + ROW, ["line 1", "another format"]),
+        ('{"payment_id": 1, "payment_id": 2}', ["line 1", "'payment_id' occurs twice"]),
+        ('{"payment_id": 1, "paid_at": "x", "note": ' + "[" * 2000, ["line 1", "recursion"]),
+    ],
+    ids=map(str, itertools.count()),
+)
+def test_error_states_the_line_that_is_not_json(tmp_path, lake, content, words):
+    with pytest.raises(CorruptFileError) as caught:
+        load(lake, tmp_path, content.encode(), files={"format": "jsonl"})
+    assert [word for word in words if word not in str(caught.value)] == []
+
+
+def test_renamed_key_of_json_lines_is_an_error_that_names_both(tmp_path, lake):
+    lines = '{"payment_id": 1, "paid_at": "x", "Amount": 5}\n' * 2
+    with pytest.raises(ColumnError, match="'amount', but a column 'Amount'"):
+        load(lake, tmp_path, lines.encode(), files={"format": "jsonl"})
+
+
+@pytest.mark.parametrize("encoding", ["utf-16", "utf-16-le", "utf-16-be", "utf-32"])
+@pytest.mark.parametrize("text_format", ["csv", "jsonl"])
+def test_byte_order_mark_is_removed(tmp_path, lake, encoding, text_format):
+    text = HEADER + ROW if text_format == "csv" else '{"payment_id": 7, "paid_at": "x", "note": "Zoë"}'
+    mark = "" if encoding in ("utf-16", "utf-32") else "\ufeff"
+    (row,) = load(lake, tmp_path, (mark + text).encode(encoding), files={"format": text_format, "encoding": encoding})
+    assert (row["payment_id"], row["note"]) == ("7", "Zoë")
+
+
+def test_utf_16_without_a_byte_order_mark_is_an_error_that_names_the_encoding(tmp_path, lake):
+    with pytest.raises(CorruptFileError, match="encoding: utf-16-le"):
+        load(lake, tmp_path, (HEADER + ROW).encode("utf-16-le"), files={"encoding": "utf-16"})
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        {"encoding": "base64"},
+        {"encoding": "undefined"},
+        {"separator": "§"},
+        {"separator": "\n"},
+        {"quote": "“"},
+        {"done_marker": "payments/{day}.csv"},
+    ],
+)
+def test_check_refuses_settings_with_which_no_file_can_be_read(wrong):
+    with pytest.raises(ValidationError):
+        Files.model_validate({"format": "csv", "path": "payments/{day}.csv"} | wrong)
+
+
+def test_day_may_occur_twice_in_the_path(tmp_path, lake):
+    (row,) = load(lake, tmp_path, (HEADER + ROW).encode(), files={"path": "{day}/payments-{day}.csv"})
+    assert row["_file"] == f"payments-{FIRST}.csv"
+
+
+def test_encrypted_zip_is_a_corrupt_file(tmp_path, lake):
+    content = bytearray(zipped((HEADER + ROW).encode()))
+    for signature, offset in ((b"PK\x03\x04", 6), (b"PK\x01\x02", 8)):
+        content[content.index(signature) + offset] |= 1  # the flag of an encrypted member
+    with pytest.raises(CorruptFileError, match="encrypted"):
+        load(lake, tmp_path, bytes(content), name="{day}.csv.zip")
+
+
+def parquet(**columns: object) -> bytes:
+    stream = io.BytesIO()
+    default = {"payment_id": [7], "paid_at": ["x"], "amount": ["1"], "note": ["n"]}
+    pq.write_table(pa.table(default | columns), stream, use_deprecated_int96_timestamps="spark" in columns)
+    return stream.getvalue()
+
+
+def test_times_of_spark_keep_their_years(tmp_path, lake):
+    moments = pa.array([dt.datetime(2500, 1, 1)], pa.timestamp("us"))  # noqa: DTZ001 - naive in the file
+    (row,) = load(lake, tmp_path, parquet(spark=[1], note=moments), files={"format": "parquet"})
+    assert row["note"] == "2500-01-01 00:00:00"
+
+
+@pytest.mark.parametrize("number", [2**53, -(2**53), 2**62])
+@pytest.mark.parametrize("zone", [None, "Europe/Berlin"])
+def test_far_times_are_texts_with_their_year(tmp_path, lake, number, zone):
+    moments = pa.array([number], pa.timestamp("ms", zone)).cast(pa.timestamp("ms", zone))
+    (row,) = load(lake, tmp_path, parquet(note=moments, other=moments), files={"format": "parquet"})
+    assert abs(int(row["note"].rsplit("-", 2)[0])) > 100_000
+
+
+def test_binary_columns_of_parquet_are_utf_8_texts(tmp_path, lake):
+    blob = pa.array([b"\xff\x00"], pa.binary())
+    (row,) = load(lake, tmp_path, parquet(note=pa.array(["Zoë".encode()]), blob=blob), files={"format": "parquet"})
+    assert row["note"] == "Zoë"
+    with pytest.raises(CorruptFileError, match="'note' contains bytes that are not UTF-8"):
+        load(lake, tmp_path, parquet(note=blob), files={"format": "parquet"})
+
+
+def test_rare_types_of_parquet_become_texts(tmp_path, lake):
+    content = parquet(
+        amount=pa.array([1.5], pa.float16()),
+        note=pa.array([Decimal("1.50")], pa.decimal256(50, 2)),
+        other=pa.array([1.5], pa.float16()),
+    )
+    (row,) = load(lake, tmp_path, content, files={"format": "parquet"})
+    assert (row["amount"], row["note"]) == ("1.5", "1.50")
 
 
 @pytest.mark.parametrize(("files", "word"), [({"compression": "gzip"}, "gzip"), ({"compression": "zip"}, "zip")])
@@ -240,6 +354,12 @@ def test_each_parquet_file_keeps_its_own_types(tmp_path, lake):
     load_bronze(project_of(payments=source(files=files)), lake, Connections(str(tmp_path)), days)
     rows = lake.table("bronze/payments").read(days).sort_by("dt")
     assert rows["payment_id"].to_pylist() == [str(2**53 + 1), "1.5"]
+
+
+def test_incomplete_snapshot_is_named(tmp_path, lake):
+    files = {"done_marker": "payments/{day}.done"}
+    with pytest.raises(MissingFileError, match=f"{FIRST} is not complete.*{FIRST}.done"):
+        load(lake, tmp_path, (HEADER + ROW).encode(), files=files, kind="snapshot", event_time=None)
 
 
 def test_file_is_complete_when_its_marker_exists(tmp_path, lake):
