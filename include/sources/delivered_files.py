@@ -148,8 +148,8 @@ def _wrong_header(names: list[str], files: Files) -> ContentError:
         if len(names) == 1 and separator in names[0] and separator != files.separator:
             return separator_error(separator, f"line 1 has only one column, {names[0]!r}")
     return ContentError(
-        f"its first line has none of the declared columns: {_shown(names)}; the likely cause is a line of text before the"
-        " header",
+        f"its first line has none of the declared columns: {_shown(names)}; the likely cause is a line of text before"
+        " the header",
         "Ask for a file whose first line is the header, or adapt sources.yaml.",
     )
 
