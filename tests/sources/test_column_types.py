@@ -11,7 +11,7 @@ from zoneinfo import ZoneInfo
 import ibis
 import pyarrow as pa
 import pytest
-from hypothesis import given, settings
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from include.lake import connect
@@ -56,6 +56,11 @@ def test_blanks_and_null_tokens_are_no_value(kind: ColumnType) -> None:
     blanks = ["", " ", "\t\r\n", "\u00a0", "\ufeff", "\u200b \u3000"]
     tokens = ["NULL", "null", "NA", "N/A", "n/a", "#N/A", "<NA>", "NaN", "nan", "NaT", "None", "\\N", " NA\u00a0"]
     assert read(kind, blanks + tokens) == [None] * len(blanks + tokens)
+
+
+def test_noise_of_binary_arithmetic_is_zero() -> None:
+    noise = ["2.220446049250313e-16", "-1.4210854715202004e-14", "9e-10", "1E-300"]
+    assert read("decimal", [*noise, "1e-9", "1e-5", "1e3"]) == [0] * 4 + ["type"] * 3
 
 
 def test_null_tokens_are_declared() -> None:
@@ -260,8 +265,11 @@ def test_the_day_of_an_instant_is_the_local_day(instants: list[dt.datetime], zon
     assert days == local
 
 
-@given(st.lists(st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\0")), max_size=20))
-@settings(deadline=None, max_examples=60)
+# Many texts in few examples, since each example compiles its queries.
+@given(st.lists(st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\0")), min_size=100, max_size=200))
+@settings(
+    deadline=None, max_examples=6, suppress_health_check=[HealthCheck.large_base_example, HealthCheck.data_too_large]
+)
 def test_any_text_has_a_value_or_a_refusal(texts: list[str]) -> None:
     for kind in ("string", "integer", "number", "decimal", "boolean", "date", "timestamp"):
         for settings_ in ({}, {"timezone": BERLIN, "date_order": "dmy"}):
