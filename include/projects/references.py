@@ -10,11 +10,18 @@ from include.projects.expressions import columns_in
 from include.projects.features import Aggregate, Attribute, DaysSince, FeatureSpec, Ratio, Share, Trend
 from include.projects.label import ColumnLabel, NoEventLabel
 from include.projects.project import Project
+from include.projects.sources import ColumnType
 
 EVENTS, REFERENCES = ("events",), ("snapshot", "changes")
 _NUMBERS = ("integer", "number", "decimal", "boolean")
 _ADDED = ("sum", "mean", "std", "share")
 _DATES = ("date", "timestamp")
+_TEXTS: dict[ColumnType, tuple[str, str]] = {
+    "string": (r"(?s).*", ""),
+    "boolean": ("true|false", "Write true or false, or declare the column as string."),
+    "integer": ("0|-?[1-9][0-9]*", "Write digits without plus sign or leading zeros, or declare the column as string."),
+}
+"""The texts that the engine gives for the values of a type, and the remedy for others; no texts for other types."""
 
 RESERVED_SOURCES = frozenset({"features"})
 """A source of this name would share its quarantine table with gold."""
@@ -100,6 +107,8 @@ class _References:
             )
         if population.column is not None:
             yield from self._columns([population.column], population.source, ("population", "column"))
+            where = ("population", "values")
+            yield from self._texts(where, population.source, population.column, population.values or ())
 
     def _label(self) -> Iterator[Finding]:
         project, label = self.project, self.project.label
@@ -109,11 +118,15 @@ class _References:
         yield from self._source(label.source, ("label", "source"), kinds=kinds, customer=True)
         if not isinstance(label, NoEventLabel):
             yield from self._columns([label.column], label.source, ("label", "column"))
+            yield from self._texts(("label", "value"), label.source, label.column, [label.value])
         yield from self._time()
         if label.name.casefold() in RESERVED_LABELS:
             yield Finding(("label", "name"), _IS_RESERVED, "Choose another name for the label.")
-        if isinstance(label, ColumnLabel) and label.value in (label.other_values or ()):
-            yield Finding(("label", "other_values"), f"contains {label.value!r}, which means churned", "Remove it.")
+        if isinstance(label, ColumnLabel):
+            others = label.other_values or ()
+            yield from self._texts(("label", "other_values"), label.source, label.column, others)
+            if label.value in others:
+                yield Finding(("label", "other_values"), f"contains {label.value!r}, which means churned", "Remove it.")
         if project.requirements and project.requirements.target != label.name:
             yield Finding(("requirements", "target"), f"is not the label's name, {label.name!r}")
 
@@ -239,6 +252,9 @@ class _References:
                 yield from self._source(calculation.source, inner, kinds=kinds, customer=True)
                 yield from self._columns(_used_columns(calculation), calculation.source, where)
                 yield from self._types(where, spec, calculation)
+                texts = [calculation.value] if isinstance(calculation, Share) else spec.categories
+                if isinstance(calculation, Share | Attribute):
+                    yield from self._texts(where, calculation.source, calculation.column, texts)
             if isinstance(calculation, Aggregate) and spec.dtype == "category":
                 yield Finding(where, "is an aggregation, so it is a number and cannot have categories")
             seen[spec.name] = spec
@@ -291,6 +307,19 @@ class _References:
                 where,
                 f"{use}: such sums depend on the order of rows; declare the column (or a derived column) as decimal",
             )
+
+    def _texts(
+        self, where: tuple[str, ...], source: str, column: str | None, texts: Iterable[str]
+    ) -> Iterator[Finding]:
+        """Require texts that the values of a column can have in silver."""
+        kind = self.project.column_types(source).get(column or "")
+        if kind is None:
+            return
+        pattern, remedy = _TEXTS.get(kind, (None, "Declare the column as string."))
+        for text in texts:
+            if pattern is None or not re.fullmatch(pattern, text):
+                what = f"names the text {text!r}, but column {column!r} of source {source!r} is of type {kind}"
+                yield Finding(where, what, remedy)
 
     def _columns(self, wanted: Iterable[str], source: str, where: tuple[str, ...]) -> Iterator[Finding]:
         if source in self.project.sources:

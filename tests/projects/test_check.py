@@ -10,7 +10,11 @@ import pytest
 from typer.testing import CliRunner
 
 from include.projects import __main__ as command
+from include.projects.features import Attribute, FeatureSpec, Share, Validation
 from include.projects.loader import PROJECTS_DIR, examine_project, load_project
+from include.projects.project import Population
+from include.projects.references import check_references
+from include.projects.sources import Column
 
 
 @pytest.fixture
@@ -132,6 +136,53 @@ def test_feature_count_warning_depends_on_the_mode(shop: Path, mode: str, expect
     _, output = check()
     assert expected in output if expected else "features.yaml has" not in output
     assert "no training will start" not in output
+
+
+@pytest.mark.parametrize(
+    ("kind", "text", "remedy"),
+    [
+        ("boolean", "no", "Write true or false, or declare the column as string."),
+        ("boolean", "True", "Write true or false"),
+        ("boolean", "false", None),
+        ("integer", "01", "Write digits without plus sign or leading zeros, or declare the column as string."),
+        ("integer", "left", "Write digits"),
+        ("integer", "+1", "Write digits"),
+        ("integer", "-1", None),
+        ("integer", "0", None),
+        ("number", "1", "Declare the column as string."),
+        ("decimal", "1.50", "Declare the column as string."),
+        ("date", "2026-01-01", "Declare the column as string."),
+        ("string", "01", None),
+    ],
+)
+def test_named_texts_are_texts_of_the_type(kind: str, text: str, remedy: str | None) -> None:
+    project = load_project("subscription")
+    customers = project.sources["customers"]
+    columns = customers.columns | {"status": Column(type=kind)}
+    label = project.label.model_copy(update={"value": text})
+    population = Population(source="customers", column="status", values=[text])
+    share = Share(function="share", source="customers", column="status", value=text)
+    attribute = Attribute(function="attribute", source="customers", column="status")
+    features = [
+        FeatureSpec(name="a", description="", type="aggregation", calculation=share, window=1),
+        FeatureSpec(
+            name="b", description="", type="derived", calculation=attribute, validation=Validation(categories=[text])
+        ),
+    ]
+    changed = project.model_copy(
+        update={
+            "sources": project.sources | {"customers": customers.model_copy(update={"columns": columns})},
+            "label": label,
+            "population": population,
+            "features": features,
+        }
+    )
+    found = {item.location: item for item in check_references(changed) if "names the text" in item.what}
+    expected = [("label", "value"), ("population", "values"), ("feature_families", "a"), ("feature_families", "b")]
+    assert set(found) == (set(expected) if remedy else set())
+    for item in found.values():
+        assert item.what == f"names the text {text!r}, but column 'status' of source 'customers' is of type {kind}"
+        assert item.remedy.startswith(remedy or "")
 
 
 @pytest.mark.slow
