@@ -316,10 +316,21 @@ class _References:
         if kind is None:
             return
         pattern, remedy = _TEXTS.get(kind, (None, "Declare the column as string."))
+        origin = self._origin(source, column)
+        no_value = ("", *self.project.sources[origin].null_tokens) if origin else ()
         for text in texts:
-            if pattern is None or not re.fullmatch(pattern, text):
+            if text in no_value:
+                what = f"names {text!r}, which is a text that means 'no value' in source {origin!r}"
+                remove = f"Remove {text!r} from null_tokens of the source, or name another value."
+                yield Finding(where, what, remove if text else "Name another value.")
+            elif pattern is None or not re.fullmatch(pattern, text):
                 what = f"names the text {text!r}, but column {column!r} of source {source!r} is of type {kind}"
                 yield Finding(where, what, remedy)
+
+    def _origin(self, source: str, column: str | None) -> str | None:
+        """Return the source that declares a column of ``source``; None for a derived column."""
+        looked_up = {name: look.source for look in self.project.sources[source].lookups for name in look.columns}
+        return source if column in self.project.sources[source].columns else looked_up.get(column or "")
 
     def _columns(self, wanted: Iterable[str], source: str, where: tuple[str, ...]) -> Iterator[Finding]:
         if source in self.project.sources:

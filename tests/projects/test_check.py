@@ -13,8 +13,8 @@ from include.projects import __main__ as command
 from include.projects.features import Attribute, FeatureSpec, Share, Validation
 from include.projects.loader import PROJECTS_DIR, examine_project, load_project
 from include.projects.project import Population
-from include.projects.references import check_references
-from include.projects.sources import Column
+from include.projects.references import Finding, check_references
+from include.projects.sources import NULL_TOKENS, Column, ColumnType
 
 
 @pytest.fixture
@@ -138,6 +138,32 @@ def test_feature_count_warning_depends_on_the_mode(shop: Path, mode: str, expect
     assert "no training will start" not in output
 
 
+NAMED = {("label", "value"), ("population", "values"), ("feature_families", "a"), ("feature_families", "b")}
+
+
+def named(text: str, kind: ColumnType, null_tokens: tuple[str, ...] = NULL_TOKENS) -> list[Finding]:
+    """Return the findings of a project that names ``text`` in every way as a value of a column."""
+    project = load_project("subscription")
+    customers = project.sources["customers"]
+    columns = customers.columns | {"status": Column(type=kind)}
+    share = Share(function="share", source="customers", column="status", value=text)
+    attribute = Attribute(function="attribute", source="customers", column="status")
+    features = [
+        FeatureSpec(name="a", description="", type="aggregation", calculation=share, window=1),
+        FeatureSpec(
+            name="b", description="", type="derived", calculation=attribute, validation=Validation(categories=[text])
+        ),
+    ]
+    changed = customers.model_copy(update={"columns": columns, "null_tokens": null_tokens})
+    update = {
+        "sources": project.sources | {"customers": changed},
+        "label": project.label.model_copy(update={"value": text}),
+        "population": Population(source="customers", column="status", values=[text]),
+        "features": features,
+    }
+    return [item for item in check_references(project.model_copy(update=update)) if item.location in NAMED]
+
+
 @pytest.mark.parametrize(
     ("kind", "text", "remedy"),
     [
@@ -156,33 +182,32 @@ def test_feature_count_warning_depends_on_the_mode(shop: Path, mode: str, expect
     ],
 )
 def test_named_texts_are_texts_of_the_type(kind: str, text: str, remedy: str | None) -> None:
-    project = load_project("subscription")
-    customers = project.sources["customers"]
-    columns = customers.columns | {"status": Column(type=kind)}
-    label = project.label.model_copy(update={"value": text})
-    population = Population(source="customers", column="status", values=[text])
-    share = Share(function="share", source="customers", column="status", value=text)
-    attribute = Attribute(function="attribute", source="customers", column="status")
-    features = [
-        FeatureSpec(name="a", description="", type="aggregation", calculation=share, window=1),
-        FeatureSpec(
-            name="b", description="", type="derived", calculation=attribute, validation=Validation(categories=[text])
-        ),
-    ]
-    changed = project.model_copy(
-        update={
-            "sources": project.sources | {"customers": customers.model_copy(update={"columns": columns})},
-            "label": label,
-            "population": population,
-            "features": features,
-        }
-    )
-    found = {item.location: item for item in check_references(changed) if "names the text" in item.what}
-    expected = [("label", "value"), ("population", "values"), ("feature_families", "a"), ("feature_families", "b")]
-    assert set(found) == (set(expected) if remedy else set())
+    found = {item.location: item for item in named(text, kind) if "names the text" in item.what}
+    assert set(found) == (NAMED if remedy else set())
     for item in found.values():
         assert item.what == f"names the text {text!r}, but column 'status' of source 'customers' is of type {kind}"
         assert item.remedy.startswith(remedy or "")
+
+
+@pytest.mark.parametrize(
+    ("text", "tokens", "expected"),
+    [
+        ("NA", NULL_TOKENS, "names 'NA', which is a text that means 'no value' in source 'customers'"),
+        ("NA", ("gone",), None),
+        ("gone", ("gone",), "names 'gone', which is a text that means 'no value' in source 'customers'"),
+        ("", (), "names '', which is a text that means 'no value' in source 'customers'"),
+    ],
+)
+def test_named_texts_are_values(text: str, tokens: tuple[str, ...], expected: str | None) -> None:
+    found = {item.location: item.what for item in named(text, "string", tokens) if "names" in item.what}
+    assert found == (dict.fromkeys(NAMED, expected) if expected else {})
+
+
+def test_null_tokens_of_a_looked_up_column_are_those_of_its_source(shop: Path) -> None:
+    replace(shop / "sources.yaml", "  products:\n", "  products:\n    null_tokens: [Private]\n")
+    status, output = check()
+    assert status == 1
+    assert "names 'Private', which is a text that means 'no value' in source 'products'" in output
 
 
 @pytest.mark.slow
