@@ -41,7 +41,7 @@ log = get_logger(__name__)
 
 
 class LabelError(ChurnflowError):
-    """It is not known which values of the label's column mean that a customer has not churned."""
+    """The label does not say which values of its column mean that a customer has churned or has not churned."""
 
 
 def build_labels(project: Project, lake: Lake, days: DayRange) -> StepResult:
@@ -56,7 +56,7 @@ def build_labels(project: Project, lake: Lake, days: DayRange) -> StepResult:
         days: The days that were ingested.
 
     Raises:
-        LabelError: The label's column has several other values, and the label does not name them.
+        LabelError: The label does not name other values, and a delivery has several of them or lacks the label's value.
         LakeError: Other runs replaced the inputs during every attempt.
     """
     start = time.perf_counter()
@@ -108,7 +108,7 @@ def compute_labels(
         ``dt``, ``customer_id`` and the label.
 
     Raises:
-        LabelError: The column has several other values, and the label does not name them.
+        LabelError: The label does not name other values, and a delivery has several of them or lacks the label's value.
     """
     label = project.label
     if isinstance(label, ColumnLabel):
@@ -168,7 +168,7 @@ def _column_label(
     found = latest_row_per_customer(project, label.source, found)
     value = found[label.column].cast("string")
     if label.other_values is None:
-        _require_one_other_value(label, engine, found.select("dt", value=value))
+        _require_two_values(label, engine, found.select("dt", value=value))
     is_known = value.notnull() if label.other_values is None else value.isin([label.value, *label.other_values])
     known = found.filter(is_known).select(
         "dt", **{CUSTOMER_ID: found[CUSTOMER], label.name: (value == label.value).cast("int8")}
@@ -181,20 +181,28 @@ def _days_ahead(project: Project) -> int:
     return project.label.horizon_days + project.lateness_days if project.has_time else 0
 
 
-def _require_one_other_value(label: ColumnLabel, engine: Backend, rows: ibis.Table) -> None:
-    others = rows.filter(rows["value"] != label.value)
-    counts = others.group_by("dt", "value").agg(rows=others.count()).order_by("dt", ibis.desc("rows"), "value")
-    by_day: dict[dt.date, list[str]] = {}
+def _require_two_values(label: ColumnLabel, engine: Backend, rows: ibis.Table) -> None:
+    rows = rows.filter(rows["value"].notnull())
+    counts = rows.group_by("dt", "value").agg(rows=rows.count()).order_by("dt", ibis.desc("rows"), "value")
+    by_day: dict[dt.date, dict[str, str]] = {}
     for found in engine.to_pyarrow(counts).to_pylist():
-        by_day.setdefault(found["dt"], []).append(
-            f"{found['value']!r} ({found['rows']:,} row{'s'[: found['rows'] > 1]})"
-        )
+        shown = f"{found['value']!r} ({found['rows']:,} row{'s'[: found['rows'] > 1]})"
+        by_day.setdefault(found["dt"], {})[found["value"]] = shown
     for day, values in by_day.items():
-        if len(values) > 1:
-            shown = ", ".join(values[:5]) + (", ..." if len(values) > 5 else "")
+        others = [shown for value, shown in values.items() if value != label.value]
+        listed = ", ".join(others[:5]) + (", ..." if len(others) > 5 else "")
+        where = f"{silver_table(label.source)}, label.yaml"
+        if label.value not in values:
             raise LabelError(
-                f"Column {label.column!r} has {len(values)} values other than {label.value!r} on {day}: {shown}.",
-                where=f"{silver_table(label.source)}, label.yaml",
+                f"Column {label.column!r} never has the value {label.value!r} on {day}; it has {listed}.",
+                where=where,
+                remedy="Correct value in label.yaml. If nobody churned, name the values of customers who have not "
+                "churned under other_values.",
+            )
+        if len(others) > 1:
+            raise LabelError(
+                f"Column {label.column!r} has {len(others)} values other than {label.value!r} on {day}: {listed}.",
+                where=where,
                 remedy="Name the values of customers who have not churned in label.yaml, under other_values; customers "
                 "with another value get no label.",
             )

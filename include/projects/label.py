@@ -35,7 +35,7 @@ class ColumnLabel(Config):
     """A table without time: the customer has churned if ``column`` of its row in ``source`` is ``value``.
 
     The customer has not churned if ``column`` is one of ``other_values``, by default the only other value of the
-    delivery. Other customers get no label.
+    delivery, which must then contain ``value``, too. Other customers get no label.
 
     The rows have no order in time, so the project is evaluated by stratified cross-validation over one delivery.
     """

@@ -67,3 +67,13 @@ def test_several_other_values_must_be_named(tmp_path: Path) -> None:
     ):
         labels(tmp_path, [["yes", "no", "maybe", "no"]])
     assert not Lake(str(tmp_path)).table(LABELS_TABLE).exists()
+
+
+def test_value_that_never_occurs_is_an_error_unless_the_others_are_named(tmp_path: Path) -> None:
+    with pytest.raises(
+        LabelError,
+        match=r"'region' never has the value 'yes' on 2024-01-02; it has 'no' \(2 rows\)\..*value in label.*other_",
+    ):
+        labels(tmp_path / "a", [["yes", "no"], ["no", "no", None]])
+    assert labels(tmp_path / "b", [["no", "no", None]], ["no"]) == [[0, 0, None]]
+    assert labels(tmp_path / "c", [[None, None]]) == [[None, None]]
