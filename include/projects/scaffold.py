@@ -466,6 +466,15 @@ _Dumper.add_representer(
 )
 
 
+def _represent_text(dumper: yaml.SafeDumper, text: str) -> yaml.Node:
+    # PyYAML writes NEL (U+0085) as it is, and reads it as a line break; it escapes characters only in double quotes.
+    style = '"' if re.search("[\x80-\x9f]", text) else None
+    return dumper.represent_scalar("tag:yaml.org,2002:str", text, style)
+
+
+_Dumper.add_representer(str, _represent_text)
+
+
 def _document(content: dict[str, Any], *comments: str) -> str:
     """Return a YAML document after comments; of the table, the comments contain only the names of columns."""
     text = yaml.dump(content, Dumper=_Dumper, sort_keys=False, width=10_000, allow_unicode=True)

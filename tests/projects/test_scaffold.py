@@ -209,6 +209,19 @@ def test_compressed_table_keeps_its_extension(tmp_path: Path) -> None:
     assert make(tmp_path, path).sources["customers"].files.path == "customers/{day}.csv.gz"
 
 
+def test_every_character_survives_in_headers_and_categories(tmp_path: Path) -> None:
+    texts = [f"x{'x'.join(map(chr, range(first, first + 512)))}x" for first in range(1, 0x2100, 512)]
+    values = {text: [f"x{texts[at % len(texts)]}" for at in range(40)] for text in texts}
+    outcomes = ["yes\x85or" if at % 2 else "no" for at in range(40)]
+    columns = {"id": [str(at) for at in range(40)], "left": outcomes, **values}
+    pq.write_table(pa.table(columns), tmp_path / "dump.parquet")
+    project = make(tmp_path, tmp_path / "dump.parquet", ("left", "yes\x85or"))
+    source = project.sources["customers"]
+    assert [source.delivered_name(name) for name in source.columns] == list(columns)
+    assert {tuple(spec.categories) for spec in project.features} == {tuple(sorted(set(values[texts[0]])))}
+    assert project.label.value == "yes\x85or"
+
+
 def labelled(folder: Path, labels: list[str]) -> Path:
     return write(folder / "dump.csv", ["id,kind,left", *(f"{at},{at % 3},{text}" for at, text in enumerate(labels))])
 
