@@ -23,11 +23,14 @@ import yaml
 from include.lake import connect
 from include.projects.loader import PROJECTS_DIR, ProjectError
 from include.projects.references import RESERVED_FEATURES, is_reserved_column
-from include.projects.sources import Column, ColumnType, Source
+from include.projects.sources import Column, ColumnType, Files, Source
 from include.sources.column_types import trimmed, typed_value
+from include.sources.delivered_files import content_errors
+from include.sources.errors import CorruptFileError, EmptyFileError
 from include.sources.file_content import compression_of
 from include.sources.guess_format import guess_files
 from include.sources.read_files import read_local_file
+from include.sources.storage import StoredFile
 
 MAX_CATEGORIES = 20
 """A text column with more distinct values does not become a feature."""
@@ -119,8 +122,8 @@ def new_project(
         root: The folder that contains the projects.
 
     Raises:
-        ProjectError: The name is in use or invalid, or the table does not have this form; nothing is written.
-        CorruptFileError: The table cannot be read; nothing is written.
+        ProjectError: The name is in use or invalid, or the table cannot be read or does not have this form; nothing is
+            written.
     """
     folder = root / name
     if not re.fullmatch(r"[a-z][a-z0-9_]*", name) or folder.exists():
@@ -140,7 +143,12 @@ def _documents(title: str, table: Path, customer: str, label: str, value: str, f
     def invalid(what: str, remedy: str) -> ProjectError:
         return ProjectError(what, where=str(table), remedy=remedy)
 
-    source, texts = _read(table)
+    try:
+        source, texts = _read(table)
+    except (CorruptFileError, EmptyFileError) as error:
+        # The remedies for a delivery concern sources.yaml and its owners, which do not exist yet.
+        remedy = "Export the table again as CSV with a header, JSON lines or Parquet."
+        raise ProjectError(error.what, where=error.where, remedy=remedy) from error
     for header in (customer, label):
         if header not in texts.headers:
             raise invalid(f"The table has no column {header!r}.", f"Choose one of {list(texts.headers)}.")
@@ -346,17 +354,19 @@ class _Texts:
 
 
 def _read(table: Path) -> tuple[Source, _Texts]:
-    guessed = guess_files(table)
-    extension = table.suffix if compression_of(table.name) != "none" else ""
-    files = guessed.model_copy(update={"path": f"customers/{{day}}.{guessed.format}{extension}"})
     source = Source(
         description="One customer.",
         owner="customer-care",
         kind="snapshot",
-        files=files,
+        files=Files(format="csv", path="{day}"),
         key=["customer"],
         columns={"customer": Column(type="string")},
     )
+    with content_errors(source, StoredFile(str(table), table.stat().st_size)):
+        guessed = guess_files(table)
+    extension = table.suffix if compression_of(table.name) != "none" else ""
+    files = guessed.model_copy(update={"path": f"customers/{{day}}.{guessed.format}{extension}"})
+    source = source.model_copy(update={"files": files})
     return source, _Texts(read_local_file(source, table))
 
 

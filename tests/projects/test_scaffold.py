@@ -5,8 +5,10 @@ from __future__ import annotations
 import csv
 import datetime as dt
 import gzip
+import io
 import math
 import tempfile
+import zipfile
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -207,6 +209,32 @@ def test_compressed_table_keeps_its_extension(tmp_path: Path) -> None:
     path = tmp_path / "dump.csv.gz"
     path.write_bytes(gzip.compress(table(tmp_path).read_bytes()))
     assert make(tmp_path, path).sources["customers"].files.path == "customers/{day}.csv.gz"
+
+
+ARCHIVE = io.BytesIO()
+with zipfile.ZipFile(ARCHIVE, "w") as archive:
+    archive.writestr("a.csv", "id,left")
+    archive.writestr("b.csv", "id,left")
+
+
+@pytest.mark.parametrize(
+    ("name", "content"),
+    [
+        ("dump.json", b'[{"id": 1, "left": "yes"}]'),
+        ("dump.csv", b"id,left,a\n1,yes,2\n2,no\n"),
+        ("dump.csv", b"id,left,left\n1,yes,2\n2,no,3\n"),
+        ("dump.csv", b""),
+        ("dump.jsonl", b'{"id": 1, "left": "yes"}\n{"id": 2,'),
+        ("dump.parquet", b"PAR1 is damaged PAR1"),
+        ("dump.csv.gz", gzip.compress(b"id,left\n1,yes\n")[:-9]),
+        ("dump.zip", ARCHIVE.getvalue()),
+    ],
+)
+def test_remedy_for_an_unreadable_table_is_about_the_table(tmp_path: Path, name: str, content: bytes) -> None:
+    (tmp_path / name).write_bytes(content)
+    with pytest.raises(ProjectError, match=r"Export the table again as CSV with a header, JSON lines or Parquet\.$"):
+        make(tmp_path, tmp_path / name)
+    assert not (tmp_path / "shop").exists()
 
 
 def test_every_character_survives_in_headers_and_categories(tmp_path: Path) -> None:
