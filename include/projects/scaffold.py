@@ -152,7 +152,7 @@ def _documents(title: str, table: Path, customer: str, label: str, value: str, f
     for header in (customer, label):
         if header not in texts.headers:
             raise invalid(f"The table has no column {header!r}.", f"Choose one of {list(texts.headers)}.")
-    source, fits = _with_guesses(source, texts, value)
+    source, fits = _with_guesses(source, texts, label)
     fits = {**fits, customer: _Fit("string"), label: _Fit("string")}
     columns = {column.header: column for column in _columns(texts, source, fits)}
     rows, customers = texts.rows, columns[customer].distinct
@@ -398,10 +398,13 @@ def _with_guesses(source: Source, texts: _Texts, label: str) -> tuple[Source, Ma
         if dates[order] - dates[other] and not dates[other] - dates[order]:
             guessed = orders[order]
     fits = fits if guessed is source else {header: texts.fit(header, guessed) for header in texts.headers}
-    found = {fit.placeholder for fit in fits.values()} - {None, label}
+    found = {fit.placeholder for fit in fits.values() if fit.placeholder}
+    # Null tokens apply to all columns, and in a column of categories the same text has a meaning.
+    for header in [header for header, fit in fits.items() if found and (fit.type == "string" or header == label)]:
+        found -= set(texts.distinct(header, guessed, MAX_CATEGORIES)[1])
     if not found:
         return guessed, fits
-    guessed = guessed.model_copy(update={"null_tokens": (*source.null_tokens, *sorted(filter(None, found)))})
+    guessed = guessed.model_copy(update={"null_tokens": (*source.null_tokens, *sorted(found))})
     return guessed, {header: texts.fit(header, guessed) for header in texts.headers}
 
 
@@ -410,7 +413,7 @@ def _columns(texts: _Texts, source: Source, fits: Mapping[str, _Fit]) -> list[Ta
     features: dict[str, str] = {}
     columns = []
     for header in texts.headers:
-        # A column whose placeholder is the label's value stays a text.
+        # A column whose placeholder is a category of another column stays a text.
         kind = "string" if fits[header].placeholder else fits[header].type
         distinct, values = texts.distinct(header, source, MAX_CATEGORIES if kind == "string" else 0)
         low, high = texts.bounds(header, source) if kind in ("integer", "number") else (None, None)

@@ -211,6 +211,25 @@ def test_compressed_table_keeps_its_extension(tmp_path: Path) -> None:
     assert make(tmp_path, path).sources["customers"].files.path == "customers/{day}.csv.gz"
 
 
+@pytest.mark.parametrize(
+    ("label", "kind", "expected"),
+    [
+        (["yes", "no"], ["gold", "basic"], "integer"),
+        (["yes", "none"], ["gold", "basic"], "string"),
+        (["yes", "no"], ["gold", "none"], "string"),
+        (["1", "none"], ["gold", "basic"], "string"),
+    ],
+)
+def test_a_category_is_no_placeholder(tmp_path: Path, label: list[str], kind: list[str], expected: str) -> None:
+    rows = [f"{at},{at if at % 3 else 'none'},{kind[at % 2]},{label[at // 2 % 2]}" for at in range(12)]
+    project = make(tmp_path, write(tmp_path / "dump.csv", ["id,age,kind,left", *rows]), ("left", label[0]))
+    source = project.sources["customers"]
+    assert source.columns["age"].type == expected
+    assert ("none" in source.null_tokens) == (expected == "integer")
+    assert project.label.other_values == label[1:]
+    assert next(spec for spec in project.features if spec.name == "kind").categories == sorted(kind)
+
+
 ARCHIVE = io.BytesIO()
 with zipfile.ZipFile(ARCHIVE, "w") as archive:
     archive.writestr("a.csv", "id,left")
