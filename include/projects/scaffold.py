@@ -9,7 +9,7 @@ import datetime as dt
 import math
 import re
 import unicodedata
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from decimal import ROUND_CEILING, ROUND_FLOOR, Context
 from pathlib import Path
@@ -373,21 +373,12 @@ def _read(table: Path) -> tuple[Source, _Texts]:
 def _with_guesses(source: Source, texts: _Texts, label: str) -> tuple[Source, Mapping[str, _Fit]]:
     """Add decimal separator, date order and null tokens where the table shows them; return the type of each column."""
     fits = {header: texts.fit(header, source) for header in texts.headers}
-    guessed, unknown = source, [header for header, fit in fits.items() if fit.type == "string"]
-    files = source.files
-    if files and files.format == "csv":
-        comma = source.model_copy(update={"files": files.model_copy(update={"decimal_separator": ","})})
-        written = [header for header in unknown if texts.has(header, "[0-9],[0-9]")]
-        numbers = [header for header in written if texts.fit(header, comma).type == "number"]
-        # In a file with commas between values, the comma in 1,234 may separate thousands.
-        shown = files.separator != "," or any(
-            not re.fullmatch(r"[+-]?[1-9][0-9]{0,2}(,[0-9]{3})*", text)
-            for header in numbers
-            for text in texts.counts(header, source)
-        )
-        others = [header for header, fit in fits.items() if fit.type in ("integer", "number")]
-        if numbers and shown and all(texts.fit(header, comma).type == fits[header].type for header in others):
-            guessed = comma
+    guessed, ambiguous = _with_decimal_separator(source, texts, fits)
+    unknown = [header for header, fit in fits.items() if fit.type == "string"]
+
+    def refitted(source: Source) -> dict[str, _Fit]:
+        return {header: _Fit("string") if header in ambiguous else texts.fit(header, source) for header in fits}
+
     orders = {order: guessed.model_copy(update={"date_order": order}) for order in ("dmy", "mdy")}
     written = [header for header in unknown if texts.has(header, "[0-9]{1,2}[./-][0-9]{1,2}[./-][0-9]{4}")]
     dates = {
@@ -397,7 +388,7 @@ def _with_guesses(source: Source, texts: _Texts, label: str) -> tuple[Source, Ma
     for order, other in (("dmy", "mdy"), ("mdy", "dmy")):
         if dates[order] - dates[other] and not dates[other] - dates[order]:
             guessed = orders[order]
-    fits = fits if guessed is source else {header: texts.fit(header, guessed) for header in texts.headers}
+    fits = fits if guessed is source and not ambiguous else refitted(guessed)
     found = {fit.placeholder for fit in fits.values() if fit.placeholder}
     # Null tokens apply to all columns, and in a column of categories the same text has a meaning.
     for header in [header for header, fit in fits.items() if found and (fit.type == "string" or header == label)]:
@@ -405,7 +396,33 @@ def _with_guesses(source: Source, texts: _Texts, label: str) -> tuple[Source, Ma
     if not found:
         return guessed, fits
     guessed = guessed.model_copy(update={"null_tokens": (*source.null_tokens, *sorted(found))})
-    return guessed, {header: texts.fit(header, guessed) for header in texts.headers}
+    return guessed, refitted(guessed)
+
+
+def _with_decimal_separator(source: Source, texts: _Texts, fits: Mapping[str, _Fit]) -> tuple[Source, Collection[str]]:
+    """Return the source with the guessed decimal separator, and the columns whose points may separate thousands."""
+    files = source.files
+    if files is None or files.format != "csv":
+        return source, ()
+
+    def may_be_thousands(header: str, mark: str) -> bool:
+        number = re.compile(rf"[+-]?[1-9][0-9]{{0,2}}(\{mark}[0-9]{{3}})+")
+        return all(number.fullmatch(text) for text in texts.counts(header, source) if mark in text)
+
+    comma = source.model_copy(update={"files": files.model_copy(update={"decimal_separator": ","})})
+    commas = [
+        header
+        for header, fit in fits.items()
+        if fit.type == "string" and texts.has(header, "[0-9],[0-9]") and texts.fit(header, comma).type == "number"
+    ]
+    # In a file with commas between values, the comma in 1,234 may separate thousands.
+    if files.separator == "," and all(may_be_thousands(header, ",") for header in commas):
+        commas = []
+    points = [header for header, fit in fits.items() if fit.type in ("integer", "number") and texts.has(header, r"\.")]
+    thousands = [header for header in points if may_be_thousands(header, ".")]
+    if commas and thousands == points:
+        return comma, thousands
+    return source, thousands if commas or (files.separator == ";" and thousands == points) else ()
 
 
 def _columns(texts: _Texts, source: Source, fits: Mapping[str, _Fit]) -> list[TableColumn]:

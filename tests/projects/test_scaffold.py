@@ -230,6 +230,31 @@ def test_a_category_is_no_placeholder(tmp_path: Path, label: list[str], kind: li
     assert next(spec for spec in project.features if spec.name == "kind").categories == sorted(kind)
 
 
+@pytest.mark.parametrize(
+    ("separator", "first", "second", "types", "decimal_separator"),
+    [
+        (";", ["1.234", "2.500"], ["1", "2"], ["string", "integer"], "."),
+        (";", ["1.234", "500"], ["1", "2"], ["string", "integer"], "."),
+        (";", ["-1.234", "12.345.678"], ["1", "2"], ["string", "integer"], "."),
+        (";", ["1.234", "2.500"], ["1,5", "2"], ["string", "number"], ","),
+        ("\t", ["1.234", "2.500"], ["1,5", "2"], ["string", "number"], ","),
+        ("\t", ["1.234", "2.500"], ["1", "2"], ["number", "integer"], "."),
+        (",", ["1.234", "2.500"], ["1", "2"], ["number", "integer"], "."),
+        (";", ["1.234", "2.500"], ["1.5", "2"], ["number", "number"], "."),
+        (";", ["0.125", "2.500"], ["1", "2"], ["number", "integer"], "."),
+        (";", ["1.2345", "2.500"], ["1", "2"], ["number", "integer"], "."),
+    ],
+)
+def test_points_that_may_separate_thousands_stay_texts(
+    tmp_path: Path, separator: str, first: list[str], second: list[str], types: list[str], decimal_separator: str
+) -> None:
+    rows = [separator.join([str(at), first[at % 2], second[at % 2], "yes" if at % 3 else "no"]) for at in range(12)]
+    header = separator.join(["id", "first", "second", "left"])
+    source = make(tmp_path, write(tmp_path / "dump.csv", [header, *rows])).sources["customers"]
+    assert [source.columns[name].type for name in ("first", "second")] == types
+    assert source.decimal_separator == decimal_separator
+
+
 ARCHIVE = io.BytesIO()
 with zipfile.ZipFile(ARCHIVE, "w") as archive:
     archive.writestr("a.csv", "id,left")
