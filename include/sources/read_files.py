@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import datetime as dt
+import os
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
-from functools import partial
+from functools import cache, partial
 from itertools import islice
 from pathlib import Path
 from typing import Any
@@ -103,10 +104,16 @@ def read_local_file(source: Source, path: Path) -> pa.Table:
 
 
 def _engine() -> duckdb.DuckDBPyConnection:
-    # A database of its own, since the lake's engine does not preserve the order of rows.
-    engine = duckdb.connect()
+    # Not the lake's database, which does not preserve the order of rows.
+    engine = _database(os.getpid()).cursor()
     engine.execute("SET TimeZone = 'UTC'")
     return engine
+
+
+@cache
+def _database(process: int) -> duckdb.DuckDBPyConnection:
+    # A forked process has its own database, since the threads of the parent's database do not exist there.
+    return duckdb.connect()
 
 
 def _read(
