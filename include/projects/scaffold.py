@@ -12,8 +12,6 @@ from typing import Any
 
 import yaml
 
-from include.projects.loader import PROJECTS_DIR, ProjectError
-from include.projects.sources import Source
 from include.projects.customer_table import (
     DATES,
     MAX_CATEGORIES,
@@ -23,6 +21,8 @@ from include.projects.customer_table import (
     table_columns,
     with_guesses,
 )
+from include.projects.loader import PROJECTS_DIR, ProjectError
+from include.projects.sources import Source
 from include.sources.errors import CorruptFileError, EmptyFileError
 
 _TEMPLATES = Path(__file__).parent / "templates"
