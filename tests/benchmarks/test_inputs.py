@@ -12,7 +12,7 @@ from benchmarks.inputs.run import deliver_all
 from benchmarks.inputs.shop import Shop
 from include.errors import ChurnflowError
 
-EVERY = 12
+EVERY = 20
 
 
 def test_library_covers_all_kinds() -> None:

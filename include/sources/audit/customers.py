@@ -67,12 +67,15 @@ def known_customers(engine: Backend, source: Source, probe: Probe, population: i
         return None
     ids = _ids(source, source.customer, probe.sample).distinct()
     ids = ids.filter(ids[_ID].notnull())
-    unknown = ids.anti_join(population, _ID)
-    total, missing = (int(engine.execute(table.count())) for table in (ids, unknown))
+    joined = ids.left_join(population.select(known=population[_ID]), [(_ID, "known")])
+    counts = joined.aggregate(total=joined.count(), known=joined["known"].count())
+    (found,) = engine.to_pyarrow(counts).to_pylist()
+    total, known = found["total"], found["known"]
     if not total:
         return None
-    examples = engine.to_pyarrow(unknown.order_by(_ID).limit(EXAMPLES))[_ID].to_pylist()
-    return KnownCustomers(total, total - missing, [mask(text) for text in examples])
+    unknown = ids.anti_join(population, _ID).order_by(_ID).limit(EXAMPLES)
+    examples = engine.to_pyarrow(unknown)[_ID].to_pylist() if known < total else []
+    return KnownCustomers(total, known, [mask(text) for text in examples])
 
 
 def mask(text: str) -> str:
