@@ -196,8 +196,8 @@ def _require_two_values(label: ColumnLabel, engine: Backend, rows: ibis.Table) -
             raise LabelError(
                 f"Column {label.column!r} never has the value {label.value!r} on {day}; it has {listed}.",
                 where=where,
-                remedy="Correct value in label.yaml. If nobody churned, name the values of customers who have not "
-                "churned under other_values.",
+                remedy="Correct value in label.yaml. If no customer has churned, name the values of customers who have "
+                "not churned under other_values.",
             )
         if len(others) > 1:
             raise LabelError(
