@@ -273,6 +273,7 @@ with zipfile.ZipFile(ARCHIVE, "w") as archive:
         ("dump.csv.gz", gzip.compress(b"id,left\n1,yes\n")[:-9]),
         ("dump.zip", ARCHIVE.getvalue()),
     ],
+    ids=["array", "ragged", "twins", "empty", "cut", "parquet", "gzip", "zip"],  # the archive contains the time
 )
 def test_remedy_for_an_unreadable_table_is_about_the_table(tmp_path: Path, name: str, content: bytes) -> None:
     (tmp_path / name).write_bytes(content)
