@@ -65,6 +65,11 @@ def test_schedule_off_starts_no_runs(bag):
 
 def test_daily_schedule_has_no_end():
     code = "import dags.churn_ingest as file; dag = file.churn_ingest(); print(dag.end_date, dag.description)"
+    assert output_with_daily_schedule(code).startswith("None Ingest raw files into gold. Runs each midnight")
+
+
+def output_with_daily_schedule(code: str) -> str:
+    """Return what a process with CHURN_SCHEDULE=daily prints."""
     done = subprocess.run(
         [sys.executable, "-c", code],
         cwd=ROOT,
@@ -73,7 +78,7 @@ def test_daily_schedule_has_no_end():
         text=True,
         check=True,
     )
-    assert done.stdout.startswith("None Ingest raw files into gold. Runs each midnight")
+    return done.stdout
 
 
 def top_level_imports(path: Path) -> set[str]:
@@ -114,13 +119,6 @@ def test_scheduled_runs_start_at_midnight_of_the_project():
         "import dags.churn_ingest as file; dag = file.churn_ingest()\n"
         "print(dag.timetable.timezone, dag.description)"
     )
-    done = subprocess.run(
-        [sys.executable, "-c", code],
-        cwd=ROOT,
-        env={**os.environ, "CHURN_SCHEDULE": "daily", "PYTHONPATH": str(ROOT)},
-        capture_output=True,
-        text=True,
-        check=True,
-    )
-    assert done.stdout.startswith("America/New_York ")
-    assert "midnight (America/New_York)" in done.stdout
+    output = output_with_daily_schedule(code)
+    assert output.startswith("America/New_York ")
+    assert "midnight (America/New_York)" in output
