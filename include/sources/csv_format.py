@@ -188,9 +188,8 @@ def _problem(open_file: OpenFile, files: Files, header: list[str]) -> ContentErr
 
 def _ragged(line: int, row: list[str], header: list[str], files: Files, is_last: bool) -> ContentError:
     what = f"line {line} has {len(row)} values instead of {len(header)}"
-    others = [mark for mark in SEPARATORS if mark != files.separator and mark in header[0]]
-    if len(header) == 1 and others:
-        return separator_error(others[0], what)
+    if separator := other_separator(header, files):
+        return separator_error(separator, what)
     if len(header) == 1:
         cause = "the file has a line of text before its header"
     elif len(row) == len(header) + 1 and not row[-1].strip():
@@ -205,6 +204,17 @@ def _ragged(line: int, row: list[str], header: list[str], files: Files, is_last:
         f"{what}; the likely cause is that {cause}",
         "Ask for a new delivery, or set unreadable_rows: quarantine in sources.yaml to load the other rows.",
     )
+
+
+def other_separator(header: list[str], files: Files) -> str | None:
+    """Return the separator in a header that is a single name in the declared dialect; None if there is none.
+
+    Args:
+        header: The names in the header.
+        files: The dialect.
+    """
+    others = (mark for mark in SEPARATORS if mark != files.separator and mark in header[0])
+    return next(others, None) if len(header) == 1 else None
 
 
 def separator_error(separator: str, what: str) -> ContentError:

@@ -23,7 +23,7 @@ from include.projects import Source
 from include.projects.sources import Files
 from include.sources.column_types import TEXT, FoundType, arrow_type
 from include.sources.connections import Connections
-from include.sources.csv_format import SEPARATORS, csv_header, separator_error
+from include.sources.csv_format import csv_header, other_separator, separator_error
 from include.sources.errors import ColumnError, CorruptFileError, EmptyFileError, MissingFileError, TooLargeError
 from include.sources.file_content import HEAD_BYTES, ContentError, OpenFile, recognised, require_text
 from include.sources.json_format import json_objects
@@ -144,9 +144,8 @@ def require_columns(source: Source, deliveries: Deliveries) -> None:
 
 def _wrong_header(names: list[str], files: Files) -> ContentError:
     """Return the error for a header without any declared column."""
-    for separator in SEPARATORS:
-        if len(names) == 1 and separator in names[0] and separator != files.separator:
-            return separator_error(separator, f"line 1 has only one column, {names[0]!r}")
+    if separator := other_separator(names, files):
+        return separator_error(separator, f"line 1 has only one column, {names[0]!r}")
     return ContentError(
         f"its first line has none of the declared columns: {_shown(names)}; the likely cause is a line of text before"
         " the header",
