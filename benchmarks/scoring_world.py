@@ -42,7 +42,7 @@ def make_world(settings: Settings, customers: int, features: int, trees: int, de
     bento = settings.serving_dir / "bento"
     _train(features, trees, depth).save(bento / "src" / "bundle")
     state = ServingState(settings.serving_dir)
-    state.commit(state.begin(BentoReference("1-benchmark", "1", str(bento))))
+    state.commit(state.begin(BentoReference("1-benchmark", "1", str(bento), settings.project)))
 
 
 def customer_ids(number: int) -> list[str]:

@@ -73,9 +73,14 @@ def endpoint(model: Model, folder: Path) -> Iterator[Contender]:
         folder: The folder of the Bento and the log.
     """
     port = _free_port()
-    settings = Settings(home=folder / "home")
+    settings = Settings(home=folder / "home", project=model.bundle.contract.project)
     ServingState(settings.serving_dir).begin(build_bento(model.bundle, "1", settings.serving_dir))
-    variables = {"CHURN_HOME": str(settings.home), "CHURN_SERVING__PORT": str(port), "CHURN_SERVING__WORKERS": "1"}
+    variables = {
+        "CHURN_HOME": str(settings.home),
+        "CHURN_PROJECT": settings.project,
+        "CHURN_SERVING__PORT": str(port),
+        "CHURN_SERVING__WORKERS": "1",
+    }
     variables["CHURN_SERVING__READY_TIMEOUT_SECONDS"] = str(_START_SECONDS)
     command = [sys.executable, "-m", "include.serving", "run"]
     with _running("endpoint", command, port, variables, folder / "endpoint.log") as contender:

@@ -64,7 +64,9 @@ def swap_under_traffic(folder: Path, swaps: int) -> dict[str, int | float]:
         folder: An empty folder.
         swaps: The number of swaps.
     """
-    settings = Settings(home=folder / "home", serving=ServingSettings(port=_free_port(), ready_timeout_seconds=300))
+    settings = Settings(
+        home=folder / "home", project="benchmark", serving=ServingSettings(port=_free_port(), ready_timeout_seconds=300)
+    )
     bundles = _bundles(folder)
     bentos = [build_bento(bundle, version, settings.serving_dir) for version, bundle in bundles.items()]
     seconds = []

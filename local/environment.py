@@ -69,9 +69,19 @@ def stack_environment(settings: Settings, ports: LocalPorts, postgres_host: str)
     return os.environ | _product(settings, ports) | _airflow(settings, ports, postgres_host) | _quiet()
 
 
+def airflow_database(settings: Settings) -> str:
+    """Return the name of the project's Airflow database.
+
+    With one database for all projects, runs that a project left unfinished would continue with the data of another
+    project, since the DAGs have the same names.
+    """
+    return f"airflow_{settings.project}"
+
+
 def _product(settings: Settings, ports: LocalPorts) -> dict[str, str]:
     return {
         "CHURN_HOME": str(settings.home),
+        "CHURN_PROJECT": settings.project,
         "CHURN_MLFLOW__TRACKING_URI": f"http://127.0.0.1:{ports.mlflow_port}",
         "PATH": f"{ROOT / '.venv' / 'bin'}{os.pathsep}{os.environ.get('PATH', '')}",
         "PYTHONPATH": str(ROOT),
@@ -79,7 +89,7 @@ def _product(settings: Settings, ports: LocalPorts) -> dict[str, str]:
 
 
 def _airflow(settings: Settings, ports: LocalPorts, postgres_host: str) -> dict[str, str]:
-    home = settings.home / "airflow"
+    home = settings.home / "airflow" / settings.project
     url = f"http://127.0.0.1:{ports.airflow_port}"
     secret = _stored_secrets(settings.home)
     sections = {
@@ -97,8 +107,8 @@ def _airflow(settings: Settings, ports: LocalPorts, postgres_host: str) -> dict[
             "SIMPLE_AUTH_MANAGER_ALL_ADMINS": "True",
         },
         "DATABASE": {
-            "SQL_ALCHEMY_CONN": database_url(postgres_host, "airflow"),
-            "SQL_ALCHEMY_CONN_ASYNC": database_url(postgres_host, "airflow", "asyncpg"),
+            "SQL_ALCHEMY_CONN": database_url(postgres_host, airflow_database(settings)),
+            "SQL_ALCHEMY_CONN_ASYNC": database_url(postgres_host, airflow_database(settings), "asyncpg"),
         },
         "API": {
             "HOST": "127.0.0.1",

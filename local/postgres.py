@@ -1,4 +1,4 @@
-"""``python -m local.postgres``: run the embedded PostgreSQL as a process that Supervisor can start and stop."""
+"""``python -m local.postgres FOLDER DATABASE...``: run the embedded PostgreSQL as a process under Supervisor."""
 
 from __future__ import annotations
 
@@ -6,12 +6,11 @@ import contextlib
 import signal
 import sys
 import threading
+from collections.abc import Iterable
 from pathlib import Path
 
 import psycopg2
 from psycopg2 import sql
-
-DATABASES = ("airflow", "mlflow")
 
 
 def socket_dir(data: Path) -> str | None:
@@ -35,20 +34,29 @@ def database_url(host: str, database: str, driver: str = "psycopg2") -> str:
     return f"postgresql+{driver}://postgres@/{database}?host={host}"
 
 
-def databases_exist(host: str) -> bool:
-    """Return whether all databases accept connections."""
+def databases_exist(host: str, databases: Iterable[str]) -> bool:
+    """Return whether all databases accept connections.
+
+    Args:
+        host: The folder of the server's socket.
+        databases: The names of the databases.
+    """
     try:
-        for name in DATABASES:
+        for name in databases:
             psycopg2.connect(host=host, user="postgres", dbname=name).close()
     except psycopg2.OperationalError:
         return False
     return True
 
 
-def serve(data: Path) -> int:
+def serve(data: Path, databases: Iterable[str]) -> int:
     """Start the server in ``data``, create its databases, and wait for SIGTERM or SIGINT.
 
     A server that still runs after its supervising process was killed is reused.
+
+    Args:
+        data: The folder of the server.
+        databases: The names of the databases; those that exist are kept.
 
     Returns:
         The exit code: 0 after a signal, 1 when the server ended unexpectedly.
@@ -62,7 +70,7 @@ def serve(data: Path) -> int:
     server = get_server(data, cleanup_mode=None)
     try:
         host = socket_dir(data) or str(data)
-        _create_databases(host)
+        _create_databases(host, databases)
         process = server.get_postmaster_info().process
         print("PostgreSQL is ready.", flush=True)
         while not stop.wait(1.0):
@@ -73,16 +81,16 @@ def serve(data: Path) -> int:
     return 0
 
 
-def _create_databases(host: str) -> None:
+def _create_databases(host: str, databases: Iterable[str]) -> None:
     with contextlib.closing(psycopg2.connect(host=host, user="postgres", dbname="postgres")) as connection:
         connection.autocommit = True  # a database cannot be created inside a transaction
         cursor = connection.cursor()
         cursor.execute("SELECT datname FROM pg_database")
         present = {row[0] for row in cursor.fetchall()}
-        for name in DATABASES:
+        for name in databases:
             if name not in present:
                 cursor.execute(sql.SQL("CREATE DATABASE {}").format(sql.Identifier(name)))
 
 
 if __name__ == "__main__":
-    sys.exit(serve(Path(sys.argv[1])))
+    sys.exit(serve(Path(sys.argv[1]), sys.argv[2:]))

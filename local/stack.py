@@ -11,8 +11,9 @@ from pathlib import Path
 import httpx
 import psutil
 
-from include.settings import ROOT, Settings, get_settings
-from local.environment import LocalPorts, require_free, stack_environment
+from include.local_files import write_atomically
+from include.settings import ROOT, ProjectMismatchError, Settings, get_settings
+from local.environment import LocalPorts, airflow_database, require_free, stack_environment
 from local.postgres import database_url, databases_exist, socket_dir
 from local.supervision import ProcessError, Program, Supervisor, wait_until
 
@@ -25,7 +26,9 @@ _COMPONENTS = ("metadatabase", "scheduler", "dag_processor", "triggerer")
 
 
 class Stack:
-    """One stack, identified by its home folder. Several stacks can run at once on different ports.
+    """One stack, identified by its home folder, for one project at a time.
+
+    Several stacks with different home folders can run at once on different ports.
 
     Args:
         settings: The settings; from the environment by default.
@@ -58,9 +61,11 @@ class Stack:
 
         Raises:
             PortError: A port is in use.
+            ProjectMismatchError: The stack is running for another project.
             ProcessError: A process did not start; the others are stopped again.
         """
         if self.supervisor.pid() is not None:
+            self._require_own()
             self._wait_healthy()
             report("The stack is already running.")
             return
@@ -84,10 +89,12 @@ class Stack:
 
         Raises:
             ProcessError: The stack is not running.
+            ProjectMismatchError: The stack is running for another project.
         """
         host = socket_dir(self._postgres_data)
         if self.supervisor.pid() is None or host is None:
             raise ProcessError("The stack is not running.", where=str(self.settings.home), remedy="Run `make up`.")
+        self._require_own()
         return stack_environment(self.settings, self.ports, host)
 
     def health(self) -> dict[str, str]:
@@ -102,11 +109,29 @@ class Stack:
     def _postgres_data(self) -> Path:
         return self.settings.home / "postgres"
 
+    @property
+    def _databases(self) -> tuple[str, str]:
+        return airflow_database(self.settings), "mlflow"
+
+    @property
+    def _project_file(self) -> Path:
+        return self.supervisor.folder / "project"
+
+    def _require_own(self) -> None:
+        running = self._project_file.read_text() if self._project_file.exists() else ""
+        if running != self.settings.project:
+            raise ProjectMismatchError(
+                f"The stack is running for another project ({running or 'unknown'}).",
+                where=str(self.settings.home),
+                remedy="Run `make down` first, or set CHURN_PROJECT to that project.",
+            )
+
     def _boot(self, report: Report) -> None:
+        write_atomically(self._project_file, self.settings.project)
         self.supervisor.launch()
         postgres = Program(
             "postgres",
-            [sys.executable, "-m", "local.postgres", str(self._postgres_data)],
+            [sys.executable, "-m", "local.postgres", str(self._postgres_data), *self._databases],
             priority=1,
             environment={"PYTHONPATH": str(ROOT)},
             whole_group=False,
@@ -165,7 +190,7 @@ class Stack:
 
     def _postgres_ready(self) -> bool:
         host = socket_dir(self._postgres_data)
-        return host is not None and databases_exist(host)
+        return host is not None and databases_exist(host, self._databases)
 
     def _wait_healthy(self) -> None:
         self._await("Airflow", lambda: set(self.health().values()) == {"healthy"}, _BOOT_SECONDS)

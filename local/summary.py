@@ -16,7 +16,7 @@ from include.days import DayRange
 from include.errors import ChurnflowError
 from include.lake import Lake, open_lake
 from include.lake.table_names import FEATURES_TABLE, SCORES_TABLE
-from include.monitoring.results import RESULT_FILE, day_dir, list_reports, read_result
+from include.monitoring.results import list_reports, read_result
 from include.retention.retention_list import deployed_bento
 from include.serving.deployment.client import EndpointClient
 from include.settings import Settings
@@ -179,7 +179,7 @@ def _predict(lake: Lake, settings: Settings, day: dt.date, customer: str) -> dic
 
 
 def _verdict(reports_dir: Path, day: dt.date) -> dict[str, Any]:
-    drift = read_result(day_dir(reports_dir, day) / RESULT_FILE)["drift"]
+    drift = read_result(reports_dir, day)["drift"]
     return {key: value for key, value in drift.items() if not isinstance(value, dict | list)}
 
 

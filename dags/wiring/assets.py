@@ -1,4 +1,4 @@
-"""The assets that connect the DAGs. The partition key of every event is its day."""
+"""The assets that connect the DAGs of the configured project. The partition key of every event is its day."""
 
 from __future__ import annotations
 
@@ -6,14 +6,23 @@ from typing import TYPE_CHECKING, Any
 
 from airflow.sdk import Asset
 
+from include.settings import get_settings
+
 if TYPE_CHECKING:
     import datetime as dt
 
-GOLD = Asset("gold_features", uri="churn://gold/features", group="churn")
-TRAINING_REQUEST = Asset("training_request", uri="churn://training/request", group="churn")
-CHAMPION = Asset("champion", uri="churn://model/champion", group="churn")
-ENDPOINT = Asset("endpoint", uri="churn://serving/endpoint", group="churn")
-SCORES = Asset("retention_list", uri="churn://gold/scores", group="churn")
+
+def _asset(name: str, path: str) -> Asset:
+    # With the project's name, an event of one project starts no run of another.
+    project = get_settings().project
+    return Asset(f"{project}_{name}", uri=f"churn://{project}/{path}", group="churn")
+
+
+GOLD = _asset("gold_features", "gold/features")
+TRAINING_REQUEST = _asset("training_request", "training/request")
+CHAMPION = _asset("champion", "model/champion")
+ENDPOINT = _asset("endpoint", "serving/endpoint")
+SCORES = _asset("retention_list", "gold/scores")
 
 
 def emit_asset_event(context: Any, asset: Asset, day: dt.date, **extra: Any) -> None:

@@ -119,7 +119,7 @@ def _write(project: Project, lake: Lake, wanted: list[dt.date], days: DayRange, 
             pq.write_table(passed, files[-1][1])
             refused.append(failed)
         outcome = checks.outcome()
-        report = write_report("gold", days, [outcome], reports)
+        report = write_report(project.name, "gold", days, [outcome], reports)
         _quarantine(lake, wanted, pa.concat_tables(refused))
         require_open([outcome], report)
         versions = []

@@ -11,12 +11,13 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 
 from include.monitoring.results import Report, list_reports, newest_result
 from include.serving.deployment.state import BentoReference, ServingState
-from include.settings import Settings
+from include.settings import Settings, require_project
 
 
 class _Contract(BaseModel):
-    # Only the fields that are shown.
+    # Only the fields that are shown or checked.
     model_config = ConfigDict(protected_namespaces=())
+    project: str
     trained_through: dt.date
     threshold: float
 
@@ -54,6 +55,7 @@ def model_health(settings: Settings) -> ModelHealth:
     """Return the current state; parts that do not exist yet are None.
 
     Raises:
+        ProjectMismatchError: The deployed model or the newest monitoring result is of another project.
         ServingStateError: The serving state cannot be read.
         ResultError: The newest monitoring result is damaged.
     """
@@ -77,6 +79,8 @@ def model_health(settings: Settings) -> ModelHealth:
 def _contract(reference: BentoReference) -> _Contract | None:
     path = reference.bundle / "contract.json"
     try:
-        return _Contract.model_validate(json.loads(path.read_text(encoding="utf-8")))
+        contract = _Contract.model_validate(json.loads(path.read_text(encoding="utf-8")))
     except (OSError, ValueError, ValidationError):
         return None
+    require_project(contract.project, reference.project, what="The model in the Bento", where=reference.path)
+    return contract

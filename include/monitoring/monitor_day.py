@@ -11,7 +11,7 @@ from include.logs import get_logger
 from include.monitoring.drift import detect_drift
 from include.monitoring.drift_report import PAGE, write_evidently, write_page
 from include.monitoring.performance import realised_performance
-from include.monitoring.results import KIND, RESULT_FILE, day_dir, read_result, result_days, write_result
+from include.monitoring.results import KIND, day_dir, read_result, result_days, write_result
 from include.monitoring.retraining import retrain_request, settling_time
 from include.monitoring.served import monitor_served
 from include.monitoring.windows import current_window, monitored_features, reference_window
@@ -98,5 +98,5 @@ def monitor_day(project: Project, settings: Settings, day: dt.date) -> dict[str,
 def _requested_days(project: Project, settings: Settings, day: dt.date) -> list[dt.date]:
     recent = day - settling_time(project)
     days = [earlier for earlier in result_days(settings.reports_dir) if recent < earlier < day]
-    results = {earlier: read_result(day_dir(settings.reports_dir, earlier) / RESULT_FILE) for earlier in days}
+    results = {earlier: read_result(settings.reports_dir, earlier) for earlier in days}
     return [earlier for earlier, result in results.items() if result.get("retrain_reason")]

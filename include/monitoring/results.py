@@ -11,6 +11,7 @@ from typing import Any
 
 from include.errors import ChurnflowError
 from include.local_files import write_atomically
+from include.settings import require_project
 
 KIND = "drift"
 RESULT_FILE = "result.json"
@@ -40,7 +41,7 @@ def day_dir(reports_dir: Path, day: dt.date) -> Path:
     """Return the folder of a day's result and reports.
 
     Args:
-        reports_dir: The reports' folder.
+        reports_dir: The project's folder of reports.
         day: The monitored day.
     """
     return reports_dir / KIND / str(day)
@@ -60,20 +61,27 @@ def write_result(reports_dir: Path, day: dt.date, result: dict[str, Any]) -> Pat
     return target
 
 
-def read_result(path: Path) -> dict[str, Any]:
-    """Return the result in the file ``path``.
+def read_result(reports_dir: Path, day: dt.date) -> dict[str, Any]:
+    """Return the result of a day.
+
+    Args:
+        reports_dir: The project's folder of reports, with the project's name.
+        day: The monitored day.
 
     Raises:
+        ProjectMismatchError: The result is of another project.
         ResultError: The file is missing, or is not a result.
     """
+    path = day_dir(reports_dir, day) / RESULT_FILE
     try:
         result = json.loads(path.read_text(encoding="utf-8"))
-        if not {"day", "drift", "performance"} <= result.keys():
+        if not {"project", "day", "drift", "performance"} <= result.keys():
             raise ValueError("keys are missing")
     except (OSError, ValueError, AttributeError) as error:
         raise ResultError(
             "The file is not a monitoring result.", where=str(path), remedy="Run churn_monitor again for that day."
         ) from error
+    require_project(result["project"], reports_dir.name, what="The monitoring result", where=path)
     return dict(result)
 
 
@@ -90,10 +98,11 @@ def newest_result(reports_dir: Path) -> dict[str, Any] | None:
     """Return the result of the newest monitored day; None if there is none.
 
     Raises:
+        ProjectMismatchError: The result is of another project.
         ResultError: The result is damaged.
     """
     days = result_days(reports_dir)
-    return read_result(day_dir(reports_dir, days[-1]) / RESULT_FILE) if days else None
+    return read_result(reports_dir, days[-1]) if days else None
 
 
 def list_reports(reports_dir: Path) -> list[Report]:

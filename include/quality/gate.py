@@ -99,10 +99,11 @@ class TableOutcome:
         return [rule for rule in self.rules if rule.severity == severity and not rule.success]
 
 
-def write_report(layer: str, days: DayRange, outcomes: Sequence[TableOutcome], folder: Path) -> Path:
+def write_report(project: str, layer: str, days: DayRange, outcomes: Sequence[TableOutcome], folder: Path) -> Path:
     """Write ``<layer>.html`` and ``<layer>.json`` to ``<folder>/<last day>/`` and return the path of the HTML file.
 
     Args:
+        project: The name of the project.
         layer: ``silver`` or ``gold``.
         days: The days of the run.
         outcomes: The outcomes of the tables.
@@ -111,7 +112,7 @@ def write_report(layer: str, days: DayRange, outcomes: Sequence[TableOutcome], f
     target = folder / str(days.last)
     target.mkdir(parents=True, exist_ok=True)
     template = html_templates(Path(__file__).parent / "templates").get_template("report.html")
-    page = template.render(layer=layer, days=days, outcomes=outcomes)
+    page = template.render(project=project, layer=layer, days=days, outcomes=outcomes)
     details = [{**asdict(item), "pass_share": item.pass_share, "failures": item.failures} for item in outcomes]
     write_atomically(target / f"{layer}.json", json.dumps(details, indent=1))
     report = target / f"{layer}.html"

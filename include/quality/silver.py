@@ -72,7 +72,7 @@ def _build(project: Project, lake: Lake, days: DayRange, reports: Path) -> list[
     ]
     # The table rules of the later days were evaluated by their own runs.
     outcomes += [_outcome(project, item, [], note=_rebuilt_note(item.days)) for item in later.values()]
-    report = write_report("silver", days, outcomes, reports)
+    report = write_report(project.name, "silver", days, outcomes, reports)
     for item in [*checked.values(), *later.values()]:
         _quarantine(lake, item)
     require_open(outcomes, report)

@@ -8,6 +8,7 @@ from include.settings.groups import (
     StoreSettings,
     TrainingSettings,
 )
+from include.settings.ownership import ProjectMismatchError, require_project
 from include.settings.settings import ROOT, MlflowSettings, Settings, SettingsError, get_settings
 
 __all__ = [
@@ -16,10 +17,12 @@ __all__ = [
     "MlflowSettings",
     "PodSettings",
     "PredictionLogSettings",
+    "ProjectMismatchError",
     "ServingSettings",
     "Settings",
     "SettingsError",
     "StoreSettings",
     "TrainingSettings",
     "get_settings",
+    "require_project",
 ]

@@ -67,11 +67,16 @@ class Settings(BaseSettings):
 
     Attributes:
         home: The folder of all local files of the deployment.
-        project: The folder of the project under ``include/projects/``.
-        landing_uri: The address of delivered source files; ``<home>/landing`` by default.
-        lake_uri: The address of the lake; ``<home>/lake`` by default.
-        reports_dir: The folder of HTML reports; ``<home>/reports`` by default.
-        serving_dir: The folder of Bentos and of the serving state; ``<home>/serving`` by default.
+        project: The folder of the project under ``include/projects/``. All state of a project is in folders and under
+            keys with this name, so that several projects can share the other settings.
+        landing_uri: The address of delivered source files; ``<home>/landing`` by default. The files of the project are
+            in ``<landing_uri>/<project>``.
+        lake_uri: The address of the lakes; ``<home>/lake`` by default. The lake of the project is
+            ``<lake_uri>/<project>``.
+        reports_dir: The project's folder of reports: ``<CHURN_REPORTS_DIR>/<project>``, ``<home>/reports/<project>`` by
+            default.
+        serving_dir: The project's folder of Bentos and of the serving state: ``<CHURN_SERVING_DIR>/<project>``,
+            ``<home>/serving/<project>`` by default.
         shadow_bundle: The folder of the shadow model, which scores each request without sending a response; none by
             default.
         shadow_version: The version of the shadow model.
@@ -96,7 +101,7 @@ class Settings(BaseSettings):
     )
 
     home: Path = ROOT / "var"
-    project: str = "grocery"
+    project: str = Field(default="grocery", pattern=r"^[a-z][a-z0-9_]*$")
     landing_uri: str = ""
     lake_uri: str = ""
     reports_dir: Path = Path()
@@ -115,6 +120,7 @@ class Settings(BaseSettings):
     @classmethod
     def _place_under_home(cls, values: dict[str, object]) -> dict[str, object]:
         home = Path(str(values.get("home") or ROOT / "var")).absolute()
+        project = str(values.get("project") or cls.model_fields["project"].default)
         defaults: dict[str, object] = {
             "home": home,
             "landing_uri": str(home / "landing"),
@@ -122,7 +128,9 @@ class Settings(BaseSettings):
             "reports_dir": home / "reports",
             "serving_dir": home / "serving",
         }
-        return defaults | {key: value for key, value in values.items() if key not in defaults or value} | {"home": home}
+        placed = defaults | {key: value for key, value in values.items() if key not in defaults or value}
+        own = {name: Path(str(placed[name])) / project for name in ("reports_dir", "serving_dir")}
+        return placed | {"home": home} | own
 
 
 @lru_cache(maxsize=1)

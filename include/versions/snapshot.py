@@ -23,6 +23,7 @@ from include.lake.table_names import DELIVERIES_TABLE, bronze_table
 from include.local_files import write_atomically
 from include.logs import get_logger
 from include.projects import Project
+from include.settings import require_project
 from include.sources.bronze_tables import FILE, ROW, bronze_schema
 from include.training.data.dataset import DataVersion, load_dataset, record_data_version
 from include.versions.repository import Repository, VersionError
@@ -77,9 +78,12 @@ def version_dataset(project: Project, lake: Lake, repository: Repository, folder
 
     Raises:
         DatasetError: The data set is damaged.
+        ProjectMismatchError: The data set belongs to another project.
         VersionError: The version cannot be created or pushed; the manifest is unchanged.
     """
-    through = load_dataset(folder).manifest.through + dt.timedelta(days=project.lateness_days)
+    manifest = load_dataset(folder).manifest
+    require_project(manifest.project, project.name, what="The data set", where=folder)
+    through = manifest.through + dt.timedelta(days=project.lateness_days)
     version = create_version(project, lake, repository, through)
     pushed = repository.push(version.revision)
     log.info("data version pushed", extra={"revision": version.revision, "files": pushed})

@@ -14,10 +14,10 @@ pytestmark = pytest.mark.airflow
 
 DAGS = ("churn_deploy", "churn_ingest", "churn_monitor", "churn_rollback", "churn_score", "churn_train")
 FEEDS = {
-    "churn_train": {"training_request"},
-    "churn_deploy": {"champion"},
-    "churn_score": {"gold_features", "endpoint"},
-    "churn_monitor": {"retention_list"},
+    "churn_train": {"grocery_training_request"},
+    "churn_deploy": {"grocery_champion"},
+    "churn_score": {"grocery_gold_features", "grocery_endpoint"},
+    "churn_monitor": {"grocery_retention_list"},
 }
 
 
@@ -49,6 +49,12 @@ def test_dag_is_documented(bag, dag_id):
 def test_dags_are_chained_by_assets(bag, dag_id):
     condition = bag.dags[dag_id].timetable.asset_condition
     assert {asset.name for asset in getattr(condition, "objects", [condition])} == FEEDS[dag_id]
+
+
+def test_assets_carry_the_project(bag):
+    outlets = {asset for dag in bag.dags.values() for task in dag.tasks for asset in task.outlets}
+    assert {asset.name.split("_")[0] for asset in outlets} == {"grocery"}
+    assert {asset.uri.split("/")[2] for asset in outlets} == {"grocery"}
 
 
 def test_every_scheduling_asset_has_a_producer(bag):

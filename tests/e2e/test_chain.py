@@ -14,9 +14,10 @@ from include.ingest import ingest_days
 from include.lake import open_lake
 from include.lake.table_names import FEATURES_TABLE, PREDICTIONS_TABLE, SCORES_TABLE
 from include.serving.deployment.state import ServingState
-from include.settings import Settings
+from include.settings import ProjectMismatchError, Settings
 from local.client import Run
 from local.demo import HISTORY, NEXT_DAY
+from local.stack import Stack
 from local.summary import collect
 from tests.e2e.conftest import RunningStack
 
@@ -60,6 +61,14 @@ def test_the_error_response_for_invalid_input_names_the_field(demo: RunningStack
     )
     assert 400 <= answer.status_code < 500
     assert "baskets_7d" in answer.text
+
+
+def test_the_stack_runs_for_one_project(demo: RunningStack) -> None:
+    settings = demo.stack.settings
+    other = Stack(Settings(home=settings.home, project="subscription", serving=settings.serving), demo.stack.ports)
+    for use in (lambda: other.up(print), other.environment):
+        with pytest.raises(ProjectMismatchError, match="running for another project"):
+            use()
 
 
 @dataclass(frozen=True)

@@ -41,7 +41,7 @@ def test_airflow_listens_on_localhost(settings: Settings) -> None:
 def test_both_drivers_use_the_same_database(settings: Settings) -> None:
     environment = stack_environment(settings, PORTS, "/run/pg")
     sync, asynchronous = (environment[f"AIRFLOW__DATABASE__SQL_ALCHEMY_CONN{suffix}"] for suffix in ("", "_ASYNC"))
-    assert sync == "postgresql+psycopg2://postgres@/airflow?host=/run/pg"
+    assert sync == "postgresql+psycopg2://postgres@/airflow_grocery?host=/run/pg"
     assert asynchronous == sync.replace("psycopg2", "asyncpg")
 
 

@@ -19,6 +19,9 @@ from tests.postgres import postgres_folder
 pytestmark = pytest.mark.slow
 
 
+DATABASES = ("airflow_grocery", "mlflow")
+
+
 class Server:
     """The embedded PostgreSQL as a separate process, as in the stack."""
 
@@ -41,7 +44,7 @@ class Server:
         self.process.wait(60)
 
     def _launch(self) -> subprocess.Popen[str]:
-        command = [sys.executable, "-m", "local.postgres", str(self.data)]
+        command = [sys.executable, "-m", "local.postgres", str(self.data), *DATABASES]
         process = subprocess.Popen(
             command, env=os.environ | {"PYTHONPATH": str(ROOT)}, stdout=subprocess.PIPE, text=True
         )
@@ -87,7 +90,7 @@ def read(server: Server) -> int:
 
 
 def test_databases_accept_connections_when_the_path_is_too_long_for_a_socket(server: Server) -> None:
-    assert databases_exist(server.host)
+    assert databases_exist(server.host, DATABASES)
 
 
 def test_sigterm_stops_all_processes_and_keeps_the_data(server: Server) -> None:

@@ -57,8 +57,8 @@ def test_mlflow_url_uses_its_port(tmp_path: Path, ports: list[int]) -> None:
 
 @pytest.mark.slow
 def test_failed_start_is_reported_with_the_log_and_undone(tmp_path: Path, ports: list[int]) -> None:
-    broken = tmp_path / "airflow" / "airflow.cfg"
-    broken.parent.mkdir()
+    broken = tmp_path / "airflow" / "grocery" / "airflow.cfg"
+    broken.parent.mkdir(parents=True)
     broken.write_text("this is no configuration file\n")
     one = stack(tmp_path, *ports[:3])
     with pytest.raises(ProcessError, match=r"migration of Airflow's database failed(.|\n)*airflow\.cfg"):

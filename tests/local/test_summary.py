@@ -90,7 +90,9 @@ def stack(tmp_path: Path, servers: Servers) -> Stack:
     _fill_lake(settings)
     _deploy(settings)
     drift = {"drifted": False, "reason": "0 of 5 drifted.", "features": [{"name": "spend"}], "drifted_features": 0}
-    write_result(settings.reports_dir, DAY, {"day": str(DAY), "drift": drift, "performance": None})
+    write_result(
+        settings.reports_dir, DAY, {"project": settings.project, "day": str(DAY), "drift": drift, "performance": None}
+    )
     _touch(settings.reports_dir / "drift" / str(DAY) / "index.html")
     _touch(settings.reports_dir / "quality" / "2017-12-17" / "silver.html")
     return Stack(settings, LocalPorts(mlflow_port=servers.port))
@@ -124,7 +126,7 @@ def _deploy(settings: Settings) -> None:
     data = xgb.DMatrix(np.array([[1.0], [2.0], [3.0], [4.0]]), label=[0, 0, 1, 1])
     bento = settings.serving_dir / "bento"
     Bundle(contract, xgb.train({"objective": "binary:logistic"}, data, 1)).save(bento / "src" / "bundle")
-    record_deployment(settings.serving_dir, BentoReference("b1", "3", str(bento)))
+    record_deployment(settings.serving_dir, BentoReference("b1", "3", str(bento), settings.project))
 
 
 def test_results_come_from_lake_registry_endpoint_and_monitoring(stack: Stack) -> None:

@@ -37,15 +37,15 @@ class Production:
 
 @pytest.fixture
 def production(tmp_path: Path) -> Production:
-    settings = Settings(home=tmp_path)
     content = small_project().model_dump()
     content["monitoring"] |= {"min_drifted_features": 1, "sample_rows": 200}
     project = Project.model_validate(content)
+    settings = Settings(home=tmp_path, project=project.name)
     lake, days = open_lake(settings), snapshot_days(project, 24)
     write_gold(lake, project, days, CUSTOMERS)
     bundle = _train(project, lake, days[:4])
     bundle.save(tmp_path / "bento" / "src" / "bundle")
-    record_deployment(settings.serving_dir, BentoReference("churn:1", "1", str(tmp_path / "bento")))
+    record_deployment(settings.serving_dir, BentoReference("churn:1", "1", str(tmp_path / "bento"), project.name))
     return Production(settings, project, lake, bundle, days)
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import datetime as dt
 import json
+import shutil
 
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
@@ -14,8 +15,9 @@ from include.monitoring.health import model_health
 from include.monitoring.metrics import render_metrics
 from include.monitoring.monitor_day import monitor_day
 from include.monitoring.results import ResultError, day_dir, write_result
-from include.retention.retention_list import ScoringError, score_day
-from include.settings import Settings
+from include.retention.retention_list import ScoringError, deployed_bento, score_day
+from include.settings import ProjectMismatchError, Settings
+from include.training.model.bundle import Bundle
 from tests.monitoring.conftest import CUSTOMERS, Production, shift
 from tests.monitoring.test_served import answers, serve
 
@@ -98,17 +100,35 @@ def test_health_of_a_new_installation_is_empty(tmp_path_factory: pytest.TempPath
 
 def test_damaged_result_is_an_error_with_its_path(tmp_path_factory: pytest.TempPathFactory) -> None:
     settings = Settings(home=tmp_path_factory.mktemp("damaged"))
-    write_result(settings.reports_dir, dt.date(2017, 12, 1), {"day": "2017-12-01"})
+    write_result(settings.reports_dir, dt.date(2017, 12, 1), {"project": "grocery", "day": "2017-12-01"})
     with pytest.raises(ResultError, match="2017-12-01"):
         model_health(settings)
 
 
 def test_result_without_served_predictions_is_read(tmp_path_factory: pytest.TempPathFactory) -> None:
     settings = Settings(home=tmp_path_factory.mktemp("old"))
-    old = {"day": "2017-12-01", "drift": {"drifted": False, "drifted_features": 0}, "performance": {"auc": 0.8}}
+    drift = {"drifted": False, "drifted_features": 0}
+    old = {"project": "grocery", "day": "2017-12-01", "drift": drift, "performance": {"auc": 0.8}}
     write_result(settings.reports_dir, dt.date(2017, 12, 1), old)
     assert model_health(settings).served is None
     assert metrics(settings)["ml_model_auc"] == 0.8
+
+
+def test_deployment_and_result_of_another_project_are_refused(production: Production) -> None:
+    settings, day = production.settings, production.days[0]
+    write_result(settings.reports_dir, day, {"project": "other", "day": str(day), "drift": {}, "performance": {}})
+    with pytest.raises(ProjectMismatchError, match=r"monitoring result belongs to project 'other'.*result\.json"):
+        model_health(settings)
+    other = Settings(home=settings.home, project="other")
+    assert model_health(other).model_version is None
+    shutil.copytree(settings.serving_dir, other.serving_dir)
+    with pytest.raises(ProjectMismatchError, match="serving state belongs to project"):
+        model_health(other)
+    foreign = Bundle(production.bundle.contract.model_copy(update={"project": "other"}), production.bundle.booster)
+    foreign.save(deployed_bento(settings).bundle)
+    for use in (lambda: model_health(settings), lambda: monitor_day(production.project, settings, production.days[-1])):
+        with pytest.raises(ProjectMismatchError, match="model in the Bento belongs to project 'other'"):
+            use()
 
 
 def test_day_without_drift_raises_no_alert() -> None:

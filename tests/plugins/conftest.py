@@ -67,6 +67,7 @@ def reader(anonymous: TestClient, token: Callable[[str | None], str]) -> TestCli
 def monitored() -> dict[str, Any]:
     """Return a monitoring result with drift and known performance."""
     return {
+        "project": "grocery",
         "day": "2017-12-01",
         "drift": {
             "drifted": True,

@@ -30,9 +30,10 @@ def _write(settings: Settings, path: str, content: str = "<p>found</p>") -> Path
 def _deploy(settings: Settings) -> None:
     bundle = settings.serving_dir / "bento-7" / "src" / "bundle"
     bundle.mkdir(parents=True)
-    (bundle / "contract.json").write_text(json.dumps({"trained_through": "2017-09-24", "threshold": 0.0913}))
+    contract = {"project": settings.project, "trained_through": "2017-09-24", "threshold": 0.0913}
+    (bundle / "contract.json").write_text(json.dumps(contract))
     path = str(settings.serving_dir / "bento-7")
-    record_deployment(settings.serving_dir, BentoReference(bento="churn:7", model_version="7", path=path))
+    record_deployment(settings.serving_dir, BentoReference("churn:7", "7", path, settings.project))
 
 
 PATHS = ["/health", "/reports", "/view/drift/2017-12-01/index.html", "/reports/drift/2017-12-01/index.html", "/metrics"]

@@ -38,7 +38,7 @@ def gold_rows(rows: int, day: dt.date = DAY) -> pa.Table:
 def deployed(make_settings: Callable[[], Settings], bundle: Bundle, tmp_path: Path) -> Settings:
     settings = make_settings()
     bundle.save(tmp_path / "bento" / "src" / "bundle")
-    record_deployment(settings.serving_dir, BentoReference("7-abc", "7", str(tmp_path / "bento")))
+    record_deployment(settings.serving_dir, BentoReference("7-abc", "7", str(tmp_path / "bento"), settings.project))
     return settings
 
 

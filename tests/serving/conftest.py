@@ -81,14 +81,15 @@ def make_settings(tmp_path_factory: pytest.TempPathFactory) -> Callable[..., Set
 
 @pytest.fixture(scope="session")
 def bento_home(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return tmp_path_factory.mktemp("serving")
+    return tmp_path_factory.mktemp("serving") / "synthetic"
 
 
 @pytest.fixture(scope="session")
 def bento(bundle: Bundle, bento_home: Path, tmp_path_factory: pytest.TempPathFactory) -> BentoReference:
     """The Bento of ``bundle``, which the first of all test processes builds."""
     base = tmp_path_factory.getbasetemp()
-    shared = (base.parent if "PYTEST_XDIST_WORKER" in os.environ else base) / "shared-bento"
+    shared = (base.parent if "PYTEST_XDIST_WORKER" in os.environ else base) / "shared-bento" / "synthetic"
+    shared.parent.mkdir(exist_ok=True)
     with FileLock(f"{shared}.lock"):
         build_bento(bundle, "7", shared)
     shutil.copytree(shared, bento_home, dirs_exist_ok=True)

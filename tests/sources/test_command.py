@@ -29,7 +29,7 @@ def test_audit_command_prints_the_report_path(home, capsys):
     write_world(home / "landing" / "grocery", DayRange.single(FIRST))
     assert sources("audit", "--day", str(FIRST)) == 0
     printed = json.loads(capsys.readouterr().out)
-    report = home / "reports" / "audit" / str(FIRST) / "audit.html"
+    report = home / "reports" / "grocery" / "audit" / str(FIRST) / "audit.html"
     assert printed["report"] == str(report)
     assert printed["sources"]["transactions"]["deliveries"] == 1
     assert report.exists()

@@ -18,7 +18,7 @@ from include.features.labels import build_labels
 from include.ingest import refine
 from include.lake import open_lake
 from include.lake.table_names import FEATURES_TABLE, LABELS_TABLE
-from include.settings import Settings, get_settings
+from include.settings import ProjectMismatchError, Settings, get_settings
 from include.training.data.build import build_dataset
 from include.training.data.dataset import MANIFEST_FILE, PROJECT_FILE, DatasetRef, load_dataset
 from include.training.release.tracking import DATASET_ARTIFACT, log_dataset, open_experiment
@@ -187,6 +187,9 @@ def test_missing_raw_data_is_an_error(world: World) -> None:
             reproduce(world.settings, run, "raw", lambda _: None)
     finally:
         remote.with_name("away").rename(remote)
+    other = short_project().model_copy(update={"name": "other"})
+    with pytest.raises(ProjectMismatchError, match=r"data set belongs to project 'grocery'.*'other'"):
+        version_dataset(other, open_lake(world.settings), open_repository(world.settings), world.dataset.folder)
     unversioned = world.dataset.manifest.model_copy(update={"data_version": None})
     folder = Path(shutil.copytree(world.dataset.folder, world.settings.home / "unversioned"))
     (folder / MANIFEST_FILE).write_text(unversioned.model_dump_json())

@@ -16,7 +16,7 @@ from include.errors import ChurnflowError
 from include.logs import get_logger
 from include.serving.deployment.server_process import bentoml_environment
 from include.serving.deployment.state import BentoReference, ServingState
-from include.settings import ROOT
+from include.settings import ROOT, require_project
 from include.training.model.bundle import Bundle
 from include.training.model.source_files import source_files
 
@@ -56,11 +56,16 @@ def build_bento(bundle: Bundle, model_version: str, serving_dir: Path) -> BentoR
     Args:
         bundle: The model.
         model_version: The registry's version of the model.
-        serving_dir: The folder of the deployment; Bentos are in ``bentos/`` below it.
+        serving_dir: The project's folder of the deployment; Bentos are in ``bentos/`` below it.
 
     Raises:
+        ProjectMismatchError: The model is of another project than the folder.
         PackagingError: BentoML failed; the message contains the end of its output.
     """
+    project = bundle.contract.project
+    require_project(
+        project, serving_dir.name, what=f"Model version {model_version}", where=f"run {bundle.contract.run_id}"
+    )
     home = serving_dir.absolute() / "bentos"
     with tempfile.TemporaryDirectory(prefix="churn-bento-") as name:
         stage = Path(name)
@@ -70,7 +75,7 @@ def build_bento(bundle: Bundle, model_version: str, serving_dir: Path) -> BentoR
         if not (path / "bento.yaml").is_file():
             _build(stage, tag_version, home)
     log.info("bento built", extra={"bento": tag_version, "model_version": model_version})
-    return BentoReference(bento=tag_version, model_version=model_version, path=str(path))
+    return BentoReference(bento=tag_version, model_version=model_version, path=str(path), project=project)
 
 
 def find_bento(model_version: str, serving_dir: Path) -> BentoReference | None:
@@ -83,7 +88,7 @@ def find_bento(model_version: str, serving_dir: Path) -> BentoReference | None:
     found = [path for path in _built(serving_dir) if path.name.startswith(f"{model_version}-")]
     if not found:
         return None
-    return BentoReference(bento=found[-1].name, model_version=model_version, path=str(found[-1]))
+    return BentoReference(found[-1].name, model_version, str(found[-1]), serving_dir.name)
 
 
 def prune_bentos(serving_dir: Path, keep: int) -> list[str]:

@@ -20,7 +20,7 @@ from include.serving.deployment.server_process import end_processes_of
 from include.serving.deployment.state import Phase, Revision, ServingState, ServingStateError
 from include.serving.deployment.worker_pool import Target, WorkerPool
 from include.serving.shutdown_timeouts import STOP_SECONDS
-from include.settings import Settings
+from include.settings import ProjectMismatchError, Settings
 
 log = get_logger(__name__)
 
@@ -95,7 +95,7 @@ class Runner:
     def _read_desired(self) -> _Desired:
         try:
             desired = _Desired(self._state.desired(), self._state.desired("shadow"))
-        except ServingStateError as error:
+        except (ServingStateError, ProjectMismatchError) as error:
             if self._state_is_readable:
                 log.error("state unreadable", extra={"reason": str(error)})
             self._state_is_readable = False
@@ -127,7 +127,7 @@ class Runner:
         attempts = [Target(serve.bento, shadow.bento)] if shadow else []
         attempts.append(Target(serve.bento))
         if self._serving is None:
-            with suppress(ServingStateError):
+            with suppress(ServingStateError, ProjectMismatchError):
                 former = self._state.previous()
                 attempts += [Target(former)] if former else []
         return attempts
@@ -174,7 +174,7 @@ class Runner:
     def _report(self, revision: Revision, phase: Phase, reason: str = "") -> None:
         try:
             self._state.report(revision, phase, reason)
-        except ServingStateError as error:  # such as a full disk: serving continues
+        except (ServingStateError, ProjectMismatchError) as error:  # such as a full disk: serving continues
             log.error("status not written", extra={"bento": revision.bento.bento, "phase": phase, "reason": str(error)})
 
     def _serve_nothing(self) -> None:

@@ -64,7 +64,6 @@ def server_environment(settings: Settings, home: Path, shadow: BentoReference | 
         "CHURN_HOME": str(settings.home),
         "CHURN_PROJECT": settings.project,
         "CHURN_LAKE_URI": settings.lake_uri,
-        "CHURN_SERVING_DIR": str(settings.serving_dir.absolute()),
         _SERVING_VARIABLE: json.dumps(serving, default=_readable),
         **shadowed,
     }

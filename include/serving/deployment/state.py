@@ -21,6 +21,7 @@ from typing import Any, Literal
 
 from include.errors import ChurnflowError
 from include.local_files import PRIVATE
+from include.settings import require_project
 from include.training.model.bundle import Bundle
 
 FILE = "state.db"
@@ -36,6 +37,7 @@ CREATE TABLE IF NOT EXISTS rollouts (
     bento TEXT NOT NULL,
     model_version TEXT NOT NULL,
     path TEXT NOT NULL,
+    project TEXT NOT NULL,
     committed INTEGER NOT NULL DEFAULT FALSE,
     phase TEXT,
     reason TEXT,
@@ -60,11 +62,13 @@ class BentoReference:
         bento: The Bento's version.
         model_version: The registry's version of the model inside.
         path: The Bento's folder.
+        project: The project of the model.
     """
 
     bento: str
     model_version: str
     path: str
+    project: str
 
     @property
     def bundle(self) -> Path:
@@ -76,8 +80,11 @@ class BentoReference:
 
         Raises:
             BundleError: The bundle is damaged or missing.
+            ProjectMismatchError: The bundle is a model of another project.
         """
-        return Bundle.load(self.bundle)
+        bundle = Bundle.load(self.bundle)
+        require_project(bundle.contract.project, self.project, what="The model in the Bento", where=self.path)
+        return bundle
 
     def as_dict(self) -> dict[str, str]:
         """Return the reference as plain JSON types, for XCom."""
@@ -106,14 +113,18 @@ class Status:
 
 
 class ServingState:
-    """The state of one deployment.
+    """The state of one project's deployment.
+
+    Every method raises ``ProjectMismatchError`` if the database contains Bentos of another project.
 
     Args:
-        serving_dir: The folder of the database, on a local disk: SQLite's locks do not work on network file systems.
+        serving_dir: The folder of the database, with the project's name, on a local disk: SQLite's locks do not work on
+            network file systems.
     """
 
     def __init__(self, serving_dir: Path) -> None:
         self._path = serving_dir / FILE
+        self._project = serving_dir.name
 
     def desired(self, role: Role = "serve") -> Revision | None:
         """Return the revision that the runner should serve in a role; None if there is none.
@@ -165,13 +176,15 @@ class ServingState:
             role: ``serve`` for a Bento that answers, ``shadow`` for a shadow.
 
         Raises:
+            ProjectMismatchError: The candidate is a model of another project; the state is unchanged.
             ServingStateError: The database cannot be written; the state is unchanged.
         """
+        require_project(candidate.project, self._project, what="The Bento", where=candidate.path)
         with self._transaction() as database:
             database.execute("DELETE FROM rollouts WHERE role = ? AND NOT committed", (role,))
             number = database.execute(
-                "INSERT INTO rollouts (role, bento, model_version, path) VALUES (?, ?, ?, ?)",
-                (role, candidate.bento, candidate.model_version, candidate.path),
+                "INSERT INTO rollouts (role, bento, model_version, path, project) VALUES (?, ?, ?, ?, ?)",
+                (role, candidate.bento, candidate.model_version, candidate.path, candidate.project),
             ).lastrowid
         return Revision(int(number or 0), candidate)
 
@@ -249,7 +262,7 @@ class ServingState:
             time.sleep(_POLL_SECONDS)
 
     def _newest(self, condition: str, *values: str) -> Revision | None:
-        columns = "number, bento, model_version, path"
+        columns = "number, bento, model_version, path, project"
         rows = self._select(f"SELECT {columns} FROM rollouts WHERE {condition} ORDER BY number DESC LIMIT 1", *values)  # noqa: S608 - no condition is made from input
         return Revision(rows[0][0], BentoReference(*rows[0][1:])) if rows else None
 
@@ -290,6 +303,9 @@ class ServingState:
                 self._path.touch(PRIVATE)
             with closing(sqlite3.connect(self._path, timeout=_LOCK_SECONDS, isolation_level=None)) as database:
                 database.execute(_SCHEMA)
+                foreign = "SELECT project FROM rollouts WHERE project != ? LIMIT 1"
+                for (found,) in database.execute(foreign, (self._project,)).fetchall():
+                    require_project(found, self._project, what="The serving state", where=self._path)
                 yield database
         except (sqlite3.Error, OSError) as error:
             raise self._error(action, error) from error

@@ -18,7 +18,7 @@ from include.serving.deployment.client import bundled_samples
 from include.serving.deployment.server_process import ServerProcess, server_environment
 from include.serving.deployment.state import BentoReference
 from include.serving.shutdown_timeouts import STOP_SECONDS
-from include.settings import Settings
+from include.settings import Settings, require_project
 
 log = get_logger(__name__)
 
@@ -71,6 +71,7 @@ class WorkerPool:
         output: The file for the processes' logs; by default the processes inherit the output of this process.
 
     Raises:
+        ProjectMismatchError: A Bento is of another project than the settings.
         WorkerPoolError: The Bento does not exist.
         BundleError: The bundle inside the Bento is damaged.
         SamplesError: Training recorded no samples.
@@ -86,6 +87,9 @@ class WorkerPool:
         output: IO[bytes] | None = None,
     ) -> None:
         self.target = target
+        for bento in (target.bento, target.shadow):
+            if bento is not None:
+                require_project(bento.project, settings.project, what="The Bento", where=bento.path)
         if not Path(target.bento.path).is_dir():
             raise self._error("The Bento does not exist", "Deploy the model again, which builds it")
         self._samples = bundled_samples(target.bento)

@@ -23,7 +23,7 @@ from include.serving.endpoint.responses import Health, ModelDescription
 from include.serving.endpoint.scorer import BatchScorer, Scorer
 from include.serving.online_store import open_store
 from include.serving.prediction_log.log import open_prediction_log
-from include.settings import Settings
+from include.settings import Settings, require_project
 from include.training.model.bundle import Bundle
 
 log = get_logger(__name__)
@@ -42,8 +42,10 @@ class Endpoint:
     Args:
         bundle: The model.
         bento: The version of the Bento that contains it.
-        settings: The deployment's settings. The model's project replaces the project in the settings, because a pod
-            does not set it.
+        settings: The deployment's settings. If they set no project, as in a pod, the model's project is used.
+
+    Raises:
+        ProjectMismatchError: The settings set another project than the model's.
 
     Attributes:
         routes: The routes.
@@ -51,6 +53,8 @@ class Endpoint:
 
     def __init__(self, bundle: Bundle, bento: str, settings: Settings) -> None:
         contract, serving = bundle.contract, settings.serving
+        if "project" in settings.model_fields_set:
+            require_project(contract.project, settings.project, what="The model", where=f"Bento {bento}")
         settings = settings.model_copy(update={"project": contract.project})
         # The version of a Bento is <model version>-<checksum of its files>; see build_bento.
         model_version = bento.rpartition("-")[0]

@@ -18,5 +18,5 @@ def open_store(settings: Settings) -> OnlineStore | None:
     if store.backend == "embedded":
         from include.serving.online_store.lmdb_store import LmdbStore
 
-        return LmdbStore(settings.home / "online_store" / settings.project)
+        return LmdbStore(settings.home / "online_store" / settings.project, settings.project)
     return None

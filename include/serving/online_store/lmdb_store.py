@@ -33,13 +33,13 @@ log = get_logger(__name__)
 
 _DATA_FILE = "data.mdb"
 _CUSTOMERS, _META = b"customers", b"meta"
-_FORMAT, _LAYOUT, _DAY = b"format", b"layout:", b"day:"
+_FORMAT, _PROJECT, _LAYOUT, _DAY = b"format", b"project", b"layout:", b"day:"
 # Reserves address space, but no disk space and no memory: the file grows when it is written.
 _MAP_BYTES = 1 << 40
 _MAX_READERS = 512
 _MAX_KEY_BYTES = 511
 _CHECK_ACCESS = "Give this process's user read and write access to the folder, on a working local disk."
-_REBUILD = "If the store is damaged, remove the folder and run churn_score for the newest day again."
+_REBUILD = "If it is damaged or of another project, remove the folder and run churn_score for the newest day again."
 
 
 class LmdbStore:
@@ -49,10 +49,12 @@ class LmdbStore:
 
     Args:
         folder: A folder on a local disk; LMDB's locks do not work on network file systems.
+        project: The project of the customers, which is stored in the file.
     """
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, project: str) -> None:
         self._folder = folder
+        self._project = project.encode()
         self._reader: _Reader | None = None
 
     async def get(self, customer_id: str) -> CustomerFeatures | None:
@@ -76,8 +78,9 @@ class LmdbStore:
             env.begin(write=True) as txn,
         ):
             customers, meta = env.open_db(_CUSTOMERS, txn), env.open_db(_META, txn)
-            self._require_format(txn.get(_FORMAT, FORMAT, db=meta))
+            self._require_own(txn.get(_FORMAT, FORMAT, db=meta), txn.get(_PROJECT, self._project, db=meta))
             txn.put(_FORMAT, FORMAT, db=meta)
+            txn.put(_PROJECT, self._project, db=meta)
             txn.put(_LAYOUT + layout.key, layout.model_dump_json().encode(), db=meta)
             is_repeated = not txn.put(_DAY + day_prefix(day), b"", overwrite=False, db=meta)
             with txn.cursor(customers) as cursor:
@@ -111,7 +114,7 @@ class LmdbStore:
             if status.st_size < (env.info()["last_pgno"] + 1) * env.stat()["psize"]:
                 raise self._error("The file is shorter than its header states.", _REBUILD)
             reader = _Reader(env, status)
-            self._require_format(reader.format)
+            self._require_own(reader.format, reader.project)
         except lmdb.NotFoundError:
             env.close()
             raise self._missing() from None
@@ -144,9 +147,12 @@ class LmdbStore:
             reason = str(error) if isinstance(error, lmdb.Error) else type(error).__name__
             raise self._error(f"The online store cannot be used: {reason}.", _REBUILD) from error
 
-    def _require_format(self, found: bytes | None) -> None:
-        if found != FORMAT:
+    def _require_own(self, form: bytes | None, project: bytes | None) -> None:
+        if form != FORMAT:
             raise self._error("The online store has a format that this version of the code does not support.", _REBUILD)
+        if project != self._project:
+            owner = f"project {project.decode()!r}" if project else "an unknown project"
+            raise self._error(f"The online store belongs to {owner}.", _REBUILD)
 
     def _require_valid_keys(self, customers: Sequence[bytes]) -> None:
         if not all(0 < len(key) <= _MAX_KEY_BYTES for key in customers):
@@ -177,7 +183,7 @@ class _Reader:
         self._meta = env.open_db(_META, create=False)
         self._layouts: dict[bytes, RowLayout] = {}
         with env.begin() as txn:
-            self.format = txn.get(_FORMAT, db=self._meta)
+            self.format, self.project = (txn.get(key, db=self._meta) for key in (_FORMAT, _PROJECT))
 
     def is_current(self, status: os.stat_result) -> bool:
         """Return whether the open file is the file with ``status``; False if it was replaced or truncated."""

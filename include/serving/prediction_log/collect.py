@@ -74,7 +74,7 @@ def collect_predictions(settings: Settings) -> Collected:
     """
     start = time.perf_counter()
     store, table, result = segment_store(settings), open_lake(settings).table(PREDICTIONS_TABLE), Collected()
-    deliver_spool(spool_folder(settings), store)
+    deliver_spool(spool_folder(settings), store, settings.project)
     collected: dict[dt.date, list[str]] = {}
     for day, names in store.segments().items():
         own = [name for name in names if (parts := parse_segment_name(name)) and parts.project == settings.project]

@@ -196,7 +196,7 @@ class PredictionLog:
         while not is_last:
             is_last = not self._writer.is_alive()
             try:
-                deliver_spool(self._spool, self._store)
+                deliver_spool(self._spool, self._store, self._contract.project)
             except Exception as error:  # noqa: BLE001  # stores raise many errors; the next attempt may succeed
                 self._report("predictions not delivered", error)
             if not is_last:

@@ -193,21 +193,23 @@ def spool_folder(settings: Settings) -> Path:
     return Path(settings.serving.log.spool or settings.home / "prediction_log_spool" / settings.project)
 
 
-def deliver_spool(spool: Path, store: SegmentStore) -> int:
-    """Move every segment from the spool to the store, and return their number.
+def deliver_spool(spool: Path, store: SegmentStore, project: str) -> int:
+    """Move every segment of a project from the spool to the store, and return their number.
 
     Several processes may deliver the same spool, since storing a segment twice changes nothing.
 
     Args:
         spool: The folder of the segments; those of ended processes are delivered too.
         store: The destination.
+        project: The project. Segments of other projects, which may have another destination, stay in the spool.
 
     Raises:
         OSError: The store rejects a segment or does not answer; the remaining segments stay in the spool.
     """
     delivered = 0
     for path in sorted(spool.glob("*.parquet")):
-        if parse_segment_name(path.name) is None:
+        name = parse_segment_name(path.name)
+        if name is None or name.project != project:
             continue
         try:
             store.take(path)

@@ -10,6 +10,7 @@ from prometheus_client import Counter
 
 from include.errors import ChurnflowError
 from include.logs import get_logger
+from include.settings import require_project
 from include.training.model.bundle import Bundle
 from include.training.model.contract import FeatureContract, ModelContract
 
@@ -31,6 +32,7 @@ class Shadow:
         champion: The contract of the model that answers.
 
     Raises:
+        ProjectMismatchError: The challenger is a model of another project.
         ShadowError: The champion does not read a feature of the challenger, or reads it with another type.
     """
 
@@ -38,6 +40,7 @@ class Shadow:
         self.version = version
         self.contract = bundle.contract
         self._bundle = bundle
+        require_project(self.contract.project, champion.project, what="The shadow", where=f"model version {version}")
         position = {feature.name: index for index, feature in enumerate(champion.features)}
         unmet = [
             feature.name

@@ -74,6 +74,7 @@ def audit_sources(
         its customers that the population's source contains.
 
     Raises:
+        ProjectMismatchError: A stored audit is of another project.
         SchemaChangeError: A declared column is missing or has changed its type since the delivery before it, or since
             the previous audit.
         ChurnflowError: A source cannot be reached, or a delivery is missing, unreadable or lacks a declared column.

@@ -9,6 +9,7 @@ from pathlib import Path
 from pydantic import TypeAdapter, ValidationError
 
 from include.logs import get_logger
+from include.settings import require_project
 
 log = get_logger(__name__)
 
@@ -286,12 +287,15 @@ def to_json(audit: Audit) -> str:
 
 
 def load_audit(folder: Path, project: str, day: dt.date) -> Audit | None:
-    """Load the audit stored under a day; None if the project has none there or it cannot be read.
+    """Load the audit stored under a day; None if there is none or it cannot be read.
 
     Args:
         folder: The folder of audits.
         project: The name of the project.
         day: The last day of the audit.
+
+    Raises:
+        ProjectMismatchError: The audit is of another project.
     """
     path = folder / str(day) / AUDIT_FILE
     if not path.exists():
@@ -301,7 +305,8 @@ def load_audit(folder: Path, project: str, day: dt.date) -> Audit | None:
     except ValidationError:
         log.warning("an earlier audit cannot be read", extra={"path": str(path)})
         return None
-    return audit if audit.project == project else None
+    require_project(audit.project, project, what="The audit", where=path)
+    return audit
 
 
 def load_previous_audit(folder: Path, project: str, day: dt.date) -> Audit | None:

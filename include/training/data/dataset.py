@@ -19,7 +19,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from include.errors import ChurnflowError
 from include.local_files import write_atomically
 from include.projects import Project
-from include.settings import Settings
+from include.settings import Settings, require_project
 from include.training.commands import training_root
 
 MANIFEST_FILE = "manifest.json"
@@ -34,10 +34,6 @@ class DatasetError(ChurnflowError):
 
 class ConfigurationError(ChurnflowError):
     """A recorded configuration cannot be read."""
-
-
-class ProjectMismatchError(ChurnflowError):
-    """A data set belongs to another project."""
 
 
 class _Frozen(BaseModel):
@@ -240,12 +236,7 @@ def recorded_project(dataset: DatasetRef, settings: Settings) -> Project:
         ConfigurationError: The recorded configuration cannot be read, or differs from the manifest's checksum.
     """
     path, manifest = dataset.folder / PROJECT_FILE, dataset.manifest
-    if manifest.project != settings.project:
-        raise ProjectMismatchError(
-            f"The data set belongs to project {manifest.project!r}, but CHURN_PROJECT is {settings.project!r}.",
-            where=str(dataset.folder),
-            remedy="Set CHURN_PROJECT to the data set's project.",
-        )
+    require_project(manifest.project, settings.project, what="The data set", where=dataset.folder)
     project = read_configuration(path)
     if configuration_sha256(project) != manifest.configuration_sha256:
         raise ConfigurationError(

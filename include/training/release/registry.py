@@ -15,7 +15,7 @@ import mlflow
 from mlflow.exceptions import MlflowException
 
 from include.errors import ChurnflowError
-from include.settings import Settings
+from include.settings import Settings, require_project
 from include.training.model.bundle import Bundle
 
 Alias = Literal["challenger", "champion", "previous"]
@@ -38,6 +38,7 @@ class Registry:
 
     def __init__(self, settings: Settings) -> None:
         self.name = f"churn-{settings.project}"
+        self._project = settings.project
         os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", _RETRIES)  # MLflow has no parameter for it
         self.tracking_uri = settings.mlflow.tracking_uri
         self._client = mlflow.MlflowClient(self.tracking_uri, self.tracking_uri)
@@ -112,6 +113,7 @@ class Registry:
         Raises:
             RegistryError: The registry cannot be reached, or lacks the version or its bundle.
             BundleError: The bundle is damaged.
+            ProjectMismatchError: The bundle is a model of another project.
         """
         with tempfile.TemporaryDirectory(prefix="churn-bundle-") as folder:
             try:
@@ -121,7 +123,10 @@ class Registry:
                 )
             except MlflowException as error:
                 raise self._unavailable("bundle", version, error) from error
-            return Bundle.load(Path(path))
+            bundle = Bundle.load(Path(path))
+        where = f"{self.name} version {version} at {self.tracking_uri}"
+        require_project(bundle.contract.project, self._project, what="The registered model", where=where)
+        return bundle
 
     def document(self, version: str, name: str) -> bytes | None:
         """Return the content of a file of a version's run; None if the run has no such file.

@@ -11,9 +11,10 @@ import pytest
 from include.projects.training import LeakageLimits
 from include.serving.deployment import deploy
 from include.serving.deployment.client import EndpointClient
+from include.serving.deployment.package import build_bento
 from include.serving.deployment.rollout import roll_out
 from include.serving.deployment.state import BentoReference, ServingState
-from include.settings import MlflowSettings, Settings
+from include.settings import MlflowSettings, ProjectMismatchError, Settings
 from include.training.evaluation.leakage import LEAKAGE_FILE, LeakageError, LeakageReport
 from include.training.model.bundle import Bundle, BundleError
 from include.training.release.registry import RegistryError
@@ -98,6 +99,16 @@ def test_damaged_bundle_is_not_built(bundle: Bundle, settings: Settings, tmp_pat
     version = register(tmp_path / "bundle", settings, tmp_path / "artifacts")
     with pytest.raises(BundleError, match=r"model\.ubj"):
         deploy.build(version, settings)
+
+
+def test_model_of_another_project_is_not_built(bundle: Bundle, settings: Settings, tmp_path: Path) -> None:
+    foreign = Bundle(bundle.contract.model_copy(update={"project": "other"}), bundle.booster, bundle.samples)
+    foreign.save(tmp_path / "bundle")
+    version = register(tmp_path / "bundle", settings, tmp_path / "artifacts")
+    with pytest.raises(ProjectMismatchError, match=r"registered model belongs to project 'other'.*churn-synthetic"):
+        deploy.build(version, settings)
+    with pytest.raises(ProjectMismatchError, match="belongs to project 'other'"):
+        build_bento(foreign, version, settings.serving_dir)
 
 
 def test_error_names_an_unknown_version(settings: Settings) -> None:

@@ -71,7 +71,7 @@ def test_shadow_starts_and_ends_and_a_broken_shadow_does_not_prevent_serving(
     tmp_path: Path,
 ) -> None:
     settings = make_settings(overlap_seconds=0)
-    other_features = BentoReference("10-x", "10", str(tmp_path / "other"))
+    other_features = BentoReference("10-x", "10", str(tmp_path / "other"), settings.project)
     renamed = [bundle.contract.features[0].model_copy(update={"name": "shoe_size"}), *bundle.contract.features[1:]]
     Bundle(contract_of(*renamed), bundle.booster, bundle.samples).save(other_features.bundle)
 
@@ -85,7 +85,7 @@ def test_shadow_starts_and_ends_and_a_broken_shadow_does_not_prevent_serving(
     with running(settings):
         with pytest.raises(RolloutError, match="No Bento serves"):
             start_shadow(next_bento, settings)
-        ServingState(settings.serving_dir).begin(BentoReference("9-x", "9", str(tmp_path)), "shadow")
+        ServingState(settings.serving_dir).begin(BentoReference("9-x", "9", str(tmp_path), settings.project), "shadow")
         assert roll_out(bento, settings) == bento
         with pytest.raises(RolloutError, match="already serves"):
             start_shadow(bento, settings)
@@ -155,8 +155,8 @@ def test_second_runner_exits_and_the_first_continues(
 
 def test_rollout_on_a_full_disk_changes_nothing(tmp_path: Path, bundle: Bundle) -> None:
     bundle.save(tmp_path / "third" / "src" / "bundle")
-    first, second = BentoReference("1-a", "1", "/1"), BentoReference("2-b", "2", "/2")
-    settings = Settings(home=tmp_path)
+    first, second = (BentoReference(f"{n}-x", str(n), f"/{n}", "synthetic") for n in (1, 2))
+    settings = Settings(home=tmp_path, project="synthetic")
     record_deployment(settings.serving_dir, first)
     state = record_deployment(settings.serving_dir, second)
     before = (settings.serving_dir / "state.db").read_bytes()
@@ -168,7 +168,8 @@ from include.serving.deployment.rollout import roll_out
 from include.serving.deployment.state import BentoReference
 from include.settings import Settings
 resource.setrlimit(resource.RLIMIT_FSIZE, (0, 0))
-roll_out(BentoReference("3-c", "3", sys.argv[2]), Settings(home=Path(sys.argv[1])))
+settings = Settings(home=Path(sys.argv[1]), project="synthetic")
+roll_out(BentoReference("3-c", "3", sys.argv[2], settings.project), settings)
 """
     done = subprocess.run(
         [sys.executable, "-c", program, str(tmp_path), str(tmp_path / "third")],

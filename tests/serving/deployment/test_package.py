@@ -37,15 +37,16 @@ def test_building_again_returns_the_same_bento(bento: BentoReference, bundle: Bu
 
 
 def test_old_bentos_are_deleted_except_those_in_use(tmp_path: Path) -> None:
-    folders = [tmp_path / "bentos" / "bentos" / "churn" / f"{number}-x" for number in range(1, 8)]
+    home = tmp_path / "mine"
+    folders = [home / "bentos" / "bentos" / "churn" / f"{number}-x" for number in range(1, 8)]
     for built_at, folder in enumerate(folders):
         folder.mkdir(parents=True)
         (folder / "bento.yaml").touch()
         os.utime(folder / "bento.yaml", (built_at, built_at))
-    shadow, previous, current = (BentoReference(f"{n}-x", str(n), str(folders[n - 1])) for n in (1, 2, 3))
-    record_deployment(tmp_path, previous)
-    record_deployment(tmp_path, current).begin(shadow, "shadow")
-    assert prune_bentos(tmp_path, keep=2) == ["4-x", "5-x"]
+    shadow, previous, current = (BentoReference(f"{n}-x", str(n), str(folders[n - 1]), "mine") for n in (1, 2, 3))
+    record_deployment(home, previous)
+    record_deployment(home, current).begin(shadow, "shadow")
+    assert prune_bentos(home, keep=2) == ["4-x", "5-x"]
     assert sorted(path.name for path in folders[0].parent.iterdir()) == ["1-x", "2-x", "3-x", "6-x", "7-x"]
-    assert find_bento("6", tmp_path) == BentoReference("6-x", "6", str(folders[5]))
-    assert find_bento("5", tmp_path) is None
+    assert find_bento("6", home) == BentoReference("6-x", "6", str(folders[5]), "mine")
+    assert find_bento("5", home) is None

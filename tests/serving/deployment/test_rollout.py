@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -16,9 +17,11 @@ from include.serving.deployment import deploy
 from include.serving.deployment.client import EndpointClient, EndpointError, SamplesError
 from include.serving.deployment.package import build_bento
 from include.serving.deployment.rollout import RolloutError, roll_out
-from include.serving.deployment.server_process import end_processes_of
+from include.serving.deployment.runner import Runner
+from include.serving.deployment.server_process import ServerProcess, end_processes_of, server_environment
 from include.serving.deployment.state import BentoReference, ServingState
-from include.settings import ROOT, Settings
+from include.serving.prediction_log.shadow import Shadow
+from include.settings import ROOT, ProjectMismatchError, Settings
 from include.training.model.bundle import Bundle, BundleError, Sample
 from tests.serving.deployment.runners import running, served_bentos, servers_of, wait_until
 from tests.serving.servers import record_deployment
@@ -54,7 +57,7 @@ def test_deployment_survives_replacement_a_bad_model_a_rollback_and_a_killed_ser
     assert client.health() is None
     with running(settings) as runner:
         state = ServingState(settings.serving_dir)
-        missing = state.begin(BentoReference("1-x", "1", str(settings.home / "missing")))
+        missing = state.begin(BentoReference("1-x", "1", str(settings.home / "missing"), settings.project))
         status = state.wait_for(missing, 300)
         assert status is not None
         assert (status.phase, "The Bento does not exist" in status.reason) == ("failed", True)
@@ -135,12 +138,41 @@ def test_smoke_test_compares_predictions_with_training(
 
 
 def test_damaged_bento_is_rejected_before_it_starts(settings: Settings, tmp_path: Path) -> None:
-    damaged = BentoReference("1-x", "1", str(tmp_path))
+    damaged = BentoReference("1-x", "1", str(tmp_path), settings.project)
     with pytest.raises(BundleError, match=r"manifest\.json"):
         deploy.smoke(damaged.as_dict(), settings)
     with pytest.raises(BundleError, match=r"manifest\.json"):
         roll_out(damaged, settings)
     assert desired(settings) is None
+
+
+def test_bento_of_another_project_is_not_served(
+    make_settings: Callable[..., Settings], bento: BentoReference, bundle: Bundle, tmp_path: Path
+) -> None:
+    own = make_settings()
+    record_deployment(own.serving_dir, bento)
+    other = Settings(home=own.home, project="other", serving=own.serving)
+    for use in (deploy.smoke, deploy.roll_out):
+        with pytest.raises(ProjectMismatchError, match=r"belongs to project 'synthetic'.*'other'"):
+            use(bento.as_dict(), other)
+    assert desired(other) is None
+    foreign = Bundle(bundle.contract.model_copy(update={"project": "other"}), bundle.booster)
+    with pytest.raises(ProjectMismatchError, match="belongs to project 'other'"):
+        Shadow(foreign, "8", bundle.contract)
+
+    shutil.copytree(own.serving_dir, other.serving_dir, dirs_exist_ok=True)
+    runner = Runner(other)
+    runner.step()
+    assert servers_of(other) == []
+    runner.stop()
+
+    # A container gets the Bento by its path.
+    with (tmp_path / "log").open("wb") as log:
+        environment = server_environment(other, other.serving_dir / "live")
+        server = ServerProcess(Path(bento.path), tmp_path / "server", environment, output=log)
+        wait_until(lambda: server.exit_code is not None)
+    assert server.exit_code != 0
+    assert "belongs to project 'synthetic', but CHURN_PROJECT is 'other'" in (tmp_path / "log").read_text()
 
 
 def test_rollout_without_a_runner_changes_nothing(
@@ -165,7 +197,7 @@ def test_rollout_after_a_killed_one_returns_to_the_served_bento(
     make_settings: Callable[..., Settings], bento: BentoReference, next_bento: BentoReference, candidate: str
 ) -> None:
     settings = make_settings(ready_timeout_seconds=0.5)
-    older = BentoReference("1-x", "1", "/1-x")
+    older = BentoReference("1-x", "1", "/1-x", settings.project)
     record_deployment(settings.serving_dir, older)
     record_deployment(settings.serving_dir, bento)
     program = """
@@ -174,7 +206,7 @@ from pathlib import Path
 from include.serving.deployment.rollout import roll_out
 from include.serving.deployment.state import BentoReference
 from include.settings import Settings
-roll_out(BentoReference(*sys.argv[2:]), Settings(home=Path(sys.argv[1])))
+roll_out(BentoReference(*sys.argv[2:]), Settings(home=Path(sys.argv[1]), project="synthetic"))
 """
     arguments = [str(settings.home), *next_bento.as_dict().values()]
     killed = subprocess.Popen([sys.executable, "-c", program, *arguments], cwd=ROOT)

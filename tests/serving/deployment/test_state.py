@@ -1,21 +1,24 @@
 from __future__ import annotations
 
+import shutil
 import threading
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from include.serving.deployment.state import BentoReference, ServingState, ServingStateError, SupersededError
+from include.settings import ProjectMismatchError
 from tests.serving.servers import record_deployment
 
-OLDER, FIRST, SECOND, THIRD = (BentoReference(f"{n}-x", str(n), f"/bentos/{n}-x") for n in range(4))
+OLDER, FIRST, SECOND, THIRD = (BentoReference(f"{n}-x", str(n), f"/bentos/{n}-x", "mine") for n in range(4))
 
 
 @pytest.fixture
 def state(tmp_path: Path) -> ServingState:
     """The state of a deployment that serves FIRST, and served OLDER before."""
-    record_deployment(tmp_path, OLDER)
-    return record_deployment(tmp_path, FIRST)
+    record_deployment(tmp_path / "mine", OLDER)
+    return record_deployment(tmp_path / "mine", FIRST)
 
 
 def desired_and_previous(state: ServingState) -> tuple[BentoReference | None, BentoReference | None]:
@@ -52,7 +55,7 @@ def test_undo_restores_the_former_state(state: ServingState) -> None:
 
 
 def test_undo_of_the_first_deployment_leaves_nothing(tmp_path: Path) -> None:
-    state = ServingState(tmp_path / "serving")
+    state = ServingState(tmp_path / "mine")
     revision = state.begin(FIRST)
     assert state.served() is None
     state.undo(revision)
@@ -127,13 +130,29 @@ def test_readers_see_only_whole_rollouts(state: ServingState) -> None:
 
 @pytest.mark.parametrize("content", [b"not a database", b"SQLite format 3\0" + b"\xff" * 84])
 def test_error_names_a_damaged_file_and_keeps_it(state: ServingState, tmp_path: Path, content: bytes) -> None:
-    (tmp_path / "state.db").write_bytes(content)
+    file = tmp_path / "mine" / "state.db"
+    file.write_bytes(content)
     for read in (state.served, state.bentos_in_use):
         with pytest.raises(ServingStateError, match=r"cannot be read.*state\.db"):
             read()
     with pytest.raises(ServingStateError, match=r"cannot be written.*state\.db"):
         state.begin(SECOND)
-    assert (tmp_path / "state.db").read_bytes() == content
+    assert file.read_bytes() == content
+
+
+def test_state_and_bento_of_another_project_are_refused(state: ServingState, tmp_path: Path) -> None:
+    with pytest.raises(ProjectMismatchError, match=r"Bento belongs to project 'other'.*'mine'"):
+        state.begin(replace(SECOND, project="other"))
+    assert desired_and_previous(state) == (FIRST, OLDER)
+    shutil.copytree(tmp_path / "mine", tmp_path / "other")
+    copied = ServingState(tmp_path / "other")
+    before = (tmp_path / "other" / "state.db").read_bytes()
+    for read in (copied.served, copied.desired, copied.previous, copied.bentos_in_use):
+        with pytest.raises(ProjectMismatchError, match=r"belongs to project 'mine'.*'other'.*state\.db"):
+            read()
+    with pytest.raises(ProjectMismatchError, match="belongs to project 'mine'"):
+        copied.begin(replace(SECOND, project="other"))
+    assert (tmp_path / "other" / "state.db").read_bytes() == before
 
 
 def test_folder_that_cannot_be_searched_is_not_an_empty_state(tmp_path: Path) -> None:
@@ -146,4 +165,4 @@ def test_folder_that_cannot_be_searched_is_not_an_empty_state(tmp_path: Path) ->
 
 def test_only_the_owner_can_read_the_file(state: ServingState, tmp_path: Path) -> None:
     assert state.served() == FIRST
-    assert (tmp_path / "state.db").stat().st_mode & 0o777 == 0o600
+    assert (tmp_path / "mine" / "state.db").stat().st_mode & 0o777 == 0o600

@@ -128,7 +128,7 @@ def test_real_endpoint_is_loaded_with_its_samples(
     assert printed["failed"] == 0
     assert printed["answered"] > 0
     folder = Path(printed["evidence"])
-    assert folder.parent == tmp_path / "reports" / "load_test"
+    assert folder.parent == tmp_path / "reports" / "grocery" / "load_test"
     kept = json.loads((folder / "load_test.json").read_text())
     assert {key: kept[key] for key in printed if key != "evidence"} == {
         k: v for k, v in printed.items() if k != "evidence"

@@ -19,7 +19,7 @@ CUSTOMERS = {f"c{i}": float(i) for i in range(5000)}
 
 @pytest.fixture
 def written(folder: Path, make_sync: MakeSync) -> SyncStore:
-    store = make_sync(LmdbStore(folder))
+    store = make_sync(LmdbStore(folder, "synthetic"))
     store.backend.put_day(DAY, rows_of(CUSTOMERS))
     return store
 
@@ -90,7 +90,7 @@ def test_unreadable_file_is_an_error(written: SyncStore, folder: Path) -> None:
 def test_folder_that_cannot_be_created_is_an_error(tmp_path: Path, make_sync: MakeSync) -> None:
     (tmp_path / "file").touch()
     with pytest.raises(StoreError, match="cannot be used: Not a directory"):
-        make_sync(LmdbStore(tmp_path / "file" / "store")).backend.put_day(DAY, rows_of({"c1": 0.0}))
+        make_sync(LmdbStore(tmp_path / "file" / "store", "synthetic")).backend.put_day(DAY, rows_of({"c1": 0.0}))
 
 
 def test_store_that_is_removed_and_rebuilt_is_read(written: SyncStore, folder: Path, make_sync: MakeSync) -> None:
@@ -98,8 +98,16 @@ def test_store_that_is_removed_and_rebuilt_is_read(written: SyncStore, folder: P
     shutil.rmtree(folder)
     with pytest.raises(StoreError, match="no online store yet"):
         written.get("c1")
-    make_sync(LmdbStore(folder)).backend.put_day(DAY, rows_of({"c1": 7.0}))
+    make_sync(LmdbStore(folder, "synthetic")).backend.put_day(DAY, rows_of({"c1": 7.0}))
     assert written.get("c1") == CustomerFeatures(DAY, {"spend": 7.0})
+
+
+def test_file_of_another_project_is_refused(written: SyncStore, folder: Path, make_sync: MakeSync) -> None:
+    other = make_sync(LmdbStore(Path(shutil.copytree(folder, folder.with_name("other"))), "other"))
+    for use in (lambda: other.get("c1"), lambda: other.backend.put_day(DAY, rows_of({"c1": 7.0}))):
+        with pytest.raises(StoreError, match="belongs to project 'synthetic'"):
+            use()
+    assert written.get("c1") is not None
 
 
 def test_file_grows_beyond_lmdbs_default_map(written: SyncStore, folder: Path) -> None:

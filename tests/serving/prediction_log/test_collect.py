@@ -17,8 +17,14 @@ from hypothesis import strategies as st
 from include.lake import open_lake
 from include.lake.table_names import PREDICTIONS_TABLE
 from include.serving.prediction_log.collect import collect_predictions
-from include.serving.prediction_log.predictions import Predictions
-from include.serving.prediction_log.segments import SegmentError, SegmentStore
+from include.serving.prediction_log.predictions import Predictions, segment_rows
+from include.serving.prediction_log.segments import (
+    SegmentError,
+    SegmentStore,
+    new_segment_name,
+    spool_folder,
+    write_segment,
+)
 from include.settings import Settings
 from include.training.model.bundle import Bundle
 from include.training.model.contract import FeatureContract
@@ -243,6 +249,19 @@ def test_projects_with_one_destination_collect_only_their_own_segments(
         assert (result.other_projects, result.damaged) == (1, [])
         assert customers_of(settings) == customers
     assert len(delivered(own)) == 2
+
+
+def test_projects_with_one_spool_deliver_only_their_own_segments(
+    bundle: Bundle, others_bundle: Bundle, tmp_path: Path
+) -> None:
+    own = settings_in(tmp_path, spool=str(tmp_path / "spool"))
+    others = own.model_copy(update={"project": "other"})
+    for one, settings in ((bundle, own), (others_bundle, others)):
+        predictions = segment_rows(one.contract, "7", [group(one, [settings.project])], None, None, True)
+        write_segment(spool_folder(settings), new_segment_name(TODAY, settings.project, "7-abc"), predictions)
+    for settings in (own, others):
+        collect_predictions(settings)
+        assert customers_of(settings) == [settings.project]
 
 
 def test_projects_with_one_destination_remove_only_their_own_segments(

@@ -134,7 +134,7 @@ def test_spool_is_bounded_while_the_store_does_not_answer(bundle: Bundle, tmp_pa
     kept = customers_in(sorted(spool.iterdir()))
     assert 20_000 <= spooled_bytes(spool) < 20_000 * (1 + 1 / (len(kept) - 1)), "one segment may exceed the bound"
     unusable.unlink()
-    assert deliver_spool(spool, segment_store(settings)) == len(kept)
+    assert deliver_spool(spool, segment_store(settings), settings.project) == len(kept)
     assert sorted(kept, key=int) == appended[:-1], "earlier predictions stay"
     assert not list(spool.iterdir())
 
@@ -180,7 +180,7 @@ def test_incomplete_file_in_the_spool_is_not_delivered(bundle: Bundle, tmp_path:
     # write_atomically uses this name until the file is complete.
     (spool / f".{TODAY}.synthetic.7-abc.0.parquet.x7f").write_bytes(b"PAR1")
     (spool / "notes.parquet").touch()
-    assert deliver_spool(spool, segment_store(settings)) == 0
+    assert deliver_spool(spool, segment_store(settings), settings.project) == 0
     assert len(list(spool.iterdir())) == 2
 
 

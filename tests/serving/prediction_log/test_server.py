@@ -81,7 +81,7 @@ def test_sigterm_writes_every_answer_and_its_shadow_score(
     tmp_path: Path,
 ) -> None:
     shadow = train_bundle(seed=11)
-    beside = BentoReference("8-abc", "8", str(tmp_path / "shadow"))
+    beside = BentoReference("8-abc", "8", str(tmp_path / "shadow"), bento.project)
     shadow.save(beside.bundle)
     # The interval is longer than the test, so predictions are written only when the log is closed.
     settings = with_log(make_settings(), flush_seconds=60)

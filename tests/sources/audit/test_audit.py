@@ -16,6 +16,7 @@ from hypothesis import strategies as st
 from include.days import DayRange
 from include.lake import Lake
 from include.projects.sources import Column
+from include.settings import ProjectMismatchError
 from include.sources.audit import SchemaChangeError, audit_sources
 from include.sources.audit.results import KnownCustomers, load_audit, load_previous_audit
 from include.sources.bronze import load_bronze
@@ -223,6 +224,8 @@ def test_repeated_audit_compares_with_the_previous_day(landing, lake):
     again = audit(landing, lake, THIRD)
     assert again.compared_with == SECOND
     assert load_previous_audit(landing.parent / "audits", "grocery", FIRST) is None
+    with pytest.raises(ProjectMismatchError, match=r"audit belongs to project 'grocery'.*'other'"):
+        load_previous_audit(landing.parent / "audits", "other", DAYS.last)
 
 
 def test_missing_column_in_any_file_is_an_error(landing, lake):

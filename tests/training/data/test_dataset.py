@@ -11,14 +11,13 @@ from include.days import DayRange
 from include.lake import Lake, LakeError
 from include.lake.table_names import FEATURES_TABLE, LABELS_TABLE
 from include.projects import Project
-from include.settings import Settings
+from include.settings import ProjectMismatchError, Settings
 from include.training.data.build import build_dataset, column_checksums
 from include.training.data.dataset import (
     ConfigurationError,
     DatasetError,
     DatasetRef,
     DataVersion,
-    ProjectMismatchError,
     configuration_text,
     load_dataset,
     read_configuration,
