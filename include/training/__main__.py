@@ -133,6 +133,8 @@ def render_training(manifest: DatasetManifest, trained: TrainingResult) -> str:
             if not verdict["ok"]
         ),
         *(("leakage", finding) for finding in trained.leakage),
+        ("calibrator", trained.calibration),
+        *([("warning", trained.calibration_warning)] if trained.calibration_warning else []),
     ]
     return "\n".join(_line(title, text) for title, text in lines)
 

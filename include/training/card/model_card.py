@@ -14,11 +14,9 @@ from include.training.evaluation.segments import evaluate_segments
 from include.training.model.bundle import Bundle
 from include.training.model.contract import ModelContract
 
-_UNCALIBRATED = (
-    "The probabilities come from the booster and are not calibrated; the threshold assumes calibrated probabilities."
-)
 _CALIBRATED = (
-    "The probabilities are calibrated on training days only: in a season with more or fewer churners, they are biased."
+    "The calibrator is fitted on training days only: in a season with more or fewer churners, the probabilities are "
+    "biased."
 )
 
 
@@ -58,7 +56,7 @@ def make_model_card(candidate: Candidate, bundle: Bundle, version: str, verdicts
             results.metrics(evaluation),
             results.savings(evaluation, project.requirements.costs),
             results.thresholds(evaluation),
-            results.calibration(evaluation),
+            results.calibration(evaluation, candidate.calibration),
             results.ranking(evaluation),
             results.segments(segments, {spec.name: spec.description for spec in project.features}),
             results.importance(importances(bundle, candidate.test.matrix)),
@@ -89,6 +87,7 @@ def _summary(candidate: Candidate, bundle: Bundle, verdicts: Sequence[Verdict]) 
     auc, saving = evaluation.intervals["auc"], evaluation.intervals["saving_usd_per_1000_at_threshold"]
     missed = [verdict.name for verdict in verdicts if not verdict.ok]
     test = candidate.dataset.manifest.test
+    warning = f"- warning: {candidate.calibration.warning}\n" if candidate.calibration.warning else ""
     return (
         f"Trained on snapshots through {contract.trained_through}; evaluated on {evaluation.rows:,} rows of "
         f"{test.days[0]} to {test.days[-1]}.\n\n"
@@ -97,7 +96,8 @@ def _summary(candidate: Candidate, bundle: Bundle, verdicts: Sequence[Verdict]) 
         f"({saving.low:,.0f} to {saving.high:,.0f}) with offers at a threshold of {contract.threshold:.3g}\n"
         f"- the best baseline ({evaluation.best_baseline.name}) saves "
         f"${evaluation.best_baseline.decisions.saving_usd_per_1000:,.0f}\n"
-        f"- requirements missed: {', '.join(missed) or 'none'}\n\n"
+        f"- requirements missed: {', '.join(missed) or 'none'}\n"
+        f"{warning}\n"
         f"The whole model card is the run's artifact `model_card.html`.\n"
     )
 
@@ -131,7 +131,7 @@ def _purpose(candidate: Candidate, contract: ModelContract, version: str) -> Sec
 
 def _limits(candidate: Candidate) -> Section:
     items = [
-        _UNCALIBRATED if candidate.calibrator.method == "none" else _CALIBRATED,
+        candidate.calibration.warning or _CALIBRATED,
         "The training data covers the customers of the training days only; it contains no season, price change or "
         "product line of other days.",
         "The model predicts who is likely to leave, not which customers an offer would keep.",

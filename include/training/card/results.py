@@ -15,6 +15,7 @@ from include.training.evaluation.importance import Importance
 from include.training.evaluation.leakage import LeakageReport
 from include.training.evaluation.requirements import Verdict
 from include.training.evaluation.segments import ENOUGH_CUSTOMERS, Segment
+from include.training.fitting.calibration import Calibration
 from include.training.model.explain import number_text
 
 _TOP_FEATURES = 15
@@ -128,13 +129,24 @@ def thresholds(evaluation: Evaluation) -> Section:
     )
 
 
-def calibration(evaluation: Evaluation) -> Section:
-    """Return the comparison of predicted and observed churn."""
+def calibration(evaluation: Evaluation, made: Calibration) -> Section:
+    """Return the comparison of predicted and observed churn, and the comparison of the calibrators.
+
+    Args:
+        evaluation: The model's metrics.
+        made: The calibrator, and how it was chosen.
+    """
     return Section(
         "Calibration",
+        badge="warning" if made.warning else "",
+        good=not made.warning,
         paragraphs=[
-            "Predicted and observed churn in bins with equal numbers of rows. The mean absolute difference over the "
-            f"rows is {evaluation.ece * 100:.1f} percentage points."
+            "Predicted and observed churn on the test, in bins with equal numbers of rows. The mean absolute "
+            f"difference over the rows is {evaluation.ece * 100:.1f} percentage points.",
+            "The calibrators were fitted on training rows whose labels were known before a period, and scored the "
+            "period. The simplest one whose log loss is within one standard error of the lowest was chosen: "
+            f"{made.chosen.name}.",
+            *([made.warning] if made.warning else []),
         ],
         plots=[calibration_plot(evaluation)],
         tables=[
@@ -145,7 +157,20 @@ def calibration(evaluation: Evaluation) -> Section:
                     for part in evaluation.reliability
                 ],
                 texts=0,
-            )
+            ),
+            Table(
+                ("calibrator", "log loss", "Brier score"),
+                [(score.name, f"{score.log_loss:.5f}", f"{score.brier:.5f}") for score in made.scores],
+                title="Calibrators, on periods after the rows of their fit",
+            ),
+            Table(
+                ("period", "rows", "predicted churn", "observed churn"),
+                [
+                    (block.name, f"{block.rows:,}", f"{block.expected:.1%}", f"{block.observed:.1%}")
+                    for block in made.blocks
+                ],
+                title="The chosen calibrator, fitted on rows before each period",
+            ),
         ],
     )
 

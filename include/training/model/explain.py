@@ -16,6 +16,7 @@ from include.training.model.bundle import Bundle
 from include.training.model.contract import FeatureContract
 
 MISSING = "none recorded"
+_NEAR = 1e-4
 _NEGLIGIBLE = 0.01
 """In log-odds. A smaller contribution changes a probability by at most a quarter of a percentage point."""
 
@@ -53,8 +54,9 @@ class Explanation:
 def contributions(bundle: Bundle, matrix: NDArray[np.float32]) -> NDArray[np.float64]:
     """Return each feature's contribution to the log-odds of churn, by TreeSHAP (Lundberg et al. 2020), which is exact.
 
-    The calibrator is linear in the booster's log-odds: its slope scales every contribution, and its intercept is added
-    to the base.
+    TreeSHAP explains the booster's log-odds. The calibrator maps the base and the customer's log-odds to calibrated
+    log-odds; the slope of the straight line between these two points scales the customer's contributions. For a
+    logistic calibrator, this is its slope. The slope is never negative, so no contribution changes its sign.
 
     Args:
         bundle: The model.
@@ -67,10 +69,15 @@ def contributions(bundle: Bundle, matrix: NDArray[np.float32]) -> NDArray[np.flo
     if not len(matrix):
         return np.empty((0, matrix.shape[1] + 1))
     rows = xgb.DMatrix(matrix, feature_names=bundle.booster.feature_names, nthread=1)
-    calibrator = bundle.calibrator
-    added = calibrator.slope * bundle.booster.predict(rows, pred_contribs=True).astype(np.float64)
-    added[:, -1] += calibrator.intercept
-    return added
+    added = bundle.booster.predict(rows, pred_contribs=True).astype(np.float64)
+    base, total = added[:, -1], added.sum(axis=1)
+    # For a customer whose log-odds equal the base, the slope at the base is used.
+    reached = np.where(np.abs(total - base) < _NEAR, base + _NEAR, total)
+    curve = bundle.calibrator.log_odds
+    calibrated_base = curve(base)
+    scaled: NDArray[np.float64] = ((curve(reached) - calibrated_base) / (reached - base))[:, None] * added
+    scaled[:, -1] = calibrated_base
+    return scaled
 
 
 def explain(bundle: Bundle, matrix: NDArray[np.float32], top: int = 3) -> list[Explanation]:

@@ -8,7 +8,7 @@ from hypothesis.extra.numpy import arrays
 from pydantic import ValidationError
 
 from include.training.fitting.calibration import fit_calibrator
-from include.training.model.bundle import Calibrator
+from include.training.model.calibrator import Calibrator
 
 
 def drawn(slope: float, intercept: float, rows: int = 20_000) -> tuple[np.ndarray, np.ndarray]:

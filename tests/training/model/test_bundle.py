@@ -14,7 +14,8 @@ from hypothesis import strategies as st
 from pydantic import ValidationError
 
 from include.lake.table_names import FEATURES_TABLE
-from include.training.model.bundle import Bundle, BundleError, Calibrator, Sample
+from include.training.model.bundle import Bundle, BundleError, Sample
+from include.training.model.calibrator import Calibrator
 from include.training.model.contract import EncodingError, FeatureContract, ModelContract
 from tests.training.contracts import contract_of
 

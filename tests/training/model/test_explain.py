@@ -10,7 +10,8 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 from scipy.special import expit, logit
 
-from include.training.model.bundle import Bundle, Calibrator
+from include.training.model.bundle import Bundle
+from include.training.model.calibrator import Calibrator
 from include.training.model.contract import FeatureContract
 from include.training.model.explain import MISSING, Explanation, contributions, explain
 from tests.training.contracts import contract_of
