@@ -11,6 +11,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from include.lake.table_names import FEATURES_TABLE
+from include.plurals import counted
 from include.projects import Expectation, FeatureSpec, Project
 from include.quality.contract import gold_contract
 from include.quality.gate import RuleOutcome, TableOutcome
@@ -93,7 +94,7 @@ class GoldChecks:
             severity="refuse",
             success=not refused,
             refused=refused,
-            observed=f"{refused:,} of {self._rows:,} rows" if refused else "",
+            observed=f"{refused:,} of {counted(self._rows, 'row')}" if refused else "",
             limits="finite, also as 32-bit floats",
             days=describe_days(self._infinite),
         )

@@ -17,6 +17,7 @@ from include.features.point_in_time import CUSTOMER_ID
 from include.lake import Lake, connect
 from include.lake.table_names import FEATURES_TABLE, LABELS_TABLE, SCORES_TABLE
 from include.monitoring.windows import latest_per_customer
+from include.plurals import counted
 from include.projects import Project
 from include.training.model.bundle import Bundle
 
@@ -78,7 +79,8 @@ def realised_performance(lake: Lake, project: Project, bundle: Bundle, version: 
     days = _matured(lake, project, day)
     if not days:
         return Performance(
-            "not yet known", f"No scored day has matured by {day}; a label takes {project.label.horizon_days} days."
+            "not yet known",
+            f"No scored day has matured by {day}; a label takes {counted(project.label.horizon_days, 'day')}.",
         )
     joined = _scores_with_labels(lake, project, days, version)
     if joined.empty:

@@ -218,4 +218,6 @@ def _without_known_churners(project: Project, lake: Lake, day: dt.date) -> pa.Re
     churned = known_churners(project, lake, engine, [day])
     if churned is None or not table.files([day]):
         return table.stream([day])
-    return stream(engine, table.scan(engine, [day]).anti_join(churned, [CUSTOMER_ID]))
+    # A stream cannot read the days in memory that known_churners joins.
+    known = engine.create_table("known_churners", churned.select(CUSTOMER_ID), temp=True)
+    return stream(engine, table.scan(engine, [day]).anti_join(known, [CUSTOMER_ID]))

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from itertools import groupby
 
+from include.plurals import counted
 from include.projects.requirements import Costs
 from include.reporting import Section, Table
 from include.training.card.plots import calibration_plot, importance_plot, lift_plot, saving_plot
@@ -55,7 +56,8 @@ def metrics(evaluation: Evaluation) -> Section:
     return Section(
         "On the test",
         paragraphs=[
-            f"{evaluation.rows:,} rows of {evaluation.customers:,} customers, of which {evaluation.positive_ratio:.1%} "
+            f"{counted(evaluation.rows, 'row')} of {counted(evaluation.customers, 'customer')}, of which "
+            f"{evaluation.positive_ratio:.1%} "
             "churned. The intervals are from a bootstrap over these customers; they do not cover seasons or prices "
             "that differ from the test period."
         ],
@@ -204,20 +206,28 @@ def ranking(evaluation: Evaluation) -> Section:
     )
 
 
-def segments(evaluated: Sequence[Segment], descriptions: Mapping[str, str]) -> Section:
+def segments(evaluated: Sequence[Segment], configured: Sequence[str], descriptions: Mapping[str, str]) -> Section:
     """Return the model's metrics by segment of the customers.
 
     Args:
         evaluated: The segments.
+        configured: The segment features of the project; a note names those without segments.
         descriptions: The meaning of each feature, by name.
     """
+    shown = {segment.feature for segment in evaluated}
     return Section(
         "Segments",
         paragraphs=[
             "The test rows by the values of a feature; numbers are cut into quarters. Segments of fewer than "
             f"{ENOUGH_CUSTOMERS} customers have no metrics."
-            if evaluated
+            if configured
             else "The project's training.yaml names no segments."
+        ],
+        items=[
+            f"{descriptions[feature]} ({feature}) is left out: fewer than two of its segments have {ENOUGH_CUSTOMERS} "
+            "customers."
+            for feature in configured
+            if feature not in shown
         ],
         tables=[
             Table(
@@ -260,7 +270,8 @@ def importance(ranked: Sequence[Importance]) -> Section:
     return Section(
         "Feature importance",
         paragraphs=[
-            f"The {len(top)} most important of {len(ranked)} features in use, by the mean absolute contribution to the "
+            f"The {len(top)} most important of {counted(len(ranked), 'feature')} in use, by the mean "
+            f"absolute contribution to the "
             "log-odds of churn (TreeSHAP) on test rows. A contribution describes the model, not the effect "
             "of a change of the feature."
         ],

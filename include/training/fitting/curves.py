@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import warnings
+
 import numpy as np
 from numpy.typing import NDArray
+from scipy.linalg import LinAlgWarning
 from scipy.special import logit
 from sklearn.isotonic import IsotonicRegression
 from sklearn.linear_model import LogisticRegression
@@ -92,6 +95,8 @@ def _isotonic(margins: NDArray[np.float64], churned: NDArray[np.int8]) -> Calibr
 
 def _regression(columns: NDArray[np.float64], churned: NDArray[np.int8]) -> tuple[list[float], float]:
     # The order of a sum, and therefore its last digit, depends on the number of threads.
-    with threadpool_limits(1):
+    with threadpool_limits(1), warnings.catch_warnings():
+        # For columns that hardly differ, scikit-learn warns and uses a slower solver.
+        warnings.simplefilter("ignore", LinAlgWarning)
         curve = LogisticRegression(C=np.inf, solver="newton-cholesky").fit(columns, churned)
     return [float(slope) for slope in curve.coef_[0]], float(curve.intercept_[0])

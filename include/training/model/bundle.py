@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict, TypeAdapter, ValidationError
 
 from include.errors import ChurnflowError
+from include.plurals import counted
 from include.training.model.calibrator import Calibrator
 from include.training.model.contract import FORMAT, ModelContract
 
@@ -130,7 +131,7 @@ class Bundle:
     def _check_width(self, where: str) -> None:
         if self.booster.num_features() != len(self.contract.features):
             raise BundleError(
-                f"The booster has {self.booster.num_features()} inputs, but its contract has "
+                f"The booster has {counted(self.booster.num_features(), 'input')}, but its contract has "
                 f"{len(self.contract.features)}.",
                 where=where,
                 remedy="Train the model again with the features of its contract.",

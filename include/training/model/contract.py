@@ -16,6 +16,7 @@ from numpy.typing import ArrayLike, NDArray
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from include.errors import ChurnflowError
+from include.plurals import counted
 
 FORMAT: Literal[4] = 4
 """The version of the bundle's layout: 2 added the calibrator; 3 removed the model version; 4 added methods of
@@ -210,7 +211,7 @@ def _encode_numbers(name: str, column: Any) -> NDArray[np.float32]:
     except (TypeError, ValueError) as error:
         raise _not_numbers(name, "values that are not numbers") from error
     if np.isinf(numbers).any():
-        raise _not_numbers(name, f"{int(np.isinf(numbers).sum())} values that are infinite as 32-bit numbers")
+        raise _not_numbers(name, f"infinite 32-bit numbers in {counted(int(np.isinf(numbers).sum()), 'row')}")
     return numbers
 
 

@@ -16,6 +16,7 @@ from include.training.model.bundle import Bundle
 from include.training.model.contract import FeatureContract
 
 MISSING = "none recorded"
+_CURRENCIES = ("$", "€", "£")
 _NEAR = 1e-4
 _NEGLIGIBLE = 0.01
 """In log-odds. A smaller contribution changes a probability by at most a quarter of a percentage point."""
@@ -29,7 +30,7 @@ class Reason:
         feature: The feature of the topic with the largest contribution.
         value: The customer's value: a number, a category's text, or None if it is missing.
         contribution: The sum of the contributions of the topic's features to the log-odds of churn.
-        text: The feature's description and the value, as text.
+        text: The feature's description and the value with its unit, as text.
     """
 
     feature: str
@@ -117,7 +118,8 @@ def _topics(features: Sequence[FeatureContract]) -> list[list[int]]:
 
 def _reason(feature: FeatureContract, encoded: float, contribution: float) -> Reason:
     value = _decoded(feature, encoded)
-    return Reason(feature.name, value, contribution, f"{feature.description or feature.name}: {_value_text(value)}")
+    text = f"{feature.description or feature.name}: {_value_text(value, feature.unit)}"
+    return Reason(feature.name, value, contribution, text)
 
 
 def _decoded(feature: FeatureContract, encoded: float) -> float | str | None:
@@ -126,10 +128,21 @@ def _decoded(feature: FeatureContract, encoded: float) -> float | str | None:
     return feature.categories[int(encoded)] if feature.categories else encoded
 
 
-def _value_text(value: float | str | None) -> str:
+def _value_text(value: float | str | None, unit: str) -> str:
     if value is None:
         return MISSING
-    return value if isinstance(value, str) else number_text(value)
+    return value if isinstance(value, str) else _with_unit(value, unit)
+
+
+def _with_unit(number: float, unit: str) -> str:
+    if unit in _CURRENCIES:
+        return f"{'-' if number < 0 else ''}{unit}{number_text(abs(number))}"
+    if unit == "%":
+        return f"{number_text(round(number * 100, 1))}%"
+    if not unit:
+        return number_text(number)
+    text = number_text(number)
+    return f"{text} {unit.removesuffix('s') if text == '1' else unit}"
 
 
 def number_text(number: float) -> str:

@@ -73,7 +73,8 @@ def decide_first_promotion(ranking: RankingGain, over_rules: Sequence[Gain], mar
         over_rules: Its gain over each rule.
         margin: US dollars per 1,000 customers.
     """
-    hardest = min(over_rules, key=lambda gain: gain.low - _rule_margin(gain, margin))
+    missed = [gain for gain in over_rules if not gain.low > _rule_margin(gain, margin)]
+    hardest = min(missed or over_rules, key=lambda gain: gain.low - _rule_margin(gain, margin))
     if not ranking.low > 0:
         return Decision(
             False,

@@ -18,6 +18,7 @@ from sklearn.metrics import roc_auc_score
 
 from include.errors import ChurnflowError
 from include.logs import get_logger
+from include.plurals import counted
 from include.projects import Project
 from include.settings import Settings
 from include.training.data.dataset import DatasetManifest, load_dataset, recorded_project
@@ -216,7 +217,7 @@ def _evaluate(project: Project, bundle: Bundle, version: str, manifest: DatasetM
     missing = sorted(set(contract.feature_names) - set(test.features.column_names))
     if missing:
         raise IncomparableError(
-            f"It uses {len(missing)} features that the data set lacks, such as {missing[0]!r}.",
+            f"It uses {counted(len(missing), 'feature')} that the data set lacks, such as {missing[0]!r}.",
             where=f"{manifest.project} model version {version}",
             remedy="Train a model on this data set.",
         )
