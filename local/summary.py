@@ -17,6 +17,7 @@ from include.errors import ChurnflowError
 from include.lake import Lake, open_lake
 from include.lake.table_names import FEATURES_TABLE, SCORES_TABLE
 from include.monitoring.results import list_reports, read_result
+from include.plurals import counted
 from include.retention.retention_list import deployed_bento
 from include.serving.deployment.client import EndpointClient
 from include.settings import Settings
@@ -129,7 +130,7 @@ def render(summary: Summary, console: Console) -> None:
     metrics = summary.champion.metrics
     shown = "  ".join(f"{name} {metrics[name]:.3f}" for name in _SHOWN_METRICS if name in metrics)
     facts = {
-        "Quarantine": f"{summary.quarantined:,} rows",
+        "Quarantine": counted(summary.quarantined, "row"),
         "Champion": f"version {summary.champion.version}, on the time-split test: {shown}",
         "Prediction": f"for the first of the retention list of {summary.day}: {summary.prediction}",
         **{name.replace("_", " ").capitalize(): reasons for name, reasons in summary.reasons.items()},

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 
+from include.plurals import counted
 from include.projects import FeatureSpec, Project
 from include.projects.features import Aggregate, Attribute, Calculation, DaysSince, Ratio, Share, Trend
 from include.projects.label import BecomesLabel, NoEventLabel
@@ -43,7 +44,7 @@ def catalogue(project: Project) -> list[Entry]:
             meaning=spec.description,
             source=_source(spec.calculation),
             calculation=_calculation(spec.calculation),
-            window=f"{spec.window} days" if spec.window else "",
+            window=counted(spec.window, "day") if spec.window else "",
             validation=_validation(spec),
             type=f"{spec.dtype}, {spec.type}",
             nullable="yes" if spec.nullable else "no",
@@ -65,7 +66,7 @@ def markdown(project: Project) -> str:
         f"* **Population**: {_population(project)}",
         f"* **Label `{project.label.name}`**: {_label(project)}",
         "",
-        f"## {len(project.features)} features",
+        f"## {counted(len(project.features), 'feature')}",
         "",
         *_table([asdict(entry) for entry in catalogue(project)]),
     ]
@@ -132,7 +133,7 @@ def _validation(spec: FeatureSpec) -> str:
 def _population(project: Project) -> str:
     population = project.population
     if population.active_within_days:
-        return f"customers with a row in `{population.source}` within {population.active_within_days} days"
+        return f"customers with a row in `{population.source}` within {counted(population.active_within_days, 'day')}"
     if population.values:
         return f"customers with `{population.column}` {' or '.join(population.values)} in `{population.source}`"
     return f"all customers in `{population.source}`"
@@ -142,10 +143,10 @@ def _label(project: Project) -> str:
     label = project.label
     meaning = label.description.rstrip(".")
     if isinstance(label, NoEventLabel):
-        return f"{meaning} (no row in `{label.source}` for {label.horizon_days} days)."
+        return f"{meaning} (no row in `{label.source}` for {counted(label.horizon_days, 'day')})."
     change = f"`{label.column}` in `{label.source}`"
     if isinstance(label, BecomesLabel):
-        return f"{meaning} ({change} becomes {label.value} within {label.horizon_days} days)."
+        return f"{meaning} ({change} becomes {label.value} within {counted(label.horizon_days, 'day')})."
     return f"{meaning} ({change} is {label.value})."
 
 

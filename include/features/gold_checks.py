@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime as dt
+from collections import Counter
 from collections.abc import Sequence
 
 import numpy as np
@@ -10,14 +11,18 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from include.lake.table_names import FEATURES_TABLE
+from include.plurals import counted
 from include.projects import Expectation, FeatureSpec, Project
 from include.quality.contract import gold_contract
-from include.quality.gate import TableOutcome
-from include.quality.suite import ROW_ID, Tally, is_row_rule, run_suite
+from include.quality.gate import RuleOutcome, TableOutcome
+from include.quality.suite import ROW_ID, Tally, describe_days, is_row_rule, run_suite
+
+FINITE = "finite_as_float32"
+"""The built-in rule that refuses rows with a number that is infinite, or too large for a 32-bit float."""
 
 
 class GoldChecks:
-    """The expectations on gold, with the results accumulated over batches.
+    """The expectations on gold and the rule ``finite_as_float32``, with the results accumulated over batches.
 
     Args:
         project: The project; its gold checks and the validations of its features give the expectations.
@@ -28,6 +33,9 @@ class GoldChecks:
         self._tallies = [
             Tally(item) for item in [*project.gold_checks.expectations, *feature_expectations(project.features)]
         ]
+        self._numbers = [spec.name for spec in project.features if spec.dtype == "number"]
+        self._infinite: Counter[dt.date] = Counter()
+        self._infinite_columns: set[str] = set()
         self._rows = 0
         self._refused = 0
 
@@ -40,6 +48,8 @@ class GoldChecks:
         by_row = [tally for tally in self._tallies if is_row_rule(FEATURES_TABLE, tally.expectation)]
         by_day = [tally for tally in self._tallies if not is_row_rule(FEATURES_TABLE, tally.expectation)]
         rules = self._run(by_row, rows, None)
+        for row, columns in self._not_finite(rows).items():
+            rules.setdefault(row, []).extend(f"{FINITE}({column})" for column in columns)
         for day in pc.unique(rows["dt"]).to_pylist() if by_day else []:
             for row, broken in self._run(by_day, rows, day).items():
                 rules.setdefault(row, []).extend(broken)
@@ -58,8 +68,35 @@ class GoldChecks:
             self._rows,
             self._refused,
             self._project.gold_checks.minimum_pass_share,
-            tuple(tally.outcome() for tally in self._tallies),
+            (*(tally.outcome() for tally in self._tallies), self._finite_outcome()),
             gold_contract(self._project),
+        )
+
+    def _not_finite(self, rows: pa.Table) -> dict[int, list[str]]:
+        """Return the columns with a number that is infinite as a 32-bit float, by row.
+
+        Models read 32-bit floats, and XGBoost refuses infinite numbers.
+        """
+        found: dict[int, list[str]] = {}
+        for column in self._numbers:
+            with np.errstate(over="ignore"):
+                numbers = rows[column].to_numpy().astype(np.float32)
+            for row in np.flatnonzero(np.isinf(numbers)).tolist():
+                found.setdefault(row, []).append(column)
+        self._infinite.update(rows["dt"].take(pa.array(list(found), pa.int64())).to_pylist())
+        self._infinite_columns.update(column for columns in found.values() for column in columns)
+        return found
+
+    def _finite_outcome(self) -> RuleOutcome:
+        refused = sum(self._infinite.values())
+        return RuleOutcome(
+            rule=f"{FINITE}({', '.join(sorted(self._infinite_columns)) or 'all numbers'})",
+            severity="refuse",
+            success=not refused,
+            refused=refused,
+            observed=f"{refused:,} of {counted(self._rows, 'row')}" if refused else "",
+            limits="finite, also as 32-bit floats",
+            days=describe_days(self._infinite),
         )
 
     def _run(self, tallies: Sequence[Tally], rows: pa.Table, day: dt.date | None) -> dict[int, list[str]]:

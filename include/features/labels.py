@@ -33,6 +33,7 @@ from include.features.point_in_time import (
 from include.lake import Lake, StepResult, connect, with_optimistic_retry
 from include.lake.table_names import FEATURES_TABLE, LABELS_TABLE, SILVER_DAYS_TABLE, silver_table
 from include.logs import get_logger
+from include.plurals import counted
 from include.projects import Project
 from include.projects.label import BecomesLabel, ColumnLabel, NoEventLabel
 from include.quality.silver_days import loaded_days
@@ -186,7 +187,7 @@ def _require_two_values(label: ColumnLabel, engine: Backend, rows: ibis.Table) -
     counts = rows.group_by("dt", "value").agg(rows=rows.count()).order_by("dt", ibis.desc("rows"), "value")
     by_day: dict[dt.date, dict[str, str]] = {}
     for found in engine.to_pyarrow(counts).to_pylist():
-        shown = f"{found['value']!r} ({found['rows']:,} row{'s'[: found['rows'] > 1]})"
+        shown = f"{found['value']!r} ({counted(found['rows'], 'row')})"
         by_day.setdefault(found["dt"], {})[found["value"]] = shown
     for day, values in by_day.items():
         others = [shown for value, shown in values.items() if value != label.value]

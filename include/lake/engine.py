@@ -9,6 +9,7 @@ from functools import cache
 import duckdb
 import fsspec
 import ibis
+import pyarrow as pa
 from ibis.backends.duckdb import Backend
 
 
@@ -27,6 +28,17 @@ def connect() -> Backend:
     backend.raw_sql("SET preserve_insertion_order = false")
     backend.raw_sql("SET disabled_optimizers = 'join_order'")
     return backend
+
+
+def stream(engine: Backend, expression: ibis.Table) -> pa.RecordBatchReader:
+    """Return the rows of an expression as a stream, for rows that do not fit into memory.
+
+    Args:
+        engine: The engine.
+        expression: An expression over tables of this engine.
+    """
+    # Ibis 12 calls a method for streams that DuckDB 2 no longer has.
+    return engine.con.sql(engine.compile(expression)).to_arrow_reader()
 
 
 @cache

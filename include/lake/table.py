@@ -22,7 +22,7 @@ from tenacity import Retrying, retry_if_exception_type, stop_after_attempt, wait
 
 from include.days import DayRange
 from include.errors import ChurnflowError
-from include.lake.engine import connect, read_partitions
+from include.lake.engine import connect, read_partitions, stream
 from include.local_files import disk_full_errors
 from include.settings import Settings
 
@@ -222,8 +222,7 @@ class Table:
         if not self.files(days):
             return pa.RecordBatchReader.from_batches(self.schema(), [])
         engine = connect()
-        # Ibis 12 calls a method for streams that DuckDB 2 no longer has.
-        return engine.con.sql(engine.compile(self.scan(engine, days))).to_arrow_reader()
+        return stream(engine, self.scan(engine, days))
 
     def scan(self, engine: Backend, days: DayRange | Sequence[dt.date]) -> ibis.Table:
         """Return the rows of ``days`` as an expression; only the files of these days are opened.

@@ -23,6 +23,7 @@ from scipy import stats
 
 from include.errors import ChurnflowError
 from include.lake.table_names import FEATURES_TABLE
+from include.plurals import counted
 from include.projects.features import FeatureSpec
 from include.projects.monitoring import DriftRules, Monitoring
 
@@ -144,7 +145,7 @@ def detect_drift(
     count = sum(feature.drifted for feature in found)
     return DriftVerdict(
         drifted=count >= monitoring.min_drifted_features,
-        reason=f"{count} of {len(found)} features drifted; the limit is {monitoring.min_drifted_features}.",
+        reason=f"{count} of {counted(len(found), 'feature')} drifted; the limit is {monitoring.min_drifted_features}.",
         reference_rows=len(reference),
         current_rows=len(current),
         min_drifted_features=monitoring.min_drifted_features,
@@ -162,7 +163,7 @@ def _require_comparable(reference: pd.DataFrame, current: pd.DataFrame, features
     missing = [spec.name for spec in features if spec.name not in current]
     if missing:
         raise DriftError(
-            f"The current window lacks {len(missing)} features, such as {missing[0]!r}.",
+            f"The current window lacks {counted(len(missing), 'feature')}, such as {missing[0]!r}.",
             where=FEATURES_TABLE,
             remedy="Run churn_ingest for the window's days again, so that gold has the project's current features.",
         )

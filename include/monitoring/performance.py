@@ -12,9 +12,12 @@ import pandas as pd
 from sklearn.metrics import brier_score_loss, roc_auc_score
 
 from include.days import DayRange
-from include.lake import Lake
+from include.features.known_churners import known_churners
+from include.features.point_in_time import CUSTOMER_ID
+from include.lake import Lake, connect
 from include.lake.table_names import FEATURES_TABLE, LABELS_TABLE, SCORES_TABLE
 from include.monitoring.windows import latest_per_customer
+from include.plurals import counted
 from include.projects import Project
 from include.training.model.bundle import Bundle
 
@@ -76,7 +79,8 @@ def realised_performance(lake: Lake, project: Project, bundle: Bundle, version: 
     days = _matured(lake, project, day)
     if not days:
         return Performance(
-            "not yet known", f"No scored day has matured by {day}; a label takes {project.label.horizon_days} days."
+            "not yet known",
+            f"No scored day has matured by {day}; a label takes {counted(project.label.horizon_days, 'day')}.",
         )
     joined = _scores_with_labels(lake, project, days, version)
     if joined.empty:
@@ -106,13 +110,21 @@ def _scores_with_labels(lake: Lake, project: Project, days: list[dt.date], versi
 def read_labels(lake: Lake, project: Project, days: list[dt.date]) -> pd.DataFrame:
     """Return the columns ``dt``, ``customer_id`` and ``churned`` of the labels of some days.
 
+    Customers who were known to have churned on the day are left out: they are not on the retention list, and with a
+    label ``becomes``, they would count as customers who stay.
+
     Args:
         lake: The lake with ``gold/labels``.
         project: The project, which names the label.
         days: The days.
     """
-    rows: pd.DataFrame = lake.table(LABELS_TABLE).read(days, ["dt", "customer_id", project.label.name]).to_pandas()
-    return rows.rename(columns={project.label.name: "churned"})
+    engine = connect()
+    labels = lake.table(LABELS_TABLE).scan(engine, days).select("dt", CUSTOMER_ID, churned=project.label.name)
+    known = known_churners(project, lake, engine, days) if days else None
+    if known is not None:
+        labels = labels.anti_join(known, ["dt", CUSTOMER_ID])
+    rows: pd.DataFrame = labels.to_pyarrow().to_pandas()
+    return rows
 
 
 def evaluate_predictions(

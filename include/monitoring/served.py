@@ -20,6 +20,7 @@ from include.lake import Lake, connect
 from include.lake.table_names import LABELS_TABLE, PREDICTIONS_TABLE
 from include.monitoring.drift import detect_drift
 from include.monitoring.performance import Performance, evaluate_predictions, read_labels, roc_auc
+from include.plurals import counted
 from include.projects import Project
 from include.projects.features import FeatureSpec
 
@@ -188,7 +189,7 @@ def _drift(
     current = _served_features(lake, version, day, features)
     if len(current) < _MIN_CUSTOMERS:
         return ServedDrift(
-            f"The features of {len(current)} customers are known; a comparison needs {_MIN_CUSTOMERS} customers."
+            f"{counted(len(current), 'customer')} with known features; a comparison needs {_MIN_CUSTOMERS} customers."
         )
     # The endpoint logs 32-bit floats: without the same rounding, 0.1 would differ from the reference's 0.1.
     numbers = [spec.name for spec in features if spec.dtype == "number" and spec.name in reference]

@@ -10,6 +10,7 @@ import typer
 
 from include.command_line import CommandLine
 from include.days import parse_day
+from include.plurals import counted
 from include.projects.label import ColumnLabel, NoEventLabel
 from include.projects.lint import find_warnings, invalid_expectations
 from include.projects.loader import PROJECTS_DIR, examine_project, load_project, project_names
@@ -25,7 +26,7 @@ def list_projects() -> None:
     configured = get_settings().project
     for name in project_names():
         project, problems = examine_project(name)
-        title = project.title if project else f"{_count(problems, 'problem')}; list them with: check {name}"
+        title = project.title if project else f"{counted(len(problems), 'problem')}; list them with: check {name}"
         typer.echo(f"{'*' if name == configured else ' '} {name:20} {title}")
 
 
@@ -37,7 +38,7 @@ def check(
     """Print all problems of a project, or its summary and warnings. The exit code is 1 if there are problems."""
     project, problems = examine_project(name)
     if project is None:
-        typer.echo(f"include/projects/{name}: {_count(problems, 'problem')}\n")
+        typer.echo(f"include/projects/{name}: {counted(len(problems), 'problem')}\n")
         for problem in problems:
             typer.echo(f"{problem.place}\n  {problem}\n  Remedy: {problem.remedy}\n")
         raise typer.Exit(1)
@@ -99,8 +100,9 @@ def _summary(project: Project) -> str:
         "sources": f"\n{' ' * 17}".join(f"{name} ({_source(project, name)})" for name in project.sources),
         "population": _population(project),
         "label": f"{project.label.name}: {_label(project)}",
-        "features": f"{len(project.features)}: {numbers} numbers, {len(project.features) - numbers} categories",
-        "training": f"{_count(training.n_trials, 'trial')}, {training.cv_folds} folds, {_test(project)}",
+        "features": f"{len(project.features)}: {counted(numbers, 'number')}, "
+        f"{len(project.features) - numbers} {'category' if len(project.features) - numbers == 1 else 'categories'}",
+        "training": f"{counted(training.n_trials, 'trial')}, {training.cv_folds} folds, {_test(project)}",
         "required data": f"at least {data.min_training_samples:,} training rows, at least "
         f"{data.min_positive_ratio:.1%} churners, {data.min_features} to {data.max_features} features ({data.mode})",
         "required model": f"at least {limits} ({metrics.mode})",
@@ -118,13 +120,15 @@ def _source(project: Project, name: str) -> str:
     origin = (
         source.files.format if source.files else f"database {source.database.connection}" if source.database else ""
     )
-    return f"{source.kind}, {origin}, {_count(source.columns, 'column')}"
+    return f"{source.kind}, {origin}, {counted(len(source.columns), 'column')}"
 
 
 def _population(project: Project) -> str:
     population = project.population
     if population.active_within_days:
-        return f"customers with a row of {population.source} in the last {population.active_within_days} days"
+        return (
+            f"customers with a row of {population.source} in the last {counted(population.active_within_days, 'day')}"
+        )
     if population.column:
         return f"customers of {population.source} with {population.column} {' or '.join(population.values or [])}"
     return f"all customers of {population.source}"
@@ -133,20 +137,15 @@ def _population(project: Project) -> str:
 def _label(project: Project) -> str:
     label = project.label
     if isinstance(label, NoEventLabel):
-        return f"no row of {label.source} within {label.horizon_days} days"
-    when = "is" if isinstance(label, ColumnLabel) else f"becomes, within {label.horizon_days} days,"
+        return f"no row of {label.source} within {counted(label.horizon_days, 'day')}"
+    when = "is" if isinstance(label, ColumnLabel) else f"becomes, within {counted(label.horizon_days, 'day')},"
     return f"column {label.column} of {label.source} {when} {label.value!r}"
 
 
 def _test(project: Project) -> str:
     if not project.has_time:
         return f"{project.training.test_share:.0%} of the customers as the test, stratified by label"
-    return f"the last {_count(project.training.test_snapshots, 'snapshot')} as the test"
-
-
-def _count(of: object, noun: str) -> str:
-    number = of if isinstance(of, int) else len(of)  # type: ignore[arg-type]
-    return f"{number} {noun}{'' if number == 1 else 's'}"
+    return f"the last {counted(project.training.test_snapshots, 'snapshot')} as the test"
 
 
 if __name__ == "__main__":

@@ -11,6 +11,7 @@ from include.projects.sources import ColumnType
 from include.projects.yaml_files import Config
 
 _NEVER_NULL = {"count", "count_distinct", "sum", "active_days"}
+_IN_DAYS = ("active_days", "days_since_last", "days_since_first", "mean_gap_days", "max_gap_days", "days_since")
 _OF_COLUMN = ("count_distinct", "sum", "mean", "min", "max", "std")
 
 
@@ -168,6 +169,7 @@ class FeatureSpec(Config):
         validation: The allowed values.
         drifts_by_construction: Whether the feature changes with time or the calendar, so drift checks exclude it.
         topic: The topic; see ``FeatureFamily``.
+        unit: The unit of a number; see ``FeatureFamily``.
     """
 
     name: str = Field(pattern=r"^[a-z][a-z0-9_]*$")
@@ -178,6 +180,7 @@ class FeatureSpec(Config):
     validation: Validation = Validation()
     drifts_by_construction: bool = False
     topic: str = ""
+    unit: str = ""
 
     @property
     def dtype(self) -> Literal["number", "category"]:
@@ -218,6 +221,9 @@ class FeatureFamily(Config):
         windows: The windows in days, for calculations with a window.
         validation: The allowed values.
         drifts_by_construction: Whether the features change with time or the calendar.
+        unit: The unit of the numbers, which reasons show: ``$``, ``€``, ``£``, ``%`` for a share from 0 to 1, or a
+            plural noun such as ``minutes``. By default, a number of days has the unit ``days``, a share has ``%``, and
+            other numbers have none.
     """
 
     name: str = Field(pattern=r"^[a-z]([a-z0-9_]|\{window\})*$")
@@ -228,6 +234,13 @@ class FeatureFamily(Config):
     windows: list[int] | None = Field(default=None, min_length=1)
     validation: Validation = Validation()
     drifts_by_construction: bool = False
+    unit: str | None = Field(default=None, max_length=20)
+
+    @model_validator(mode="after")
+    def _check_unit(self) -> FeatureFamily:
+        if self.unit and self.validation.categories:
+            raise ValueError("a feature with categories has no unit")
+        return self
 
     @model_validator(mode="after")
     def _check_windows(self) -> FeatureFamily:
@@ -265,4 +278,10 @@ class FeatureFamily(Config):
             validation=self.validation,
             drifts_by_construction=self.drifts_by_construction,
             topic=self.topic or self.name,
+            unit=self._default_unit() if self.unit is None else self.unit,
         )
+
+    def _default_unit(self) -> str:
+        if self.calculation.function in _IN_DAYS:
+            return "days"
+        return "%" if self.calculation.function == "share" else ""

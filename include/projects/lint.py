@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+from include.plurals import counted
 from include.projects.expectations import build_expectation
 from include.projects.features import Aggregate, Share
 from include.projects.project import Project
@@ -26,7 +27,7 @@ def find_warnings(project: Project) -> Iterator[str]:
     if project.monitoring.min_drifted_features > len(monitored):
         yield (
             f"monitoring.yaml: min_drifted_features is {project.monitoring.min_drifted_features}, but only "
-            f"{len(monitored)} features are monitored: drift will never be reported"
+            f"{counted(len(monitored), 'feature')} can drift: drift will never be reported"
         )
 
 
@@ -65,6 +66,7 @@ def _warm_up(project: Project) -> Iterator[str]:
     if longer:
         names = ", ".join(longer[:3]) + (", ..." if len(longer) > 3 else "")
         yield (
-            f"features.yaml: the windows of {len(longer)} features ({names}) are longer than the {warm_up} days of "
+            f"features.yaml: the windows of {counted(len(longer), 'feature')} ({names}) are longer than "
+            f"the {counted(warm_up, 'day')} of "
             "snapshots.warm_up_days: the first snapshots have less history than these windows"
         )

@@ -12,6 +12,7 @@ from typing import Any
 
 import yaml
 
+from include.plurals import counted
 from include.projects.customer_table import (
     DATES,
     MAX_CATEGORIES,
@@ -78,19 +79,19 @@ def _documents(title: str, table: Path, customer: str, label: str, value: str, f
     rows, customers = texts.rows, columns[customer].distinct
     if not rows or customers != rows:
         raise invalid(
-            f"{rows} rows have {customers} different values of {customer!r}.",
+            f"{counted(rows, 'row')} have {counted(customers, 'different value')} of {customer!r}.",
             "Use a column with unique values; a table of events requires another kind of project.",
         )
     counts = texts.counts(label, source)
     if value not in counts or len(counts) > MAX_CATEGORIES:
         raise invalid(
-            f"{label!r} has {len(counts)} values, such as {sorted(counts)[:3]}; the label {value!r} "
+            f"{label!r} has {counted(len(counts), 'value')}, such as {sorted(counts)[:3]}; the label {value!r} "
             f"{'is one of them' if value in counts else 'is not one of them'}.",
             "Name the label's column and its value for churned customers: --label churn=yes.",
         )
     near = [text for text in counts if text != value and _folded(text) == _folded(value)]
     if near:
-        found = ", ".join(f"{text!r} ({counts[text]:,} row{'s'[: counts[text] > 1]})" for text in [value, *near])
+        found = ", ".join(f"{text!r} ({counted(counts[text], 'row')})" for text in [value, *near])
         raise invalid(
             f"Values of {label!r} differ only in case or blanks: {found}.", "Use one spelling throughout the table."
         )
@@ -104,7 +105,8 @@ def _documents(title: str, table: Path, customer: str, label: str, value: str, f
         "project.yaml": _document(
             {
                 "title": title.replace("_", " ").capitalize(),
-                "description": f"One row per customer, from {table.name} ({rows:,} rows); {label} = {value} means "
+                "description": f"One row per customer, from {table.name} ({counted(rows, 'row')}); "
+                f"{label} = {value} means "
                 "churned. Describe the business, its customers and the origin of the table here.",
                 "owner": "customer-care",
                 "first_day": first_day,

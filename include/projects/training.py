@@ -57,15 +57,29 @@ class SearchSpace(Config):
 
 
 class Promotion(Config):
-    """The condition on which a challenger replaces the champion.
+    """The conditions on which a challenger replaces the champion, or becomes the first champion.
 
     Attributes:
-        margin_usd_per_1000: The additional saving per 1,000 customers, in US dollars, that justifies a new model.
-        confidence: The confidence level; the lower bound of the additional saving must exceed the margin.
+        margin_usd_per_1000: The additional saving per 1,000 customers, in US dollars, that justifies another model.
+        first_margin_usd_per_1000: The additional saving over offers to nobody and over offers to everybody that
+            justifies a first model.
+        confidence: The confidence level of the comparison with the champion; the lower bound of the additional saving
+            must exceed the margin. A first champion needs a higher confidence; see ``first_confidence``.
     """
 
     margin_usd_per_1000: float = Field(ge=0)
+    first_margin_usd_per_1000: float = Field(default=100, ge=0)
     confidence: float = Field(default=0.95, ge=0.5, lt=1)
+
+    @property
+    def first_confidence(self) -> float:
+        """The confidence level of each bound of a first champion.
+
+        Trainings are repeated until one model is promoted, so chance has several opportunities. The error is divided by
+        ten (Bonferroni): with a confidence of .95, at most one of twenty models without skill would be promoted in ten
+        trainings.
+        """
+        return 1 - (1 - self.confidence) / 10
 
 
 class LeakageLimits(Config):

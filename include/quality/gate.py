@@ -11,6 +11,7 @@ from include.days import DayRange
 from include.errors import ChurnflowError
 from include.local_files import write_atomically
 from include.logs import get_logger
+from include.plurals import counted
 from include.quality.contract import Contract
 from include.reporting import html_templates
 
@@ -86,7 +87,8 @@ class TableOutcome:
         reasons = [f"{rule.rule} found {rule.observed or 'a violation'}" for rule in self._violated("stop")]
         if self.pass_share < self.minimum_pass_share:
             reasons.append(
-                f"only {self.pass_share:.2%} of {self.rows} rows pass; the minimum is {self.minimum_pass_share:.2%}"
+                f"only {self.pass_share:.2%} of {counted(self.rows, 'row')} pass; the minimum is "
+                f"{self.minimum_pass_share:.2%}"
             )
         return reasons
 

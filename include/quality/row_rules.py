@@ -8,6 +8,7 @@ import ibis
 from ibis import _
 from ibis.expr.types import BooleanValue, StringValue
 
+from include.plurals import counted
 from include.projects import Source
 from include.sources.bronze_tables import FILE, ROW, UNDECLARED, UNREADABLE_START
 from include.sources.column_types import day_of, refusal_reason, trimmed, typed_value
@@ -90,7 +91,8 @@ def describe_rule(source: Source, rule: str) -> str:
         "required": "never empty",
         "after_day": "not after the day of the delivery, in the time zone of the project",
         DUPLICATE: f"{', '.join(source.key)}: unique within the delivery of a day",
-        DUPLICATE_EARLIER: f"{', '.join(source.key)}: not delivered in the {source.deduplicate_days} days before",
+        DUPLICATE_EARLIER: f"{', '.join(source.key)}: not delivered in the "
+        f"{counted(source.deduplicate_days, 'day')} before",
     }[kind]
 
 

@@ -16,6 +16,7 @@ import pyarrow.compute as pc
 from include.days import DayRange
 from include.lake import Lake, connect
 from include.lake.table_names import bronze_table, silver_table
+from include.plurals import counted
 from include.projects import Checks, Expectation, Project, Source
 from include.quality.gate import RuleOutcome
 from include.quality.row_rules import (
@@ -238,7 +239,7 @@ def _builtin_outcomes(source: Source, rows: int, refusals: pa.Table, expectation
 
 def _builtin_outcome(source: Source, rows: int, rule: str, days: dict[dt.date, int]) -> RuleOutcome:
     refused = sum(days.values())
-    seen = f"{refused:,} of {rows:,} rows" if refused else ""
+    seen = f"{refused:,} of {counted(rows, 'row')}" if refused else ""
     return RuleOutcome(
         rule, "refuse", not refused, refused, seen, limits=describe_rule(source, rule), days=describe_days(days)
     )

@@ -19,6 +19,7 @@ import pandas as pd
 import pyarrow as pa
 
 from include.errors import ChurnflowError
+from include.plurals import counted
 from include.projects import Expectation
 from include.projects.expectations import (
     batch_definition,
@@ -170,7 +171,7 @@ def _result(table: str, expectation: Expectation, item: Any) -> ExpectationResul
 def _aggregate(observed: Any) -> str:
     # Reports and logs contain figures, never values of rows.
     if isinstance(observed, list | set | tuple | dict):
-        return f"{len(observed)} values"
+        return counted(len(observed), "value")
     return "a value" if isinstance(observed, str) and observed else str(observed)
 
 
@@ -240,7 +241,7 @@ class Tally:
 
     def _observation(self, failing: int) -> str:
         if failing:
-            return f"{failing:,} of {self._applicable:,} rows"
+            return f"{failing:,} of {counted(self._applicable, 'row')}"
         days = self._violated or list(self._observed)
         if not self._violated and len(days) > 1:
             return ""

@@ -16,6 +16,7 @@ from ibis.expr.types import StringValue
 from include.days import DayRange
 from include.lake import Lake, connect
 from include.lake.table_names import bronze_table, silver_table
+from include.plurals import counted
 from include.projects import Project, Source
 from include.projects.features import Share
 from include.projects.label import ColumnLabel, NoEventLabel
@@ -98,7 +99,7 @@ def _spelling(
         rows[one["value"], one["named"]] += one["rows"]
         by_day[one["dt"]] += one["rows"]
     observed = [
-        f"{value!r} ({count:,} row{'s'[: count > 1]}), which differs from {name!r} only in case or blanks"
+        f"{value!r} ({counted(count, 'row')}), which differs from {name!r} only in case or blanks"
         for (value, name), count in rows.items()
     ]
     limits = f"no text differs from {', '.join(map(repr, sorted(named)))} only in case or blanks"
@@ -134,15 +135,18 @@ def _row_count(lake: Lake, source: Source, rule: RowCount, item: CheckedSource, 
         median = statistics.median(counts[other] for other in history)
         if not rule.min_ratio * median <= count <= rule.max_ratio * median:
             violations[day] = (count, median)
-    observed = [f"{count:,} rows on {day}; the median is {median:,.0f}" for day, (count, median) in violations.items()]
+    observed = [
+        f"{counted(count, 'row')} on {day}; the median is {median:,.0f}" for day, (count, median) in violations.items()
+    ]
     return RuleOutcome(
         "row_count",
         rule.severity,
         not violations,
         0,
-        _first_three(observed, "days") if judged else f"fewer than {rule.minimum_days} earlier days",
+        _first_three(observed, "days") if judged else f"fewer than {counted(rule.minimum_days, 'earlier day')}",
         judged > 0,
-        f"{rule.min_ratio:g} to {rule.max_ratio:g} times the median of the last {rule.history_days} days with rows",
+        f"{rule.min_ratio:g} to {rule.max_ratio:g} times the median of the last "
+        f"{counted(rule.history_days, 'day')} with rows",
         describe_days(dict.fromkeys(violations, 1)),
     )
 
@@ -153,8 +157,8 @@ def _freshness(project: Project, lake: Lake, rule: Freshness, item: CheckedSourc
     newest = _newest_event(project, lake, rule, item) if source.event_time else _newest_delivery(lake, item)
     fresh = newest is not None and (last - newest).days <= rule.max_age_days
     judged = fresh or not source.is_daily or _has_days_before(lake, item, rule.max_age_days)
-    observed = f"{newest} as the newest {what}" if newest else f"no {what} within {rule.max_age_days} days"
-    limits = f"the newest {what} is at most {rule.max_age_days} days old on the last day"
+    observed = f"{newest} as the newest {what}" if newest else f"no {what} within {counted(rule.max_age_days, 'day')}"
+    limits = f"the newest {what} is at most {counted(rule.max_age_days, 'day')} old on the last day"
     success = fresh or not judged
     days = "" if success else str(last)
     return RuleOutcome("freshness", rule.severity, success, 0, f"{observed} by {last}", judged, limits, days)
@@ -200,7 +204,9 @@ def _foreign_key(
         key.severity,
         share >= key.min_share,
         0,
-        f"{lost:,} of {total:,} rows without a match" if total else f"no rows, or {key.source} lacks earlier days",
+        f"{lost:,} of {counted(total, 'row')} without a match"
+        if total
+        else f"no rows, or {key.source} lacks earlier days",
         total > 0,
         f"{key.min_share:.2%} of the rows have a match on their day",
         describe_days(orphans),

@@ -1,4 +1,4 @@
-"""The retention list: the customers of a day, scored in slices and ordered by churn risk.
+"""The retention list: the customers of a day who may still churn, scored in slices and ordered by churn risk.
 
 The customers at the top of the list get reasons.
 """
@@ -20,9 +20,12 @@ from numpy.typing import NDArray
 
 from include.days import DayRange
 from include.errors import ChurnflowError
-from include.lake import StepResult, open_lake
+from include.features.known_churners import known_churners
+from include.features.point_in_time import CUSTOMER_ID
+from include.lake import Lake, StepResult, connect, open_lake, stream
 from include.lake.table_names import FEATURES_TABLE, SCORES_TABLE
 from include.logs import get_logger
+from include.projects import Project, load_project
 from include.serving.deployment.state import BentoReference, ServingState
 from include.settings import Settings
 from include.training.model.bundle import Bundle
@@ -161,41 +164,60 @@ def _texts(reasons: Sequence[Sequence[Reason]], rows: int) -> pa.Array:
 
 
 def score_day(day: dt.date, settings: Settings) -> StepResult:
-    """Score every customer of ``day`` with the deployed model, and replace that day of ``gold/scores``.
+    """Score the customers of ``day`` with the deployed model, and replace that day of ``gold/scores``.
+
+    Customers who are known to have churned when the day closes are left out (``known_churners``).
 
     Args:
         day: A day of ``gold/features``.
-        settings: The lake, the deployed model and the number of customers with reasons.
+        settings: The project, the lake, the deployed model and the number of customers with reasons.
+
+    Returns:
+        The result; ``detail`` holds the number of ``known_churners``, who were left out.
 
     Raises:
-        ScoringError: No model is deployed, or the day has no customers.
+        ScoringError: No model is deployed, or the day has no customers who may still churn.
         BundleError: The deployed bundle is damaged.
         EncodingError: ``gold/features`` lacks a feature of the model.
         LakeError: There is no ``gold/features`` yet.
+        ProjectError: The project's configuration is invalid.
     """
     start = time.perf_counter()
     deployed = deployed_bento(settings)
     lake = open_lake(settings)
-    features = lake.table(FEATURES_TABLE).stream(DayRange.single(day))
+    table = lake.table(FEATURES_TABLE)
+    read = table.row_counts([day]).get(day, 0)
+    features = _without_known_churners(load_project(settings.project), lake, day)
     rows = retention_list(day, features, deployed.load_bundle(), deployed.model_version, settings.serving.reasons_for)
     if not rows.num_rows:
         raise ScoringError(
-            "The day has no customers.",
+            "All customers of the day have churned already." if read else "The day has no customers.",
             where=f"{FEATURES_TABLE}, dt={day}",
-            remedy="Run churn_ingest for that day first.",
+            remedy="Check the value in label.yaml." if read else "Run churn_ingest for that day first.",
         )
     version = lake.table(SCORES_TABLE).replace(DayRange.single(day), rows)
     detail = {
         "model_version": deployed.model_version,
         "predicted_churners": int(pc.sum(pc.equal(rows["prediction"], "churn")).as_py()),
+        "known_churners": read - rows.num_rows,
     }
     log.info("day scored", extra={"day": str(day), "rows": rows.num_rows, **detail})
     return StepResult(
         table=SCORES_TABLE,
-        rows_read=rows.num_rows,
+        rows_read=read,
         rows_refused=0,
         rows_written=rows.num_rows,
         version=version,
         seconds=time.perf_counter() - start,
         detail=detail,
     )
+
+
+def _without_known_churners(project: Project, lake: Lake, day: dt.date) -> pa.RecordBatchReader:
+    table, engine = lake.table(FEATURES_TABLE), connect()
+    churned = known_churners(project, lake, engine, [day])
+    if churned is None or not table.files([day]):
+        return table.stream([day])
+    # A stream cannot read the days in memory that known_churners joins.
+    known = engine.create_table("known_churners", churned.select(CUSTOMER_ID), temp=True)
+    return stream(engine, table.scan(engine, [day]).anti_join(known, [CUSTOMER_ID]))

@@ -11,6 +11,7 @@ from typing import NamedTuple
 import pyarrow as pa
 from pyarrow import csv as arrow_csv
 
+from include.plurals import counted
 from include.projects.sources import Files
 from include.sources.file_content import ContentError, OpenFile, text_of, undecodable
 
@@ -99,7 +100,7 @@ def csv_tables(
 
 def _open(rest: _Utf8, files: Files, columns: int, unreadable: list[UnreadableRow]) -> Iterator[pa.RecordBatch]:
     def skip(row: arrow_csv.InvalidRow) -> str:
-        reason = f"{row.actual_columns} values instead of {row.expected_columns}"
+        reason = f"{counted(row.actual_columns, 'value')} instead of {row.expected_columns}"
         unreadable.append(UnreadableRow(row.number, reason, row.text))
         return "skip"
 
@@ -187,7 +188,7 @@ def _problem(open_file: OpenFile, files: Files, header: list[str]) -> ContentErr
 
 
 def _ragged(line: int, row: list[str], header: list[str], files: Files, is_last: bool) -> ContentError:
-    what = f"line {line} has {len(row)} values instead of {len(header)}"
+    what = f"line {line} has {counted(len(row), 'value')} instead of {len(header)}"
     if separator := other_separator(header, files):
         return separator_error(separator, what)
     if len(header) == 1:

@@ -18,6 +18,7 @@ from include.command_line import CommandLine
 from include.days import parse_day
 from include.lake import open_lake
 from include.logs import configure_json_logs
+from include.plurals import counted
 from include.projects import load_project
 from include.settings import get_settings
 from include.training.commands import clear_result, write_result
@@ -125,7 +126,10 @@ def render_training(manifest: DatasetManifest, trained: TrainingResult) -> str:
     lines = [
         ("training", _rows(manifest.train)),
         ("test", f"{_rows(manifest.test)}; split {by}"),
-        ("model", f"{trained.model_name} version {trained.model_version}, {trained.trials} trials, {seconds}"),
+        (
+            "model",
+            f"{trained.model_name} version {trained.model_version}, {counted(trained.trials, 'trial')}, {seconds}",
+        ),
         *((title, _with_interval(trained.metrics, name)) for name, title in _METRICS.items()),
         *(
             ("missed", f"{verdict['name']}: {verdict['found']:.4g}, {verdict['bound']} {verdict['required']:g}")
@@ -133,6 +137,8 @@ def render_training(manifest: DatasetManifest, trained: TrainingResult) -> str:
             if not verdict["ok"]
         ),
         *(("leakage", finding) for finding in trained.leakage),
+        ("calibrator", trained.calibration),
+        *([("warning", trained.calibration_warning)] if trained.calibration_warning else []),
     ]
     return "\n".join(_line(title, text) for title, text in lines)
 
@@ -142,7 +148,7 @@ def _line(title: str, text: str) -> str:
 
 
 def _rows(part: DatasetPart) -> str:
-    return f"{part.rows:,} rows, {part.positive_ratio:.1%} churned"
+    return f"{counted(part.rows, 'row')}, {part.positive_ratio:.1%} churned"
 
 
 def _with_interval(metrics: dict[str, float], name: str) -> str:

@@ -16,8 +16,8 @@ from include.training.data.rows import Rows, evenly_spaced, load_rows, model_con
 from include.training.evaluation.evaluate import Evaluation, evaluate, require_both_labels
 from include.training.evaluation.leakage import LeakageReport, check_leakage
 from include.training.fitting.booster import fit, part_fitter
-from include.training.fitting.calibration import calibrate
-from include.training.model.bundle import Bundle, Calibrator, Sample
+from include.training.fitting.calibration import Calibration, calibrate
+from include.training.model.bundle import Bundle, Sample
 from include.training.model.contract import ModelContract
 from include.training.tuning.tune import JOURNAL_FILE, TuningResult, make_search, tune
 
@@ -34,7 +34,7 @@ class Candidate:
         device: The device that fitted it, as XGBoost names it.
         contract: Its contract; the run id is empty.
         booster: The XGBoost model.
-        calibrator: Turns the booster's log-odds into probabilities.
+        calibration: The calibrator, which turns the booster's log-odds into probabilities, and how it was chosen.
         tuned: The hyperparameter search.
         evaluation: Its metrics on the test set.
         test: The n test rows.
@@ -48,7 +48,7 @@ class Candidate:
     device: str
     contract: ModelContract
     booster: xgb.Booster
-    calibrator: Calibrator
+    calibration: Calibration
     tuned: TuningResult
     evaluation: Evaluation
     test: Rows
@@ -65,7 +65,7 @@ class Candidate:
             for row, index in zip(rows, chosen, strict=True)
         )
         contract = self.contract.model_copy(update={"run_id": run_id})
-        return Bundle(contract, self.booster, samples, self.calibrator)
+        return Bundle(contract, self.booster, samples, self.calibration.calibrator)
 
 
 def make_candidate(project: Project, settings: Settings, dataset: DatasetRef) -> Candidate:
@@ -111,8 +111,8 @@ def make_candidate(project: Project, settings: Settings, dataset: DatasetRef) ->
     fit_parts = part_fitter(
         train, contract.feature_names, tuned.chosen, training, device=device, workers=settings.training.workers
     )
-    calibrator = calibrate(train, row_splits(train, manifest, training), training, fit_parts)
-    bundle = Bundle(contract, fitted.booster, calibrator=calibrator)
+    calibration = calibrate(train, row_splits(train, manifest, training), training, fit_parts)
+    bundle = Bundle(contract, fitted.booster, calibrator=calibration.calibrator)
     probabilities = bundle.predict_matrix(test.matrix)
     leakage = check_leakage(train, test, bundle, probabilities, training, manifest.horizon_days, fit_parts)
     return Candidate(
@@ -121,7 +121,7 @@ def make_candidate(project: Project, settings: Settings, dataset: DatasetRef) ->
         device=fitted.device,
         contract=contract,
         booster=fitted.booster,
-        calibrator=calibrator,
+        calibration=calibration,
         tuned=tuned,
         evaluation=evaluate(project, train, test, probabilities, contract.threshold),
         test=test,

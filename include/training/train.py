@@ -37,6 +37,8 @@ class TrainingResult:
         metrics: The metrics on the test set.
         verdicts: The requirements of data and model, with required and found values.
         leakage: The leakage findings, as text; a model with findings is never promoted.
+        calibration: The calibrator, as text.
+        calibration_warning: The reason why the probabilities cannot be trusted; empty if there is none.
         seconds: Wall time of the tuning (``tune``), the final fit (``fit``) and the whole training (``total``). It
             includes trials that workers had finished before; parallel trials count once, pauses do not count.
         dataset: The data set's folder.
@@ -53,6 +55,8 @@ class TrainingResult:
     metrics: dict[str, float]
     verdicts: list[dict[str, Any]]
     leakage: list[str]
+    calibration: str
+    calibration_warning: str
     seconds: dict[str, float]
     dataset: str
 
@@ -105,6 +109,8 @@ def train_challenger(settings: Settings, dataset_folder: Path) -> TrainingResult
         metrics={name: round(value, 6) for name, value in metrics.items()},
         verdicts=[verdict.as_dict() for verdict in verdicts],
         leakage=list(candidate.leakage.findings),
+        calibration=candidate.calibration.chosen.name,
+        calibration_warning=candidate.calibration.warning,
         seconds=_seconds(candidate, started),
         dataset=str(dataset_folder),
     )

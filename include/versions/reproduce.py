@@ -23,6 +23,7 @@ from include.errors import ChurnflowError
 from include.features.labels import build_labels
 from include.ingest import refine
 from include.lake import Lake, open_lake
+from include.plurals import counted
 from include.projects import Project, ProjectError, load_project
 from include.settings import Settings
 from include.training.data.build import build_dataset
@@ -173,7 +174,7 @@ def _from_raw(recorded: RecordedRun, repository: Repository, folder: Path, repor
             where="the run's tag dvc.revision",
             remedy="Reproduce the run from the Delta versions of gold, if the lake still has them.",
         )
-    report(f"Pulling {version.files} files ({version.bytes / 1e6:.1f} MB) of revision {version.revision}.")
+    report(f"Pulling {counted(version.files, 'file')} ({version.bytes / 1e6:.1f} MB) of revision {version.revision}.")
     raw = repository.pull(version.revision, folder / "raw")
     lake = Lake(str(folder / "lake"))
     delivered = import_bronze(project, raw, lake)
@@ -213,9 +214,12 @@ def _verdict(recorded: RecordedRun, rebuilt: DatasetManifest, agrees: bool) -> s
 
 def _difference(old: DatasetPart, new: DatasetPart) -> str:
     if (old.rows, old.days) != (new.rows, new.days):
-        return f"has {new.rows} rows of {len(new.days)} days instead of {old.rows} of {len(old.days)}"
+        return (
+            f"has {counted(new.rows, 'row')} of {counted(len(new.days), 'day')} instead of {old.rows} "
+            f"of {len(old.days)}"
+        )
     names = sorted(name for name in {*old.columns, *new.columns} if old.columns.get(name) != new.columns.get(name))
-    return f"has the same {new.rows} rows with other values in {', '.join(names)}"
+    return f"has the same {counted(new.rows, 'row')} with other values in {', '.join(names)}"
 
 
 def _sha256(path: Path) -> str:

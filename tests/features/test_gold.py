@@ -1,17 +1,20 @@
 """Gold and labels, built from landing files."""
 
 import datetime as dt
+import math
 
+import pyarrow as pa
 import pytest
 
 from include.days import DayRange
 from include.features.definitions import differing_definitions
 from include.features.gold import build_gold
-from include.features.gold_checks import feature_expectations
+from include.features.gold_checks import GoldChecks, feature_expectations
 from include.features.labels import build_labels, matured_days
 from include.lake import Lake
 from include.lake.table_names import FEATURES_TABLE, LABELS_TABLE
-from include.projects import Project
+from include.projects import Checks, Project
+from include.projects.features import Validation
 from include.quality.gate import GateError
 from tests.world import FIRST, grocery, ingest, write_day, write_world
 
@@ -120,6 +123,32 @@ def test_validations_become_expectations():
     assert ("expect_column_values_to_be_between", "spend_28d") in rules
     assert ("expect_column_values_to_not_be_null", "spend_28d") in rules
     assert ("expect_column_values_to_be_in_set", "income") in rules
+
+
+def test_numbers_that_are_infinite_as_32_bit_floats_are_refused():
+    project = grocery()
+    columns = {
+        spec.name: pa.array([None] * 5, pa.string()) if spec.categories else pa.array([0.0] * 5)
+        for spec in project.features
+    }
+    rows = pa.table({"dt": pa.array([LAST] * 5, pa.date32()), "customer_id": list("abcde"), **columns})
+    numbers = {"lateness": [1e39, 0, None, float("nan"), 0], "basket_trend_7_28": [-math.inf, math.inf, 0, 0, 3.4e38]}
+    for name, values in numbers.items():
+        rows = rows.set_column(rows.schema.get_field_index(name), name, pa.array(values, pa.float64()))
+    free = [
+        family.model_copy(update={"validation": Validation()}) if family.name in numbers else family
+        for family in project.feature_families
+    ]
+    project.__dict__.pop("features", None)
+    checks = GoldChecks(project.model_copy(update={"feature_families": free, "gold_checks": Checks()}))
+    passed, refused = checks.split(rows)
+    assert passed["customer_id"].to_pylist() == ["c", "d", "e"]
+    assert dict(zip(refused["customer_id"].to_pylist(), refused["rules"].to_pylist(), strict=True)) == {
+        "a": "finite_as_float32(basket_trend_7_28), finite_as_float32(lateness)",
+        "b": "finite_as_float32(basket_trend_7_28)",
+    }
+    (rule,) = [rule for rule in checks.outcome().rules if rule.rule.startswith("finite_as_float32")]
+    assert (rule.refused, rule.success, rule.observed) == (2, False, "2 of 5 rows")
 
 
 def test_shut_gate_leaves_gold_unchanged(world):

@@ -11,8 +11,8 @@ import pyarrow as pa
 import pytest
 
 from include.days import DayRange
-from include.lake import open_lake
-from include.lake.table_names import FEATURES_TABLE, SCORES_TABLE
+from include.lake import Lake, open_lake
+from include.lake.table_names import FEATURES_TABLE, SCORES_TABLE, silver_table
 from include.retention.retention_list import ScoringError, deployed_bento, retention_list, score_day
 from include.serving.deployment.state import BentoReference
 from include.settings import Settings
@@ -34,9 +34,25 @@ def gold_rows(rows: int, day: dt.date = DAY) -> pa.Table:
     )
 
 
+def of_project(settings: Settings, project: str) -> Settings:
+    """Return settings of a shipped project, whose label decides who is on the list."""
+    return settings.model_copy(update={"project": project})
+
+
+def write_statuses(lake: Lake, day: dt.date, statuses: dict[str, str]) -> None:
+    """Write the silver rows of changed customers of the project subscription, delivered on ``day``."""
+    columns = {
+        "dt": pa.array([day] * len(statuses), pa.date32()),
+        "customer_id": pa.array(list(statuses), pa.string()),
+        "status": pa.array(list(statuses.values()), pa.string()),
+        "updated_at": pa.array([dt.datetime.combine(day, dt.time(9))] * len(statuses), pa.timestamp("us")),
+    }
+    lake.table(silver_table("customers")).replace([day], pa.table(columns))
+
+
 @pytest.fixture
 def deployed(make_settings: Callable[[], Settings], bundle: Bundle, tmp_path: Path) -> Settings:
-    settings = make_settings()
+    settings = of_project(make_settings(), "grocery")
     bundle.save(tmp_path / "bento" / "src" / "bundle")
     record_deployment(settings.serving_dir, BentoReference("7-abc", "7", str(tmp_path / "bento"), settings.project))
     return settings
@@ -123,6 +139,27 @@ class TestScoreDay:
         lake.table(FEATURES_TABLE).replace(DayRange.single(DAY), gold_rows(5))
         with pytest.raises(ScoringError, match="2017-09-02"):
             score_day(dt.date(2017, 9, 2), deployed)
+
+    def test_known_churners_are_left_out_and_counted(self, deployed: Settings) -> None:
+        settings = of_project(deployed, "subscription")
+        record_deployment(settings.serving_dir, deployed_bento(deployed))
+        lake = open_lake(settings)
+        lake.table(FEATURES_TABLE).replace(DayRange.single(DAY), gold_rows(50))
+        churned = [f"h{row:04d}" for row in range(40)]
+        write_statuses(lake, DAY, dict.fromkeys(churned, "churned") | {"h0045": "active", "elsewhere": "churned"})
+        # What is delivered after the day is not known when the day closes.
+        write_statuses(lake, DAY + dt.timedelta(days=1), {"h0041": "churned", "h0000": "active"})
+        result = score_day(DAY, settings)
+        listed = lake.table(SCORES_TABLE).read([DAY])
+        assert set(listed["customer_id"].to_pylist()) == {f"h{row:04d}" for row in range(40, 50)}
+        assert sorted(listed["rank"].to_pylist()) == list(range(1, 11))
+        assert (result.rows_read, result.rows_written) == (50, 10)
+        assert result.detail is not None
+        assert result.detail["known_churners"] == 40
+
+        write_statuses(lake, DAY, {f"h{row:04d}": "churned" for row in range(50)})
+        with pytest.raises(ScoringError, match="All customers of the day have churned already"):
+            score_day(DAY, settings)
 
     def test_missing_deployment_is_an_error(self, make_settings: Callable[[], Settings]) -> None:
         with pytest.raises(ScoringError, match="No model is deployed"):

@@ -14,6 +14,7 @@ from prometheus_client.multiprocess import mark_process_dead
 
 from include.errors import ChurnflowError
 from include.logs import get_logger
+from include.plurals import counted
 from include.serving.deployment.client import bundled_samples
 from include.serving.deployment.server_process import ServerProcess, server_environment
 from include.serving.deployment.state import BentoReference
@@ -161,7 +162,7 @@ class WorkerPool:
         """
         failures = self._workers[0].process.client.failures()
         if failures:
-            raise self._error(f"The servers failed on {failures} requests", "Read the errors in the log")
+            raise self._error(f"The servers failed on {counted(failures, 'request')}", "Read the errors in the log")
 
     def supervise(self) -> None:
         """Restart processes that have ended, with increasing pauses while they keep ending or cannot start.

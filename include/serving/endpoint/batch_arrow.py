@@ -12,6 +12,7 @@ import pyarrow.compute as pc
 from numpy.typing import NDArray
 from pydantic import ConfigDict, TypeAdapter, ValidationError
 
+from include.plurals import counted
 from include.serving.endpoint.errors import RequestError, invalid_input
 from include.serving.endpoint.requests import CustomerId, JsonValidator, accepted_range, feature_type
 from include.serving.endpoint.scorer import Batch
@@ -82,7 +83,9 @@ class ArrowBatchReader:
         for batch in stream:
             rows += batch.num_rows
             if rows > self._max_rows:
-                raise invalid_input([{"field": _CUSTOMER, "reason": f"The batch has more than {self._max_rows} rows."}])
+                raise invalid_input(
+                    [{"field": _CUSTOMER, "reason": f"The batch has more than {counted(self._max_rows, 'row')}."}]
+                )
             batch.validate(full=True)
             yield batch
 

@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 from starlette.requests import Request
 from starlette.responses import Response
 
+from include.plurals import counted
 from include.serving.endpoint.batch_arrow import ARROW, ArrowBatchReader, arrow_response_body
 from include.serving.endpoint.errors import invalid_input
 from include.serving.endpoint.metrics import BATCH_LATENCY, PredictionMetrics
@@ -113,7 +114,10 @@ class JsonBatchReader:
 
     def _require_equal_lengths(self, columns: list[list[float | str | None]], rows: int) -> None:
         problems = [
-            {"field": f"features.{name}", "reason": f"The list has {len(column)} values for {rows} customers."}
+            {
+                "field": f"features.{name}",
+                "reason": f"The list has {counted(len(column), 'value')} for {counted(rows, 'customer')}.",
+            }
             for name, column in zip(self._contract.feature_names, columns, strict=True)
             if len(column) != rows
         ]

@@ -12,6 +12,7 @@ from typing import Any
 from pydantic import BaseModel, Field
 from starlette.responses import JSONResponse
 
+from include.plurals import counted
 from include.serving.endpoint.metrics import ERRORS
 
 MAX_FIELDS = 200
@@ -90,5 +91,5 @@ def error_content(kind: str, message: str, fields: Sequence[Mapping[str, str]] =
 
 def invalid_input(problems: Sequence[Mapping[str, str]]) -> RequestError:
     """Return the error of a body that breaks the contract, with at most ``MAX_FIELDS`` of the problems."""
-    message = f"The request breaks {len(problems)} rules of the model's contract."
+    message = f"The request breaks {counted(len(problems), 'rule')} of the model's contract."
     return RequestError(422, "invalid_input", message, problems[:MAX_FIELDS])

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from include.plurals import counted
 from include.reporting import Page, Section, Table
 from include.training.candidate import Candidate
 from include.training.card import results
@@ -14,11 +15,9 @@ from include.training.evaluation.segments import evaluate_segments
 from include.training.model.bundle import Bundle
 from include.training.model.contract import ModelContract
 
-_UNCALIBRATED = (
-    "The probabilities come from the booster and are not calibrated; the threshold assumes calibrated probabilities."
-)
 _CALIBRATED = (
-    "The probabilities are calibrated on training days only: in a season with more or fewer churners, they are biased."
+    "The calibrator is fitted on training days only: in a season with more or fewer churners, the probabilities are "
+    "biased."
 )
 
 
@@ -49,6 +48,7 @@ def make_model_card(candidate: Candidate, bundle: Bundle, version: str, verdicts
         verdicts: The verdicts on the project's requirements.
     """
     project, contract, evaluation = candidate.project, bundle.contract, candidate.evaluation
+    descriptions = {spec.name: spec.description for spec in project.features}
     segments = evaluate_segments(project, candidate.test, candidate.probabilities, contract.threshold)
     page = Page(
         title=f"Model card: churn-{contract.project}, version {version}",
@@ -58,9 +58,9 @@ def make_model_card(candidate: Candidate, bundle: Bundle, version: str, verdicts
             results.metrics(evaluation),
             results.savings(evaluation, project.requirements.costs),
             results.thresholds(evaluation),
-            results.calibration(evaluation),
+            results.calibration(evaluation, candidate.calibration),
             results.ranking(evaluation),
-            results.segments(segments, {spec.name: spec.description for spec in project.features}),
+            results.segments(segments, project.training.segments, descriptions),
             results.importance(importances(bundle, candidate.test.matrix)),
             results.requirements(verdicts),
             results.leakage(candidate.leakage),
@@ -89,15 +89,17 @@ def _summary(candidate: Candidate, bundle: Bundle, verdicts: Sequence[Verdict]) 
     auc, saving = evaluation.intervals["auc"], evaluation.intervals["saving_usd_per_1000_at_threshold"]
     missed = [verdict.name for verdict in verdicts if not verdict.ok]
     test = candidate.dataset.manifest.test
+    warning = f"- warning: {candidate.calibration.warning}\n" if candidate.calibration.warning else ""
     return (
-        f"Trained on snapshots through {contract.trained_through}; evaluated on {evaluation.rows:,} rows of "
+        f"Trained on snapshots through {contract.trained_through}; evaluated on {counted(evaluation.rows, 'row')} of "
         f"{test.days[0]} to {test.days[-1]}.\n\n"
         f"- AUC {evaluation.auc:.3f} ({auc.low:.3f} to {auc.high:.3f})\n"
         f"- saves ${evaluation.at_threshold.saving_usd_per_1000:,.0f} per 1,000 customers "
         f"({saving.low:,.0f} to {saving.high:,.0f}) with offers at a threshold of {contract.threshold:.3g}\n"
         f"- the best baseline ({evaluation.best_baseline.name}) saves "
         f"${evaluation.best_baseline.decisions.saving_usd_per_1000:,.0f}\n"
-        f"- requirements missed: {', '.join(missed) or 'none'}\n\n"
+        f"- requirements missed: {', '.join(missed) or 'none'}\n"
+        f"{warning}\n"
         f"The whole model card is the run's artifact `model_card.html`.\n"
     )
 
@@ -121,7 +123,7 @@ def _purpose(candidate: Candidate, contract: ModelContract, version: str) -> Sec
                     ("MLflow run", contract.run_id),
                     ("owner", project.owner),
                     ("trained on snapshots through", str(contract.trained_through)),
-                    ("label horizon", f"{contract.horizon_days} days" if contract.horizon_days else "none"),
+                    ("label horizon", counted(contract.horizon_days, "day") if contract.horizon_days else "none"),
                 ],
                 texts=2,
             )
@@ -131,7 +133,7 @@ def _purpose(candidate: Candidate, contract: ModelContract, version: str) -> Sec
 
 def _limits(candidate: Candidate) -> Section:
     items = [
-        _UNCALIBRATED if candidate.calibrator.method == "none" else _CALIBRATED,
+        candidate.calibration.warning or _CALIBRATED,
         "The training data covers the customers of the training days only; it contains no season, price change or "
         "product line of other days.",
         "The model predicts who is likely to leave, not which customers an offer would keep.",
@@ -152,7 +154,8 @@ def _data(candidate: Candidate) -> Section:
     manifest = candidate.dataset.manifest
     if manifest.split == "time":
         split = (
-            f"The split is by time, with a gap of one horizon ({manifest.horizon_days} days): every training label was "
+            f"The split is by time, with a gap of one horizon ({counted(manifest.horizon_days, 'day')}): "
+            f"every training label was "
             "known before the first test day."
         )
     else:
@@ -195,8 +198,9 @@ def _training(candidate: Candidate, contract: ModelContract) -> Section:
     return Section(
         "Training",
         paragraphs=[
-            f"XGBoost with {len(contract.features)} features on {candidate.device}, with the seed "
-            f"{candidate.project.training.seed}. The best of {tuned.trials} trials by mean {metric} was chosen: "
+            f"XGBoost with {counted(len(contract.features), 'feature')} on {candidate.device}, with the seed "
+            f"{candidate.project.training.seed}. The best of {counted(tuned.trials, 'trial')} by mean "
+            f"{metric} was chosen: "
             f"{tuned.score:.3f} over {len(tuned.fold_scores)} {kind} ({folds})."
         ],
         tables=[

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from itertools import groupby
 
+from include.plurals import counted
 from include.projects.requirements import Costs
 from include.reporting import Section, Table
 from include.training.card.plots import calibration_plot, importance_plot, lift_plot, saving_plot
@@ -15,6 +16,7 @@ from include.training.evaluation.importance import Importance
 from include.training.evaluation.leakage import LeakageReport
 from include.training.evaluation.requirements import Verdict
 from include.training.evaluation.segments import ENOUGH_CUSTOMERS, Segment
+from include.training.fitting.calibration import Calibration
 from include.training.model.explain import number_text
 
 _TOP_FEATURES = 15
@@ -54,7 +56,8 @@ def metrics(evaluation: Evaluation) -> Section:
     return Section(
         "On the test",
         paragraphs=[
-            f"{evaluation.rows:,} rows of {evaluation.customers:,} customers, of which {evaluation.positive_ratio:.1%} "
+            f"{counted(evaluation.rows, 'row')} of {counted(evaluation.customers, 'customer')}, of which "
+            f"{evaluation.positive_ratio:.1%} "
             "churned. The intervals are from a bootstrap over these customers; they do not cover seasons or prices "
             "that differ from the test period."
         ],
@@ -128,13 +131,24 @@ def thresholds(evaluation: Evaluation) -> Section:
     )
 
 
-def calibration(evaluation: Evaluation) -> Section:
-    """Return the comparison of predicted and observed churn."""
+def calibration(evaluation: Evaluation, made: Calibration) -> Section:
+    """Return the comparison of predicted and observed churn, and the comparison of the calibrators.
+
+    Args:
+        evaluation: The model's metrics.
+        made: The calibrator, and how it was chosen.
+    """
     return Section(
         "Calibration",
+        badge="warning" if made.warning else "",
+        good=not made.warning,
         paragraphs=[
-            "Predicted and observed churn in bins with equal numbers of rows. The mean absolute difference over the "
-            f"rows is {evaluation.ece * 100:.1f} percentage points."
+            "Predicted and observed churn on the test, in bins with equal numbers of rows. The mean absolute "
+            f"difference over the rows is {evaluation.ece * 100:.1f} percentage points.",
+            "The calibrators were fitted on training rows whose labels were known before a period, and scored the "
+            "period. The simplest one whose log loss is within one standard error of the lowest was chosen: "
+            f"{made.chosen.name}.",
+            *([made.warning] if made.warning else []),
         ],
         plots=[calibration_plot(evaluation)],
         tables=[
@@ -145,7 +159,20 @@ def calibration(evaluation: Evaluation) -> Section:
                     for part in evaluation.reliability
                 ],
                 texts=0,
-            )
+            ),
+            Table(
+                ("calibrator", "log loss", "Brier score"),
+                [(score.name, f"{score.log_loss:.5f}", f"{score.brier:.5f}") for score in made.scores],
+                title="Calibrators, on periods after the rows of their fit",
+            ),
+            Table(
+                ("period", "rows", "predicted churn", "observed churn"),
+                [
+                    (block.name, f"{block.rows:,}", f"{block.expected:.1%}", f"{block.observed:.1%}")
+                    for block in made.blocks
+                ],
+                title="The chosen calibrator, fitted on rows before each period",
+            ),
         ],
     )
 
@@ -179,20 +206,28 @@ def ranking(evaluation: Evaluation) -> Section:
     )
 
 
-def segments(evaluated: Sequence[Segment], descriptions: Mapping[str, str]) -> Section:
+def segments(evaluated: Sequence[Segment], configured: Sequence[str], descriptions: Mapping[str, str]) -> Section:
     """Return the model's metrics by segment of the customers.
 
     Args:
         evaluated: The segments.
+        configured: The segment features of the project; a note names those without segments.
         descriptions: The meaning of each feature, by name.
     """
+    shown = {segment.feature for segment in evaluated}
     return Section(
         "Segments",
         paragraphs=[
             "The test rows by the values of a feature; numbers are cut into quarters. Segments of fewer than "
             f"{ENOUGH_CUSTOMERS} customers have no metrics."
-            if evaluated
+            if configured
             else "The project's training.yaml names no segments."
+        ],
+        items=[
+            f"{descriptions[feature]} ({feature}) is left out: fewer than two of its segments have {ENOUGH_CUSTOMERS} "
+            "customers."
+            for feature in configured
+            if feature not in shown
         ],
         tables=[
             Table(
@@ -235,7 +270,8 @@ def importance(ranked: Sequence[Importance]) -> Section:
     return Section(
         "Feature importance",
         paragraphs=[
-            f"The {len(top)} most important of {len(ranked)} features in use, by the mean absolute contribution to the "
+            f"The {len(top)} most important of {counted(len(ranked), 'feature')} in use, by the mean "
+            f"absolute contribution to the "
             "log-odds of churn (TreeSHAP) on test rows. A contribution describes the model, not the effect "
             "of a change of the feature."
         ],

@@ -23,6 +23,7 @@ from include.features.definitions import differing_definitions
 from include.lake import Lake
 from include.lake.table_names import FEATURES_TABLE, LABELS_TABLE
 from include.logs import get_logger
+from include.plurals import counted
 from include.projects import Project
 from include.training.data.dataset import (
     MANIFEST_FILE,
@@ -198,7 +199,7 @@ def _read_versioned(lake: Lake, name: str, days: list[dt.date], columns: list[st
     missing = [column for column in columns if column not in present]
     if missing:
         raise DatasetError(
-            f"{len(missing)} columns are missing, such as {missing[0]!r}.",
+            f"The table lacks {counted(len(missing), 'column')}, such as {missing[0]!r}.",
             where=name,
             remedy="Ingest the training days again with the project's current features.",
         )

@@ -114,6 +114,7 @@ def model_contract(project: Project, manifest: DatasetManifest) -> ModelContract
                 categories=tuple(spec.categories) or None,
                 description=spec.description,
                 topic=spec.topic,
+                unit=spec.unit,
             )
             for spec in project.features
         ),

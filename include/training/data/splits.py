@@ -18,6 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from include.errors import ChurnflowError
+from include.plurals import counted
 
 
 class TooFewSnapshotsError(ChurnflowError):
@@ -61,8 +62,9 @@ def split_by_time(days: Iterable[dt.date], horizon_days: int, test_snapshots: in
     train = _known_before(ordered, test[0], horizon_days) if len(ordered) > test_snapshots else ()
     if not train:
         raise TooFewSnapshotsError(
-            f"{len(ordered)} matured snapshots are too few for a test of {test_snapshots}, a gap of {horizon_days} "
-            f"days and training before it; about {_missing(ordered, test_snapshots, horizon_days)} are missing.",
+            f"{counted(len(ordered), 'matured snapshot')}: too few for a test of {test_snapshots}, a gap of "
+            f"{counted(horizon_days, 'day')} and training before it; about "
+            f"{_missing(ordered, test_snapshots, horizon_days)} are missing.",
             where="training data set",
             remedy="Ingest more days, or lower test_snapshots in the project's training.yaml.",
         )
@@ -88,7 +90,8 @@ def time_folds(days: Iterable[dt.date], horizon_days: int, folds: int) -> list[T
     starts = [len(ordered) - block * (folds - i) for i in range(folds)]
     if starts[0] < 0 or not _known_before(ordered, ordered[starts[0]], horizon_days):
         raise TooFewSnapshotsError(
-            f"{len(ordered)} training snapshots are too few for {folds} folds with gaps of {horizon_days} days; "
+            f"{counted(len(ordered), 'training snapshot')}: too few for {folds} folds with gaps of "
+            f"{counted(horizon_days, 'day')}; "
             f"about {_missing(ordered, folds, horizon_days)} are missing.",
             where="training data set",
             remedy="Ingest more days, or lower cv_folds in the project's training.yaml.",
@@ -167,7 +170,8 @@ def _require_customers(churned: NDArray[np.int8], least: int, purpose: str, reme
     churners = int(churned.sum())
     if min(churners, len(churned) - churners) < least:
         raise TooFewCustomersError(
-            f"{churners} churners and {len(churned) - churners} customers who stay are too few for {purpose}.",
+            f"{counted(churners, 'churner')} and {counted(len(churned) - churners, 'customer')} who stay are too few "
+            f"for {purpose}.",
             where="training data set",
             remedy=f"{remedy}, and check that label.yaml names the value that means churn.",
         )

@@ -16,6 +16,9 @@ from include.training.data.rows import Rows
 from include.training.evaluation.decisions import Decisions, decide, savings
 
 NO_OFFERS = "offer to nobody"
+_TO_EVERYBODY = "offer to everybody"
+CONSTANT_RULES = (NO_OFFERS, _TO_EVERYBODY)
+"""The rules that treat all customers alike."""
 
 
 @dataclass(frozen=True)
@@ -26,11 +29,13 @@ class BaselineOffers:
         name: The name of the rule.
         auc: The AUC of its ranking; 0.5 if it does not rank.
         offered: Which of n rows get an offer, shape (n,).
+        ranks: The rank of each row, shape (n,): the higher, the riskier; None if the rule does not rank.
     """
 
     name: str
     auc: float
     offered: NDArray[np.bool_]
+    ranks: NDArray[np.float64] | None = None
 
 
 @dataclass(frozen=True)
@@ -58,16 +63,16 @@ def baseline_offers(project: Project, train: Rows, test: Rows) -> tuple[Baseline
         train: The training rows, on which the limit of the recency rule is chosen.
         test: The n test rows.
     """
-    everybody = BaselineOffers("offer to everybody", 0.5, np.ones(len(test), dtype=bool))
+    everybody = BaselineOffers(_TO_EVERYBODY, 0.5, np.ones(len(test), dtype=bool))
     feature = recency_feature(project)
     if feature is None:
         return (everybody,)
     limit = _best_limit(_recency(train, feature), train.churned, project.requirements.costs)
     recency = _recency(test, feature)
     # Ranks, since scikit-learn rejects the infinite recency of customers without events.
-    ranks = np.unique(recency, return_inverse=True)[1]
+    ranks = np.unique(recency, return_inverse=True)[1].astype(np.float64)
     auc = float(roc_auc_score(test.churned, ranks))
-    return everybody, BaselineOffers("offer by recency", auc, recency >= limit)
+    return everybody, BaselineOffers("offer by recency", auc, recency >= limit, ranks)
 
 
 def baselines(project: Project, train: Rows, test: Rows) -> tuple[Baseline, ...]:

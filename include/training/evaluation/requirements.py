@@ -15,6 +15,7 @@ from typing import Any, Literal
 from include.errors import ChurnflowError
 from include.local_files import write_atomically
 from include.logs import get_logger
+from include.plurals import counted
 from include.projects import Project
 from include.projects.requirements import Mode
 from include.training.data.dataset import DatasetManifest, DatasetRef
@@ -173,7 +174,7 @@ def _require(subject: str, project: Project, verdicts: Sequence[Verdict], remedy
     failed = [str(verdict) for verdict in binding if not verdict.ok]
     if failed:
         raise RequirementsError(
-            f"{subject} misses {len(failed)} of {len(binding)} requirements: {'; '.join(failed)}.",
+            f"{subject} misses {len(failed)} of {counted(len(binding), 'requirement')}: {'; '.join(failed)}.",
             where=f"include/projects/{project.name}/requirements.yaml",
             remedy=remedy,
         )

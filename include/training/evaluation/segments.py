@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -18,6 +18,7 @@ from include.training.model.explain import MISSING
 
 ENOUGH_CUSTOMERS = 50
 """With fewer customers, a segment's metrics are mostly noise, and only its size is reported."""
+_FEWEST_SEGMENTS = 2
 
 
 @dataclass(frozen=True)
@@ -63,8 +64,9 @@ def evaluate_segments(
 ) -> tuple[Segment, ...]:
     """Evaluate a model on every segment of the project's ``training.segments``.
 
-    A category has a segment for each value, and a number has a segment for each quarter of the test rows. Rows without
-    a value are a segment of their own.
+    A category has a segment for each value, and a number has a segment for each quarter of the test rows. A number that
+    many customers have is a segment of its own. Rows without a value are a segment, too. A feature is left out if
+    fewer than two of its segments have ``ENOUGH_CUSTOMERS`` customers: the only one would be nearly all customers.
 
     Args:
         project: The segment features and the costs.
@@ -89,12 +91,12 @@ def evaluate_segments(
             )
         return Segment(feature, value, int(mask.sum()), customers, metrics)
 
-    return tuple(
-        segment(feature, value, mask)
-        for feature in project.training.segments
-        for value, mask in _masks(specs[feature], test)
-        if mask.any()
-    )
+    found: list[Segment] = []
+    for feature in project.training.segments:
+        members = [segment(feature, value, mask) for value, mask in _masks(specs[feature], test) if mask.any()]
+        if sum(one.metrics is not None for one in members) >= _FEWEST_SEGMENTS:
+            found += members
+    return tuple(found)
 
 
 def _masks(spec: FeatureSpec, test: Rows) -> Iterator[tuple[str, NDArray[np.bool_]]]:
@@ -113,10 +115,28 @@ def _quarters(numbers: NDArray[np.float64]) -> Iterator[tuple[str, NDArray[np.bo
     known = numbers[~np.isnan(numbers)]
     if not len(known):
         return
-    # Several quartiles are equal if one number is frequent.
-    edges = np.unique(np.quantile(known, [0.25, 0.5, 0.75]))
-    quarter = np.searchsorted(edges, numbers)
-    texts = [f"{edge:,.4g}" for edge in edges]
-    names = [f"up to {texts[0]}", *(f"above {texts[i]}, up to {texts[i + 1]}" for i in range(len(edges) - 1))]
-    for position, name in enumerate([*names, f"above {texts[-1]}"]):
-        yield name, (quarter == position) & ~np.isnan(numbers)
+    quartiles, times = np.unique(np.quantile(known, [0.25, 0.5, 0.75], method="lower"), return_counts=True)
+    # Each bound is a number and whether it belongs to the segment below. A frequent number is several quartiles, and
+    # has a bound on each side.
+    bounds = [
+        (float(edge), included)
+        for edge, count in zip(quartiles, times, strict=True)
+        for included in ((False, True) if count > 1 else (True,))
+    ]
+    part = sum((numbers > edge if included else numbers >= edge).astype(int) for edge, included in bounds)
+    for position in range(len(bounds) + 1):
+        yield _range(bounds, position), (part == position) & ~np.isnan(numbers)
+
+
+def _range(bounds: Sequence[tuple[float, bool]], position: int) -> str:
+    """Return the text of the segment between two neighbouring bounds."""
+    ends = []
+    if position > 0:
+        edge, included = bounds[position - 1]
+        if position < len(bounds) and bounds[position][0] == edge:
+            return f"{edge:,.4g}"
+        ends.append(f"{'above' if included else 'from'} {edge:,.4g}")
+    if position < len(bounds):
+        edge, included = bounds[position]
+        ends.append(f"{'up to' if included else 'below'} {edge:,.4g}")
+    return ", ".join(ends)

@@ -10,15 +10,16 @@ import hashlib
 import json
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Literal, Self
+from typing import Any, Self
 
 import numpy as np
 import xgboost as xgb
 from numpy.typing import NDArray
-from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError, model_validator
-from scipy.special import expit
+from pydantic import BaseModel, ConfigDict, TypeAdapter, ValidationError
 
 from include.errors import ChurnflowError
+from include.plurals import counted
+from include.training.model.calibrator import Calibrator
 from include.training.model.contract import FORMAT, ModelContract
 
 MODEL_FILE = "model.ubj"
@@ -33,38 +34,6 @@ _FILES = (MODEL_FILE, CALIBRATOR_FILE, CONTRACT_FILE, SAMPLES_FILE)
 
 class BundleError(ChurnflowError):
     """A model bundle is incomplete, damaged or inconsistent."""
-
-
-class Calibrator(BaseModel):
-    """Logistic calibration (Platt 1999): calibrated log-odds = ``slope`` * log-odds of the booster + ``intercept``.
-
-    Boosters are often overconfident or underconfident, and the share of churners varies with the season. Two numbers,
-    fitted on rows that the booster was not trained on, correct both and do not change the ranking. A few rows suffice
-    to fit them; an isotonic fit needs thousands of churners and gives many customers the same probability.
-
-    Attributes:
-        method: ``none`` returns the booster's probabilities unchanged.
-        slope: Below 1 corrects an overconfident booster, above 1 an underconfident one. It is positive, so the ranking
-            does not change.
-        intercept: Added to the log-odds of every customer.
-    """
-
-    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
-
-    method: Literal["none", "logistic"] = "none"
-    slope: float = Field(default=1.0, gt=0)
-    intercept: float = 0.0
-
-    @model_validator(mode="after")
-    def _none_changes_nothing(self) -> Calibrator:
-        if self.method == "none" and (self.slope, self.intercept) != (1.0, 0.0):
-            raise ValueError("method 'none' has slope 1 and intercept 0")
-        return self
-
-    def probabilities(self, margins: NDArray[np.float32]) -> NDArray[np.float32]:
-        """Return the calibrated probabilities of ``margins``, the booster's log-odds; both of shape (n,)."""
-        calibrated: NDArray[np.float32] = expit(self.slope * margins.astype(np.float64) + self.intercept)
-        return calibrated.astype(np.float32)
 
 
 class Sample(BaseModel):
@@ -162,7 +131,7 @@ class Bundle:
     def _check_width(self, where: str) -> None:
         if self.booster.num_features() != len(self.contract.features):
             raise BundleError(
-                f"The booster has {self.booster.num_features()} inputs, but its contract has "
+                f"The booster has {counted(self.booster.num_features(), 'input')}, but its contract has "
                 f"{len(self.contract.features)}.",
                 where=where,
                 remedy="Train the model again with the features of its contract.",

@@ -16,9 +16,11 @@ from numpy.typing import ArrayLike, NDArray
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from include.errors import ChurnflowError
+from include.plurals import counted
 
-FORMAT: Literal[3] = 3
-"""The version of the bundle's layout: 2 added the calibrator; 3 removed the model version."""
+FORMAT: Literal[4] = 4
+"""The version of the bundle's layout: 2 added the calibrator; 3 removed the model version; 4 added methods of
+calibration and the units of features."""
 
 
 class EncodingError(ChurnflowError):
@@ -41,6 +43,7 @@ class FeatureContract(_Frozen):
         categories: The known texts, in the order of their codes; only for ``category``.
         description: The meaning of the feature.
         topic: The group of similar features that it belongs to; empty if it belongs to none.
+        unit: The unit of a number, such as ``days``; empty if it has none.
     """
 
     name: str = Field(min_length=1)
@@ -51,6 +54,7 @@ class FeatureContract(_Frozen):
     categories: tuple[str, ...] | None = None
     description: str = ""
     topic: str = ""
+    unit: str = ""
 
     @model_validator(mode="after")
     def _categories_fit_dtype(self) -> Self:
@@ -84,7 +88,7 @@ class ModelContract(_Frozen):
         held_out: The test customers; None if the test is the latest days.
     """
 
-    format: Literal[3] = FORMAT
+    format: Literal[4] = FORMAT
     project: str
     run_id: str
     trained_through: dt.date
@@ -207,7 +211,7 @@ def _encode_numbers(name: str, column: Any) -> NDArray[np.float32]:
     except (TypeError, ValueError) as error:
         raise _not_numbers(name, "values that are not numbers") from error
     if np.isinf(numbers).any():
-        raise _not_numbers(name, f"{int(np.isinf(numbers).sum())} values that are infinite as 32-bit numbers")
+        raise _not_numbers(name, f"infinite 32-bit numbers in {counted(int(np.isinf(numbers).sum()), 'row')}")
     return numbers
 
 

@@ -16,6 +16,8 @@ from include.training.model.bundle import Bundle
 from include.training.model.contract import FeatureContract
 
 MISSING = "none recorded"
+_CURRENCIES = ("$", "€", "£")
+_NEAR = 1e-4
 _NEGLIGIBLE = 0.01
 """In log-odds. A smaller contribution changes a probability by at most a quarter of a percentage point."""
 
@@ -28,7 +30,7 @@ class Reason:
         feature: The feature of the topic with the largest contribution.
         value: The customer's value: a number, a category's text, or None if it is missing.
         contribution: The sum of the contributions of the topic's features to the log-odds of churn.
-        text: The feature's description and the value, as text.
+        text: The feature's description and the value with its unit, as text.
     """
 
     feature: str
@@ -53,8 +55,9 @@ class Explanation:
 def contributions(bundle: Bundle, matrix: NDArray[np.float32]) -> NDArray[np.float64]:
     """Return each feature's contribution to the log-odds of churn, by TreeSHAP (Lundberg et al. 2020), which is exact.
 
-    The calibrator is linear in the booster's log-odds: its slope scales every contribution, and its intercept is added
-    to the base.
+    TreeSHAP explains the booster's log-odds. The calibrator maps the base and the customer's log-odds to calibrated
+    log-odds; the slope of the straight line between these two points scales the customer's contributions. For a
+    logistic calibrator, this is its slope. The slope is never negative, so no contribution changes its sign.
 
     Args:
         bundle: The model.
@@ -67,10 +70,15 @@ def contributions(bundle: Bundle, matrix: NDArray[np.float32]) -> NDArray[np.flo
     if not len(matrix):
         return np.empty((0, matrix.shape[1] + 1))
     rows = xgb.DMatrix(matrix, feature_names=bundle.booster.feature_names, nthread=1)
-    calibrator = bundle.calibrator
-    added = calibrator.slope * bundle.booster.predict(rows, pred_contribs=True).astype(np.float64)
-    added[:, -1] += calibrator.intercept
-    return added
+    added = bundle.booster.predict(rows, pred_contribs=True).astype(np.float64)
+    base, total = added[:, -1], added.sum(axis=1)
+    # For a customer whose log-odds equal the base, the slope at the base is used.
+    reached = np.where(np.abs(total - base) < _NEAR, base + _NEAR, total)
+    curve = bundle.calibrator.log_odds
+    calibrated_base = curve(base)
+    scaled: NDArray[np.float64] = ((curve(reached) - calibrated_base) / (reached - base))[:, None] * added
+    scaled[:, -1] = calibrated_base
+    return scaled
 
 
 def explain(bundle: Bundle, matrix: NDArray[np.float32], top: int = 3) -> list[Explanation]:
@@ -110,7 +118,8 @@ def _topics(features: Sequence[FeatureContract]) -> list[list[int]]:
 
 def _reason(feature: FeatureContract, encoded: float, contribution: float) -> Reason:
     value = _decoded(feature, encoded)
-    return Reason(feature.name, value, contribution, f"{feature.description or feature.name}: {_value_text(value)}")
+    text = f"{feature.description or feature.name}: {_value_text(value, feature.unit)}"
+    return Reason(feature.name, value, contribution, text)
 
 
 def _decoded(feature: FeatureContract, encoded: float) -> float | str | None:
@@ -119,10 +128,21 @@ def _decoded(feature: FeatureContract, encoded: float) -> float | str | None:
     return feature.categories[int(encoded)] if feature.categories else encoded
 
 
-def _value_text(value: float | str | None) -> str:
+def _value_text(value: float | str | None, unit: str) -> str:
     if value is None:
         return MISSING
-    return value if isinstance(value, str) else number_text(value)
+    return value if isinstance(value, str) else _with_unit(value, unit)
+
+
+def _with_unit(number: float, unit: str) -> str:
+    if unit in _CURRENCIES:
+        return f"{'-' if number < 0 else ''}{unit}{number_text(abs(number))}"
+    if unit == "%":
+        return f"{number_text(round(number * 100, 1))}%"
+    if not unit:
+        return number_text(number)
+    text = number_text(number)
+    return f"{text} {unit.removesuffix('s') if text == '1' else unit}"
 
 
 def number_text(number: float) -> str:

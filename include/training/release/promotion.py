@@ -7,7 +7,7 @@ is made on the difference of their savings.
 from __future__ import annotations
 
 import datetime as dt
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -18,24 +18,32 @@ from sklearn.metrics import roc_auc_score
 
 from include.errors import ChurnflowError
 from include.logs import get_logger
+from include.plurals import counted
 from include.projects import Project
 from include.settings import Settings
 from include.training.data.dataset import DatasetManifest, load_dataset, recorded_project
 from include.training.data.rows import Rows, held_out, load_rows, model_contract
-from include.training.evaluation.baselines import NO_OFFERS, baseline_offers
+from include.training.evaluation.baselines import NO_OFFERS, BaselineOffers, baseline_offers
 from include.training.evaluation.bootstrap import CustomerBootstrap, lower_bound
 from include.training.evaluation.decisions import savings
 from include.training.evaluation.evaluate import require_both_labels
 from include.training.evaluation.leakage import LEAKAGE_FILE, require_no_leakage
+from include.training.evaluation.metrics import WeightedRanking
 from include.training.model.bundle import Bundle, BundleError
 from include.training.model.contract import EncodingError
+from include.training.release.conditions import (
+    Decision,
+    Gain,
+    PromotionError,
+    RankingGain,
+    decide_first_promotion,
+    decide_promotion,
+)
 from include.training.release.registry import Registry
 
 log = get_logger(__name__)
 
-
-class PromotionError(ChurnflowError):
-    """A challenger and a champion cannot be compared."""
+NO_RANKING = "The model predicts the base rate for every customer: it has no skill, and does not rank the customers."
 
 
 class IncomparableError(ChurnflowError):
@@ -55,34 +63,6 @@ class Scores:
     name: str
     auc: float
     saving_usd_per_1000: float
-
-
-@dataclass(frozen=True)
-class Gain:
-    """The difference between the savings of the challenger and of another model or baseline, on the same draws.
-
-    Attributes:
-        over: The champion's version, or the baseline's name.
-        usd_per_1000: The difference on the test rows, in US dollars per 1,000 customers.
-        low: Its lower confidence bound: the share ``confidence`` of the resamples is at or above it.
-        high: Its upper confidence bound, of the same confidence.
-        confidence: The confidence of each bound.
-    """
-
-    over: str
-    usd_per_1000: float
-    low: float
-    high: float
-    confidence: float
-
-
-@dataclass(frozen=True)
-class Decision:
-    """Whether to promote, the reason as text, and the gain that decided."""
-
-    promote: bool
-    reason: str
-    gain: Gain
 
 
 @dataclass(frozen=True)
@@ -114,10 +94,14 @@ class PromotionResult:
 
 @dataclass(frozen=True)
 class _Evaluated:
-    """Scores, and the US dollars that each of the n test rows saves, shape (n,)."""
+    """Scores, the US dollars that each of the n test rows saves, and the ranking of the rows; both of shape (n,).
+
+    The ranking is None for a rule that does not rank.
+    """
 
     scores: Scores
     savings: NDArray[np.float64]
+    ranks: NDArray[np.float64] | None
 
 
 def promote(settings: Settings, dataset_folder: Path, version: str) -> PromotionResult:
@@ -126,8 +110,10 @@ def promote(settings: Settings, dataset_folder: Path, version: str) -> Promotion
     The alias ``previous`` then names the former champion. A second call for a promoted version changes nothing.
 
     A champion is not compared if it cannot score this data: it uses a removed feature, its bundle is damaged or has an
-    older format, or its test was drawn with other parameters. The challenger is then compared with the best baseline
-    alone, like a first model, and the reason mentions this.
+    older format, or its test was drawn with other parameters. The challenger then has to meet the conditions of a first
+    champion (``decide_first_promotion``), and the reason mentions this.
+
+    A model that predicts the base rate for every customer is never promoted.
 
     Args:
         settings: The project and the registry.
@@ -153,8 +139,13 @@ def promote(settings: Settings, dataset_folder: Path, version: str) -> Promotion
     train, test = (load_rows(dataset, part, contract) for part in (manifest.train, manifest.test))
     require_both_labels(test)
 
-    challenger = _evaluate(project, registry.bundle(version), version, manifest, test)
-    baseline = _best_baseline(project, train, test)
+    bundle = registry.bundle(version)
+    if not bundle.calibrator.ranks:
+        log.warning("promotion refused", extra={"version": version, "reason": NO_RANKING})
+        return PromotionResult(False, NO_RANKING, champion_version)
+    challenger = _evaluate(project, bundle, version, manifest, test)
+    rules = _rules(project, train, test)
+    baseline = max(rules, key=lambda rule: rule.scores.saving_usd_per_1000)
     champion, not_compared = None, ""
     if champion_version is not None:
         try:
@@ -162,13 +153,12 @@ def promote(settings: Settings, dataset_folder: Path, version: str) -> Promotion
         except (IncomparableError, BundleError, EncodingError) as error:
             not_compared = f"The champion, version {champion_version}, cannot score this data. {error.what} "
             log.warning("champion not compared", extra={"version": champion_version, "reason": error.what})
-    over_baseline, *over_champion = _gains(project, test, challenger, [baseline, *([champion] if champion else [])])
-    decision = decide_promotion(
-        version,
-        over_baseline,
-        over_champion[0] if over_champion else None,
-        project.training.promotion.margin_usd_per_1000,
-    )
+    if champion is None:
+        decision = _first_decision(project, test, challenger, rules)
+    else:
+        promotion = project.training.promotion
+        over_baseline, over_champion = _gains(project, test, challenger, [baseline, champion], promotion.confidence)
+        decision = decide_promotion(version, over_baseline, over_champion, promotion.margin_usd_per_1000)
     reason = f"{not_compared}{decision.reason}"
     if decision.promote:
         if champion_version is not None:
@@ -194,39 +184,25 @@ def promote(settings: Settings, dataset_folder: Path, version: str) -> Promotion
     )
 
 
-def decide_promotion(version: str, over_baseline: Gain, over_champion: Gain | None, margin: float) -> Decision:
-    """Decide whether the challenger becomes the champion.
-
-    A first model must save more than the best baseline, with its lower confidence bound above zero. A later model must
-    save at least as much as that baseline, and its lower bound over the champion must exceed ``margin``, so that models
-    of equal quality are rarely exchanged by chance.
+def judge_first_model(
+    project: Project, manifest: DatasetManifest, train: Rows, test: Rows, bundle: Bundle, version: str
+) -> Decision:
+    """Decide whether a model may become the first champion; see ``decide_first_promotion``.
 
     Args:
-        version: The challenger.
-        over_baseline: Its gain over the best baseline.
-        over_champion: Its gain over the current champion; None if there is none.
-        margin: US dollars per 1,000 customers.
+        project: The costs, the recency feature, the margin, and the seed and number of the resamples.
+        manifest: The data set's manifest.
+        train: The training rows, on which the limit of the recency rule is chosen.
+        test: The test rows.
+        bundle: The model; it ranks the customers.
+        version: Its version, for messages.
 
     Raises:
-        PromotionError: Challenger and champion are the same version.
-
-    Example:
-        >>> over_baseline = Gain("offer by recency", 400, low=300, high=500, confidence=0.95)
-        >>> over_champion = Gain("1", 50, low=-30, high=130, confidence=0.95)
-        >>> decide_promotion("2", over_baseline, over_champion, margin=0).reason
-        'Saves $50 more per 1,000 customers than the champion (95% bound -$30): not above the margin of $0.'
+        PromotionError: The model was trained on labels of the test days.
+        IncomparableError: The model cannot score the test rows.
     """
-    if over_champion is not None and over_champion.over == version:
-        raise PromotionError(
-            f"Version {version} would be compared with itself.",
-            where="promotion",
-            remedy="Name a version that is not the champion.",
-        )
-    if over_champion is None:
-        return _compare_with_margin(over_baseline, f"the baseline '{over_baseline.over}'", 0.0)
-    if not over_baseline.usd_per_1000 >= 0:
-        return Decision(False, f"{_gain_text(over_baseline, f'the baseline {over_baseline.over!r}')}.", over_baseline)
-    return _compare_with_margin(over_champion, "the champion", margin)
+    challenger = _evaluate(project, bundle, version, manifest, test)
+    return _first_decision(project, test, challenger, _rules(project, train, test))
 
 
 def _evaluate(project: Project, bundle: Bundle, version: str, manifest: DatasetManifest, test: Rows) -> _Evaluated:
@@ -241,7 +217,7 @@ def _evaluate(project: Project, bundle: Bundle, version: str, manifest: DatasetM
     missing = sorted(set(contract.feature_names) - set(test.features.column_names))
     if missing:
         raise IncomparableError(
-            f"It uses {len(missing)} features that the data set lacks, such as {missing[0]!r}.",
+            f"It uses {counted(len(missing), 'feature')} that the data set lacks, such as {missing[0]!r}.",
             where=f"{manifest.project} model version {version}",
             remedy="Train a model on this data set.",
         )
@@ -253,26 +229,59 @@ def _evaluate(project: Project, bundle: Bundle, version: str, manifest: DatasetM
         )
     probabilities = bundle.predict(test.features.select(contract.feature_names)).astype(np.float64)
     auc = float(roc_auc_score(test.churned, probabilities))
-    return _evaluate_offers(project, test, version, auc, contract.predicts_churn(probabilities))
+    return _evaluate_offers(project, test, version, auc, contract.predicts_churn(probabilities), probabilities)
 
 
-def _best_baseline(project: Project, train: Rows, test: Rows) -> _Evaluated:
-    evaluated = [
-        _evaluate_offers(project, test, chosen.name, chosen.auc, chosen.offered)
-        for chosen in baseline_offers(project, train, test)
+def _rules(project: Project, train: Rows, test: Rows) -> list[_Evaluated]:
+    """Return the rules without a model, including offers to nobody."""
+    nobody = BaselineOffers(NO_OFFERS, 0.5, np.zeros(len(test), dtype=bool))
+    return [
+        _evaluate_offers(project, test, rule.name, rule.auc, rule.offered, rule.ranks)
+        for rule in (nobody, *baseline_offers(project, train, test))
     ]
-    no_offers = _evaluate_offers(project, test, NO_OFFERS, 0.5, np.zeros(len(test), dtype=bool))
-    return max((no_offers, *evaluated), key=lambda one: one.scores.saving_usd_per_1000)
 
 
-def _evaluate_offers(project: Project, test: Rows, name: str, auc: float, offered: NDArray[np.bool_]) -> _Evaluated:
+def _evaluate_offers(
+    project: Project,
+    test: Rows,
+    name: str,
+    auc: float,
+    offered: NDArray[np.bool_],
+    ranks: NDArray[np.float64] | None,
+) -> _Evaluated:
     saved = savings(test.churned, offered, project.requirements.costs)
-    return _Evaluated(Scores(name, auc, float(saved.mean() * 1000)), saved)
+    return _Evaluated(Scores(name, auc, float(saved.mean() * 1000)), saved, ranks)
 
 
-def _gains(project: Project, test: Rows, challenger: _Evaluated, others: Iterable[_Evaluated]) -> list[Gain]:
+def _first_decision(project: Project, test: Rows, challenger: _Evaluated, rules: Sequence[_Evaluated]) -> Decision:
+    promotion = project.training.promotion
+    confidence = promotion.first_confidence
+    return decide_first_promotion(
+        _ranking_gain(project, test, challenger, max(rules, key=lambda rule: rule.scores.auc), confidence),
+        _gains(project, test, challenger, rules, confidence),
+        promotion.first_margin_usd_per_1000,
+    )
+
+
+def _ranking_gain(
+    project: Project, test: Rows, challenger: _Evaluated, rule: _Evaluated, confidence: float
+) -> RankingGain:
+    def resampled(ranks: NDArray[np.float64] | None) -> NDArray[np.float64]:
+        if ranks is None:
+            return np.full(project.training.resamples, 0.5)
+        ranking = WeightedRanking(test.churned, ranks)
+        return np.array([ranking.auc_and_average_precision(weights)[0] for weights in bootstrap.weights()])
+
+    bootstrap = CustomerBootstrap(test.customers, project.training.resamples, project.training.seed)
+    difference = resampled(challenger.ranks) - resampled(rule.ranks)
+    low = lower_bound(difference, confidence)
+    return RankingGain(rule.scores.name, challenger.scores.auc, rule.scores.auc, low, confidence)
+
+
+def _gains(
+    project: Project, test: Rows, challenger: _Evaluated, others: Iterable[_Evaluated], confidence: float
+) -> list[Gain]:
     training = project.training
-    confidence = training.promotion.confidence
     bootstrap = CustomerBootstrap(test.customers, training.resamples, training.seed)
     gains = []
     for other in others:
@@ -281,18 +290,3 @@ def _gains(project: Project, test: Rows, challenger: _Evaluated, others: Iterabl
         low, high = lower_bound(resampled, confidence), -lower_bound(-resampled, confidence)
         gains.append(Gain(other.scores.name, float(difference.mean()), low, high, confidence))
     return gains
-
-
-def _compare_with_margin(gain: Gain, over: str, margin: float) -> Decision:
-    promote = gain.low > margin
-    end = "above" if promote else "not above"
-    return Decision(promote, f"{_gain_text(gain, over)}: {end} the margin of ${margin:,.0f}.", gain)
-
-
-def _gain_text(gain: Gain, over: str) -> str:
-    amount = f"${abs(gain.usd_per_1000):,.0f} {'less' if gain.usd_per_1000 < 0 else 'more'}"
-    return f"Saves {amount} per 1,000 customers than {over} ({gain.confidence:.0%} bound {_usd(gain.low)})"
-
-
-def _usd(amount: float) -> str:
-    return f"{'-' if amount < 0 else ''}${abs(amount):,.0f}"

@@ -70,7 +70,7 @@ def log_run(candidate: Candidate, verdicts: list[Verdict], run_id: str) -> str:
         }
         | {"features": len(manifest.features), "train_rows": manifest.train.rows, "test_rows": manifest.test.rows}
         | {"device": candidate.device, "threshold": candidate.contract.threshold}
-        | {f"calibrator_{name}": value for name, value in candidate.calibrator}
+        | {"calibrator": candidate.calibration.chosen.name}
     )
     mlflow.log_metrics(
         candidate.evaluation.metrics()
@@ -78,6 +78,7 @@ def log_run(candidate: Candidate, verdicts: list[Verdict], run_id: str) -> str:
         | {f"seconds_{name}": value for name, value in candidate.seconds.items()}
     )
     mlflow.log_dict(tuned.as_dict(), "tuning.json")
+    mlflow.log_dict(candidate.calibration.as_dict(), "calibration.json")
     log_dataset(candidate.dataset)
     mlflow.log_dict(verdicts_document(verdicts), REQUIREMENTS_FILE)
     mlflow.log_dict(candidate.leakage.model_dump(mode="json"), LEAKAGE_FILE)

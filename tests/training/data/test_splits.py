@@ -139,7 +139,7 @@ def test_later_delivery_keeps_test_customers() -> None:
 
 def test_rejects_too_few_customers_of_a_label() -> None:
     churned = np.array([1] + [0] * 20, dtype=np.int8)
-    with pytest.raises(TooFewCustomersError, match=r"1 churners and 20 customers who stay.*label\.yaml"):
+    with pytest.raises(TooFewCustomersError, match=r"1 churner and 20 customers who stay.*label\.yaml"):
         stratified_test(ids(21), churned, 0.2, seed=1)
     with pytest.raises(TooFewCustomersError, match="too few for 5 folds"):
         stratified_folds(ids(10), np.array([1, 1] + [0] * 8, dtype=np.int8), 5, seed=1)

@@ -12,6 +12,7 @@ from sklearn.metrics import roc_auc_score
 
 from include.projects import Project
 from include.projects.references import check_references
+from include.training.card.results import segments as segments_section
 from include.training.data.rows import Rows
 from include.training.evaluation.segments import Segment, evaluate_segments
 from include.training.model.explain import MISSING
@@ -98,17 +99,35 @@ def test_segment_with_one_label_has_no_auc(segments: dict[tuple[str, str], Segme
 
 
 def test_small_segment_has_no_metrics(project: Project) -> None:
-    many = rows_of(["19-24"] * 100 + ["65+"] * 49, np.arange(149.0), np.arange(149, dtype=np.int8) % 2)
-    probabilities = np.full(149, 0.5, np.float32)
-    by_value = {s.value: s for s in evaluate_segments(project, many, probabilities, 0.1) if s.feature == "age"}
+    rows = 209
+    many = rows_of(
+        ["19-24"] * 100 + ["45-54"] * 60 + ["65+"] * 49, np.arange(float(rows)), np.arange(rows, dtype=np.int8) % 2
+    )
+    evaluated = evaluate_segments(project, many, np.full(rows, 0.5, np.float32), 0.1)
+    by_value = {segment.value: segment for segment in evaluated if segment.feature == "age"}
     assert by_value["19-24"].metrics is not None
     assert (by_value["65+"].rows, by_value["65+"].customers, by_value["65+"].metrics) == (49, 49, None)
 
 
-def test_constant_number_is_one_segment(project: Project) -> None:
-    same = rows_of(["19-24"] * 60, np.full(60, 7.0), np.arange(60, dtype=np.int8) % 2)
-    evaluated = evaluate_segments(project, same, np.full(60, 0.5, np.float32), 0.1)
-    assert [(s.value, s.rows) for s in evaluated if s.feature == "days_since_purchase"] == [("up to 7", 60)]
+@pytest.mark.parametrize(
+    ("numbers", "expected"),
+    [
+        ([0.0] * 300 + list(range(1, 101)), {"0": 300, "above 0": 100}),
+        ([0.0] * 100 + [7.0] * 300, {"up to 0": 100, "7": 300}),
+        ([0.0] * 100 + [7.0] * 200 + [9.0] * 100, {"up to 0": 100, "7": 200, "above 7": 100}),
+        ([3.0] * 80 + [7.0] * 240 + [9.0] * 80, {"below 7": 80, "7": 240, "above 7": 80}),
+        ([7.0] * 400, {}),
+        ([7.0] * 380 + [9.0] * 20, {}),
+    ],
+)
+def test_frequent_number_is_a_segment(project: Project, numbers: list[float], expected: dict[str, int]) -> None:
+    ages: list[str | None] = ["19-24"] * 200 + ["65+"] * 200
+    rows = rows_of(ages, np.array(numbers), np.arange(400, dtype=np.int8) % 2)
+    evaluated = evaluate_segments(project, rows, np.full(400, 0.5, np.float32), 0.1)
+    found = {one.value: one.rows for one in evaluated if one.feature == "days_since_purchase"}
+    assert found == expected
+    left_out = segments_section(evaluated, project.training.segments, {"age": "Age", "days_since_purchase": "Days"})
+    assert bool(left_out.items) is not bool(expected)
 
 
 def test_duplicate_segment_is_reported() -> None:

@@ -14,7 +14,8 @@ from hypothesis import strategies as st
 from pydantic import ValidationError
 
 from include.lake.table_names import FEATURES_TABLE
-from include.training.model.bundle import Bundle, BundleError, Calibrator, Sample
+from include.training.model.bundle import Bundle, BundleError, Sample
+from include.training.model.calibrator import Calibrator
 from include.training.model.contract import EncodingError, FeatureContract, ModelContract
 from tests.training.contracts import contract_of
 
@@ -174,13 +175,13 @@ class TestBundle:
         with pytest.raises(BundleError, match=name):
             Bundle.load(tmp_path)
 
-    @pytest.mark.parametrize("found", [2, 4])
+    @pytest.mark.parametrize("found", [3, 5])
     def test_other_format_is_rejected_with_remedy(self, bundle: Bundle, tmp_path: Path, found: int) -> None:
         bundle.save(tmp_path)
         contract = json.loads((tmp_path / "contract.json").read_text())
         rewrite(tmp_path, "contract.json", contract | {"format": found})
         (tmp_path / "calibrator.json").unlink()
-        with pytest.raises(BundleError, match=rf"format {found}.*reads format 3.*Train a model again"):
+        with pytest.raises(BundleError, match=rf"format {found}.*reads format 4.*Train a model again"):
             Bundle.load(tmp_path)
 
     def test_rejects_calibrator_with_negative_slope(self, bundle: Bundle, tmp_path: Path) -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import xgboost as xgb
@@ -10,7 +12,8 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 from scipy.special import expit, logit
 
-from include.training.model.bundle import Bundle, Calibrator
+from include.training.model.bundle import Bundle
+from include.training.model.calibrator import Calibrator
 from include.training.model.contract import FeatureContract
 from include.training.model.explain import MISSING, Explanation, contributions, explain
 from tests.training.contracts import contract_of
@@ -18,11 +21,17 @@ from tests.training.contracts import contract_of
 PLANS = ("basic", "standard", "premium")
 CONTRACT = contract_of(
     FeatureContract(
-        name="recency", dtype="number", nullable=True, description="Days since the last purchase, within 84 days"
+        name="recency",
+        dtype="number",
+        nullable=True,
+        description="Since the last purchase, within 84 days",
+        unit="days",
     ),
-    FeatureContract(name="spend_7d", dtype="number", nullable=False, description="Dollars of 7 days", topic="spending"),
     FeatureContract(
-        name="spend_28d", dtype="number", nullable=False, description="Dollars of 28 days", topic="spending"
+        name="spend_7d", dtype="number", nullable=False, description="Spent in 7 days", topic="spending", unit="$"
+    ),
+    FeatureContract(
+        name="spend_28d", dtype="number", nullable=False, description="Spent in 28 days", topic="spending", unit="$"
     ),
     FeatureContract(name="plan", dtype="category", nullable=True, categories=PLANS, description="The plan"),
     FeatureContract(name="noise", dtype="number", nullable=False),
@@ -54,6 +63,13 @@ def _fitted() -> Bundle:
 
 
 BUNDLE = _fitted()
+CURVES = (
+    BUNDLE.calibrator,
+    Calibrator(),
+    Calibrator(method="beta", slope=0.4, high_slope=1.3, intercept=0.2),
+    Calibrator(method="isotonic", knots=((-2.0, -3.0), (-0.5, -0.4), (1.0, -0.2), (3.0, 2.5))),
+    Calibrator(method="base_rate", slope=0.0, intercept=-1.2),
+)
 
 
 def encoded(**columns: float | str | None) -> NDArray[np.float32]:
@@ -85,12 +101,39 @@ rows = st.fixed_dictionaries(
 
 
 @settings(max_examples=60, deadline=None)
-@given(columns=rows)
-def test_contributions_sum_to_log_odds(columns: dict[str, float | str | None]) -> None:
-    matrix = encoded(**columns)
-    assert contributions(BUNDLE, matrix).sum() == pytest.approx(
-        logit(float(BUNDLE.predict_matrix(matrix)[0])), abs=1e-4
-    )
+@given(columns=rows, calibrator=st.sampled_from(CURVES))
+def test_contributions_sum_to_log_odds(columns: dict[str, float | str | None], calibrator: Calibrator) -> None:
+    matrix, bundle = encoded(**columns), replace(BUNDLE, calibrator=calibrator)
+    added, raw = contributions(bundle, matrix), contributions(replace(BUNDLE, calibrator=Calibrator()), matrix)
+    assert added.sum() == pytest.approx(logit(float(bundle.predict_matrix(matrix)[0])), abs=1e-3)
+    assert (added[:, :-1] * raw[:, :-1] >= 0).all(), "a contribution keeps its direction"
+
+
+def test_model_without_ranking_has_no_reasons() -> None:
+    constant = replace(BUNDLE, calibrator=CURVES[-1])
+    assert explain(constant, encoded(recency=60.0)) == [Explanation((), ())]
+
+
+@pytest.mark.parametrize(
+    ("unit", "number", "text"),
+    [
+        ("", 2.5, "2.5"),
+        ("days", 1.0, "1 day"),
+        ("days", 0.0, "0 days"),
+        ("$", -1234.5, "-$1,234"),
+        ("€", 12.0, "€12"),
+        ("%", 0.256, "25.6%"),
+        ("%", 1.0, "100%"),
+        ("minutes", 90.0, "90 minutes"),
+    ],
+)
+def test_number_has_its_unit(unit: str, number: float, text: str) -> None:
+    feature = FeatureContract(name="recency", dtype="number", nullable=True, description="Value", unit=unit)
+    contract = CONTRACT.model_copy(update={"features": (feature, *CONTRACT.features[1:])})
+    matrix = encoded(recency=number)
+    explanation = explain(replace(BUNDLE, contract=contract), matrix, top=5)[0]
+    texts = {reason.feature: reason.text for reason in (*explanation.raises, *explanation.lowers)}
+    assert texts["recency"] == f"Value: {text}"
 
 
 def test_base_is_equal_for_all_customers() -> None:
@@ -101,17 +144,17 @@ def test_base_is_equal_for_all_customers() -> None:
 
 def test_reason_text_has_description_and_value() -> None:
     long_gone = only(recency=60.0, spend_28d=1234.5, plan="premium")
-    assert long_gone.raises[0].text == "Days since the last purchase, within 84 days: 60"
+    assert long_gone.raises[0].text == "Since the last purchase, within 84 days: 60 days"
     assert (long_gone.raises[0].feature, long_gone.raises[0].value) == ("recency", 60.0)
     text = {reason.feature: reason.text for reason in long_gone.lowers}
     assert text["plan"] == "The plan: premium"
-    assert text["spend_28d"] == "Dollars of 28 days: 1,234"
+    assert text["spend_28d"] == "Spent in 28 days: $1,234"
 
 
 def test_missing_value_has_its_own_text() -> None:
     reason = only(recency=None).raises[0]
     assert (reason.feature, reason.value) == ("recency", None)
-    assert reason.text == f"Days since the last purchase, within 84 days: {MISSING}"
+    assert reason.text == f"Since the last purchase, within 84 days: {MISSING}"
 
 
 def test_features_of_a_topic_are_one_reason() -> None:

@@ -4,7 +4,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from include.training.release.promotion import Gain, PromotionError, decide_promotion
+from include.training.evaluation.baselines import NO_OFFERS
+from include.training.release.conditions import (
+    Gain,
+    PromotionError,
+    RankingGain,
+    decide_first_promotion,
+    decide_promotion,
+)
 
 amounts = st.floats(-1e6, 1e6) | st.just(float("nan"))
 
@@ -17,13 +24,13 @@ def over_rule(usd: float, low: float) -> Gain:
     return gain(usd, low, "offer by recency")
 
 
+def ranking(low: float) -> RankingGain:
+    return RankingGain("offer by recency", 0.71, 0.65, low, 0.995)
+
+
 @pytest.mark.parametrize(
     ("rule", "champion", "promote", "reason"),
     [
-        ((300, 100), None, True, "$300 more per 1,000 customers than the baseline 'offer by recency' (95% bound $100)"),
-        ((300, 0), None, False, "(95% bound $0): not above the margin of $0"),
-        ((300, -50), None, False, "(95% bound -$50)"),
-        ((float("nan"), float("nan")), None, False, "than the baseline"),
         ((300, 100), (123, 45), True, "Saves $123 more per 1,000 customers than the champion (95% bound $45): above"),
         ((300, 100), (123, 20), False, "not above the margin of $20"),
         ((300, -50), (123, 45), True, "than the champion"),
@@ -33,9 +40,30 @@ def over_rule(usd: float, low: float) -> Gain:
     ],
 )
 def test_promotion_decision_and_reason(
-    rule: tuple[float, float], champion: tuple[float, float] | None, promote: bool, reason: str
+    rule: tuple[float, float], champion: tuple[float, float], promote: bool, reason: str
 ) -> None:
-    decision = decide_promotion("2", over_rule(*rule), gain(*champion) if champion else None, margin=20)
+    decision = decide_promotion("2", over_rule(*rule), gain(*champion), margin=20)
+    assert decision.promote is promote
+    assert reason in decision.reason
+
+
+@pytest.mark.parametrize(
+    ("auc_low", "nobody", "recency", "promote", "reason"),
+    [
+        (0.01, 300, 100, True, "more per 1,000 customers than the rule 'offer by recency' (95% bound $100): above"),
+        (0.01, 120, 300, True, "than the rule 'offer to nobody' (95% bound $120): above the margin of $20"),
+        (0.01, 20, 300, False, "than the rule 'offer to nobody' (95% bound $20): not above the margin of $20"),
+        (0.01, 300, 0, False, "than the rule 'offer by recency' (95% bound $0): not above the margin of $0"),
+        (0.01, float("nan"), 300, False, "not above the margin"),
+        (0.0, 300, 300, False, "The AUC 0.710 is not above 0.650, the AUC of the rule 'offer by recency', with a conf"),
+        (float("nan"), 300, 300, False, "The AUC 0.710 is not above 0.650"),
+    ],
+)
+def test_first_champion_ranks_and_saves_more_than_every_rule(
+    auc_low: float, nobody: float, recency: float, promote: bool, reason: str
+) -> None:
+    gains = [gain(500, nobody, NO_OFFERS), over_rule(500, recency)]
+    decision = decide_first_promotion(ranking(auc_low), gains, margin=20)
     assert decision.promote is promote
     assert reason in decision.reason
 
@@ -44,8 +72,8 @@ def test_promotion_decision_and_reason(
 def test_never_promotes_below_the_margin(rule: float, rule_low: float, usd: float, low: float, margin: float) -> None:
     later = decide_promotion("2", over_rule(rule, rule_low), gain(usd, low), margin)
     assert not later.promote or (low > margin and rule >= 0)
-    first = decide_promotion("2", over_rule(rule, rule_low), None, margin)
-    assert first.promote is (rule_low > 0)
+    first = decide_first_promotion(ranking(0.1), [over_rule(rule, rule_low), gain(usd, low, NO_OFFERS)], margin)
+    assert first.promote is (rule_low > 0 and low > margin)
 
 
 def test_rejects_comparison_of_a_version_with_itself() -> None:

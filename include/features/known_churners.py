@@ -1,0 +1,47 @@
+"""Customers whose label source already says, as of a day, that they have churned or will churn."""
+
+from __future__ import annotations
+
+import datetime as dt
+from collections.abc import Sequence
+
+import ibis
+from ibis.backends.duckdb import Backend
+
+from include.features.point_in_time import CUSTOMER, CUSTOMER_ID, latest_row_per_customer, rows_as_of
+from include.lake import Lake
+from include.lake.table_names import silver_table
+from include.projects import Project
+from include.projects.label import ColumnLabel, NoEventLabel
+
+
+def known_churners(project: Project, lake: Lake, engine: Backend, days: Sequence[dt.date]) -> ibis.Table | None:
+    """Return the customers who are known to have churned when each day closes.
+
+    ``column``: the column of the customer's row has the value. ``becomes``: the column has the value in the current
+    rows of all of the customer's keys, such as contracts; a row with a later effective time that was delivered by the
+    day counts. The result uses only rows that had been delivered by the day, as features do. A customer who is not in
+    the label's source is not known to have churned.
+
+    Args:
+        project: The project.
+        lake: The lake.
+        engine: The engine.
+        days: The days.
+
+    Returns:
+        ``dt`` and ``customer_id``; None if no customer can be known: the label is ``no_event``, since an event may
+        follow until the end of the horizon, or nothing was delivered by the days.
+    """
+    label = project.label
+    if isinstance(label, NoEventLabel):
+        return None
+    silver = lake.table(silver_table(label.source))
+    if not silver.exists() or min(silver.days(), default=dt.date.max) > max(days):
+        return None
+    rows = rows_as_of(project, label.source, lake, engine, days, [label.column])
+    if isinstance(label, ColumnLabel):
+        rows = latest_row_per_customer(project, label.source, rows)
+    has_churned = (rows[label.column].cast("string") == label.value).fill_null(False)
+    customers = rows.group_by("dt", **{CUSTOMER_ID: rows[CUSTOMER]}).agg(_churned=has_churned.all())
+    return customers.filter(customers["_churned"]).select("dt", CUSTOMER_ID)

@@ -1,0 +1,140 @@
+"""The conditions of a promotion: the differences between a challenger, the champion and the rules without a model."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from include.errors import ChurnflowError
+from include.training.evaluation.baselines import CONSTANT_RULES
+
+
+class PromotionError(ChurnflowError):
+    """A challenger and a champion cannot be compared."""
+
+
+@dataclass(frozen=True)
+class Gain:
+    """The difference between the savings of the challenger and of another model or baseline, on the same draws.
+
+    Attributes:
+        over: The champion's version, or the baseline's name.
+        usd_per_1000: The difference on the test rows, in US dollars per 1,000 customers.
+        low: Its lower confidence bound: the share ``confidence`` of the resamples is at or above it.
+        high: Its upper confidence bound, of the same confidence.
+        confidence: The confidence of each bound.
+    """
+
+    over: str
+    usd_per_1000: float
+    low: float
+    high: float
+    confidence: float
+
+
+@dataclass(frozen=True)
+class RankingGain:
+    """The difference between the AUC of the challenger and of the best rule without a model, on the same draws.
+
+    Attributes:
+        over: The rule's name.
+        auc: The AUC of the challenger.
+        rule_auc: The AUC of the rule; 0.5 if it does not rank.
+        low: The lower confidence bound of the difference.
+        confidence: Its confidence.
+    """
+
+    over: str
+    auc: float
+    rule_auc: float
+    low: float
+    confidence: float
+
+
+@dataclass(frozen=True)
+class Decision:
+    """Whether to promote, the reason as text, and the gain that decided."""
+
+    promote: bool
+    reason: str
+    gain: Gain
+
+
+def decide_first_promotion(ranking: RankingGain, over_rules: Sequence[Gain], margin: float) -> Decision:
+    """Decide whether a challenger becomes the first champion.
+
+    The challenger must rank better than every rule without a model, and must save more than every rule: the lower
+    bounds of the differences must be above zero, and the lower bounds of the additional savings over the constant
+    rules, offers to nobody and to everybody, must exceed ``margin``. A model without skill whose offers leave out a few
+    customers by chance hardly differs from a constant rule, so a bound above zero would often be chance.
+
+    Args:
+        ranking: The difference between the AUC of the challenger and of the best rule.
+        over_rules: Its gain over each rule.
+        margin: US dollars per 1,000 customers.
+    """
+    missed = [gain for gain in over_rules if not gain.low > _rule_margin(gain, margin)]
+    hardest = min(missed or over_rules, key=lambda gain: gain.low - _rule_margin(gain, margin))
+    if not ranking.low > 0:
+        return Decision(
+            False,
+            f"The AUC {ranking.auc:.3f} is not above {ranking.rule_auc:.3f}, the AUC of the rule {ranking.over!r}, "
+            f"with a confidence of {_percent(ranking.confidence)} (bound of the difference {ranking.low:.3f}).",
+            hardest,
+        )
+    return _compare_with_margin(hardest, f"the rule {hardest.over!r}", _rule_margin(hardest, margin))
+
+
+def decide_promotion(version: str, over_baseline: Gain, over_champion: Gain, margin: float) -> Decision:
+    """Decide whether the challenger replaces the champion.
+
+    The challenger must save at least as much as the best baseline, and the lower bound of its gain over the champion
+    must exceed ``margin``, so that models of equal quality are rarely exchanged by chance.
+
+    Args:
+        version: The challenger.
+        over_baseline: Its gain over the best baseline.
+        over_champion: Its gain over the current champion.
+        margin: US dollars per 1,000 customers.
+
+    Raises:
+        PromotionError: Challenger and champion are the same version.
+
+    Example:
+        >>> over_baseline = Gain("offer by recency", 400, low=300, high=500, confidence=0.95)
+        >>> over_champion = Gain("1", 50, low=-30, high=130, confidence=0.95)
+        >>> decide_promotion("2", over_baseline, over_champion, margin=0).reason
+        'Saves $50 more per 1,000 customers than the champion (95% bound -$30): not above the margin of $0.'
+    """
+    if over_champion.over == version:
+        raise PromotionError(
+            f"Version {version} would be compared with itself.",
+            where="promotion",
+            remedy="Name a version that is not the champion.",
+        )
+    if not over_baseline.usd_per_1000 >= 0:
+        return Decision(False, f"{_gain_text(over_baseline, f'the baseline {over_baseline.over!r}')}.", over_baseline)
+    return _compare_with_margin(over_champion, "the champion", margin)
+
+
+def _rule_margin(gain: Gain, margin: float) -> float:
+    return margin if gain.over in CONSTANT_RULES else 0.0
+
+
+def _compare_with_margin(gain: Gain, over: str, margin: float) -> Decision:
+    promote = gain.low > margin
+    end = "above" if promote else "not above"
+    return Decision(promote, f"{_gain_text(gain, over)}: {end} the margin of ${margin:,.0f}.", gain)
+
+
+def _gain_text(gain: Gain, over: str) -> str:
+    amount = f"${abs(gain.usd_per_1000):,.0f} {'less' if gain.usd_per_1000 < 0 else 'more'}"
+    return f"Saves {amount} per 1,000 customers than {over} ({_percent(gain.confidence)} bound {_usd(gain.low)})"
+
+
+def _usd(amount: float) -> str:
+    return f"{'-' if amount < 0 else ''}${abs(amount):,.0f}"
+
+
+def _percent(share: float) -> str:
+    return f"{round(share * 100, 2):g}%"
