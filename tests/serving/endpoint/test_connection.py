@@ -21,6 +21,7 @@ from starlette.responses import Response
 from starlette.types import Receive, Scope, Send
 
 from include.serving.server.connection import BoundedConnection
+from include.serving.server.connection_limit import ConnectionLimit
 from include.settings import LimitSettings
 from local.supervision import wait_until
 
@@ -57,10 +58,11 @@ class Server:
 
     def __init__(self, private: Path, connections: int, receive_seconds: float, keep_alive_seconds: int) -> None:
         self.app = App()
-        limits = LimitSettings(connections=connections, receive_seconds=receive_seconds)
+        limits = LimitSettings(receive_seconds=receive_seconds)
+        limit = ConnectionLimit(connections)
         config = uvicorn.Config(
             self.app,
-            http=partial(BoundedConnection, limits=limits),  # type: ignore[arg-type]  # uvicorn only calls it
+            http=partial(BoundedConnection, limits=limits, connection_limit=limit),  # type: ignore[arg-type]  # uvicorn only calls it
             ws="none",
             loop="uvloop",
             log_config=None,
@@ -263,10 +265,9 @@ def test_hard_limit_of_open_files_that_is_too_low_is_logged(connections: int, is
 import resource
 resource.setrlimit(resource.RLIMIT_NOFILE, (64, 300))
 from include.logs import configure_json_logs
-from include.serving.server.connection import raise_open_files_limit
+from include.serving.server.connection_limit import usable_connections
 configure_json_logs()
-raise_open_files_limit({connections})
-print(resource.getrlimit(resource.RLIMIT_NOFILE))
+print(usable_connections({connections}), resource.getrlimit(resource.RLIMIT_NOFILE))
 """
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
     assert "(300, 300)" in done.stdout
