@@ -47,6 +47,9 @@ def upgrade_cases(body: bytes) -> Iterator[Case]:
     yield Case("Connection without an upgrade", post(b"Connection: Upgrade\r\n" + length(body), body), (OK,))
     yield Case("upgrade of the second request", GET + post(_H2C + length(HIDDEN), HIDDEN), (OK, REFUSED))
     yield Case("two upgrades in a row", 2 * post(_H2C + length(body), body), (OK, OK))
+    yield Case("100 upgrades in a row", 100 * get(HOST + b"Connection: upgrade\r\nUpgrade: x\r\n"), 100 * (OK,))
+    large = _H2C + b"X-Long: " + b"x" * 66_000 + b"\r\n" + length(body)
+    yield Case("upgrade with large headers", post(large, body), (frozenset({431}),), closes=True)
     yield Case("upgrade in the trailers", post(CHUNKED, chunked(body)[:-2] + _H2C + b"\r\n"), (OK,))
     yield from refused(
         [
@@ -159,22 +162,22 @@ def chunk_cases(body: bytes) -> Iterator[Case]:
     bad = {
         "without a size": b"\r\n" + HIDDEN,
         "size text": b"zz\r\n" + HIDDEN,
-        "size with a plus": b"+22\r\n" + HIDDEN,
+        "size with a plus": b"+21\r\n" + HIDDEN,
         "negative size": b"-1\r\n" + HIDDEN,
-        "size with 0x": b"0x22\r\n" + HIDDEN,
-        "size with an underscore": b"2_2\r\n" + HIDDEN,
-        "space before the size": b" 22\r\n" + HIDDEN,
-        "space after the size": b"22 \r\n" + HIDDEN,
-        "size beyond 64 bits": b"10000000000000022\r\n" + HIDDEN,
+        "size with 0x": b"0x21\r\n" + HIDDEN,
+        "size with an underscore": b"2_1\r\n" + HIDDEN,
+        "space before the size": b" 21\r\n" + HIDDEN,
+        "space after the size": b"21 \r\n" + HIDDEN,
+        "size beyond 64 bits": b"10000000000000021\r\n" + HIDDEN,
         "size far beyond 64 bits": b"f" * 40 + b"\r\n" + HIDDEN,
-        "line feed after the size": b"22\n" + HIDDEN + b"\r\n0\r\n\r\n",
-        "carriage return after the size": b"22\r" + HIDDEN + b"\r\n0\r\n\r\n",
-        "line feed after the data": b"22\r\n" + HIDDEN + b"\n0\r\n\r\n",
-        "nothing after the data": b"22\r\n" + HIDDEN + b"0\r\n\r\n",
+        "line feed after the size": b"21\n" + HIDDEN + b"\r\n0\r\n\r\n",
+        "carriage return after the size": b"21\r" + HIDDEN + b"\r\n0\r\n\r\n",
+        "line feed after the data": b"21\r\n" + HIDDEN + b"\n0\r\n\r\n",
+        "nothing after the data": b"21\r\n" + HIDDEN + b"0\r\n\r\n",
         "data longer than the size": b"3\r\nabcd\r\n0\r\n\r\n" + HIDDEN,
-        "line feed in an extension": b"22;a\n" + HIDDEN + b"\r\n0\r\n\r\n",
-        "line feed in a quoted extension": b'22;a="\n"\r\n' + HIDDEN + b"\r\n0\r\n\r\n",
-        "carriage return in an extension": b"22;a\rb\r\n" + HIDDEN + b"\r\n0\r\n\r\n",
+        "line feed in an extension": b"21;a\n" + HIDDEN + b"\r\n0\r\n\r\n",
+        "line feed in a quoted extension": b'21;a="\n"\r\n' + HIDDEN + b"\r\n0\r\n\r\n",
+        "carriage return in an extension": b"21;a\rb\r\n" + HIDDEN + b"\r\n0\r\n\r\n",
         "line feed after the last chunk": b"0\n\n" + HIDDEN,
         "line feed after the trailers": b"0\r\n\n" + HIDDEN,
         "folded trailer": b"0\r\nX: a\r\n b\r\n\r\n" + HIDDEN,

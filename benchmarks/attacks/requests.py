@@ -10,6 +10,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, suppress
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any
 
 import httpx
@@ -64,6 +65,23 @@ class RequestFigures:
     findings: list[str] = field(default_factory=list)
 
 
+@dataclass(frozen=True)
+class Exchange:
+    """One connection.
+
+    Attributes:
+        case: The case.
+        segmentation: How the bytes are divided, in words.
+        parts: The bytes of the case, and of a request after it unless the client closes its side.
+        pause_seconds: The time between two parts.
+    """
+
+    case: Case
+    segmentation: str
+    parts: Sequence[bytes]
+    pause_seconds: float = 0.0
+
+
 def hostile_cases(samples: Sequence[Mapping[str, Any]]) -> list[Case]:
     """Return all cases.
 
@@ -86,15 +104,18 @@ def hostile_cases(samples: Sequence[Mapping[str, Any]]) -> list[Case]:
     ]
 
 
-def segmentations(case: Case) -> dict[str, list[bytes]]:
-    """Return the ways to divide the bytes of a case, by name. Between two parts the client pauses."""
-    sent = case.sent + (b"" if case.half_closed else _NEXT)
+def exchanges_of(case: Case) -> Iterator[Exchange]:
+    """Return the exchanges of a case: its bytes in one part, in two or three parts with pauses, and in many parts."""
+    after = b"" if case.half_closed else _NEXT
     head, end, rest = case.sent.partition(b"\r\n\r\n")
-    divided = {"whole": [sent]}
+    yield Exchange(case, "whole", [case.sent + after])
     if end:
-        divided["body later"] = [head + end, rest + sent[len(case.sent) :]]
-        divided["end of the head"] = [head + end[:2], end[2:] + rest, sent[len(case.sent) :]]
-    return divided
+        yield Exchange(case, "body later", [head + end, rest + after], _PAUSE_SECONDS)
+        yield Exchange(case, "end of the head later", [head + end[:2], end[2:] + rest, after], _PAUSE_SECONDS)
+    sent = case.sent + after
+    size = 1 if len(sent) <= _MOST_SINGLE_BYTES else _PACKET_BYTES
+    if len(sent) > size:
+        yield Exchange(case, f"{size} at a time", [sent[start : start + size] for start in range(0, len(sent), size)])
 
 
 def run_requests(url: str, samples: Sequence[Mapping[str, Any]]) -> RequestFigures:
@@ -104,52 +125,48 @@ def run_requests(url: str, samples: Sequence[Mapping[str, Any]]) -> RequestFigur
         url: The endpoint, without TLS.
         samples: The features of some customers, which are valid for the model.
     """
-    parts = httpx.URL(url)
-    address = (parts.host, parts.port or 80)
-    figures = RequestFigures()
-    exchanges = [(case, *division) for case in hostile_cases(samples) for division in _divisions(case)]
-    with ThreadPoolExecutor(_THREADS) as threads:
-        results = threads.map(lambda found: exchange(address, found[0], found[2], found[3]), exchanges)
-        for (case, name, *_), answers in zip(exchanges, results, strict=True):
-            judge(case, name, answers, figures)
-    _exhaust(url, address, _body(samples[0]), figures)
+    figures = run_exchanges(url, [exchange for case in hostile_cases(samples) for exchange in exchanges_of(case)])
+    _exhaust(url, _body(samples[0]), figures)
     return figures
 
 
-def _divisions(case: Case) -> Iterator[tuple[str, list[bytes], float]]:
-    """Return names, parts and pauses."""
-    for name, parts in segmentations(case).items():
-        yield name, parts, _PAUSE_SECONDS
-    sent = b"".join(segmentations(case)["whole"])
-    size = 1 if len(sent) <= _MOST_SINGLE_BYTES else _PACKET_BYTES
-    if len(sent) > size:
-        yield f"{size} bytes", [sent[start : start + size] for start in range(0, len(sent), size)], 0
-
-
-def exchange(address: tuple[str, int], case: Case, parts: Sequence[bytes], pause_seconds: float) -> list[Answer]:
-    """Send the parts on a new connection, and return the responses up to its end.
+def run_exchanges(url: str, exchanges: Sequence[Exchange]) -> RequestFigures:
+    """Run exchanges, several at a time.
 
     Args:
-        address: The host and the port.
-        case: The case.
-        parts: The bytes of the case and of the request after it.
-        pause_seconds: The time between two parts.
+        url: The endpoint, without TLS.
+        exchanges: The exchanges.
     """
+    figures = RequestFigures()
+    address = _address(url)
+    with ThreadPoolExecutor(_THREADS) as threads:
+        for exchange, answers in zip(exchanges, threads.map(partial(_run, address), exchanges), strict=True):
+            _judge(exchange, answers, figures)
+    return figures
+
+
+def _address(url: str) -> tuple[str, int]:
+    parts = httpx.URL(url)
+    return parts.host, parts.port or 80
+
+
+def _run(address: tuple[str, int], exchange: Exchange) -> list[Answer]:
+    """Send the parts on a new connection, and return the responses up to its end."""
     with socket.create_connection(address, _TIMEOUT_SECONDS) as client:
         client.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         # The server may end the connection while the client is sending.
         with suppress(ConnectionError):
-            for number, part in enumerate(parts):
+            for number, part in enumerate(exchange.parts):
                 if number:
-                    time.sleep(pause_seconds)
+                    time.sleep(exchange.pause_seconds)
                 client.sendall(part)
-            if case.half_closed:
+            if exchange.case.half_closed:
                 client.shutdown(socket.SHUT_WR)
         received = b""
         with suppress(ConnectionError, TimeoutError):
             while chunk := client.recv(2**16):
                 received += chunk
-    return list(_answers(received, case.sent.startswith(b"HEAD")))
+    return list(_answers(received, exchange.case.sent.startswith(b"HEAD")))
 
 
 def _answers(received: bytes, first_has_no_body: bool) -> Iterator[Answer]:
@@ -166,15 +183,9 @@ def _answers(received: bytes, first_has_no_body: bool) -> Iterator[Answer]:
         received = received[size:]
 
 
-def judge(case: Case, segmentation: str, answers: Sequence[Answer], figures: RequestFigures) -> None:
-    """Compare the responses with those that are allowed, and add the result to the figures.
-
-    Args:
-        case: The case.
-        segmentation: The name of the segmentation, for the finding.
-        answers: The responses.
-        figures: The figures so far.
-    """
+def _judge(exchange: Exchange, answers: Sequence[Answer], figures: RequestFigures) -> None:
+    """Compare the responses with those that are allowed, and add the result to the figures."""
+    case = exchange.case
     statuses = [answer.status for answer in answers]
     requests = len(case.allowed) + (not case.half_closed)
     figures.requests += requests
@@ -185,9 +196,11 @@ def judge(case: Case, segmentation: str, answers: Sequence[Answer], figures: Req
     lengths = {most} if case.closes is not None else {most, most - 1}
     is_allowed = len(answers) in lengths and all(status in fit for status, fit in zip(statuses, expected, strict=False))
     if not is_allowed:
-        figures.findings.append(f"{case.name} ({segmentation}): {statuses}")
+        figures.findings.append(f"{case.name} ({exchange.segmentation}): {statuses}")
     elif wrong := [answer for answer in answers if not _has_the_error_form(case, answer)]:
-        figures.findings.append(f"{case.name} ({segmentation}): {wrong[0].body[:100]!r} has not the form of an error")
+        figures.findings.append(
+            f"{case.name} ({exchange.segmentation}): {wrong[0].body[:100]!r} has not the form of an error"
+        )
 
 
 def _has_the_error_form(case: Case, answer: Answer) -> bool:
@@ -199,14 +212,14 @@ def _has_the_error_form(case: Case, answer: Answer) -> bool:
         return False
 
 
-def _exhaust(url: str, address: tuple[str, int], body: bytes, figures: RequestFigures) -> None:
+def _exhaust(url: str, body: bytes, figures: RequestFigures) -> None:
     """Hold idle connections, and send a prediction and the requests of monitoring beside them."""
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
     try:
         with ExitStack() as stack:
             for _ in range(IDLE_CONNECTIONS):
-                stack.enter_context(socket.create_connection(address, _TIMEOUT_SECONDS))
+                stack.enter_context(socket.create_connection(_address(url), _TIMEOUT_SECONDS))
             for path in (*_MONITORING, "/predict"):
                 figures.requests += 1
                 try:

@@ -26,6 +26,8 @@ from include.settings import LimitSettings
 _PART_BYTES = 2**14
 # The largest number of bytes outside of a body: the head with white space and separators, chunk sizes, trailers.
 _MAX_OVERHEAD_BYTES = 2 * MAX_HEAD_BYTES
+# Requests that wait for the responses to the requests before them, on one connection.
+_MAX_PIPELINED = 256
 # If a connection were closed while its client is sending, the client would lose the error response.
 _LINGER_SECONDS = 2.0
 _PROBES = frozenset(path.encode() for path in ALWAYS_ADMITTED)
@@ -54,6 +56,7 @@ class BoundedConnection(HttpToolsProtocol):
         self._timer: asyncio.TimerHandle | None = None
         self._is_arriving = False
         self._has_headers = False
+        self._part_bytes = 0
         self._overhead_bytes = 0
         self._has_ended = False
         self._last_response: bytes | None = None
@@ -86,12 +89,25 @@ class BoundedConnection(HttpToolsProtocol):
 
     def data_received(self, data: bytes) -> None:
         """Parse received bytes, and check the limits."""
-        for start in range(0, len(data), _PART_BYTES):
-            if self._has_ended:
-                return
-            self._parse(data[start : start + _PART_BYTES])
+        if len(data) > _PART_BYTES:
+            for start in range(0, len(data), _PART_BYTES):
+                self.data_received(data[start : start + _PART_BYTES])
+            return
+        if self._has_ended:
+            return
+        try:
+            self._feed(data)
+        except httptools.HttpParserError as error:
+            if self._is_arriving:
+                self._end(_refusal(error))
+            else:  # bytes after a request that closes the connection
+                self._has_ended = True
+                self.shutdown()
+        else:
+            if self._is_arriving:
+                self._check_arriving()
 
-    def eof_received(self) -> bool:
+    def eof_received(self) -> bool:  # type: ignore[override]  # asyncio accepts a bool
         """Return whether responses are left to send: a client may close its side after its last request."""
         if self._is_arriving:
             self._end(RequestError(400, "incomplete_request", "The connection ended before the request was complete."))
@@ -102,23 +118,27 @@ class BoundedConnection(HttpToolsProtocol):
         return is_in_progress or self._last_response is not None
 
     def on_message_begin(self) -> None:
-        """Start the count of the request's bytes."""
+        """Start the count of the request's bytes, with all bytes of the part in which it begins."""
         self._unset_keepalive_if_required()
         self._is_arriving, self._has_headers = True, False
-        self._overhead_bytes = 0
+        self._overhead_bytes = self._part_bytes
         super().on_message_begin()
 
     def on_headers_complete(self) -> None:
         """Check the head, and start the application."""
         method, version = self.parser.get_method(), self.parser.get_http_version()
         if self.parser.should_upgrade() and method != b"CONNECT":
-            return  # see _parse
-        check_head(method, self.url, version, self.headers)
+            return  # see _feed
+        check_head(method, self.url, version, self.headers, self._overhead_bytes)
         is_full = self._answers_only_probes and len(self.connections) > self._limit.connections
         if is_full and self.url.partition(b"?")[0] not in _PROBES:
             raise OverloadedError
+        if len(self.pipeline) >= _MAX_PIPELINED:
+            message = f"More than {_MAX_PIPELINED} requests of this connection wait for their responses."
+            raise RequestError(400, "too_many_pipelined", message)
         if version == "1.0":
             self.expect_100_continue = False
+        self._unset_keepalive_if_required()
         super().on_headers_complete()
         self._has_headers = True
         # uvicorn would add trailers to the headers of the request, which the application has already read.
@@ -147,43 +167,44 @@ class BoundedConnection(HttpToolsProtocol):
             return
         if is_last and self._last_response is not None:
             self._close(self._last_response)
-        elif is_last or (self._is_arriving and self._has_headers and not self.pipeline):
-            self._begin_waiting()
+        elif self._is_limited and (is_last or (self._is_arriving and self._has_headers and not self.pipeline)):
+            self._limit.begin_waiting(self.transport)
 
     def timeout_keep_alive_handler(self) -> None:
         """Close a silent connection, and drop the part of a response that the client has not read."""
         self.transport.abort()
 
-    def _parse(self, data: bytes) -> None:
-        self._overhead_bytes += len(data)
-        try:
-            self.parser.feed_data(data)
-        except httptools.HttpParserUpgrade as upgrade:
-            # The parser has stopped after the headers. A server may ignore Upgrade (RFC 9110, 7.8), and the parser has
-            # no option for this, so another parser begins with the same head without Upgrade.
-            rest = data[upgrade.args[0] :]
-            head = self._head_without_upgrade()
-            self.parser = httptools.HttpRequestParser(self)
-            self._parse(head + rest)
-            return
-        except httptools.HttpParserError as error:
-            if self._is_arriving:
-                self._end(_refusal(error))
-            self._has_ended = True  # also after a request that closes the connection
-            return
-        if not self._is_arriving:
-            return
-        if self._overhead_bytes > _MAX_OVERHEAD_BYTES:
-            self._end(headers_too_large())
-        elif self._timer is None:
-            self._timer = self.loop.call_later(self._receive_seconds, self._on_deadline)
-            if not self._has_unanswered_before():
-                self._begin_waiting()
+    def _feed(self, data: bytes) -> None:
+        """Parse bytes, and ignore each ``Upgrade``, which a server may do (RFC 9110, 7.8).
+
+        The parser has no option for this, and stops after the head. Another parser begins with the same head, without
+        ``Upgrade``.
+        """
+        while True:
+            self._part_bytes = len(data)
+            self._overhead_bytes += self._part_bytes
+            try:
+                self.parser.feed_data(data)
+            except httptools.HttpParserUpgrade as upgrade:
+                data = self._head_without_upgrade() + data[upgrade.args[0] :]
+                self.parser = httptools.HttpRequestParser(self)
+            else:
+                return
 
     def _head_without_upgrade(self) -> bytes:
         lines = [b"%s %s HTTP/%s" % (self.parser.get_method(), self.url, self.parser.get_http_version().encode())]
         lines += [b"%s: %s" % header for header in self.headers if header[0] != b"upgrade"]
         return b"\r\n".join([*lines, b"", b""])
+
+    def _check_arriving(self) -> None:
+        """Check the limits of a request that is not complete."""
+        if self._overhead_bytes > _MAX_OVERHEAD_BYTES:
+            self._end(headers_too_large())
+        elif self._timer is None:
+            self._timer = self.loop.call_later(self._receive_seconds, self._on_deadline)
+            if self._is_limited and not self._has_unanswered_before():
+                self._limit.end_waiting(self.transport)
+                self._limit.begin_waiting(self.transport)
 
     def _on_deadline(self) -> None:
         self._timer = None
@@ -195,10 +216,6 @@ class BoundedConnection(HttpToolsProtocol):
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None
-
-    def _begin_waiting(self) -> None:
-        if self._is_limited:
-            self._limit.begin_waiting(self.transport)
 
     def _has_unanswered_before(self) -> bool:
         """Return whether a request before the arriving one has no response yet."""
@@ -234,7 +251,8 @@ class BoundedConnection(HttpToolsProtocol):
         self.transport.write(response)
         self.transport.write_eof()
         self._timer = self.loop.call_later(_LINGER_SECONDS, self.transport.abort)
-        self._begin_waiting()
+        if self._is_limited:
+            self._limit.begin_waiting(self.transport)
 
 
 def _refusal(error: httptools.HttpParserError) -> RequestError:

@@ -13,7 +13,7 @@ log = get_logger(__name__)
 PROBE_CONNECTIONS = 64
 """Connections beyond the limit, on which only probes and metrics are answered."""
 
-# The online store, the prediction log, the listening sockets and libraries have about 110 open files before the first
+# The online store, the prediction log, the listening sockets and libraries have about 80 open files before the first
 # connection, and the socket of a closed connection stays open until the next turn of the event loop.
 _OTHER_FILES = 192
 
@@ -37,9 +37,8 @@ class ConnectionLimit:
         self._waiting: OrderedDict[asyncio.Transport, None] = OrderedDict()
 
     def begin_waiting(self, transport: asyncio.Transport) -> None:
-        """Record that a connection waits for its client from now on."""
+        """Record that a connection waits for its client from now on, unless it is waiting already."""
         self._waiting[transport] = None
-        self._waiting.move_to_end(transport)
 
     def end_waiting(self, transport: asyncio.Transport) -> None:
         """Record that a request has arrived, or that the connection has ended."""

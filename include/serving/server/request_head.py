@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
+from functools import lru_cache
 
 from include.serving.endpoint.errors import RequestError
 
@@ -17,7 +18,9 @@ MAX_TARGET_BYTES = 2**13
 _HOST = re.compile(rb"(?:\[[0-9A-Fa-f:.]+\]|[A-Za-z0-9\-._~%!$&'()*+,;=]*)(?::[0-9]*)?")
 
 
-def check_head(method: bytes, target: bytes, version: str, headers: Sequence[tuple[bytes, bytes]]) -> None:
+def check_head(
+    method: bytes, target: bytes, version: str, headers: Sequence[tuple[bytes, bytes]], received_bytes: int
+) -> None:
     """Check a complete head.
 
     A head passes only if every HTTP implementation reads the same request from it, because a proxy in front of the
@@ -28,6 +31,7 @@ def check_head(method: bytes, target: bytes, version: str, headers: Sequence[tup
         target: The target in the request line.
         version: The version of HTTP, such as 1.1.
         headers: The names, in lower case, and the values.
+        received_bytes: An upper bound of the size of the head.
 
     Raises:
         RequestError: 400, 414, 417 or 431.
@@ -42,26 +46,44 @@ def check_head(method: bytes, target: bytes, version: str, headers: Sequence[tup
         raise RequestError(414, "target_too_long", f"The path and the query are longer than {MAX_TARGET_BYTES} bytes.")
     if len(headers) > MAX_HEADERS:
         raise RequestError(431, "headers_too_large", f"There are more than {MAX_HEADERS} headers.")
-    size = len(target)
-    hosts = 0
-    for name, value in headers:
-        size += len(name) + len(value)
-        if name == b"host":
-            hosts += 1
-            if not _HOST.fullmatch(value.rstrip()):
-                raise malformed("The value of Host is not a host with an optional port.")
-        elif name == b"transfer-encoding":
-            # The parser refuses a second Transfer-Encoding, and Transfer-Encoding together with Content-Length.
-            if version == "1.0":
-                raise malformed("HTTP/1.0 has no Transfer-Encoding.")
-            if value.rstrip().lower() != b"chunked":
-                raise malformed("The only accepted Transfer-Encoding is chunked.")
-        elif name == b"expect" and version == "1.1" and value.rstrip().lower() != b"100-continue":
-            raise RequestError(417, "expectation_failed", "The only accepted expectation is 100-continue.")
-    if hosts > 1 or (not hosts and version == "1.1"):
-        raise malformed("A request needs exactly one Host header.")
-    if size > MAX_HEAD_BYTES:
+    if received_bytes > MAX_HEAD_BYTES:
+        _check_size(target, headers)
+    fields = dict(headers)
+    if len(fields) < len(headers):
+        _check_repeated([name for name, _ in headers])
+    _check_values(version, fields.get(b"host"), fields.get(b"transfer-encoding"), fields.get(b"expect"))
+
+
+def _check_size(target: bytes, headers: Sequence[tuple[bytes, bytes]]) -> None:
+    if len(target) + sum(len(name) + len(value) for name, value in headers) > MAX_HEAD_BYTES:
         raise headers_too_large()
+
+
+def _check_repeated(names: Sequence[bytes]) -> None:
+    # The parser refuses a second Content-Length, and Content-Length together with Transfer-Encoding.
+    for name in (b"host", b"transfer-encoding", b"expect"):
+        if names.count(name) > 1:
+            raise malformed(f"The header {name.decode().title()} is repeated.")
+
+
+def _check_values(version: str, host: bytes | None, coding: bytes | None, expectation: bytes | None) -> None:
+    if host is None:
+        if version == "1.1":
+            raise malformed("The header Host is missing.")
+    elif not _is_host(host):
+        raise malformed("The value of Host is not a host with an optional port.")
+    if coding is not None:
+        if version == "1.0":
+            raise malformed("HTTP/1.0 has no Transfer-Encoding.")
+        if coding.strip().lower() != b"chunked":
+            raise malformed("The only accepted Transfer-Encoding is chunked.")
+    if expectation is not None and version == "1.1" and expectation.strip().lower() != b"100-continue":
+        raise RequestError(417, "expectation_failed", "The only accepted expectation is 100-continue.")
+
+
+@lru_cache(maxsize=64)
+def _is_host(value: bytes) -> bool:
+    return _HOST.fullmatch(value.strip()) is not None
 
 
 def headers_too_large() -> RequestError:
