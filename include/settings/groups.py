@@ -74,7 +74,8 @@ class LimitSettings(Group):
         in_flight: The number of requests in progress. A request counts once more for each 64 KiB of its body.
         body_bytes: The total size of all request bodies in memory, including bodies that are still arriving.
         event_loop_lag_seconds: The lag of the event loop: the lowest of the last four samples, one every 0.05 s.
-        connections: The number of connections; a further connection is closed immediately.
+        connections: The number of connections. A further connection replaces the one that has been idle for longest.
+            The hard limit of open files can lower the number.
         receive_seconds: The time-out for the arrival of a request.
     """
 

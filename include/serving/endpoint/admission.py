@@ -21,8 +21,9 @@ from include.settings import LimitSettings, ServingSettings
 
 _JSON = b"application/json"
 _ARROW = b"application/vnd.apache.arrow.stream"
-# Monitoring must get a response from an overloaded endpoint, too.
-_ALWAYS_ADMITTED = frozenset({"/health", "/livez", "/readyz", "/metrics"})
+ALWAYS_ADMITTED = frozenset({"/health", "/livez", "/readyz", "/metrics"})
+"""The routes of monitoring, which must get a response from an overloaded endpoint, too."""
+
 # A body of this size takes about as much time as one single request, because most of the time is parsing.
 _BYTES_PER_UNIT = 2**16
 _OVERLOADED = "overloaded"
@@ -78,7 +79,7 @@ class Admission:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Pass the request on, or respond with 413, 415 or 503."""
-        if scope["type"] != "http" or scope["path"] in _ALWAYS_ADMITTED:
+        if scope["type"] != "http" or scope["path"] in ALWAYS_ADMITTED:
             await self._app(scope, receive, send)
             return
         rule = self._rules.get(scope["path"]) if scope["method"] == "POST" else None

@@ -32,9 +32,6 @@ Handler = Callable[[Request], Awaitable[Response]]
 Routes = dict[str, tuple[str, Handler]]
 """The method and the handler of each path."""
 
-# BentoML's own routes that stay reachable. BentoML's API pages are not, because they do not contain these routes.
-_PROBES = frozenset({"/livez", "/readyz"})
-
 
 class Endpoint:
     """The handlers of one model, and the resources behind them.
@@ -80,6 +77,8 @@ class Endpoint:
             "/predict": ("POST", predictor.handle),
             "/predict_batch": ("POST", batches.handle),
             "/health": ("GET", self._get_health),
+            "/livez": ("GET", _get_probe),
+            "/readyz": ("GET", _get_probe),
             "/model": ("GET", self._get_model),
             "/metrics": ("GET", _get_metrics),
             "/openapi.json": ("GET", self._get_openapi),
@@ -106,6 +105,11 @@ class Endpoint:
         return JSONResponse(self._openapi)
 
 
+async def _get_probe(_: Request) -> Response:
+    """Respond without a body: the server accepts no connection before a model is loaded."""
+    return Response()
+
+
 async def _get_metrics(_: Request) -> Response:
     return Response(await run_in_threadpool(exposition), media_type=CONTENT_TYPE_LATEST)
 
@@ -115,7 +119,7 @@ def _json(body: Health | ModelDescription) -> Response:
 
 
 class EndpointMiddleware:
-    """ASGI middleware that handles every request except BentoML's probes.
+    """ASGI middleware that handles every request; BentoML's application starts and stops the service.
 
     The middleware runs before BentoML's own application, and looks routes up in a dictionary. Both save processor time
     (docs/decisions/0010).
@@ -131,7 +135,7 @@ class EndpointMiddleware:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Handle one request."""
-        if scope["type"] != "http" or scope["path"] in _PROBES:
+        if scope["type"] != "http":
             await self._bentoml(scope, receive, send)
             return
         try:

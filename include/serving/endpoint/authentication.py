@@ -18,7 +18,7 @@ from include.serving.endpoint.errors import error_response
 from include.serving.endpoint.keys import KeyRing
 
 # Probes need no key: their responses contain nothing secret.
-_PROBES = frozenset({"/health", "/healthz", "/livez", "/readyz"})
+_PROBES = frozenset({"/health", "/livez", "/readyz"})
 # All addresses share this many counters, so the memory does not grow with the number of addresses.
 _COUNTERS = 4096
 

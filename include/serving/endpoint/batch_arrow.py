@@ -49,14 +49,12 @@ class ArrowBatchReader:
                 contract.
         """
         try:
-            if _has_compression(body):
-                # A few compressed bytes can expand to more than the memory.
-                raise RequestError(415, "unsupported_media_type", "Send the Arrow stream without compression.")
+            _check_messages(body)
             with pa.ipc.open_stream(body) as stream:
                 self._require_columns(stream.schema)
                 table = pa.Table.from_batches(self._bounded(stream), stream.schema)
         except (pa.ArrowException, OSError, MemoryError, UnicodeDecodeError):
-            raise RequestError(400, "malformed_arrow", "The body is not an Arrow IPC stream.") from None
+            raise _malformed("The body is not an Arrow IPC stream.") from None
         return self._batch(table)
 
     def _require_columns(self, schema: pa.Schema) -> None:
@@ -223,14 +221,24 @@ _DICTIONARY_DATA = 1  # the record batch inside the table DictionaryBatch
 _COMPRESSION = 3  # a field of the table RecordBatch
 
 
-def _has_compression(body: bytes) -> bool:
-    """Return whether any buffer of an Arrow IPC stream is compressed.
+def _check_messages(body: bytes) -> None:
+    """Check that no buffer of an Arrow IPC stream is compressed, and that nothing follows the stream.
 
     Raises:
         pyarrow.ArrowInvalid: The body is not an Arrow IPC stream.
+        RequestError: 415 when a buffer is compressed; 400 when bytes follow the stream.
     """
-    messages = pa.ipc.MessageReader.open_stream(body)
-    return any(_is_compressed(message.metadata.to_pybytes()) for message in messages)
+    source = pa.BufferReader(body)
+    for message in pa.ipc.MessageReader.open_stream(source):
+        if _is_compressed(message.metadata.to_pybytes()):
+            # A few compressed bytes can expand to more than the memory.
+            raise RequestError(415, "unsupported_media_type", "Send the Arrow stream without compression.")
+    if source.tell() != len(body):
+        raise _malformed("The body has more bytes after the end of the Arrow IPC stream.")
+
+
+def _malformed(message: str) -> RequestError:
+    return RequestError(400, "malformed_arrow", message)
 
 
 def _is_compressed(metadata: bytes) -> bool:

@@ -19,21 +19,23 @@ _JSON = "application/json"
 _REFERENCE = "#/components/schemas/{model}"
 _ARROW_CONTENT: dict[str, Any] = {ARROW: {"schema": {"type": "string", "format": "binary"}}}
 _ERRORS = {
-    400: "The body is not JSON.",
+    400: "The body is not JSON, or the request is not valid HTTP.",
     401: "The API key is missing or unknown, where keys are configured.",
     404: "The online store has no features of this customer, or there is nothing at this path.",
     405: "The path has no such method.",
     408: "The body took too long to arrive.",
     413: "The body is too large.",
+    414: "The path and the query are too long.",
     415: "The body has another content type.",
+    417: "The request expects something other than 100-continue.",
     422: "The body breaks the model's contract; the response names the fields.",
     429: "Too many failed attempts to authenticate.",
     431: "The headers are too large.",
     500: "The request could not be processed.",
     503: "The endpoint is overloaded, or the online store is unavailable.",
 }
-_WITHOUT_BODY = (401, 405, 429, 431, 500, 503)
-_ALWAYS_ADMITTED = (401, 405, 429, 431, 500)
+_ALWAYS_ADMITTED = (400, 401, 405, 414, 417, 429, 431, 500)
+_WITHOUT_BODY = (*_ALWAYS_ADMITTED, 503)
 
 
 def openapi_document(

@@ -23,7 +23,8 @@ from _bentoml_impl.server.app import ServiceAppFactory  # type: ignore[import-un
 from starlette.types import ASGIApp
 
 from include.logs import configure_json_logs
-from include.serving.server.connection import BoundedConnection, raise_open_files_limit
+from include.serving.server.connection import BoundedConnection
+from include.serving.server.connection_limit import ConnectionLimit, usable_connections
 from include.serving.server.draining import DrainingServer, duplicated
 from include.serving.shutdown_timeouts import LAST_ANSWERS_SECONDS
 from include.settings import get_settings
@@ -43,11 +44,11 @@ def main() -> None:
     configure_json_logs()
     logging.getLogger().handlers = logging.getLogger("include").handlers
     serving = get_settings().serving
-    raise_open_files_limit(serving.limits.connections)
+    limit = ConnectionLimit(usable_connections(serving.limits.connections))
     config = uvicorn.Config(
         _application(arguments.bento),
         loop="uvloop",
-        http=partial(BoundedConnection, limits=serving.limits),  # type: ignore[arg-type]  # uvicorn only calls it
+        http=partial(BoundedConnection, limits=serving.limits, connection_limit=limit),  # type: ignore[arg-type]  # uvicorn only calls it
         ws="none",
         lifespan="on",
         log_config=None,

@@ -9,7 +9,7 @@ import subprocess
 import sys
 import threading
 from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager, suppress
+from contextlib import ExitStack, contextmanager
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -21,6 +21,7 @@ from starlette.responses import Response
 from starlette.types import Receive, Scope, Send
 
 from include.serving.server.connection import BoundedConnection
+from include.serving.server.connection_limit import ConnectionLimit
 from include.settings import LimitSettings
 from local.supervision import wait_until
 
@@ -57,10 +58,11 @@ class Server:
 
     def __init__(self, private: Path, connections: int, receive_seconds: float, keep_alive_seconds: int) -> None:
         self.app = App()
-        limits = LimitSettings(connections=connections, receive_seconds=receive_seconds)
+        limits = LimitSettings(receive_seconds=receive_seconds)
+        limit = ConnectionLimit(connections)
         config = uvicorn.Config(
             self.app,
-            http=partial(BoundedConnection, limits=limits),  # type: ignore[arg-type]  # uvicorn only calls it
+            http=partial(BoundedConnection, limits=limits, connection_limit=limit),  # type: ignore[arg-type]  # uvicorn only calls it
             ws="none",
             loop="uvloop",
             log_config=None,
@@ -185,38 +187,12 @@ def test_slow_second_request_does_not_disturb_the_first(tmp_path: Path) -> None:
 
 
 def test_silent_connection_is_closed(tmp_path: Path) -> None:
-    with running(tmp_path, keep_alive_seconds=1) as server, server.connect() as silent, server.connect() as active:
+    with running(tmp_path, keep_alive_seconds=1) as server, ExitStack() as stack:
+        silent, empty_lines, active = (stack.enter_context(server.connect()) for _ in range(3))
+        empty_lines.sendall(b"\r\n")
         assert gets_response(active)
-        assert all_of(silent) == b""
-        assert all_of(active) == b""
-
-
-@pytest.mark.parametrize(
-    "endless",
-    [
-        pytest.param(b"GET / HTTP/1.1\r\nHost: x\r\nX-Long: " + b"x" * 2**20, id="one header"),
-        pytest.param(b"GET / HTTP/1.1\r\nHost: x\r\n" + b"X-Many: x\r\n" * 10**5, id="many headers"),
-        pytest.param(b"GET /" + b"x" * 2**20, id="path"),
-        pytest.param(
-            b"POST / HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n" + b"1;" + b"x" * 2**20, id="extension"
-        ),
-        pytest.param(
-            b"POST / HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n" + b"X-Many: x\r\n" * 10**5,
-            id="trailers",
-        ),
-        pytest.param(
-            b"POST / HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n" + b"1\r\nx\r\n" * 10**5,
-            id="tiny chunks",
-        ),
-    ],
-)
-def test_endless_headers_are_rejected(server: Server, endless: bytes) -> None:
-    with server.connect() as client:
-        with suppress(ConnectionError):
-            client.sendall(endless)
-        received = all_of(client)
-    # The response is lost when the client is still sending.
-    assert received == b"" or received.startswith((b"HTTP/1.1 431", b"HTTP/1.1 400"))
+        active.sendall(b"\r\n")
+        assert [all_of(client) for client in (silent, empty_lines, active)] == [b""] * 3
 
 
 def test_large_body_in_chunks_is_accepted(server: Server) -> None:
@@ -228,46 +204,70 @@ def test_large_body_in_chunks_is_accepted(server: Server) -> None:
         assert client.recv(65536).endswith(str(64 * 20_000).encode())
 
 
-def test_malformed_http_gets_an_error_response(server: Server) -> None:
-    with server.connect() as client:
-        client.sendall(b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03 secret\r\n\r\n")
-        status, body = response_of(client)
-    assert (status, body["error"]["kind"]) == (400, "malformed_http")
-
-
-def test_connections_beyond_the_limit_are_closed(tmp_path: Path) -> None:
+def test_new_connection_replaces_the_one_that_has_waited_for_longest(tmp_path: Path) -> None:
     limit = 30
-    with running(tmp_path, connections=limit) as server, ExitStack() as stack:
-        clients = [stack.enter_context(server.connect()) for _ in range(limit)]
-        assert all(gets_response(client) for client in clients)
-        with server.connect() as one_more:
-            assert all_of(one_more) == b""
+    with running(tmp_path, connections=limit, receive_seconds=NEVER) as server, ExitStack() as stack:
+        silent = stack.enter_context(server.connect())
+        slow = stack.enter_context(server.connect())
+        others = [stack.enter_context(server.connect()) for _ in range(limit - 3)]
+        assert all(gets_response(client) for client in others)
+        slow.sendall(POST)
+        busy = stack.enter_context(server.connect())
+        busy.sendall(GET.replace(b"/health", b"/later"))
+        assert server.app.waiting.wait(60)
+        new = stack.enter_context(server.connect())
+        assert gets_response(new)
+        assert all_of(silent) == b""
+        # Beginning a request delays the replacement, but does not prevent it.
+        more = [stack.enter_context(server.connect()) for _ in range(limit - 2)]
+        assert all(gets_response(client) for client in more)
+        assert [all_of(client) for client in (*others, slow)] == [b""] * (limit - 2)
         with server.connect_privately() as private:
             assert gets_response(private)
-        assert all(gets_response(client) for client in clients)
-        clients[0].close()
-        assert wait_until(lambda: accepts_a_client(server), 60)
+        server.app.released.set()
+        assert busy.recv(65536).startswith(b"HTTP/1.1 200")
+        assert gets_response(new)
 
 
-def accepts_a_client(server: Server) -> bool:
+def test_probes_are_answered_when_every_connection_is_busy(tmp_path: Path) -> None:
+    with running(tmp_path, connections=2, receive_seconds=NEVER) as server, ExitStack() as stack:
+        busy = [stack.enter_context(server.connect()) for _ in range(2)]
+        for client in busy:
+            client.sendall(GET.replace(b"/health", b"/later"))
+            assert server.app.waiting.wait(60)
+            server.app.waiting.clear()
+        with server.connect() as probe, server.connect() as other:
+            assert gets_response(probe)
+            assert gets_response(probe)
+            other.sendall(POST)
+            status, body = response_of(other)
+            assert (status, body["error"]["kind"]) == (503, "overloaded")
+        server.app.released.set()
+        assert all(client.recv(65536).startswith(b"HTTP/1.1 200") for client in busy)
+
+
+def test_requests_that_wait_for_responses_are_limited(server: Server) -> None:
     with server.connect() as client:
-        try:
-            return gets_response(client)
-        except ConnectionError:
-            return False
+        server.app.released.clear()
+        client.sendall(GET.replace(b"/health", b"/later") + 1000 * GET)
+        server.app.released.set()
+        received = all_of(client)
+    assert received.count(b"HTTP/1.1 200") == 1 + 256
+    assert received.count(b"HTTP/1.1") == received.count(b"HTTP/1.1 200") + 1
+    assert b"too_many_pipelined" in received
 
 
-@pytest.mark.parametrize(("connections", "is_logged"), [(100, False), (299, True)])
-def test_hard_limit_of_open_files_that_is_too_low_is_logged(connections: int, is_logged: bool) -> None:
+@pytest.mark.parametrize(("connections", "usable"), [(40, 40), (299, 44)])
+def test_hard_limit_of_open_files_limits_the_connections(connections: int, usable: int) -> None:
     program = f"""
 import resource
 resource.setrlimit(resource.RLIMIT_NOFILE, (64, 300))
 from include.logs import configure_json_logs
-from include.serving.server.connection import raise_open_files_limit
+from include.serving.server.connection_limit import usable_connections
 configure_json_logs()
-raise_open_files_limit({connections})
-print(resource.getrlimit(resource.RLIMIT_NOFILE))
+print(usable_connections({connections}), resource.getrlimit(resource.RLIMIT_NOFILE))
 """
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
-    assert "(300, 300)" in done.stdout
-    assert ("fewer open files allowed than connections need" in done.stdout + done.stderr) == is_logged
+    assert f"{usable} (300, 300)" in done.stdout
+    is_logged = "fewer open files allowed than connections need" in done.stdout + done.stderr
+    assert is_logged == (usable < connections)

@@ -25,11 +25,12 @@ OVERRIDDEN = {
         "connection_made",
         "connection_lost",
         "data_received",
+        "eof_received",
         "on_message_begin",
         "on_headers_complete",
         "on_body",
         "on_message_complete",
-        "send_400_response",
+        "on_response_complete",
         "timeout_keep_alive_handler",
     ],
     uvicorn.Server: ["startup", "shutdown", "handle_exit"],
@@ -37,12 +38,18 @@ OVERRIDDEN = {
 PROTOCOL = [
     "connections",
     "cycle",
+    "expect_100_continue",
+    "headers",
     "loop",
+    "parser",
     "pipeline",
     "server",
+    "shutdown",
     "timeout_keep_alive",
     "timeout_keep_alive_task",
     "transport",
+    "url",
+    "_unset_keepalive_if_required",
 ]
 CYCLE = ["disconnected", "message_event", "response_complete", "response_started"]
 SERVER = ["config", "lifespan", "server_state", "servers", "should_exit"]

@@ -1,0 +1,78 @@
+"""The limit of the number of connections, and the choice of the connection that a new client replaces."""
+
+from __future__ import annotations
+
+import asyncio
+import resource
+from collections import OrderedDict
+
+from include.logs import get_logger
+
+log = get_logger(__name__)
+
+PROBE_CONNECTIONS = 64
+"""Connections beyond the limit, on which only probes and metrics are answered."""
+
+# The online store, the prediction log, the listening sockets and libraries have about 80 open files before the first
+# connection, and the socket of a closed connection stays open until the next turn of the event loop.
+_OTHER_FILES = 192
+
+
+class ConnectionLimit:
+    """The limit of the connections of one server process.
+
+    A connection waits for its client from its beginning, or from its last response, until the next request has arrived.
+    The connection that has waited for the longest time is closed for a new client, so that clients that keep
+    connections without using them cannot lock other clients out.
+
+    Args:
+        connections: The largest number of connections, without those for probes.
+
+    Attributes:
+        connections: The same number.
+    """
+
+    def __init__(self, connections: int) -> None:
+        self.connections = connections
+        self._waiting: OrderedDict[asyncio.Transport, None] = OrderedDict()
+
+    def begin_waiting(self, transport: asyncio.Transport) -> None:
+        """Record that a connection waits for its client from now on, unless it is waiting already."""
+        self._waiting[transport] = None
+
+    def end_waiting(self, transport: asyncio.Transport) -> None:
+        """Record that a request has arrived, or that the connection has ended."""
+        self._waiting.pop(transport, None)
+
+    def close_longest_waiting(self) -> bool:
+        """Close the connection that has waited for the longest time, and return whether there was one."""
+        if not self._waiting:
+            return False
+        transport, _ = self._waiting.popitem(last=False)
+        transport.abort()
+        return True
+
+
+def usable_connections(connections: int) -> int:
+    """Raise the soft limit of open files to the hard limit, and return how many connections the files allow.
+
+    Each connection is an open file. Without a free file the kernel would reject a client, and the prediction log would
+    lose rows. A warning is logged when the files allow fewer than the configured connections.
+
+    Args:
+        connections: The configured number of connections.
+    """
+    _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    others = PROBE_CONNECTIONS + _OTHER_FILES
+    try:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
+    except ValueError:  # macOS rejects an infinite soft limit
+        resource.setrlimit(resource.RLIMIT_NOFILE, (connections + others, hard))
+    if hard == resource.RLIM_INFINITY or hard >= connections + others:
+        return connections
+    usable = max(1, hard - others)
+    log.warning(
+        "fewer open files allowed than connections need",
+        extra={"open_files": hard, "needed": connections + others, "connections": usable},
+    )
+    return usable
