@@ -8,8 +8,6 @@ from include.errors import ChurnflowError
 class ProjectMismatchError(ChurnflowError):
     """Stored state belongs to another project."""
 
-    can_retry = False
-
 
 def require_project(found: object, project: str, *, what: str, where: object) -> None:
     """Check that stored state carries the name of the configured project.

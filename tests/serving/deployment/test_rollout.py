@@ -166,12 +166,18 @@ def test_bento_of_another_project_is_not_served(
     assert servers_of(other) == []
     runner.stop()
 
-    # A container gets the Bento by its path.
+    # A container gets the Bento by its path, and may set no project.
     with (tmp_path / "log").open("wb") as log:
         environment = server_environment(other, other.serving_dir / "live")
         server = ServerProcess(Path(bento.path), tmp_path / "server", environment, output=log)
         wait_until(lambda: server.exit_code is not None)
     assert server.exit_code != 0
+    del environment["CHURN_PROJECT"]
+    server = ServerProcess(Path(bento.path), tmp_path / "server", environment)
+    wait_until(lambda: server.exit_code is not None or server.client.health() is not None)
+    server.stop()
+    server.wait(60)
+    assert server.exit_code == 0
     assert "belongs to project 'synthetic', but CHURN_PROJECT is 'other'" in (tmp_path / "log").read_text()
 
 

@@ -34,15 +34,12 @@ def registry() -> Iterator[socket.socket]:
 
 @pytest.fixture(scope="session")
 def endpoint(bento: BentoReference, settings: Settings, registry: socket.socket) -> Iterator[Served]:
-    """The server with default settings, one for all tests of a process.
-
-    The project in the settings differs from the model's project, which the server must use.
-    """
+    """The server with default settings, one for all tests of a process."""
     url = f"http://127.0.0.1:{registry.getsockname()[1]}"
     with pytest.MonkeyPatch.context() as environment:
         environment.setenv("CHURN_MLFLOW__TRACKING_URI", url)
         environment.setenv("MLFLOW_TRACKING_URI", url)
-        with running(bento, settings.model_copy(update={"project": "another"})) as served:
+        with running(bento, settings) as served:
             yield served
 
 
