@@ -161,7 +161,8 @@ def test_compared_calibrators_are_shown(candidate: Candidate, card: ModelCard) -
 def test_model_without_skill_has_a_card_with_the_warning(candidate: Candidate) -> None:
     warning = "The model has no skill."
     constant = Calibrator(method="base_rate", slope=0.0, intercept=-1.0)
-    made = replace(candidate.calibration, calibrator=constant, warning=warning)
+    chosen = replace(candidate.calibration.chosen, method="base_rate", calibrator=constant)
+    made = replace(candidate.calibration, chosen=chosen, warning=warning)
     card = card_of(replace(candidate, calibration=made))
     assert "## Calibration (warning)" in card.markdown
     assert f"- {warning}" in card.markdown
