@@ -9,11 +9,10 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 from scipy.special import expit
-from sklearn.model_selection import StratifiedGroupKFold
 
 from include.logs import get_logger
 from include.projects.training import Training
-from include.training.data.rows import Rows, RowSplit
+from include.training.data.rows import Rows, RowSplit, customer_folds
 from include.training.fitting.booster import FitParts
 from include.training.fitting.curves import fit_curve
 from include.training.model.bundle import margins
@@ -130,11 +129,10 @@ def calibrate(rows: Rows, blocks: Sequence[RowSplit], training: Training, fit_pa
         DeviceError: ``device`` is ``cuda``, and XGBoost trained on the CPU.
     """
     log_odds = np.empty(len(rows), dtype=np.float32)
-    folds = StratifiedGroupKFold(training.cv_folds, shuffle=True, random_state=training.seed)
-    split = list(folds.split(rows.matrix, rows.churned, np.asarray(rows.customers, dtype=str)))
-    boosters = fit_parts([np.isin(np.arange(len(rows)), train) for train, _ in split])
-    for booster, (_, held_out) in zip(boosters, split, strict=True):
-        log_odds[held_out] = margins(booster, rows.matrix[held_out])
+    fold = customer_folds(rows, training.cv_folds, training.seed)
+    held_out = [fold == number for number in range(training.cv_folds)]
+    for booster, mask in zip(fit_parts([~mask for mask in held_out]), held_out, strict=True):
+        log_odds[mask] = margins(booster, rows.matrix[mask])
     calibration = choose_calibrator(log_odds, rows, blocks)
     extra = {"calibrator": calibration.chosen.name, "log_loss": round(calibration.chosen.log_loss, 5)}
     log.info("calibrated", extra=extra)
