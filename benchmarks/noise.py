@@ -9,6 +9,7 @@ from __future__ import annotations
 import datetime as dt
 import json
 import logging
+import sys
 import tempfile
 import time
 from collections import Counter
@@ -134,6 +135,7 @@ def _tables(tables: int, rows: int, churn: float, trials: int, with_time: bool) 
             with tempfile.TemporaryDirectory(dir=home) as folder:
                 promoted, candidate, reason = judge(project, Path(folder), rows, churn, seed)
             calibration = candidate.calibration
+            print(f"table {seed}: {'promoted' if promoted else reason}", file=sys.stderr, flush=True)
             yield {
                 "seed": seed,
                 "promoted": promoted,

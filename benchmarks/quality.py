@@ -23,7 +23,7 @@ from numpy.typing import NDArray
 from sklearn.compose import make_column_transformer
 from sklearn.impute import SimpleImputer
 from sklearn.linear_model import LogisticRegression
-from sklearn.metrics import precision_recall_curve, roc_auc_score
+from sklearn.metrics import brier_score_loss, log_loss, precision_recall_curve, roc_auc_score
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import OneHotEncoder, StandardScaler
 
@@ -40,6 +40,7 @@ from include.training.data.dataset import DatasetRef, dataset_dir
 from include.training.data.rows import Rows, load_rows
 from include.training.evaluation.decisions import decide
 from include.training.evaluation.requirements import check_data, check_model
+from include.training.model.bundle import margins
 from include.training.model.contract import reaches_threshold
 from local.grocery_export import LAST_DAY, export
 from simulator import World, generate, read_outcomes
@@ -164,7 +165,33 @@ def metrics_of(project: Project, settings: Settings, candidate: Candidate, train
         "test_customers": evaluation.customers,
         "features": len(dataset.manifest.features),
         "trials": candidate.tuned.trials,
+        "calibrators": calibrators(candidate),
     }
+
+
+def calibrators(candidate: Candidate) -> list[Figures]:
+    """Return the figures of each calibrator that was compared: in the forward validation, and on the test set.
+
+    Args:
+        candidate: The model.
+    """
+    test, calibration = candidate.test, candidate.calibration
+    raw = margins(candidate.booster, test.matrix)
+    found = []
+    for score in calibration.scores:
+        probabilities = score.calibrator.probabilities(raw).astype(np.float64)
+        found.append(
+            {
+                "name": score.name,
+                "chosen": score == calibration.chosen,
+                "forward_log_loss": score.log_loss,
+                "forward_brier": score.brier,
+                "test_log_loss": float(log_loss(test.churned, probabilities)),
+                "test_brier": float(brier_score_loss(test.churned, probabilities)),
+                "test_observed_over_expected": float(test.churned.sum() / probabilities.sum()),
+            }
+        )
+    return found
 
 
 def logistic_probabilities(project: Project, train: Rows, test: Rows) -> NDArray[np.float64]:
@@ -267,6 +294,8 @@ class _Clock:
 def _rounded(value: Any) -> Any:
     if isinstance(value, dict):
         return {key: _rounded(item) for key, item in value.items()}
+    if isinstance(value, list):
+        return [_rounded(item) for item in value]
     return round(value, 4) if isinstance(value, float) else value
 
 

@@ -1,7 +1,7 @@
 """Score a day of a million customers and write the online store: ``make bench NAME=scoring``.
 
-The benchmark creates a gold day and a model. Scoring and the update of the online store then run as in their DAG, each
-in its own process, whose peak memory is read at its end.
+The benchmark creates a gold day, the status of its customers, of whom a tenth have churned, and a model. Scoring and
+the update of the online store then run as in their DAG, each in its own process, whose peak memory is read at its end.
 """
 
 from __future__ import annotations
@@ -38,11 +38,11 @@ def settings_of(home: Path, redis_url: str = "") -> Settings:
         redis_url: The Redis server of the online store; empty for the embedded store.
     """
     store = StoreSettings(backend="redis", url=redis_url) if redis_url else StoreSettings()
-    return Settings(home=home, project="benchmark", serving=ServingSettings(store=store))
+    return Settings(home=home, project="subscription", serving=ServingSettings(store=store))
 
 
 def score(settings: Settings) -> dict[str, float]:
-    """Score the day, and return the number of rows and the seconds."""
+    """Score the day, and return the number of customers on the list and the seconds."""
     result = score_day(DAY, settings)
     return {"rows": result.rows_written, "seconds": result.seconds}
 

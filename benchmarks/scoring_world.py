@@ -11,7 +11,7 @@ import xgboost as xgb
 
 from include.days import DayRange
 from include.lake import open_lake
-from include.lake.table_names import FEATURES_TABLE
+from include.lake.table_names import FEATURES_TABLE, silver_table
 from include.serving.deployment.state import BentoReference, ServingState
 from include.settings import Settings
 from include.training.model.bundle import Bundle
@@ -25,7 +25,7 @@ _CATEGORIES = tuple(f"segment {letter}" for letter in "abcdefgh")
 
 
 def make_world(settings: Settings, customers: int, features: int, trees: int, depth: int) -> None:
-    """Write a gold day into the lake and deploy a model.
+    """Write a gold day and the status of its customers into the lake, and deploy a model.
 
     Args:
         settings: The settings of the lake and of the deployment.
@@ -36,13 +36,25 @@ def make_world(settings: Settings, customers: int, features: int, trees: int, de
     """
     schema = _rows(0, 1, features).schema
     parts = _batches(customers, features)
-    open_lake(settings).table(FEATURES_TABLE).replace(
-        DayRange.single(DAY), pa.RecordBatchReader.from_batches(schema, parts)
-    )
+    lake = open_lake(settings)
+    lake.table(FEATURES_TABLE).replace(DayRange.single(DAY), pa.RecordBatchReader.from_batches(schema, parts))
+    lake.table(silver_table("customers")).replace(DayRange.single(DAY), _statuses(customers))
     bento = settings.serving_dir / "bento"
     _train(features, trees, depth).save(bento / "src" / "bundle")
     state = ServingState(settings.serving_dir)
     state.commit(state.begin(BentoReference("1-benchmark", "1", str(bento), settings.project)))
+
+
+def _statuses(customers: int) -> pa.Table:
+    """Return the rows of the project's source of changes that the label reads: every tenth customer has churned."""
+    return pa.table(
+        {
+            "dt": pa.repeat(pa.scalar(DAY, pa.date32()), customers),
+            "customer_id": [_customer(number) for number in range(customers)],
+            "status": ["active" if number % 10 else "churned" for number in range(customers)],
+            "updated_at": pa.repeat(pa.scalar(dt.datetime.combine(DAY, dt.time(9)), pa.timestamp("us")), customers),
+        }
+    )
 
 
 def customer_ids(number: int) -> list[str]:

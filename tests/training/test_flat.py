@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import datetime as dt
 from pathlib import Path
 
@@ -18,8 +19,11 @@ from include.settings import Settings
 from include.training.data.build import build_dataset
 from include.training.data.dataset import DatasetError
 from include.training.data.rows import load_rows, model_contract, row_splits
+from include.training.evaluation.leakage import LEAKAGE_FILE
+from include.training.model.calibrator import Calibrator
 from include.training.release.promotion import promote
 from include.training.release.registry import Registry
+from include.training.release.tracking import log_model
 from include.training.train import train_challenger
 from tests.training.flat import DAY, flat_project, write_flat_gold
 
@@ -96,6 +100,14 @@ def test_champion_is_compared_on_a_later_delivery(lake: Lake, tmp_path: Path, mo
     assert promote(settings, first.folder, trained.model_version).promoted
     bundle = Registry(settings).bundle(trained.model_version)
     assert (bundle.contract.horizon_days, bundle.contract.trained_through) == (0, DAY)
+    constant = dataclasses.replace(bundle, calibrator=Calibrator(method="base_rate", slope=0.0, intercept=-1.0))
+    with mlflow.start_run() as run:
+        source = log_model(constant)
+        mlflow.log_dict(mlflow.artifacts.load_dict(f"runs:/{trained.run_id}/{LEAKAGE_FILE}"), LEAKAGE_FILE)
+    without_skill = Registry(settings).register(source, run.info.run_id, tags={})
+    refused = promote(settings, first.folder, without_skill)
+    assert (refused.promoted, refused.champion_version) == (False, trained.model_version)
+    assert "does not rank the customers" in refused.reason
     card = mlflow.artifacts.load_text(f"runs:/{trained.run_id}/model_card.md")
     assert "The metrics assume that future customers are similar." in card
     assert "3 stratified folds" in card

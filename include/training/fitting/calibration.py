@@ -9,11 +9,10 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 from scipy.special import expit
-from sklearn.model_selection import StratifiedGroupKFold
 
 from include.logs import get_logger
 from include.projects.training import Training
-from include.training.data.rows import Rows, RowSplit
+from include.training.data.rows import Rows, RowSplit, customer_folds
 from include.training.fitting.booster import FitParts
 from include.training.fitting.curves import fit_curve
 from include.training.model.bundle import margins
@@ -36,12 +35,14 @@ class CalibrationScore:
     Attributes:
         method: The method.
         window: The rows that the curve is fitted on: ``all``, or the ``latest`` days with 2,000 churners.
+        calibrator: The curve that is fitted on all training rows of the window.
         log_loss: The mean log loss.
         brier: The mean squared error of the probabilities.
     """
 
     method: Method
     window: Window
+    calibrator: Calibrator
     log_loss: float
     brier: float
 
@@ -50,6 +51,10 @@ class CalibrationScore:
         """The method and the rows, as text."""
         rows = "all rows" if self.window == "all" else "the latest rows"
         return self.method.replace("_", " ") + ("" if self.method == "none" else f", {rows}")
+
+    def as_dict(self) -> dict[str, Any]:
+        """Return the scores and the calibrator as plain JSON types."""
+        return asdict(self) | {"calibrator": self.calibrator.model_dump(mode="json")}
 
 
 @dataclass(frozen=True)
@@ -76,22 +81,30 @@ class Calibration:
     """The calibrator of a model, and how it was chosen.
 
     Attributes:
-        calibrator: The calibrator.
-        chosen: Its method and window.
+        chosen: The calibrator, with its method, window and scores.
         scores: All methods and windows that were compared, the lowest log loss first.
         blocks: The churn on each block of the forward validation.
         warning: The reason why the probabilities cannot be trusted; empty if there is none.
     """
 
-    calibrator: Calibrator
     chosen: CalibrationScore
     scores: tuple[CalibrationScore, ...]
     blocks: tuple[BlockChurn, ...]
     warning: str
 
+    @property
+    def calibrator(self) -> Calibrator:
+        """The chosen calibrator."""
+        return self.chosen.calibrator
+
     def as_dict(self) -> dict[str, Any]:
         """Return the calibration as plain JSON types."""
-        return asdict(self) | {"calibrator": self.calibrator.model_dump(mode="json")}
+        return {
+            "chosen": self.chosen.as_dict(),
+            "scores": [score.as_dict() for score in self.scores],
+            "blocks": [asdict(block) for block in self.blocks],
+            "warning": self.warning,
+        }
 
 
 def calibrate(rows: Rows, blocks: Sequence[RowSplit], training: Training, fit_parts: FitParts) -> Calibration:
@@ -116,11 +129,10 @@ def calibrate(rows: Rows, blocks: Sequence[RowSplit], training: Training, fit_pa
         DeviceError: ``device`` is ``cuda``, and XGBoost trained on the CPU.
     """
     log_odds = np.empty(len(rows), dtype=np.float32)
-    folds = StratifiedGroupKFold(training.cv_folds, shuffle=True, random_state=training.seed)
-    split = list(folds.split(rows.matrix, rows.churned, np.asarray(rows.customers, dtype=str)))
-    boosters = fit_parts([np.isin(np.arange(len(rows)), train) for train, _ in split])
-    for booster, (_, held_out) in zip(boosters, split, strict=True):
-        log_odds[held_out] = margins(booster, rows.matrix[held_out])
+    fold = customer_folds(rows, training.cv_folds, training.seed)
+    held_out = [fold == number for number in range(training.cv_folds)]
+    for booster, mask in zip(fit_parts([~mask for mask in held_out]), held_out, strict=True):
+        log_odds[mask] = margins(booster, rows.matrix[mask])
     calibration = choose_calibrator(log_odds, rows, blocks)
     extra = {"calibrator": calibration.chosen.name, "log_loss": round(calibration.chosen.log_loss, 5)}
     log.info("calibrated", extra=extra)
@@ -154,7 +166,6 @@ def choose_calibrator(log_odds: NDArray[np.float32], rows: Rows, blocks: Sequenc
     chosen = next(candidate for candidate in candidates if _is_within_noise(candidate, best, customers))
     churn = tuple(_block_churn(chosen, rows, block, customers) for block in blocks)
     return Calibration(
-        calibrator=chosen.calibrator,
         chosen=chosen.score,
         scores=tuple(sorted((candidate.score for candidate in candidates), key=lambda score: score.log_loss)),
         blocks=churn,
@@ -164,18 +175,16 @@ def choose_calibrator(log_odds: NDArray[np.float32], rows: Rows, blocks: Sequenc
 
 @dataclass(frozen=True)
 class _Candidate:
-    """A calibrator that is fitted on all rows of its window, and its results in the forward validation.
+    """A calibrator and its results in the forward validation.
 
     Attributes:
-        calibrator: The calibrator.
-        score: Its scores.
+        score: The calibrator and its scores.
         scored: The rows of the blocks, a mask of shape (n,).
         losses: The log loss of each row, shape (n,); only valid for scored rows.
         probabilities: The probability of each row, shape (n,); only valid for scored rows.
         block_losses: The mean log loss of each block.
     """
 
-    calibrator: Calibrator
     score: CalibrationScore
     scored: NDArray[np.bool_]
     losses: NDArray[np.float64]
@@ -229,11 +238,12 @@ def _validate(
     score = CalibrationScore(
         method=method,
         window=window,
+        calibrator=calibrator,
         log_loss=float(losses[scored].mean()),
         brier=float(((probabilities - rows.churned)[scored] ** 2).mean()),
     )
     block_losses = np.array([losses[block.valid].mean() for block in blocks])
-    return _Candidate(calibrator, score, scored, losses, probabilities, block_losses)
+    return _Candidate(score, scored, losses, probabilities, block_losses)
 
 
 def _is_within_noise(candidate: _Candidate, best: _Candidate, customers: NDArray[np.int64]) -> bool:

@@ -17,6 +17,7 @@ from include.training.data.dataset import DatasetRef
 from include.training.evaluation.importance import importances
 from include.training.evaluation.requirements import Verdict
 from include.training.evaluation.segments import evaluate_segments
+from include.training.model.calibrator import Calibrator
 from tests.training.gold import small_project
 
 pytestmark = pytest.mark.slow
@@ -146,6 +147,27 @@ def test_missed_requirement_is_shown_with_its_effect(card: ModelCard) -> None:
     assert rows["precision"] == ["missed", "is reported", "0.5", "at least 0.7"]
     assert "## Requirements (1 of 2 missed)" in card.markdown
     assert "- requirements missed: precision\n" in card.summary
+
+
+def test_compared_calibrators_are_shown(candidate: Candidate, card: ModelCard) -> None:
+    made, rows = candidate.calibration, markdown_rows(card)
+    for score in made.scores:
+        assert [score.name, f"{score.log_loss:.5f}", f"{score.brier:.5f}"] in rows
+    for block in made.blocks:
+        assert [block.name, f"{block.rows:,}", f"{block.expected:.1%}", f"{block.observed:.1%}"] in rows
+    assert f"was chosen: {made.chosen.name}." in card.markdown
+
+
+def test_model_without_skill_has_a_card_with_the_warning(candidate: Candidate) -> None:
+    warning = "The model has no skill."
+    constant = Calibrator(method="base_rate", slope=0.0, intercept=-1.0)
+    chosen = replace(candidate.calibration.chosen, method="base_rate", calibrator=constant)
+    made = replace(candidate.calibration, chosen=chosen, warning=warning)
+    card = card_of(replace(candidate, calibration=made))
+    assert "## Calibration (warning)" in card.markdown
+    assert f"- {warning}" in card.markdown
+    assert f"- warning: {warning}\n" in card.summary
+    assert len(card.plots) == 4
 
 
 def test_leakage_finding_is_shown(candidate: Candidate, card: ModelCard) -> None:

@@ -6,7 +6,7 @@ import numpy as np
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from include.training.data.rows import Rows, sample_customers
+from include.training.data.rows import Rows, customer_folds, sample_customers
 from tests.training.searches import drawn_rows
 
 ROWS = drawn_rows()
@@ -45,3 +45,13 @@ def test_sample_has_whole_customers_and_ignores_row_order(wanted: int, more: int
 
 def test_other_seed_draws_other_customers() -> None:
     assert customers(sample_customers(ROWS, 300, seed=1)) != customers(sample_customers(ROWS, 300, seed=2))
+
+
+@given(folds=st.integers(2, 7), seed=st.integers(0, 99))
+def test_folds_hold_whole_customers_with_equal_shares_of_churners(folds: int, seed: int) -> None:
+    fold = customer_folds(ROWS, folds, seed)
+    members = [customers(ROWS.where(fold == number)) for number in range(folds)]
+    assert sum(len(one) for one in members) == len(set().union(*members)) == len(customers(ROWS))
+    assert max(len(one) for one in members) - min(len(one) for one in members) <= 1
+    churners = [int(ROWS.churned[fold == number].sum()) for number in range(folds)]
+    assert max(churners) - min(churners) <= 3, "the rows of a customer"
