@@ -19,7 +19,7 @@ def champion_recipe(settings: Settings) -> dict[str, float] | None:
         settings: The project and the tracking server.
 
     Raises:
-        RegistryError: The registry cannot be reached.
+        RegistryError: The record of the champion's search cannot be fetched.
     """
     registry = Registry(settings)
     version = registry.version_of("champion")
