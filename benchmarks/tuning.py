@@ -1,24 +1,35 @@
-"""The tuner and a naive baseline on the same data and number of trials: ``python -m benchmarks.tuning``.
+"""Processor time until the usual loop's score is reached: ``python -m benchmarks.tuning``.
 
-The naive baseline is Optuna with ``cross_val_score`` of an ``XGBClassifier``: 5 folds, F1, library defaults otherwise.
-The product searches the same space with the same number of trials. Each contender runs in a process of its own, one
-after the other. The figures are its processor time and the F1, on held-out rows, of the hyperparameters that it chose.
-Only the search is timed, not the imports. The baseline takes most of the time: about 40 minutes on two cores with 50
-trials. ``--one-thread`` also runs the baseline with ``n_jobs=1``, so that no threads wait for each other. Use
-``--trials 15`` for a short run and ``--rows 100000`` for the full size.
+The usual loop is Optuna with ``cross_val_score`` of an ``XGBClassifier``: 5 folds, F1, and library defaults except for
+``n_jobs=1`` (with the default, waiting threads cost more processor time). The product searches the same space, with its
+own defaults otherwise and one worker. Each seed draws other rows and seeds both searches. The searches run one after
+the other in this process; imports are not timed.
 
-The JSON keys name the product ``ours`` and the baseline ``guide``.
+After each trial, the hyperparameters that a search would choose are known, with the processor time since its start.
+Their score is the F1 of a model that is fitted on all training rows, untimed, on 20,000 held-out rows that no search
+has seen. The figures are:
+
+* ``cpu_ratio_to_equal_score``: the loop's time for all its trials, divided by the product's time until its choice has
+  at least the loop's final score and keeps it in all later trials; the geometric mean over the seeds. A seed without
+  such a time counts as 1, as if the product had needed as long as the loop, or with the ratio of the times of both
+  whole searches if that is lower. ``seeds_not_reached`` in the details counts these seeds.
+* ``f1_naive``, ``f1_ours``: the mean held-out scores of both final choices.
+* ``at_equal_cpu`` in the details: for each number of the loop's trials, the product's held-out score minus the loop's
+  after the same processor time: the mean over the seeds and its standard error. The product stops when further trials
+  are not worth it, and keeps its choice from then on.
+
+The usual loop takes nearly all of the time: about 50 processor seconds for each trial and seed. ``--baseline FOLDER``
+stores its results, and reads them if they are there.
 """
 
 from __future__ import annotations
 
 import json
-import resource
-import subprocess
 import sys
 import tempfile
 import time
 from collections.abc import Callable
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -27,6 +38,7 @@ import optuna
 import pyarrow as pa
 import typer
 from numpy.typing import NDArray
+from optuna.trial import FrozenTrial
 from pydantic import SecretStr
 from sklearn.datasets import make_classification
 from sklearn.metrics import f1_score
@@ -34,27 +46,61 @@ from sklearn.model_selection import cross_val_score
 from xgboost import DMatrix, XGBClassifier
 
 from benchmarks.figures import print_figures
-from include.logs import configure_json_logs
 from include.projects.training import FloatRange, IntRange, Promotion, SearchSpace, Training
 from include.training.data.rows import Rows, RowSplit
 from include.training.data.splits import stratified_folds
 from include.training.fitting.booster import Hyperparameters, fit
-from include.training.tuning.trials import Search, bin_folds
-from include.training.tuning.tune import tune
+from include.training.tuning.recipes import first_recipes
+from include.training.tuning.study import SharedStudy
+from include.training.tuning.trials import Search, best_trial, bin_folds, end_of_search, hyperparameters
+from include.training.tuning.workers import work
 
-SEED = 20230101
 FEATURES = 100
 FOLDS = 5
 HELD_OUT = 20_000
-WORKERS = 2
-CONTENDERS = ("ours", "guide", "guide_one_thread")
+MAX_BIN = 256
+SPACE = SearchSpace(
+    n_estimators=IntRange(low=100, high=500),
+    max_depth=IntRange(low=3, high=10),
+    learning_rate=FloatRange(low=0.01, high=0.3),
+    subsample=FloatRange(low=0.6, high=1.0),
+    colsample_bytree=FloatRange(low=1.0, high=1.0),
+    min_child_weight=FloatRange(low=1.0, high=1.0),
+)
+
 
 Matrix = NDArray[np.float32]
 Labels = NDArray[np.int8]
 
 
-def draw(rows: int) -> tuple[Matrix, Labels, Matrix, Labels]:
-    """Return features and labels of training rows and of held-out rows; a fifth churns, with some noise."""
+@dataclass(frozen=True)
+class Choice:
+    """What a search would choose after a trial.
+
+    Attributes:
+        cpu_seconds: Its processor time so far.
+        chosen: The hyperparameters.
+        f1: The F1 on the held-out rows.
+    """
+
+    cpu_seconds: float
+    chosen: dict[str, Any]
+    f1: float
+
+
+@dataclass(frozen=True)
+class Data:
+    """Training rows and held-out rows; a fifth churns, with some noise. ``seed`` seeds the draw and both searches."""
+
+    seed: int
+    matrix: Matrix
+    churned: Labels
+    others: Matrix
+    truth: Labels
+
+
+def draw(rows: int, seed: int) -> Data:
+    """Return ``rows`` training rows and the held-out rows."""
     features, churned = make_classification(
         n_samples=rows + HELD_OUT,
         n_features=FEATURES,
@@ -62,21 +108,14 @@ def draw(rows: int) -> tuple[Matrix, Labels, Matrix, Labels]:
         weights=[0.8],
         flip_y=0.08,
         class_sep=0.7,
-        random_state=SEED,
+        random_state=seed,
     )
     matrix, labels = features.astype(np.float32), churned.astype(np.int8)
-    return matrix[:rows], labels[:rows], matrix[rows:], labels[rows:]
+    return Data(seed, matrix[:rows], labels[:rows], matrix[rows:], labels[rows:])
 
 
-def naive_baseline(matrix: Matrix, churned: Labels, trials: int, n_jobs: int | None) -> dict[str, Any]:
-    """Return the hyperparameters that the naive baseline finds.
-
-    Args:
-        matrix: The features, shape (n, k).
-        churned: The labels, shape (n,).
-        trials: Number of trials.
-        n_jobs: Threads of a fit; None uses all cores.
-    """
+def naive(data: Data, trials: int) -> list[Choice]:
+    """Run the usual loop, and return its choice after each trial."""
 
     def objective(trial: optuna.Trial) -> float:
         model = XGBClassifier(
@@ -84,152 +123,174 @@ def naive_baseline(matrix: Matrix, churned: Labels, trials: int, n_jobs: int | N
             max_depth=trial.suggest_int("max_depth", 3, 10),
             learning_rate=trial.suggest_float("learning_rate", 0.01, 0.3),
             subsample=trial.suggest_float("subsample", 0.6, 1.0),
-            random_state=SEED,
-            n_jobs=n_jobs,
+            random_state=data.seed,
+            n_jobs=1,
         )
-        return float(cross_val_score(model, matrix, churned, cv=FOLDS, scoring="f1").mean())
+        return float(cross_val_score(model, data.matrix, data.churned, cv=FOLDS, scoring="f1").mean())
 
-    study = optuna.create_study(direction="maximize", sampler=optuna.samplers.TPESampler(seed=SEED))
-    study.optimize(objective, n_trials=trials)
-    return study.best_params
+    def held_out(chosen: dict[str, Any]) -> float:
+        model = XGBClassifier(**chosen, random_state=data.seed, n_jobs=1).fit(data.matrix, data.churned)
+        return float(f1_score(data.truth, model.predict(data.others)))
+
+    started, found = time.process_time(), []
+    study = optuna.create_study(direction="maximize", sampler=optuna.samplers.TPESampler(seed=data.seed))
+    study.optimize(
+        objective,
+        trials,
+        callbacks=[lambda study, _: found.append((time.process_time() - started, study.best_params))],
+    )
+    return _scored(found, held_out)
 
 
-def product(matrix: Matrix, churned: Labels, trials: int) -> dict[str, Any]:
-    """Return the hyperparameters that the product's tuner finds in the baseline's space.
+def product(data: Data, trials: int) -> tuple[list[Choice], str]:
+    """Run the product's search, and return its choice after each trial, and why it ended."""
+
+    def held_out(chosen: dict[str, Any]) -> float:
+        wanted = Hyperparameters.model_validate(chosen)
+        names = [f"f{i}" for i in range(FEATURES)]
+        model = fit(data.matrix, data.churned, names, wanted, seed=data.seed, max_bin=MAX_BIN, device="cpu")
+        return float(f1_score(data.truth, model.booster.predict(DMatrix(data.others, feature_names=names)) > 0.5))
+
+    started, found = time.process_time(), []
+
+    class TimedStudy(SharedStudy):
+        def add(self, trial: FrozenTrial) -> None:
+            super().add(trial)
+            # The first trial of a search is always complete.
+            if best := best_trial(self.finished().values()):
+                found.append((time.process_time() - started, hyperparameters(best).model_dump()))
+
+    search = _search(data, trials)
+    with tempfile.TemporaryDirectory(prefix="churn-tuning-") as folder:
+        study = TimedStudy(search.name, Path(folder) / "journal", SecretStr(""))
+        work(search, study, worker=0, workers=1)
+        ended = end_of_search(search, study.finished(), len(found))
+    return _scored(found, held_out), str(ended)
+
+
+def compare(loop: list[Choice], mine: list[Choice]) -> dict[str, Any]:
+    """Return the figures of one seed.
 
     Args:
-        matrix: The features, shape (n, k).
-        churned: The labels, shape (n,).
-        trials: Number of trials.
+        loop: The usual loop's choices.
+        mine: The product's choices.
     """
-    training = product_training(trials)
-    rows = Rows(
-        days=np.full(len(churned), np.datetime64("2023-01-01")),
-        customers=pa.chunked_array([[f"c{i}" for i in range(len(churned))]]),
-        features=pa.table({f"f{i}": column for i, column in enumerate(matrix.T)}),
-        matrix=matrix,
-        churned=churned,
-    )
-    masks = stratified_folds(rows.customers.to_pylist(), churned, FOLDS, SEED)
-    splits = [RowSplit(~mask, mask, f"fold {number}") for number, mask in enumerate(masks)]
-    search = Search(bin_folds(rows, splits, training.tuning_bins), len(rows), training, "cpu", "benchmark")
-    with tempfile.TemporaryDirectory(prefix="churn-tuning-") as folder:
-        tuned = tune(search, Path(folder) / "journal", SecretStr(""), WORKERS)
-    return tuned.chosen.model_dump() | {"figures": tuned.figures()}
+    wanted = loop[-1].f1
+    later = next((i for i in reversed(range(len(mine))) if mine[i].f1 < wanted), -1) + 1
+    reached = later < len(mine)
+    cpu = mine[later if reached else -1].cpu_seconds
+    ratio = loop[-1].cpu_seconds / cpu
+    return {
+        "ratio": round(ratio if reached else min(ratio, 1.0), 1),
+        "reached_after_cpu_seconds": round(cpu, 1) if reached else None,
+        "reached_after_trials": later + 1 if reached else None,
+        "cpu_naive": round(loop[-1].cpu_seconds, 1),
+        "cpu_ours": round(mine[-1].cpu_seconds, 1),
+        "f1_naive": round(wanted, 4),
+        "f1_ours": round(mine[-1].f1, 4),
+        "trials_ours": len(mine),
+        "chosen_naive": loop[-1].chosen,
+        "chosen_ours": mine[-1].chosen,
+    }
 
 
-def product_training(trials: int) -> Training:
-    """Return a training with the baseline's space, folds and metric, and the product's defaults otherwise."""
-    return Training(
+def at_equal_cpu(pairs: list[tuple[list[Choice], list[Choice]]]) -> dict[int, dict[str, float]]:
+    """Return by number of the loop's trials: the mean advantage in F1 over the seeds, and its standard error.
+
+    Args:
+        pairs: The choices of the loop and of the product, by seed.
+    """
+    figures = {}
+    for trials in range(5, len(pairs[0][0]) + 1, 5):
+        gains = []
+        for loop, mine in pairs:
+            there = loop[trials - 1]
+            known = [choice for choice in mine if choice.cpu_seconds <= there.cpu_seconds]
+            gains.append((known[-1].f1 if known else 0.0) - there.f1)
+        error = np.std(gains, ddof=1) / len(gains) ** 0.5 if len(gains) > 1 else float("nan")
+        figures[trials] = {"gain": round(float(np.mean(gains)), 4), "standard_error": round(float(error), 4)}
+    return figures
+
+
+def _search(data: Data, trials: int) -> Search:
+    training = Training(
         every_days=1,
         n_trials=trials,
-        seed=SEED,
+        seed=data.seed,
         cv_folds=FOLDS,
-        max_bin=64,
+        max_bin=MAX_BIN,
         metric="f1",
-        search_space=SearchSpace(
-            n_estimators=IntRange(low=100, high=500),
-            max_depth=IntRange(low=3, high=10),
-            learning_rate=FloatRange(low=0.01, high=0.3),
-            subsample=FloatRange(low=0.6, high=1.0),
-            colsample_bytree=FloatRange(low=1.0, high=1.0),
-            min_child_weight=FloatRange(low=1.0, high=1.0),
-        ),
+        search_space=SPACE,
         promotion=Promotion(margin_usd_per_1000=0),
     )
-
-
-def held_out_f1(contender: str, chosen: dict[str, Any], data: tuple[Matrix, Labels, Matrix, Labels]) -> float:
-    """Return the F1 on held-out rows of a model that is fitted on all training rows.
-
-    Args:
-        contender: The contender. The product fits the model with ``fit``, a baseline with ``XGBClassifier``.
-        chosen: The hyperparameters.
-        data: The result of ``draw``.
-    """
-    matrix, churned, others, truth = data
-    if contender != "ours":
-        model = XGBClassifier(**chosen, random_state=SEED, n_jobs=1).fit(matrix, churned)
-        return float(f1_score(truth, model.predict(others)))
-    names = [f"f{i}" for i in range(FEATURES)]
-    fitted = fit(matrix, churned, names, Hyperparameters.model_validate(chosen), seed=SEED, max_bin=64, device="cpu")
-    return float(f1_score(truth, fitted.booster.predict(DMatrix(others, feature_names=names)) > 0.5))
-
-
-def contend(contender: str, rows: int, trials: int) -> dict[str, Any]:
-    """Run one contender's search in this process, and return its cost, its hyperparameters and their scores.
-
-    Args:
-        contender: The contender.
-        rows: Number of training rows.
-        trials: Number of trials.
-    """
-    data = draw(rows)
-    searches: dict[str, Callable[[], dict[str, Any]]] = {
-        "ours": lambda: product(*data[:2], trials),
-        "guide": lambda: naive_baseline(*data[:2], trials, None),
-        "guide_one_thread": lambda: naive_baseline(*data[:2], trials, 1),
-    }
-    cpu, wall = _cpu_seconds(), time.perf_counter()
-    chosen = searches[contender]()
-    cost = {"cpu_seconds": round(_cpu_seconds() - cpu, 1), "wall_seconds": round(time.perf_counter() - wall, 1)}
-    figures = chosen.pop("figures", {})
-    model = XGBClassifier(**chosen, random_state=SEED, n_jobs=1)
-    by_baseline = cross_val_score(model, *data[:2], cv=FOLDS, scoring="f1").mean()
-    return {
-        **cost,
-        "f1": round(held_out_f1(contender, chosen, data), 4),
-        "guides_cv_f1": round(float(by_baseline), 4),
-        "chosen": chosen,
-        **({"search": figures} if figures else {}),
-    }
-
-
-def headline(found: dict[str, dict[str, Any]], rows: int) -> dict[str, Any]:
-    """Return the ratios of the cost, baseline over product, and both scores.
-
-    Args:
-        found: The figures of each contender.
-        rows: Number of training rows.
-    """
-    mine, other = found["ours"], found["guide"]
-    ratios = {f"{kind}_ratio": round(other[f"{kind}_seconds"] / mine[f"{kind}_seconds"], 1) for kind in ("cpu", "wall")}
-    return {**ratios, "f1_guide": other["f1"], "f1_ours": mine["f1"], "rows": rows}
-
-
-def _cpu_seconds() -> float:
-    usage = [resource.getrusage(who) for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)]
-    return sum(one.ru_utime + one.ru_stime for one in usage)
-
-
-def _in_process(contender: str, rows: int, trials: int) -> dict[str, Any]:
-    print(f"{contender}: {trials} trials on {rows:,} rows ...", file=sys.stderr, flush=True)
-    command = [sys.executable, "-m", "benchmarks.tuning", "--contender", contender]
-    done = subprocess.run(
-        [*command, "--rows", str(rows), "--trials", str(trials)], stdout=subprocess.PIPE, text=True, check=True
+    rows = Rows(
+        days=np.full(len(data.churned), np.datetime64("2023-01-01")),
+        customers=pa.chunked_array([[f"c{i}" for i in range(len(data.churned))]]),
+        features=pa.table({f"f{i}": column for i, column in enumerate(data.matrix.T)}),
+        matrix=data.matrix,
+        churned=data.churned,
     )
-    result: dict[str, Any] = json.loads(done.stdout.splitlines()[-1])
-    print(f"{contender}: {result}", file=sys.stderr, flush=True)
-    return result
+    masks = stratified_folds(rows.customers.to_pylist(), rows.churned, FOLDS, data.seed)
+    splits = [RowSplit(~mask, mask, f"fold {number}") for number, mask in enumerate(masks)]
+    folds = bin_folds(rows, splits, training.tuning_bins)
+    return Search(folds, len(rows), training, first_recipes(SPACE, None), "cpu", "benchmark")
+
+
+def _scored(found: list[tuple[float, dict[str, Any]]], held_out: Callable[[dict[str, Any]], float]) -> list[Choice]:
+    scores: dict[str, float] = {}
+    for _, chosen in found:
+        if str(chosen) not in scores:
+            scores[str(chosen)] = held_out(chosen)
+    return [Choice(round(cpu, 2), chosen, scores[str(chosen)]) for cpu, chosen in found]
+
+
+def _stored(folder: Path | None, data: Data, trials: int) -> list[Choice]:
+    """Return the usual loop's choices, from ``folder`` if it has them."""
+    path = folder / f"{len(data.churned)}-{data.seed}.json" if folder else None
+    if path and path.exists():
+        choices = [Choice(**choice) for choice in json.loads(path.read_text())]
+        if len(choices) >= trials:
+            return choices[:trials]
+    choices = naive(data, trials)
+    if path:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(json.dumps([asdict(choice) for choice in choices]))
+    return choices
 
 
 def main(
     rows: Annotated[int, typer.Option(help="Training rows.")] = 10_000,
-    trials: Annotated[int, typer.Option(help="Trials of each contender.")] = 50,
-    one_thread: Annotated[bool, typer.Option(help="Also run the baseline with n_jobs=1.")] = False,
-    contender: Annotated[str, typer.Option(help="Run only this contender: " + ", ".join(CONTENDERS))] = "",
+    trials: Annotated[int, typer.Option(help="Trials of the usual loop.")] = 15,
+    seeds: Annotated[int, typer.Option(help="Number of seeds.")] = 5,
+    max_trials: Annotated[int, typer.Option(help="The product's n_trials.")] = 50,
+    baseline: Annotated[Path | None, typer.Option(help="Store the usual loop's results, or read them.")] = None,
 ) -> None:
-    """Print each contender's result and, on the last line, the figures as one JSON object."""
-    if contender:
-        configure_json_logs()
-        print(json.dumps(contend(contender, rows, trials)))
-        return
-    found = {name: _in_process(name, rows, trials) for name in CONTENDERS if one_thread or name != CONTENDERS[2]}
-    details: dict[str, Any] = {"features": FEATURES, "trials": trials, "held_out_rows": HELD_OUT, "contenders": found}
-    if one_thread:
-        one = found[CONTENDERS[2]]["cpu_seconds"] / found["ours"]["cpu_seconds"]
-        details["cpu_ratio_one_thread"] = round(one, 1)
-    print_figures("tuning", headline(found, rows), details)
+    """Print each seed's result and, on the last line, the figures as one JSON object."""
+    optuna.logging.set_verbosity(optuna.logging.WARNING)
+    pairs, found = [], []
+    for seed in range(1, seeds + 1):
+        data = draw(rows, seed)
+        mine, ended = product(data, max_trials)
+        loop = _stored(baseline, data, trials)
+        pairs.append((loop, mine))
+        found.append({"seed": seed, **compare(loop, mine), "ended": ended})
+        print(json.dumps(found[-1]), file=sys.stderr, flush=True)
+    print_figures(
+        "tuning",
+        {
+            "cpu_ratio_to_equal_score": round(float(np.exp(np.mean([np.log(one["ratio"]) for one in found]))), 1),
+            "f1_naive": round(float(np.mean([one["f1_naive"] for one in found])), 4),
+            "f1_ours": round(float(np.mean([one["f1_ours"] for one in found])), 4),
+            "seeds": seeds,
+            "rows": rows,
+        },
+        {
+            "trials_naive": trials,
+            "seeds_not_reached": sum(one["reached_after_trials"] is None for one in found),
+            "at_equal_cpu": at_equal_cpu(pairs),
+            "by_seed": found,
+        },
+    )
 
 
 if __name__ == "__main__":

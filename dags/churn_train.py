@@ -47,10 +47,11 @@ def churn_train() -> None:
         from include.projects import load_project
         from include.training.data.build import prepare_dataset
         from include.training.data.dataset import dataset_dir
+        from include.training.release.champion import champion_recipe
 
         settings, day = get_settings(), resolve_day(get_current_context())
-        project = load_project(settings.project)
-        return prepare_dataset(project, open_lake(settings), day, dataset_dir(settings, day)).as_dict()
+        project, folder = load_project(settings.project), dataset_dir(settings, day)
+        return prepare_dataset(project, open_lake(settings), day, folder, champion_recipe(settings)).as_dict()
 
     @task
     def version_data(folder: str) -> str:

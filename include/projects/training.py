@@ -99,7 +99,7 @@ class Training(Config):
 
     Attributes:
         every_days: The days between two trainings that the daily ingest requests, counted from the first snapshot.
-        n_trials: The number of trials of the tuner.
+        n_trials: The largest number of trials of the tuner, which ends when further trials are not worth it.
         seed: The seed of sampler, booster and every random draw.
         cv_folds: The number of folds. With time, the folds are consecutive snapshot periods; without time, each fold
             has its own customers.

@@ -52,9 +52,11 @@ _METRICS = {
 @app.command()
 def dataset(day: Annotated[str, typer.Option(help="Use the labels known when this day (YYYY-MM-DD) ends.")]) -> None:
     """Build the training data set for a day, and check the project's data requirements."""
+    from include.training.release.champion import champion_recipe
+
     settings, through = get_settings(), parse_day(day)
-    project = load_project(settings.project)
-    _print(prepare_dataset(project, open_lake(settings), through, dataset_dir(settings, through)).as_dict())
+    project, folder = load_project(settings.project), dataset_dir(settings, through)
+    _print(prepare_dataset(project, open_lake(settings), through, folder, champion_recipe(settings)).as_dict())
 
 
 @app.command()
@@ -101,12 +103,13 @@ def train_and_promote(
 
     Unlike the DAG, this command stores no version of the raw data.
     """
+    from include.training.release.champion import champion_recipe
     from include.training.release.promotion import promote as promote_version
     from include.training.train import train_challenger
 
     settings, through = get_settings(), parse_day(day)
-    project = load_project(settings.project)
-    dataset = prepare_dataset(project, open_lake(settings), through, dataset_dir(settings, through)).dataset
+    project, folder = load_project(settings.project), dataset_dir(settings, through)
+    dataset = prepare_dataset(project, open_lake(settings), through, folder, champion_recipe(settings)).dataset
     trained = train_challenger(settings, dataset.folder)
     typer.echo(render_training(dataset.manifest, trained))
     promotion = promote_version(settings, dataset.folder, trained.model_version)

@@ -9,28 +9,46 @@ import sys
 
 import pytest
 
-from benchmarks.tuning import contend, headline
+from benchmarks.tuning import Choice, at_equal_cpu, compare, draw, naive, product
 from include.settings import ROOT
 
 
-def cost(cpu: float, wall: float, f1: float) -> dict[str, object]:
-    return {"cpu_seconds": cpu, "wall_seconds": wall, "f1": f1}
+def choices(*points: tuple[float, float]) -> list[Choice]:
+    """Return a search's choices from its processor times and scores."""
+    return [Choice(cpu, {}, f1) for cpu, f1 in points]
 
 
-def test_tuning_compares_score_and_cost() -> None:
-    found = {"ours": cost(10, 5, 0.75), "guide": cost(120, 60, 0.74)}
-    figures = headline(found, 10_000)
-    assert figures == {"cpu_ratio": 12, "wall_ratio": 12, "f1_guide": 0.74, "f1_ours": 0.75, "rows": 10_000}
+LOOP = choices((40, 0.70), (80, 0.71), (120, 0.72), (160, 0.73), (200, 0.74))
+
+
+@pytest.mark.parametrize(
+    ("mine", "ratio", "trials"),
+    [
+        (choices((10, 0.74), (20, 0.75)), 20.0, 1),
+        (choices((10, 0.74), (20, 0.73), (40, 0.75)), 5.0, 3),  # lost again after the first trial
+        (choices((10, 0.74), (20, 0.73)), 1.0, None),
+        (choices((10, 0.7), (400, 0.73)), 0.5, None),
+    ],
+)
+def test_time_counts_until_the_score_is_reached_and_kept(mine: list[Choice], ratio: float, trials: int | None) -> None:
+    figures = compare(LOOP, mine)
+    assert (figures["ratio"], figures["reached_after_trials"]) == (ratio, trials)
+    assert (figures["f1_naive"], figures["f1_ours"]) == (0.74, mine[-1].f1)
+
+
+def test_scores_at_equal_processor_time() -> None:
+    pairs = [(LOOP, choices((50, 0.8), (200, 0.75), (201, 0.1))), (LOOP, choices((10, 0.73), (300, 0.9)))]
+    assert at_equal_cpu(pairs) == {5: {"gain": 0.0, "standard_error": 0.01}}
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("contender", ["ours", "guide_one_thread"])
-def test_a_contender_chooses_within_the_guides_space(contender: str) -> None:
-    done = contend(contender, rows=300, trials=1)
-    assert 0 < done["f1"] < 1
-    assert done["cpu_seconds"] > 0
-    assert 100 <= done["chosen"]["n_estimators"] <= 500
-    assert 3 <= done["chosen"]["max_depth"] <= 10
+def test_both_searches_choose_within_the_same_space() -> None:
+    data = draw(300, seed=1)
+    for choice in (*naive(data, 1), *product(data, 1)[0]):
+        assert choice.cpu_seconds > 0
+        assert 0 < choice.f1 < 1
+        assert 100 <= choice.chosen["n_estimators"] <= 500
+        assert 3 <= choice.chosen["max_depth"] <= 10
 
 
 def last_line(*command: str) -> dict[str, object]:

@@ -15,6 +15,7 @@ from pydantic import SecretStr
 
 from include.training.data.rows import Rows, RowSplit
 from include.training.tuning import workers as workers_module
+from include.training.tuning.recipes import first_recipes
 from include.training.tuning.study import SharedStudy
 from include.training.tuning.trials import Search, bin_folds, run_trial
 from include.training.tuning.tune import TuningResult
@@ -48,7 +49,14 @@ def drawn_search(n_trials: int, trees: int = 40) -> Search:
     masks = [np.arange(len(rows)) % FOLDS == fold for fold in range(FOLDS)]
     splits = [RowSplit(~mask, mask, "fold") for mask in masks]
     folds = bin_folds(rows, splits, training.tuning_bins)
-    return Search(folds, len(rows), training.model_copy(update={"search_space": space}), "cpu", "drawn")
+    return Search(
+        folds,
+        len(rows),
+        training.model_copy(update={"search_space": space}),
+        first_recipes(space, None),
+        "cpu",
+        "drawn",
+    )
 
 
 def work_in_process(

@@ -26,6 +26,7 @@ from include.training.data.dataset import DataVersion, dataset_dir, record_data_
 from include.training.evaluation.leakage import LEAKAGE_FILE, LeakageError, LeakageReport
 from include.training.evaluation.requirements import REQUIREMENTS_FILE, RequirementsError
 from include.training.model.bundle import Bundle
+from include.training.release.champion import champion_recipe
 from include.training.release.promotion import PromotionError, promote
 from include.training.release.registry import Registry, RegistryError
 from include.training.train import train_challenger
@@ -188,6 +189,10 @@ def test_training_command_registers_a_challenger(tmp_path: Path, monkeypatch: py
     assert run.data.metrics["auc"] == pytest.approx(trained["metrics"]["auc"], abs=1e-5)
     assert run.data.tags["table.gold/features"] == "1"
     assert not [path for path in tmp_path.rglob("*") if path.suffix in {".pkl", ".pickle"}]
+
+    assert champion_recipe(settings) is None
+    registry.set_alias("champion", "1")
+    assert champion_recipe(settings) == trained["parameters"]
 
     on_a_gpu = run_command(settings, folder, result, CHURN_TRAINING__DEVICE="cuda")
     if HAS_GPU:

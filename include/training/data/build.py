@@ -58,7 +58,9 @@ class PreparedDataset:
         return self.dataset.as_dict() | verdicts_document(self.verdicts)
 
 
-def prepare_dataset(project: Project, lake: Lake, through: dt.date, out_dir: Path) -> PreparedDataset:
+def prepare_dataset(
+    project: Project, lake: Lake, through: dt.date, out_dir: Path, champion: dict[str, float] | None = None
+) -> PreparedDataset:
     """Build the data set and check its gold days and the project's data requirements.
 
     Args:
@@ -66,6 +68,7 @@ def prepare_dataset(project: Project, lake: Lake, through: dt.date, out_dir: Pat
         lake: Holds ``gold/features`` and ``gold/labels``.
         through: The last day; snapshots whose horizon has passed by its end are included.
         out_dir: The folder to write; see ``build_dataset``.
+        champion: The champion's hyperparameters, with which the search will start; None without a champion.
 
     Raises:
         DatasetError: Some gold days were built with other features or another label than the project's current ones, or
@@ -74,7 +77,7 @@ def prepare_dataset(project: Project, lake: Lake, through: dt.date, out_dir: Pat
         TooFewSnapshotsError: There are too few matured snapshots for the test, the gap and the folds.
         TooFewCustomersError: Without time, there are too few churners or too few customers who stay.
     """
-    dataset = build_dataset(project, lake, through, out_dir)
+    dataset = build_dataset(project, lake, through, out_dir, champion)
     days = sorted({*dataset.manifest.train.days, *dataset.manifest.test.days})
     features, labels = differing_definitions(project, lake, days)
     _require_same_definitions(features, FEATURES_TABLE)
@@ -82,7 +85,9 @@ def prepare_dataset(project: Project, lake: Lake, through: dt.date, out_dir: Pat
     return PreparedDataset(dataset, require_data(project, dataset))
 
 
-def build_dataset(project: Project, lake: Lake, through: dt.date, out_dir: Path) -> DatasetRef:
+def build_dataset(
+    project: Project, lake: Lake, through: dt.date, out_dir: Path, champion: dict[str, float] | None = None
+) -> DatasetRef:
     """Write the data set of all labelled snapshots whose horizon has passed when ``through`` ends.
 
     Without time, the data set is the newest labelled gold day up to ``through``.
@@ -93,6 +98,7 @@ def build_dataset(project: Project, lake: Lake, through: dt.date, out_dir: Path)
         through: The last day; a snapshot ``D`` is included if ``D + horizon <= through``.
         out_dir: The folder to write: ``train.parquet``, ``test.parquet`` (``dt``, ``customer_id``, the features, the
             label), ``project.yaml`` and, last, ``manifest.json``.
+        champion: The champion's hyperparameters, which the manifest records; None without a champion.
 
     Raises:
         TooFewSnapshotsError: There are too few matured snapshots for the test, the gap and the folds.
@@ -121,6 +127,7 @@ def build_dataset(project: Project, lake: Lake, through: dt.date, out_dir: Path)
         unlabelled_days=tuple(day for day in feature_days if day not in label_days),
         tables=tables,
         configuration_sha256=configuration_sha256(project),
+        champion=champion,
     )
     (out_dir / PROJECT_FILE).write_text(configuration_text(project), encoding="utf-8")
     write_manifest(out_dir, manifest)

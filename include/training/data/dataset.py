@@ -106,6 +106,8 @@ class DatasetManifest(_Frozen):
         tables: The Delta version of every table read.
         configuration_sha256: The checksum of the project's configuration, which is in the file ``project.yaml``.
         data_version: The version of the raw data behind the tables; None until it is stored.
+        champion: The hyperparameters of the champion when the data set was built, with which the search starts; None if
+            there was no champion.
     """
 
     format: Literal[1] = 1
@@ -121,6 +123,7 @@ class DatasetManifest(_Frozen):
     tables: dict[str, int]
     configuration_sha256: str
     data_version: DataVersion | None = None
+    champion: dict[str, float] | None = None
 
     @property
     def all_tables(self) -> dict[str, int]:

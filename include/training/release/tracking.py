@@ -30,6 +30,7 @@ from include.training.release.registry import Registry
 
 DATASET_ARTIFACT = "dataset"
 CARD_PAGE = "model_card.html"
+TUNING_FILE = "tuning.json"
 _PACKAGES = (np, pd, pydantic, scipy, xgb)
 _TYPES = {"number": "double", "category": "string"}
 
@@ -77,7 +78,7 @@ def log_run(candidate: Candidate, verdicts: list[Verdict], run_id: str) -> str:
         | tuned.figures()
         | {f"seconds_{name}": value for name, value in candidate.seconds.items()}
     )
-    mlflow.log_dict(tuned.as_dict(), "tuning.json")
+    mlflow.log_dict(tuned.as_dict(), TUNING_FILE)
     mlflow.log_dict(candidate.calibration.as_dict(), "calibration.json")
     log_dataset(candidate.dataset)
     mlflow.log_dict(verdicts_document(verdicts), REQUIREMENTS_FILE)

@@ -1,39 +1,44 @@
-"""One trial of the search: hyperparameters from Optuna, scored fold by fold, pruned if it falls behind.
+"""One trial of the search: hyperparameters, scored fold by fold with several numbers of trees, and pruned if behind.
 
 Trial *n* depends on the data, the seed, and the trials of earlier *batches*; it does not depend on the worker, the
 time, or other trials of its batch. The trials of one batch can therefore run in parallel.
+
+A booster of 500 trees contains the boosters of its first 100, 200, ... trees, so one fit scores several numbers of
+trees. The number of trees is therefore not drawn: every trial takes its best one.
 """
 
 from __future__ import annotations
 
 import hashlib
+import json
 import time
-import warnings
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 import optuna
 import xgboost as xgb
 from numpy.typing import NDArray
-from optuna.exceptions import ExperimentalWarning
-from optuna.trial import FrozenTrial, Trial, TrialState
+from optuna.trial import FrozenTrial, TrialState
 from sklearn.metrics import average_precision_score, f1_score
 
 from include.errors import ChurnflowError
-from include.projects.training import SearchSpace, Training
+from include.projects.training import Training
 from include.training.data.rows import Rows, RowSplit
 from include.training.fitting.booster import Device, Hyperparameters, booster_parameters, require_device
+from include.training.tuning.recipes import Recipe, distributions
 from include.training.tuning.study import NUMBER
 
 Metric = Literal["average_precision", "f1"]
 BATCH_SIZE = 4
-"""Trials in a batch. The first batch is drawn at random. In a larger batch, more trials run in parallel, but each trial
-depends on the results of fewer earlier trials."""
-_PRUNE_BELOW_P = 0.26
-"""Slightly above 1/4, the p-value of a trial that was worse than the best one in both of its first two folds."""
+"""Trials in a batch. In a larger batch, more trials run in parallel, but each trial depends on the results of fewer
+earlier trials."""
+PATIENCE = 3 * BATCH_SIZE
+"""Trials without a significant improvement after which the search stops."""
+_TREE_COUNTS = 5
 _F1_THRESHOLD = 0.5
+_TREES = "n_estimators"
 
 
 class FoldError(ChurnflowError):
@@ -57,6 +62,7 @@ class Search:
         folds: The binned folds.
         rows: Number of rows that the folds were made of.
         training: Number of trials, seed, bins, metric and search space.
+        recipes: The hyperparameters of the first trials.
         device: The device to train on.
         fingerprint: Identifies the data.
     """
@@ -64,6 +70,7 @@ class Search:
     folds: Sequence[Fold]
     rows: int
     training: Training
+    recipes: Sequence[Recipe]
     device: Device
     fingerprint: str
 
@@ -72,9 +79,15 @@ class Search:
         """The study's name: a checksum of all inputs of a trial, so that trials of other inputs are not reused."""
         decides = {"seed", "cv_folds", "tuning_bins", "metric", "tuning_rows", "search_space", "n_trials"}
         searched = self.training.model_dump_json(include=decides)
-        rules = f"batches of {BATCH_SIZE}, pruned below {_PRUNE_BELOW_P}"
-        parts = [self.fingerprint, searched, self.device, rules, xgb.__version__, optuna.__version__]
-        return hashlib.sha256("|".join(parts).encode()).hexdigest()
+        rules = f"{BATCH_SIZE} in a batch, {_TREE_COUNTS} numbers of trees, pruned one standard error behind"
+        parts = [self.fingerprint, searched, json.dumps(self.recipes), self.device, rules]
+        return hashlib.sha256("|".join([*parts, xgb.__version__, optuna.__version__]).encode()).hexdigest()
+
+    @property
+    def tree_counts(self) -> list[int]:
+        """The numbers of trees that every trial compares, evenly spaced over the search space."""
+        trees = self.training.search_space.n_estimators
+        return sorted({round(count) for count in np.linspace(trees.low, trees.high, _TREE_COUNTS)})
 
 
 def bin_folds(rows: Rows, splits: Sequence[RowSplit], max_bin: int) -> list[Fold]:
@@ -121,20 +134,79 @@ def run_trial(search: Search, finished: Mapping[int, FrozenTrial], number: int, 
     """
     started, cpu_started = time.perf_counter(), time.thread_time()
     # This study has only the earlier batches, so that other trials of this batch change neither parameters nor pruning.
-    study = optuna.create_study(
-        direction="maximize", sampler=_sampler(search.training, number), pruner=_pruner(), storage=None
-    )
-    study.add_trials([finished[earlier] for earlier in earlier_batches(number)])
-    trial = study.ask()
-    chosen = _suggest(trial, search.training.search_space)
-    scores = _score_until_pruned(search, trial, chosen)
+    study = optuna.create_study(direction="maximize", sampler=_sampler(search.training, number), storage=None)
+    earlier = [finished[other] for other in earlier_batches(number)]
+    study.add_trials(earlier)
+    if number < len(search.recipes):
+        study.enqueue_trial(search.recipes[number])
+    trial = study.ask(dict(distributions(search.training.search_space)))
+    scores = _score_until_behind(search, trial.params, earlier)
+    best = _best_column(scores)
+    for fold, score in enumerate(scores[:, best]):
+        trial.report(float(score), fold)
     trial.set_user_attr(NUMBER, number)
+    trial.set_user_attr(_TREES, search.tree_counts[best])
     trial.set_user_attr("worker", worker)
     trial.set_user_attr("seconds", round(time.perf_counter() - started, 3))
     trial.set_user_attr("cpu_seconds", round(time.thread_time() - cpu_started, 3))
     if len(scores) < len(search.folds):
         return study.tell(trial, state=TrialState.PRUNED)
-    return study.tell(trial, sum(scores) / len(scores))
+    return study.tell(trial, float(scores[:, best].mean()))
+
+
+def hyperparameters(trial: FrozenTrial) -> Hyperparameters:
+    """Return the hyperparameters of a finished trial, with its best number of trees."""
+    return Hyperparameters(**trial.params, n_estimators=trial.user_attrs[_TREES])
+
+
+def best_trial(trials: Iterable[FrozenTrial]) -> FrozenTrial | None:
+    """Return the complete trial with the highest score; of equal scores, the first. None if no trial is complete."""
+    complete = [trial for trial in trials if trial.state == TrialState.COMPLETE]
+    return max(complete, key=lambda trial: (trial.value, -trial.user_attrs[NUMBER]), default=None)
+
+
+def noise(trials: Sequence[FrozenTrial]) -> float:
+    """Return the standard deviation of the difference between two trials in one fold, around its mean.
+
+    It is pooled over the differences of all complete trials to the best one. The difference of two mean scores over k
+    folds has the standard error ``noise / sqrt(k)``. Folds differ in difficulty, which the differences do not contain.
+
+    Args:
+        trials: Trials with the same folds.
+
+    Returns:
+        The standard deviation; infinite if fewer than two trials are complete.
+    """
+    best = best_trial(trials)
+    others = [_fold_scores(trial) for trial in trials if trial.state == TrialState.COMPLETE and trial is not best]
+    if best is None or not others:
+        return float("inf")
+    return float(np.sqrt(np.mean(np.var(np.array(others) - _fold_scores(best), axis=1, ddof=1))))
+
+
+def end_of_search(search: Search, finished: Mapping[int, FrozenTrial], number: int) -> str | None:
+    """Return why the search ends before trial ``number``, the first of a batch; None if it continues.
+
+    It ends after ``n_trials``, or when the last ``PATIENCE`` trials have not improved the best score by more than one
+    standard error of the difference: then further trials follow the noise.
+
+    Args:
+        search: The search.
+        finished: Finished trials by number, among them all trials of earlier batches.
+        number: The trial.
+    """
+    limit = search.training.n_trials
+    if number >= limit:
+        return f"all {limit} trials are finished"
+    earlier = [finished[other] for other in range(number)]
+    best, before = best_trial(earlier), best_trial(earlier[:-PATIENCE])
+    if best is None or before is None:
+        return None
+    gain = float(np.mean(_fold_scores(best) - _fold_scores(before)))
+    error = noise(earlier) / len(search.folds) ** 0.5
+    if gain > error:
+        return None
+    return f"the last {PATIENCE} of {number} trials improved the score by {gain:.4f}; its standard error is {error:.4f}"
 
 
 def _bin_fold(rows: Rows, split: RowSplit, max_bin: int) -> Fold:
@@ -151,25 +223,46 @@ def _bin_fold(rows: Rows, split: RowSplit, max_bin: int) -> Fold:
     return Fold(binned, held_out, churned)
 
 
-def _score_until_pruned(search: Search, trial: Trial, chosen: Hyperparameters) -> list[float]:
-    training = search.training
+def _score_until_behind(
+    search: Search, drawn: Mapping[str, Any], earlier: Sequence[FrozenTrial]
+) -> NDArray[np.float64]:
+    """Return the scores of the folds until the trial is more than one standard error behind the best earlier trial.
+
+    Returns:
+        The scores, shape (scored folds, numbers of trees).
+    """
+    best, spread = best_trial(earlier), noise(earlier)
+    scores: list[list[float]] = []
+    for fold in search.folds:
+        scores.append(_score_fold(search, fold, drawn))
+        if best is not None:
+            mine = np.array(scores)[:, _best_column(np.array(scores))]
+            if np.mean(mine - _fold_scores(best)[: len(mine)]) < -spread / len(mine) ** 0.5:
+                break
+    return np.array(scores)
+
+
+def _score_fold(search: Search, fold: Fold, drawn: Mapping[str, Any]) -> list[float]:
+    training, counts = search.training, search.tree_counts
+    chosen = Hyperparameters(**drawn, n_estimators=counts[-1])
     parameters = booster_parameters(chosen, seed=training.seed, max_bin=training.tuning_bins, device=search.device)
-    scores: list[float] = []
-    for number, fold in enumerate(search.folds):
-        scores.append(_score_fold(fold, parameters, chosen.n_estimators, training.metric, search.device))
-        trial.report(scores[-1], number)
-        if len(scores) < len(search.folds) and trial.should_prune():
-            break
-    return scores
+    booster = xgb.train(parameters, fold.train, counts[-1])
+    require_device(booster, search.device)
+    return [_score(fold, booster.predict(fold.valid, iteration_range=(0, count)), training.metric) for count in counts]
 
 
-def _score_fold(fold: Fold, parameters: dict[str, object], trees: int, metric: Metric, device: Device) -> float:
-    booster = xgb.train(parameters, fold.train, trees)
-    require_device(booster, device)
-    predicted = booster.predict(fold.valid)
+def _score(fold: Fold, predicted: NDArray[np.float32], metric: Metric) -> float:
     if metric == "f1":
         return float(f1_score(fold.churned, predicted > _F1_THRESHOLD, zero_division=0.0))
     return float(average_precision_score(fold.churned, predicted))
+
+
+def _best_column(scores: NDArray[np.float64]) -> int:
+    return int(np.argmax(scores.mean(axis=0)))
+
+
+def _fold_scores(trial: FrozenTrial) -> NDArray[np.float64]:
+    return np.array([score for _, score in sorted(trial.intermediate_values.items())])
 
 
 def _sampler(training: Training, number: int) -> optuna.samplers.TPESampler:
@@ -181,25 +274,4 @@ def _sampler(training: Training, number: int) -> optuna.samplers.TPESampler:
         multivariate=True,
         group=False,
         constant_liar=False,
-    )
-
-
-def _pruner() -> optuna.pruners.WilcoxonPruner:
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", ExperimentalWarning)
-        return optuna.pruners.WilcoxonPruner(p_threshold=_PRUNE_BELOW_P, n_startup_steps=2)
-
-
-def _suggest(trial: Trial, space: SearchSpace) -> Hyperparameters:
-    def number(name: str) -> float:
-        wanted = getattr(space, name)
-        return float(trial.suggest_float(name, wanted.low, wanted.high, log=wanted.log))
-
-    return Hyperparameters(
-        n_estimators=trial.suggest_int("n_estimators", space.n_estimators.low, space.n_estimators.high),
-        max_depth=trial.suggest_int("max_depth", space.max_depth.low, space.max_depth.high),
-        learning_rate=number("learning_rate"),
-        subsample=number("subsample"),
-        colsample_bytree=number("colsample_bytree"),
-        min_child_weight=number("min_child_weight"),
     )

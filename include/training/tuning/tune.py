@@ -23,8 +23,9 @@ from include.settings import Settings
 from include.training.data.dataset import DatasetManifest, load_dataset, recorded_project
 from include.training.data.rows import Rows, load_rows, model_contract, row_splits, sample_customers
 from include.training.fitting.booster import Device, Hyperparameters, probe_device
+from include.training.tuning.recipes import first_recipes
 from include.training.tuning.study import SharedStudy
-from include.training.tuning.trials import Search, bin_folds
+from include.training.tuning.trials import Search, bin_folds, end_of_search, hyperparameters
 from include.training.tuning.workers import work, work_in_threads
 
 log = get_logger(__name__)
@@ -73,7 +74,7 @@ class TrialRecord:
             number=number,
             state=trial.state.name.lower(),
             score=sum(scores) / len(scores),
-            parameters=trial.params,
+            parameters=hyperparameters(trial).model_dump(),
             fold_scores=scores,
             seconds=trial.user_attrs["seconds"],
             cpu_seconds=trial.user_attrs["cpu_seconds"],
@@ -91,6 +92,7 @@ class TuningResult:
         score: The best trial's mean score over the folds.
         fold_scores: Its score of each fold, the earliest first.
         history: All trials by number.
+        ended: Why there are no further trials.
         resumed: Number of trials that were finished before this run.
         earlier_seconds: The wall time of those trials, of all workers.
         rows: Number of rows that the search used.
@@ -101,33 +103,34 @@ class TuningResult:
     score: float
     fold_scores: tuple[float, ...]
     history: tuple[TrialRecord, ...]
+    ended: str
     resumed: int
     earlier_seconds: float
     rows: int
 
     @classmethod
     def of(
-        cls, finished: Mapping[int, FrozenTrial], *, metric: str, earlier: Mapping[int, FrozenTrial], rows: int
+        cls, search: Search, finished: Mapping[int, FrozenTrial], earlier: Mapping[int, FrozenTrial]
     ) -> TuningResult:
         """Choose the best complete trial; of equal scores, the one with the lowest number.
 
         Args:
+            search: The inputs of the trials.
             finished: All trials by number.
-            metric: The metric of a score.
             earlier: The trials that were finished before this run.
-            rows: Number of rows that the search used.
         """
         history = tuple(TrialRecord.of(number, trial) for number, trial in sorted(finished.items()))
         best = max((record for record in history if record.state == "complete"), key=lambda r: (r.score, -r.number))
         return cls(
             chosen=Hyperparameters.model_validate(best.parameters),
-            metric=metric,
+            metric=search.training.metric,
             score=best.score,
             fold_scores=best.fold_scores,
             history=history,
+            ended=end_of_search(search, finished, len(finished)) or "",
             resumed=len(earlier),
             earlier_seconds=wall_seconds(earlier.values()),
-            rows=rows,
+            rows=search.rows,
         )
 
     @property
@@ -191,7 +194,8 @@ def make_search(project: Project, manifest: DatasetManifest, train: Rows, device
     training = project.training
     rows = sample_customers(train, training.tuning_rows, training.seed)
     folds = bin_folds(rows, row_splits(rows, manifest, training), training.tuning_bins)
-    return Search(folds, len(rows), training, device, manifest.fingerprint)
+    recipes = first_recipes(training.search_space, manifest.champion)
+    return Search(folds, len(rows), training, recipes, device, manifest.fingerprint)
 
 
 def tune(search: Search, journal: Path, database: SecretStr, workers: int) -> TuningResult:
@@ -212,7 +216,7 @@ def tune(search: Search, journal: Path, database: SecretStr, workers: int) -> Tu
     study = SharedStudy(search.name, journal, database)
     earlier = study.finished()
     work_in_threads(search, study, workers)
-    return TuningResult.of(study.finished(), metric=search.training.metric, earlier=earlier, rows=search.rows)
+    return TuningResult.of(search, study.finished(), earlier)
 
 
 def tune_as_worker(settings: Settings, dataset_folder: Path, worker: int) -> WorkerResult:

@@ -17,7 +17,7 @@ from optuna.trial import FrozenTrial
 
 from include.logs import get_logger
 from include.training.tuning.study import SharedStudy
-from include.training.tuning.trials import Search, batch_of, run_trial
+from include.training.tuning.trials import Search, batch_of, end_of_search, run_trial
 
 log = get_logger(__name__)
 
@@ -35,7 +35,7 @@ def work(
     stop: threading.Event | None = None,
     min_patience: float = MIN_PATIENCE_SECONDS,
 ) -> int:
-    """Run trials until all trials of the search are finished, and return the number that this worker ran.
+    """Run trials until the search ends, and return the number that this worker ran.
 
     Args:
         search: The inputs of the trials.
@@ -54,7 +54,7 @@ def work(
     ran, seen, seen_at = 0, None, time.monotonic()
     while not stop.is_set():
         finished, claims = study.finished(), study.claims()
-        missing = _missing(finished, search.training.n_trials)
+        missing = _missing(search, finished)
         if not missing:
             break
         if seen != (seen := (len(finished), claims)):
@@ -95,10 +95,15 @@ def work_in_threads(search: Search, study: SharedStudy, workers: int) -> None:
             stop.set()
 
 
-def _missing(finished: Mapping[int, FrozenTrial], n_trials: int) -> list[int]:
-    """Return the unfinished trials of the first batch that has any."""
-    first = next((number for number in range(n_trials) if number not in finished), None)
-    return [] if first is None else [number for number in batch_of(first, n_trials) if number not in finished]
+def _missing(search: Search, finished: Mapping[int, FrozenTrial]) -> list[int]:
+    """Return the unfinished trials of the first batch that has any, unless the search ends before it."""
+    number = 0
+    while not end_of_search(search, finished, number):
+        batch = batch_of(number, search.training.n_trials)
+        if missing := [other for other in batch if other not in finished]:
+            return missing
+        number = batch.stop
+    return []
 
 
 def _longest(finished: Mapping[int, FrozenTrial]) -> float:

@@ -20,7 +20,8 @@ def lake(gold: Lake, tmp_path: Path) -> Lake:
 
 
 def test_accepts_days_of_equal_definitions(project: Project, lake: Lake, tmp_path: Path) -> None:
-    prepared = prepare_dataset(project, lake, LAST_DAY, tmp_path / "dataset")
+    prepared = prepare_dataset(project, lake, LAST_DAY, tmp_path / "dataset", {"max_depth": 3})
+    assert prepared.dataset.manifest.champion == {"max_depth": 3}
     assert prepared.as_dict()["train_rows"] == prepared.dataset.manifest.train.rows
     fewer = without_family(project, "baskets_{window}d")
     assert prepare_dataset(fewer, lake, LAST_DAY, tmp_path / "fewer").dataset.manifest.train.rows > 0

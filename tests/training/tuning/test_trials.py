@@ -2,15 +2,41 @@ from __future__ import annotations
 
 from functools import cache
 
+import numpy as np
+import pytest
+import xgboost as xgb
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from optuna.trial import FrozenTrial
+from optuna.trial import FrozenTrial, TrialState, create_trial
+from sklearn.metrics import average_precision_score
 
-from include.training.tuning.trials import BATCH_SIZE, Search, batch_of, earlier_batches, run_trial
+from include.training.fitting.booster import booster_parameters
+from include.training.tuning.recipes import first_recipes
+from include.training.tuning.trials import (
+    BATCH_SIZE,
+    PATIENCE,
+    Search,
+    batch_of,
+    best_trial,
+    earlier_batches,
+    end_of_search,
+    hyperparameters,
+    noise,
+    run_trial,
+)
 from include.training.tuning.tune import TrialRecord
 from tests.training.searches import FOLDS, drawn_search
 
 TRIALS = 4 * BATCH_SIZE + 2
+
+
+def ended(number: int, scores: list[float], state: str = "COMPLETE") -> FrozenTrial:
+    return create_trial(
+        state=TrialState[state],
+        value=sum(scores) / len(scores) if state == "COMPLETE" else None,
+        intermediate_values=dict(enumerate(scores)),
+        user_attrs={"number": number},
+    )
 
 
 @cache
@@ -52,15 +78,65 @@ def test_trial_depends_on_earlier_batches_only(data: st.DataObject) -> None:
     assert content(number, again) == content(number, in_order()[number])
 
 
-def test_prunes_trial_behind_the_best_in_two_folds() -> None:
+def test_prunes_trial_one_standard_error_behind_the_best() -> None:
     for number, trial in in_order().items():
         rivals = [in_order()[earlier] for earlier in earlier_batches(number)]
-        complete = [rival for rival in rivals if rival.state.name == "COMPLETE"]
-        scores = TrialRecord.of(number, trial).fold_scores
-        best = max(complete, key=lambda rival: rival.value or 0, default=None)
-        behind = best is not None and all(scores[fold] < best.intermediate_values[fold] for fold in (0, 1))
-        if behind:
-            assert (trial.state.name, len(scores)) == ("PRUNED", 2)
-        elif trial.state.name == "COMPLETE":
-            assert len(scores) == FOLDS
+        best, scores = best_trial(rivals), TrialRecord.of(number, trial).fold_scores
+        if best is None:
+            assert (trial.state.name, len(scores)) == ("COMPLETE", FOLDS)
+            continue
+        lead = np.mean([best.intermediate_values[fold] - score for fold, score in enumerate(scores)])
+        behind = lead > noise(rivals) / len(scores) ** 0.5
+        assert trial.state.name == ("PRUNED" if behind else "COMPLETE")
+        assert behind or len(scores) == FOLDS
     assert {trial.state.name for trial in in_order().values()} == {"COMPLETE", "PRUNED"}
+
+
+def test_noise_is_the_spread_of_the_differences_to_the_best() -> None:
+    trials = [ended(0, [0.5, 0.7]), ended(1, [0.6, 0.9]), ended(2, [0.6, 0.7]), ended(3, [0.9], "PRUNED")]
+    assert best_trial(trials) is trials[1]
+    # The differences are (-.1, -.2) and (0, -.2); their variances are .005 and .02.
+    assert noise(trials) == pytest.approx(0.0125**0.5)
+    assert noise(trials[:1]) == float("inf")
+
+
+def test_search_ends_without_a_significant_improvement() -> None:
+    flat = {number: ended(number, [0.5, 0.7] if number % 2 else [0.4, 0.7]) for number in range(5 * BATCH_SIZE)}
+    assert [end_of_search(search(), flat, number) is None for number in range(0, 5 * BATCH_SIZE, BATCH_SIZE)] == [
+        *[True] * (PATIENCE // BATCH_SIZE + 1),
+        False,
+    ]
+    better = flat | {2 * BATCH_SIZE: ended(2 * BATCH_SIZE, [0.6, 0.8])}
+    assert end_of_search(search(), better, PATIENCE + BATCH_SIZE) is None
+    slightly = flat | {2 * BATCH_SIZE: ended(2 * BATCH_SIZE, [0.51, 0.71])}
+    assert "improved the score by 0.0100" in str(end_of_search(search(), slightly, PATIENCE + BATCH_SIZE))
+    assert end_of_search(search(), better, TRIALS) == f"all {TRIALS} trials are finished"
+
+
+def test_first_trials_are_the_recipes() -> None:
+    assert [in_order()[number].params for number in range(len(search().recipes))] == search().recipes
+
+
+def test_recipes_start_with_the_champion_and_stay_in_the_space() -> None:
+    space = search().training.search_space
+    champion = {"n_estimators": 700, "max_depth": 40, "learning_rate": 0.05, "subsample": 0.7}
+    champion |= {"colsample_bytree": 0.4, "min_child_weight": 3.0}
+    first, *others = first_recipes(space, champion)
+    del champion["n_estimators"]
+    assert first == champion | {"max_depth": space.max_depth.high}
+    assert others == first_recipes(space, None)
+    for recipe in others:
+        for name, value in recipe.items():
+            assert getattr(space, name).low <= value <= getattr(space, name).high
+    assert first_recipes(space, others[0]) == others
+
+
+def test_number_of_trees_scores_as_a_fit_of_its_own() -> None:
+    """A trial's scores are those of boosters that were fitted with its number of trees."""
+    trial = in_order()[0]
+    chosen = hyperparameters(trial)
+    assert chosen.n_estimators in search().tree_counts
+    parameters = booster_parameters(chosen, seed=search().training.seed, max_bin=32, device="cpu")
+    for number, fold in enumerate(search().folds):
+        predicted = xgb.train(parameters, fold.train, chosen.n_estimators).predict(fold.valid)
+        assert average_precision_score(fold.churned, predicted) == trial.intermediate_values[number]
