@@ -18,7 +18,7 @@ from include.serving.deployment.state import BentoReference, Role, ServingState
 from include.serving.deployment.worker_pool import Target, WorkerPool
 from include.settings import Settings
 from include.training.evaluation.leakage import LEAKAGE_FILE, require_no_leakage
-from include.training.release.registry import Registry, RegistryError
+from include.training.release.registry import Registry, registry_error
 
 log = get_logger(__name__)
 
@@ -41,10 +41,11 @@ def resolve(model_version: str | None, role: Role, settings: Settings) -> str:
     try:
         version = model_version or registry.require("champion" if role == "serve" else "challenger")
     except MlflowException as error:
-        raise RegistryError(
-            f"The registry does not answer: {error.message}",
+        raise registry_error(
+            "The registry does not answer",
             where=settings.mlflow.tracking_uri,
             remedy="Check that the tracking server runs, then deploy again. The endpoint is unchanged.",
+            error=error,
         ) from error
     if role == "serve":
         _require_no_leakage(registry, version)
@@ -175,10 +176,11 @@ def restore_alias(model_version: str, settings: Settings) -> str:
     try:
         Registry(settings).restore_champion(model_version)
     except MlflowException as error:
-        raise RegistryError(
-            f"The endpoint serves version {model_version}, but the registry's alias is unchanged: {error.message}",
+        raise registry_error(
+            f"The endpoint serves version {model_version}, but the registry's alias is unchanged",
             where=settings.mlflow.tracking_uri,
             remedy="Check that the tracking server runs, then clear this task.",
+            error=error,
         ) from error
     return model_version
 

@@ -16,7 +16,13 @@ _CONNECTIONS = 10
 
 
 class RolloutError(ChurnflowError):
-    """A Bento could not be put in service."""
+    """A rollout is not possible, or failed in a way that a retry cannot mend; the former Bento is the desired Bento."""
+
+
+class NotInServiceError(RolloutError):
+    """A Bento did not come into service; the former Bento is the desired Bento again."""
+
+    can_retry = True
 
 
 def roll_out(candidate: BentoReference, settings: Settings) -> BentoReference:
@@ -50,7 +56,8 @@ def roll_out(candidate: BentoReference, settings: Settings) -> BentoReference:
         raise
     except ChurnflowError as error:
         state.undo(revision)
-        raise RolloutError(
+        kind = NotInServiceError if error.can_retry else RolloutError
+        raise kind(
             f"The Bento did not come into service. {error.what} {_describe_former(state.desired(), settings)}",
             where=f"Bento {candidate.bento}",
             remedy="Read the serving runner's log, then deploy again.",
@@ -74,7 +81,8 @@ def start_shadow(candidate: BentoReference, settings: Settings) -> BentoReferenc
 
     Raises:
         RolloutError: No model is in service, the model in service is the candidate's, or predictions are not logged:
-            nothing has changed. Or the runner could not start the shadow: there is no shadow.
+            nothing has changed.
+        NotInServiceError: The runner could not start the shadow; there is no shadow.
         ShadowError: The shadow needs features that the model in service does not have; nothing has changed.
         BundleError: A bundle is damaged; nothing has changed.
         SupersededError: Another shadow was started before this shadow ran.
@@ -141,7 +149,7 @@ def _require_serving(state: ServingState, revision: Revision, settings: Settings
         what = f"No runner has started the Bento within {serving.ready_timeout_seconds:.0f} s."
     else:
         what = status.reason or "The runner has not brought the Bento into service in time."
-    raise RolloutError(
+    raise NotInServiceError(
         what,
         where=str(settings.serving_dir),
         remedy="Check that the serving runner runs and has the same CHURN_HOME, and read its log.",

@@ -45,7 +45,13 @@ CREATE TABLE IF NOT EXISTS rollouts (
 
 
 class ServingStateError(ChurnflowError):
-    """The serving state cannot be read or written."""
+    """The serving state is damaged, or is not accessible."""
+
+
+class BusyStateError(ServingStateError):
+    """The serving state cannot be read or written now: it is locked, or the disk is full."""
+
+    can_retry = True
 
 
 class SupersededError(ChurnflowError):
@@ -295,7 +301,8 @@ class ServingState:
             raise self._error(action, error) from error
 
     def _error(self, action: str, error: Exception) -> ServingStateError:
-        return ServingStateError(
+        kind = BusyStateError if isinstance(error, sqlite3.OperationalError) else ServingStateError
+        return kind(
             f"The serving state cannot be {action} ({error}).",
             where=str(self._path),
             remedy="Check the free space and the owner of the folder; remove a damaged file and deploy again.",

@@ -26,7 +26,28 @@ _RETRIES = "4"
 
 
 class RegistryError(ChurnflowError):
-    """The registry cannot be reached, or lacks the requested version or file."""
+    """The registry lacks the requested version, alias or file, or refuses the request."""
+
+
+class UnreachableRegistryError(RegistryError):
+    """The registry or its artifact store does not answer."""
+
+    can_retry = True
+
+
+def registry_error(what: str, *, where: str, remedy: str, error: MlflowException) -> RegistryError:
+    """Return the error for a failed request to the registry, of the class that states whether a retry can help.
+
+    Args:
+        what: The cause, to which MLflow's message is added.
+        where: The registry, model and version.
+        remedy: The remedy.
+        error: MLflow's error.
+    """
+    # MLflow's HTTP client reports a lost connection, a time-out and a server's failure under this code.
+    transient = error.error_code in {"INTERNAL_ERROR", "TEMPORARILY_UNAVAILABLE", "REQUEST_LIMIT_EXCEEDED"}
+    kind = UnreachableRegistryError if transient else RegistryError
+    return kind(f"{what}: {error.message}", where=where, remedy=remedy)
 
 
 class Registry:
@@ -146,8 +167,9 @@ class Registry:
             return Path(path).read_bytes()
 
     def _unavailable(self, item: str, version: str, error: MlflowException) -> RegistryError:
-        return RegistryError(
-            f"The model's {item} cannot be fetched: {error.message}",
+        return registry_error(
+            f"The model's {item} cannot be fetched",
             where=f"{self.name} version {version} at {self.tracking_uri}",
             remedy="Check the version and that the tracking server runs.",
+            error=error,
         )
