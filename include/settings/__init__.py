@@ -6,6 +6,7 @@ from include.settings.groups import (
     PredictionLogSettings,
     ServingSettings,
     StoreSettings,
+    TaskSettings,
     TrainingSettings,
 )
 from include.settings.settings import ROOT, MlflowSettings, Settings, SettingsError, get_settings
@@ -20,6 +21,7 @@ __all__ = [
     "Settings",
     "SettingsError",
     "StoreSettings",
+    "TaskSettings",
     "TrainingSettings",
     "get_settings",
 ]

@@ -21,8 +21,6 @@ from include.training.model.bundle import Bundle
 Alias = Literal["challenger", "champion", "previous"]
 _BUNDLE_PATH = "data/bundle"
 """The bundle's folder inside a logged model: MLflow stores a model's data below ``data/``."""
-_RETRIES = "4"
-"""MLflow's default of 7 retries with doubled pauses takes more than four minutes to report that a server is down."""
 
 
 class RegistryError(ChurnflowError):
@@ -50,6 +48,18 @@ def registry_error(what: str, *, where: str, remedy: str, error: MlflowException
     return kind(f"{what}: {error.message}", where=where, remedy=remedy)
 
 
+def limit_requests(settings: Settings) -> None:
+    """Set the time-outs and the retries of MLflow's requests in this process; MLflow has no parameters for them.
+
+    MLflow's defaults, 120 s and 7 retries with doubled pauses, take 20 minutes to report that a server does not answer.
+
+    Args:
+        settings: The time-out and the number of retries. Variables of the environment take precedence.
+    """
+    os.environ.setdefault("MLFLOW_HTTP_REQUEST_TIMEOUT", str(settings.mlflow.timeout_seconds))
+    os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", str(settings.mlflow.retries))
+
+
 class Registry:
     """The versions of one project's model.
 
@@ -59,7 +69,7 @@ class Registry:
 
     def __init__(self, settings: Settings) -> None:
         self.name = f"churn-{settings.project}"
-        os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", _RETRIES)  # MLflow has no parameter for it
+        limit_requests(settings)
         self.tracking_uri = settings.mlflow.tracking_uri
         self._client = mlflow.MlflowClient(self.tracking_uri, self.tracking_uri)
 
