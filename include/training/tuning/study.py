@@ -25,6 +25,7 @@ from tenacity import Retrying, retry_if_exception_type, stop_after_attempt, wait
 
 from include.errors import ChurnflowError
 from include.logs import get_logger
+from include.sources.postgres_timeouts import limit_postgres_waits
 
 log = get_logger(__name__)
 
@@ -148,6 +149,7 @@ class _TruncatingLock(JournalFileSymlinkLock):
 
 
 def _database_storage(url: str) -> BaseStorage:
+    limit_postgres_waits()
     tries = Retrying(
         # Of workers that start together, only one can create the tables; the others succeed on the next try.
         retry=retry_if_exception_type(DBAPIError),
