@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import datetime as dt
+
 from include.errors import ChurnflowError
 from include.logs import get_logger
 from include.serving.deployment.client import EndpointClient
@@ -25,7 +27,12 @@ class NotInServiceError(RolloutError):
     can_retry = True
 
 
-def roll_out(candidate: BentoReference, settings: Settings) -> BentoReference:
+def roll_out(
+    candidate: BentoReference,
+    settings: Settings,
+    requested: dt.datetime | None = None,
+    replaces: str | None = None,
+) -> BentoReference:
     """Make ``candidate`` the desired Bento, wait until the runner serves it, and verify the public address.
 
     If the candidate's model is the shadow, the shadow ends. A Bento that already serves may be rolled out again; if
@@ -34,6 +41,8 @@ def roll_out(candidate: BentoReference, settings: Settings) -> BentoReference:
     Args:
         candidate: The Bento.
         settings: The deployment.
+        requested: The time at which a person or a DAG asked for the rollout; now by default.
+        replaces: The model version that must be in service before; by default any.
 
     Returns:
         The Bento in service, which is ``candidate``.
@@ -42,12 +51,13 @@ def roll_out(candidate: BentoReference, settings: Settings) -> BentoReference:
         BundleError: The bundle in the Bento is damaged; nothing has changed.
         RolloutError: The candidate did not come into service. The former Bento is the desired Bento again, and the
             message states whether the former Bento answers.
-        SupersededError: Another rollout has begun before this rollout ended.
+        SupersededError: Another rollout has begun before this rollout ended, a rollout that was requested later has
+            begun before it, or another version than ``replaces`` is in service.
         ServingStateError: The state could not be written; nothing has changed.
     """
     candidate.load_bundle()
     state = ServingState(settings.serving_dir)
-    revision = state.begin(candidate)
+    revision = state.begin(candidate, requested=requested, replaces=replaces)
     try:
         _require_serving(state, revision, settings)
         verify(candidate, settings)
