@@ -17,7 +17,7 @@ from include.serving.deployment.client import bundled_samples
 from include.serving.deployment.package import build_bento, find_bento, prune_bentos
 from include.serving.deployment.rollout import RolloutError
 from include.serving.deployment.server_process import end_processes_of
-from include.serving.deployment.state import BentoReference, Role, ServingState
+from include.serving.deployment.state import BentoReference, Role, ServingState, SupersededError
 from include.serving.deployment.worker_pool import Target, WorkerPool
 from include.settings import Settings
 from include.training.evaluation.leakage import LEAKAGE_FILE, require_no_leakage
@@ -212,8 +212,16 @@ def restore_alias(model_version: str, settings: Settings) -> str:
         settings: The deployment.
 
     Raises:
+        SupersededError: Another version serves by now; the alias is unchanged.
         RegistryError: The registry does not answer. The endpoint stays rolled back; this step can be repeated alone.
     """
+    served = ServingState(settings.serving_dir).served()
+    if served is not None and served.model_version != model_version:
+        raise SupersededError(
+            f"The endpoint serves version {served.model_version} by now, and not version {model_version}.",
+            where=f"alias champion at {settings.mlflow.tracking_uri}",
+            remedy="Roll back again if the version should serve; the alias is unchanged.",
+        )
     try:
         Registry(settings).restore_champion(model_version)
     except MlflowException as error:

@@ -143,6 +143,8 @@ def test_second_of_two_rollbacks_at_once_changes_nothing(settings: Settings) -> 
     assert deploy.roll_back(None, settings, triggered) == second.as_dict()
     assert deploy.roll_back(None, settings, later, from_version="3") == second.as_dict()
     assert (state.served(), state.previous()) == (second, third)
+    with pytest.raises(SupersededError, match="serves version 2 by now, and not version 3"):
+        deploy.restore_alias("3", settings)
 
 
 def test_rollback_from_a_version_that_no_longer_serves_changes_nothing(
