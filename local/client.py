@@ -143,6 +143,10 @@ class AirflowClient:
         """Unpause a DAG, so that Airflow starts its runs."""
         self._call("PATCH", f"/dags/{dag_id}", json={"is_paused": False})
 
+    def pause(self, dag_id: str) -> None:
+        """Pause a DAG, so that Airflow starts no runs of it and drops the events that would trigger one."""
+        self._call("PATCH", f"/dags/{dag_id}", json={"is_paused": True})
+
     def links(self) -> list[Link]:
         """Return the assets that connect a task to a DAG."""
         return [

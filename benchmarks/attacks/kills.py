@@ -9,13 +9,15 @@ import datetime as dt
 import sys
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from typing import Any, TypeVar
 
 import psutil
 
-from benchmarks.attacks.scratch_stack import DAYS, ScratchStack, scratch_stack
+from benchmarks.attacks.scratch_stack import DAYS, NEXT_DAY, ScratchStack, scratch_stack
+from include.days import DayRange
+from include.ingest import ingest_days
 from include.serving.deployment.state import ServingState
 from include.training.release.registry import Registry
 from local.client import Run, Task
@@ -23,7 +25,7 @@ from local.client import Run, Task
 Value = TypeVar("Value")
 
 _DAGS = 7
-_RUN_SECONDS = 300.0
+_RUN_SECONDS = 600.0
 _ALERT_SECONDS = 60.0
 _POLL_SECONDS = 0.3
 _CANNOT_MEND = "a retry cannot help"
@@ -79,12 +81,16 @@ class _Attack:
     def cases(self) -> Iterator[_Case]:
         """Run the cases in order; each depends on the state that the one before it leaves."""
         first, second = self._scratch.versions
+        self._client.pause("churn_monitor")
         yield self._deployment_without_a_day(first)
         yield self._invalid_days()
-        yield self._superseded_deployment(first, second)
+        yield self._superseded_deployment(first, second, "build_bento")
+        yield self._superseded_deployment(first, second, "roll_out")
         yield self._two_rollbacks(first, second)
         yield self._frozen_mlflow(second)
         yield self._killed_task("churn_score", "score_customers", tries=1)
+        yield self._lost_events()
+        yield self._killed_task("churn_monitor", "collect_predictions", tries=2)
         yield self._killed_task("churn_monitor", "monitor_day", tries=2)
 
     def judge(self, case: _Case) -> dict[str, Any]:
@@ -108,7 +114,7 @@ class _Attack:
         case = _Case("a deployment by hand without a day", ["success", "success"])
         deployment = self._trigger(case, "churn_deploy", model_version=version)
         self._wait_for_end(deployment)
-        case.runs.append(self._follower("churn_score", deployment))
+        case.runs.append(self._follower("churn_score", deployment, str(DAYS.last)))
         self._wait_for_end(case.runs[-1])
         case.checks["the version serves"] = self._serves(version)
         return case
@@ -118,15 +124,25 @@ class _Attack:
         self._trigger(case, "churn_ingest", from_day=str(DAYS.first))
         self._trigger(case, "churn_ingest", key=str(DAYS.last), to_day=str(DAYS.first))
         self._trigger(case, "churn_deploy", model_version=self._scratch.versions[1], day="2018-06-01")
-        self._trigger(case, "churn_monitor")
+        self._trigger(case, "churn_score")
         self._wait_for_end(*case.runs)
         case.checks["the version serves"] = self._serves(self._scratch.versions[0])
         return case
 
-    def _superseded_deployment(self, first: str, second: str) -> _Case:
-        case = _Case("a rollback during a deployment", ["failed", "success"])
+    def _lost_events(self) -> _Case:
+        case = _Case("events that were lost while a DAG was paused", ["success"] * 4)
+        ingest_days(self._scratch.settings, DayRange.single(NEXT_DAY))  # emits no event
+        self._client.unpause("churn_monitor")
+        maintenance = self._trigger(case, "churn_maintenance")
+        for dag_id, day in (("churn_monitor", DAYS.last), ("churn_score", NEXT_DAY), ("churn_monitor", NEXT_DAY)):
+            case.runs.append(self._follower(dag_id, maintenance, str(day)))
+            self._wait_for_end(case.runs[-1])
+        return case
+
+    def _superseded_deployment(self, first: str, second: str, during: str) -> _Case:
+        case = _Case(f"a rollback during {during} of a deployment", ["failed", "success"])
         deployment = self._trigger(case, "churn_deploy", model_version=second, day=str(DAYS.last))
-        self._wait_until_running(deployment, "roll_out")
+        self._wait_until_running(deployment, during)
         self._trigger(case, "churn_rollback", model_version=first)
         self._wait_for_end(*case.runs)
         return self._check_served(case, first)
@@ -163,11 +179,15 @@ class _Attack:
         case.runs.append(self._client.trigger(dag_id, key, conf))
         return case.runs[-1]
 
-    def _follower(self, dag_id: str, run: Run) -> Run:
-        """Return the first run of a DAG that was created after another run."""
-        return _await(
-            lambda: next((found for found in self._client.snapshot(run.created).runs if found.dag_id == dag_id), None)
-        )
+    def _follower(self, dag_id: str, run: Run, day: str) -> Run:
+        """Return the first run of a DAG for a day that was created after another run."""
+        wanted = (dag_id, day)
+
+        def find() -> Run | None:
+            runs = self._client.snapshot(run.created).runs
+            return next((found for found in runs if (found.dag_id, (found.partition_key or "")[:10]) == wanted), None)
+
+        return _await(find)
 
     def _newest(self, run: Run) -> Run:
         return next(found for found in self._client.snapshot(self._start).runs if found.run_id == run.run_id)
@@ -176,7 +196,8 @@ class _Attack:
         return [task for task in self._client.snapshot(self._start).tasks if task.run_id == run.run_id]
 
     def _wait_for_end(self, *runs: Run) -> None:
-        _await(lambda: all(self._newest(run).ended for run in runs) or None)
+        with suppress(TimeoutError):  # ``judge`` counts a run that has not ended as lost
+            _await(lambda: all(self._newest(run).ended for run in runs) or None)
 
     def _wait_until_running(self, run: Run, task_id: str, attempt: int = 1) -> None:
         wanted = (task_id, attempt, "running")
