@@ -5,8 +5,9 @@ from __future__ import annotations
 from airflow.sdk import Param, PartitionedAssetTimetable, dag, get_current_context, task
 
 from dags.wiring.assets import CHAMPION, ENDPOINT, emit_asset_event
-from dags.wiring.day import day_param, resolve_day
+from dags.wiring.day import day_param, find_day
 from dags.wiring.defaults import common
+from include.days import parse_day
 from include.settings import get_settings
 
 DOC = """
@@ -14,7 +15,10 @@ DOC = """
 
 Builds a Bento from the champion, starts it on a private socket and compares its predictions with those recorded by
 training. Then the endpoint switches to the Bento without dropping a request. After a failure, the former Bento still
-serves.
+serves. Day and version are checked first, before anything changes.
+
+A rollback that is triggered during the deployment wins: the deployment fails, and is not retried. If you mark
+`roll_out` successful by hand, no event is emitted, so no list is scored with the new model; trigger `churn_score` then.
 
 Runs for each new champion, or manually, with a model version to deploy. In the role *shadow*, the model scores the same
 requests as the serving model; its predictions are logged for comparison and not returned to clients.
@@ -28,7 +32,7 @@ requests as the serving model; its predictions are logged for comparison and not
     doc_md=DOC,
     schedule=PartitionedAssetTimetable(assets=CHAMPION),
     params={
-        "day": day_param("Day", "The day to score after the deployment."),
+        "day": day_param("Day", "The day to score after the deployment. Default: the newest day in gold."),
         "model_version": Param(
             None,
             type=["null", "string"],
@@ -46,8 +50,15 @@ requests as the serving model; its predictions are logged for comparison and not
 )
 def churn_deploy() -> None:
     @task
+    def choose_day() -> str:
+        """Return the day to score after the deployment: the run's day, or the newest day in gold."""
+        from include.serving.deployment import deploy
+
+        return str(deploy.day_to_score(find_day(get_current_context()), get_settings()))
+
+    @task
     def resolve_version() -> str:
-        """Return the version to deploy: the parameter, or the version of the registry's alias."""
+        """Return the version to deploy: the parameter, or the version of the registry's alias; check it for leaks."""
         from include.serving.deployment import deploy
 
         params = get_current_context()["params"]
@@ -80,17 +91,19 @@ def churn_deploy() -> None:
         return deploy.start_shadow(bento, get_settings())
 
     @task(outlets=[ENDPOINT])
-    def roll_out(bento: dict[str, str]) -> dict[str, str]:
+    def roll_out(bento: dict[str, str], day: str) -> dict[str, str]:
         """Switch the endpoint to the Bento, verify it there, and switch back after a failure."""
         from include.serving.deployment import deploy
 
         context = get_current_context()
-        served = deploy.roll_out(bento, get_settings())
-        emit_asset_event(context, ENDPOINT, resolve_day(context), model_version=bento["model_version"])
+        served = deploy.roll_out(bento, context["dag_run"].run_after, get_settings())
+        emit_asset_event(context, ENDPOINT, parse_day(day), model_version=bento["model_version"])
         return served
 
-    bento = build_bento(resolve_version())
-    smoke_test(bento) >> choose_role() >> [roll_out(bento), start_shadow(bento)]
+    day, version = choose_day(), resolve_version()
+    bento = build_bento(version)
+    day >> version
+    smoke_test(bento) >> choose_role() >> [roll_out(bento, day), start_shadow(bento)]
 
 
 churn_deploy()

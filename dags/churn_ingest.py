@@ -24,8 +24,11 @@ to quarantine with the violated rules), computes and checks point-in-time **feat
 
 * **One day**: trigger the DAG with a last day only.
 * **Several days, in any order**: `airflow backfill create --dag-id churn_ingest --from-date A --to-date B
-  --max-active-runs 4`.
+  --max-active-runs 4`. A backfill takes its days from its dates; parameters with other days are refused.
 * **A long history**: trigger the DAG once with a first and a last day; one run processes the range.
+
+If you mark `build_silver_and_gold` or `request_training` successful by hand, no event is emitted: no list is scored, or
+no training starts. `churn_maintenance` finds the missing list; trigger `churn_train` for the training.
 """
 
 

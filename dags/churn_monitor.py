@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from typing import Any
 
+from airflow.providers.standard.operators.empty import EmptyOperator
 from airflow.sdk import PartitionedAssetTimetable, dag, get_current_context, task
 
 from dags.wiring.assets import SCORES, TRAINING_REQUEST, emit_asset_event
 from dags.wiring.day import day_param, resolve_day
 from dags.wiring.defaults import common
+from include.days import parse_day
 from include.settings import get_settings
 
 DOC = """
@@ -21,6 +23,9 @@ and writes an HTML report and `result.json`.
 After drift or decay, it sends an **alert** (to Slack if the connection `slack_churn` exists, otherwise to the task's
 log) and **requests a training**. There is no request within one label horizon of the model's data set or of an earlier
 request, since there would be too few new labels.
+
+If you mark `request_retraining` successful by hand, no event is emitted, so no training starts; trigger `churn_train`
+then.
 
 Runs after each retention list. Until the first labels have matured, the performance is *not yet known*.
 """
@@ -37,22 +42,27 @@ Runs after each retention list. Until the first labels have matured, the perform
 )
 def churn_monitor() -> None:
     @task
+    def choose_day() -> str:
+        """Return the run's day, before anything changes."""
+        return str(resolve_day(get_current_context()))
+
+    @task
     def collect_predictions() -> dict[str, Any]:
         """Collect new predictions of the endpoint into the lake."""
         from include.serving.prediction_log.collect import collect_predictions
 
         return collect_predictions(get_settings()).as_dict()
 
-    # This task also runs if collect_predictions failed, which sends its own alert: drift and the performance of the
-    # retention list do not need the prediction log.
-    @task(trigger_rule="all_done")
-    def monitor_day() -> dict[str, Any]:
+    # This task also runs if collect_predictions failed: drift and the performance of the retention list do not need the
+    # prediction log. The run then fails because of its task predictions_collected.
+    @task(trigger_rule="all_done_min_one_success")
+    def monitor_day(day: str) -> dict[str, Any]:
         """Monitor the day, write its reports, and return their paths and results."""
         from include.monitoring.monitor_day import monitor_day
         from include.projects import load_project
 
         settings = get_settings()
-        return monitor_day(load_project(settings.project), settings, resolve_day(get_current_context()))
+        return monitor_day(load_project(settings.project), settings, parse_day(day))
 
     @task
     def send_alert(result: dict[str, Any]) -> str:
@@ -79,8 +89,9 @@ def churn_monitor() -> None:
         emit_asset_event(context, TRAINING_REQUEST, resolve_day(context), reason=result["retrain_reason"])
         return str(result["retrain_reason"])
 
-    result = monitor_day()
-    collect_predictions() >> result
+    day, collected = choose_day(), collect_predictions()
+    result = monitor_day(day)
+    day >> collected >> [result, EmptyOperator(task_id="predictions_collected")]
     send_alert(result)
     request_retraining(result)
 

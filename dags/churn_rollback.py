@@ -16,6 +16,12 @@ on the local disk, or is built from the registry. A given version must have no l
 registry's alias *champion*. If the registry does not answer, the endpoint stays rolled back and `roll_back_registry`
 fails; clear that task later. Last, the newest retention list is scored again with the serving model.
 
+Without a version, the rollback goes back from the version that served when the run was triggered. Therefore two
+rollbacks that are triggered at once roll back once. A rollback fails if another version than *From version* serves.
+
+If you mark `announce_endpoint` successful by hand, no event is emitted, so the list keeps the scores of the former
+model; trigger `churn_score` then.
+
 Manual runs only.
 """
 
@@ -33,6 +39,12 @@ Manual runs only.
             title="Model version",
             description="A version in the registry. Default: the version that served before.",
         ),
+        "from_version": Param(
+            None,
+            type=["null", "string"],
+            title="From version",
+            description="The version to go back from. Default: the one that served when the run was triggered.",
+        ),
     },
     **common("serving"),
 )
@@ -42,7 +54,9 @@ def churn_rollback() -> None:
         """Switch the endpoint to the former version and wait until it serves."""
         from include.serving.deployment import deploy
 
-        return deploy.roll_back(get_current_context()["params"]["model_version"], get_settings())
+        context = get_current_context()
+        params, requested = context["params"], context["dag_run"].run_after
+        return deploy.roll_back(params["model_version"], get_settings(), requested, params["from_version"])
 
     @task
     def roll_back_registry(served: dict[str, str]) -> str:

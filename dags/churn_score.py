@@ -21,6 +21,9 @@ The list orders the customers by decreasing churn probability, with prediction a
 Then `update_online_store` writes the day's features to the online store, for requests with a customer id and without
 features. It does not replace newer features of a customer. This task can be retried alone.
 
+If you mark `score_customers` successful by hand, no event is emitted, so the day is not monitored; `churn_maintenance`
+finds such days.
+
 Runs after each gold day, and after each deployment or rollback. Skips before the first deployment.
 """
 

@@ -25,6 +25,9 @@ DOC = """
 Workers and the final fit are local processes or Kubernetes pods (`CHURN_TRAINING__BACKEND`). A failed worker does not
 stop the training: the task `train` runs the missing trials.
 
+If you mark `announce_champion` successful by hand, no event is emitted, so the champion is not deployed; trigger
+`churn_deploy` then.
+
 Runs for each training request, or manually with a day. The ingest requests a training if one is due; the monitor
 requests a training after drift or decay.
 """

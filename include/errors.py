@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import ClassVar
+
 
 class ChurnflowError(Exception):
     """An error with its cause, its location and a remedy.
@@ -11,10 +13,16 @@ class ChurnflowError(Exception):
         where: The file, table, key or address.
         remedy: The action that solves the problem.
 
+    Attributes:
+        can_retry: Whether the same step can succeed later without a change to data, configuration or arguments, for
+            example after a server answers again. All causes of one class are of one kind.
+
     Examples:
         >>> str(ChurnflowError("The file is empty.", where="sales/2017-01-01.csv", remedy="Deliver it again."))
         'The file is empty. Where: sales/2017-01-01.csv. Remedy: Deliver it again.'
     """
+
+    can_retry: ClassVar[bool] = False
 
     def __init__(self, what: str, *, where: str, remedy: str) -> None:
         self.what = what

@@ -20,6 +20,8 @@ _DISK_FULL_CODES = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 class DiskFullError(ChurnflowError):
     """The disk or the quota is full; earlier files are unchanged."""
 
+    can_retry = True
+
 
 def write_atomically(path: Path, content: str | bytes, mode: int = READABLE) -> None:
     """Replace the file at ``path``; a reader gets the old content or the new content, never a part of it.

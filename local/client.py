@@ -67,6 +67,7 @@ class Task:
         seconds: The duration of the current try; None before it starts.
         ended: The end of the current try on Airflow's clock.
         map_index: The index of an instance of a mapped task, from 0; -1 for a task that is not mapped.
+        instance_id: Airflow's id of the current try, which the process of the task has in its title.
     """
 
     dag_id: str
@@ -77,6 +78,7 @@ class Task:
     seconds: float | None
     ended: dt.datetime | None
     map_index: int = -1
+    instance_id: str = ""
 
     @property
     def key(self) -> tuple[str, str, str, int]:
@@ -140,6 +142,10 @@ class AirflowClient:
     def unpause(self, dag_id: str) -> None:
         """Unpause a DAG, so that Airflow starts its runs."""
         self._call("PATCH", f"/dags/{dag_id}", json={"is_paused": False})
+
+    def pause(self, dag_id: str) -> None:
+        """Pause a DAG, so that Airflow starts no runs of it and drops the events that would trigger one."""
+        self._call("PATCH", f"/dags/{dag_id}", json={"is_paused": True})
 
     def links(self) -> list[Link]:
         """Return the assets that connect a task to a DAG."""
@@ -257,6 +263,7 @@ def _task(item: dict[str, Any]) -> Task:
         seconds=item["duration"],
         ended=ended,
         map_index=item["map_index"],
+        instance_id=item["id"],
     )
 
 

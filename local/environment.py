@@ -123,7 +123,13 @@ def _airflow(settings: Settings, ports: LocalPorts, postgres_host: str) -> dict[
         # Airflow's default of 1 s delays each task of a chain. The idle scheduler and its database take 11 % of a core
         # at 0.25 s and 4 % at 1 s.
         "SCHEDULER": {"SCHEDULER_IDLE_SLEEP_TIME": "0.5"},
-        "DAG_PROCESSOR": {"PARSING_PROCESSES": "1", "REFRESH_INTERVAL": "30", "MIN_FILE_PROCESS_INTERVAL": "30"},
+        "DAG_PROCESSOR": {
+            "PARSING_PROCESSES": "1",
+            "REFRESH_INTERVAL": "30",
+            "MIN_FILE_PROCESS_INTERVAL": "30",
+            # An alert that Slack refuses is sent again for up to three minutes.
+            "DAG_FILE_PROCESSOR_TIMEOUT": "180",
+        },
         "LOGGING": {"BASE_LOG_FOLDER": str(home / "logs")},
         "USAGE_DATA_COLLECTION": {"ENABLED": "False"},
     }

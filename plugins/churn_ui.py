@@ -8,10 +8,14 @@ request.
 from __future__ import annotations
 
 from typing import Any
+from urllib.parse import urlsplit
 
+from airflow.configuration import conf
 from airflow.plugins_manager import AirflowPlugin
 
 PREFIX = "/churn"
+# Airflow mounts the pages below its own path, but does not add this path to the address of a frame.
+_ROOT = urlsplit(conf.get("api", "base_url", fallback="")).path.rstrip("/")
 
 
 async def pages(scope: Any, receive: Any, send: Any) -> None:
@@ -27,7 +31,7 @@ async def pages(scope: Any, receive: Any, send: Any) -> None:
     await app(scope, receive, send)
 
 
-_PAGE = {"name": "Model health", "href": f"{PREFIX}/health"}
+_PAGE = {"name": "Model health", "href": f"{_ROOT}{PREFIX}/health"}
 _APPS: list[Any] = [{"app": pages, "url_prefix": PREFIX, "name": "Churnflow"}]
 _VIEWS: list[Any] = [
     {**_PAGE, "destination": "nav", "url_route": "model-health"},

@@ -10,6 +10,7 @@ from include.settings import get_settings
 
 if TYPE_CHECKING:
     import datetime as dt
+    from collections.abc import Sequence
 
 
 def _asset(name: str, path: str) -> Asset:
@@ -37,3 +38,27 @@ def emit_asset_event(context: Any, asset: Asset, day: dt.date, **extra: Any) -> 
     event = context["outlet_events"][asset]
     event.extra = {"day": str(day), **extra}
     event.add_partitions(str(day))
+
+
+def emit_asset_events(asset: Asset, days: Sequence[dt.date]) -> list[str]:
+    """Emit an event on an asset for each of some days, in the running task.
+
+    Args:
+        asset: One of the task's outlets.
+        days: The days, which become partition keys.
+
+    Returns:
+        The days.
+
+    Raises:
+        AirflowSkipException: There are no days; a task that succeeds always emits an event.
+    """
+    from airflow.sdk import get_current_context
+    from airflow.sdk.exceptions import AirflowSkipException
+
+    if not days:
+        raise AirflowSkipException("No day is missing.")
+    event = get_current_context()["outlet_events"][asset]
+    event.extra = {"days": [str(day) for day in days]}
+    event.add_partitions([str(day) for day in days])
+    return [str(day) for day in days]

@@ -29,32 +29,66 @@ def resolve_day(context: Any) -> dt.date:
     have one), its data interval, and the day of the latest triggering asset event.
 
     Raises:
-        DayError: The run has no day.
+        DayError: The run has no day, or a parameter and the run's partition are different days.
     """
-    from include.days import DayError, parse_day
+    from include.days import DayError
 
-    text = _parameter(context, "day") or _partition(context) or _interval(context) or _event(context)
-    if text is None:
+    day = find_day(context)
+    if day is None:
         raise DayError(
             "The run has no day.",
             where=f"run {context['run_id']}",
             remedy='Trigger it again and fill in the day, or give --conf \'{"day": "YYYY-MM-DD"}\'.',
         )
-    return parse_day(text[:10])
+    return day
+
+
+def find_day(context: Any) -> dt.date | None:
+    """Return the day of a run as ``resolve_day`` does; None if the run has no day.
+
+    Raises:
+        DayError: A day is invalid, or a parameter and the run's partition are different days.
+    """
+    from include.days import parse_day
+
+    typed = _parameter(context, "day")
+    _require_partition(context, typed)
+    text = typed or _partition(context) or _interval(context) or _event(context)
+    return parse_day(text[:10]) if text else None
 
 
 def resolve_days(context: Any) -> DayRange:
     """Return the days of an ingest run: the range of its parameters, or the run's day.
 
     Raises:
-        DayError: The run has no day, or only the first day of a range.
+        DayError: The run has no day, or only the first day of a range; or the last day and the run's partition differ.
     """
-    from include.days import DayRange, parse_day
+    from include.days import DayError, DayRange, parse_day
 
-    last = _parameter(context, "to_day")
+    first, last = _parameter(context, "from_day"), _parameter(context, "to_day")
+    if last is None and first is not None:
+        raise DayError(
+            "The range has a first day, but no last day.",
+            where=f"run {context['run_id']}",
+            remedy="Trigger it again with both days; a backfill takes its days from its dates, and no parameters.",
+        )
     if last is None:
         return DayRange.single(resolve_day(context))
-    return DayRange(parse_day(_parameter(context, "from_day") or last), parse_day(last))
+    _require_partition(context, last)
+    return DayRange(parse_day(first or last), parse_day(last))
+
+
+def _require_partition(context: Any, typed: str | None) -> None:
+    """Refuse a parameter that contradicts the day of the run's partition, which the UI shows and events carry."""
+    from include.days import DayError
+
+    partition = _partition(context)
+    if typed and partition and typed[:10] != partition[:10]:
+        raise DayError(
+            f"The parameter names the day {typed}, the run's partition is {partition[:10]}.",
+            where=f"run {context['run_id']}",
+            remedy="Trigger it again with one of them, or with the same day twice.",
+        )
 
 
 def _parameter(context: Any, name: str) -> str | None:

@@ -5,25 +5,33 @@ from __future__ import annotations
 import datetime as dt
 from typing import Any
 
+from dags.wiring.retries import RetryIfUseful
 from include.logs import show_details_in_messages
 from include.settings import get_settings
 
 START = dt.datetime(2017, 1, 1, tzinfo=dt.UTC)
 
-TASKS: dict[str, Any] = {"owner": "churnflow", "retries": 1, "retry_delay": dt.timedelta(seconds=30)}
+TASKS: dict[str, Any] = {
+    "owner": "churnflow",
+    "retries": 1,
+    "retry_delay": dt.timedelta(seconds=30),
+    "retry_policy": RetryIfUseful(),
+}
 
 
 def common(*tags: str) -> dict[str, Any]:
     """Return the common arguments of a DAG; it has one active run, so that the days are processed in order."""
-    from dags.wiring.alerts import alert_failure
+    from dags.wiring.alerts import alert_failed_run, record_error
 
+    settings = get_settings()
     show_details_in_messages()  # Airflow's task log drops the ``extra`` of a record
     return {
         "start_date": START,
         "catchup": False,
         "max_active_runs": 1,
-        "default_args": TASKS | {"on_failure_callback": alert_failure},
-        "tags": ["churn", get_settings().project, *tags],
+        "default_args": TASKS | {"execution_timeout": settings.tasks.timeout, "on_failure_callback": record_error},
+        "on_failure_callback": alert_failed_run,
+        "tags": ["churn", settings.project, *tags],
     }
 
 

@@ -12,6 +12,7 @@ from kubernetes.client import CoreV1Api
 from kubernetes.client import models as k8s
 from kubernetes.client.exceptions import ApiException
 
+from include.command_line import EXIT_NO_RETRY
 from include.settings import PodSettings, Settings
 from include.training.commands import SCRATCH, pod_environment
 
@@ -23,7 +24,9 @@ _ANNOTATIONS = {"cluster-autoscaler.kubernetes.io/safe-to-evict": "false", "karp
 
 
 class TrainingPodOperator(KubernetesPodOperator):
-    """A pod operator that fails without a retry if the pod exceeded its active deadline: a retry would exceed it, too.
+    """A pod operator that fails without a retry if a retry would fail, too.
+
+    This is the case if the pod exceeded its active deadline, or if the exit status of its command states it.
 
     A callback of the provider cannot prevent the retry, since the provider's clean-up replaces the callback's error.
     """
@@ -36,19 +39,32 @@ class TrainingPodOperator(KubernetesPodOperator):
             event: The trigger's event.
 
         Raises:
-            AirflowFailException: The pod exceeded its active deadline.
+            AirflowFailException: The pod exceeded its active deadline, or its command failed with an error that a retry
+                cannot mend.
             AirflowException: The pod failed for another reason.
         """
         try:
             return super().trigger_reentry(context, event)
         except AirflowException as error:
-            if self.pod is None or self.pod.status.reason != "DeadlineExceeded":
+            if self.pod is None:
+                raise
+            ended = _termination(self.pod)
+            if ended is not None and ended.exit_code == EXIT_NO_RETRY:
+                output = (ended.message or "").strip() or str(error)
+                raise AirflowFailException(output.splitlines()[-1]) from error
+            if self.pod.status.reason != "DeadlineExceeded":
                 raise
             raise AirflowFailException(
                 f"The pod {self.pod.metadata.name} exceeded its active deadline of {self.active_deadline_seconds} s. "
                 "Remedy: raise CHURN_TRAINING__POD__ACTIVE_DEADLINE_SECONDS and clear the task; finished trials are "
                 "stored."
             ) from error
+
+
+def _termination(pod: k8s.V1Pod) -> k8s.V1ContainerStateTerminated | None:
+    """Return how the command of a pod ended; None if it has not ended."""
+    states = [status.state for status in pod.status.container_statuses or []]
+    return next((state.terminated for state in states if state and state.terminated), None)
 
 
 class DeleteUnstarted(KubernetesPodOperatorCallback):
@@ -97,7 +113,7 @@ def pod_arguments(settings: Settings, component: Literal["tuning", "training"], 
         **_placement(pod, gpus),
         **_storage(pod),
         **_confinement(),
-        **_life(pod),
+        **_life(settings),
     }
 
 
@@ -155,12 +171,14 @@ def _confinement() -> dict[str, Any]:
     }
 
 
-def _life(pod: PodSettings) -> dict[str, Any]:
+def _life(settings: Settings) -> dict[str, Any]:
+    pod = settings.training.pod
     return {
         "deferrable": True,
         "retries": pod.retries,
         "startup_timeout_seconds": pod.startup_timeout_seconds,
         "active_deadline_seconds": pod.active_deadline_seconds,
+        "execution_timeout": settings.tasks.training_timeout,
         "on_finish_action": "delete_succeeded_pod",
         "callbacks": [DeleteUnstarted],
         "get_logs": True,

@@ -38,9 +38,9 @@ def tuning_task(settings: Settings, dataset: str) -> MappedOperator:
         return TrainingPodOperator.partial(**named, **described, cmds=commands[0][:1]).expand(
             arguments=[command[1:] for command in commands]
         )
-    from airflow.providers.standard.operators.bash import BashOperator
+    from dags.wiring.training_process import TrainingProcess
 
-    return BashOperator.partial(**named, **_process(settings)).expand(
+    return TrainingProcess.partial(**named, **_process(settings)).expand(
         bash_command=[_shell_text(command) for command in commands]
     )
 
@@ -64,16 +64,21 @@ def training_task(settings: Settings, dataset: str, trigger_rule: str = "all_suc
         command = training_command(folder, result)
         described = pod_arguments(settings, "training", settings.training.pod.gpus)
         return TrainingPodOperator(**named, **described, cmds=command[:1], arguments=command[1:])
-    from airflow.providers.standard.operators.bash import BashOperator
+    from dags.wiring.training_process import TrainingProcess
 
     command = training_command(folder, result, sys.executable)
-    return BashOperator(**named, **_process(settings), bash_command=_shell_text(command))
+    return TrainingProcess(**named, **_process(settings), bash_command=_shell_text(command))
 
 
 def _process(settings: Settings) -> dict[str, Any]:
     from include.training.commands import training_environment
 
-    return {"env": training_environment(settings), "append_env": True, "cwd": str(ROOT)}
+    return {
+        "env": training_environment(settings),
+        "append_env": True,
+        "cwd": str(ROOT),
+        "execution_timeout": settings.tasks.training_timeout,
+    }
 
 
 def _shell_text(command: list[str]) -> str:

@@ -23,7 +23,7 @@ from tenacity import (
 )
 
 from include.days import DayRange
-from include.lake.table import Lake, LakeError
+from include.lake.table import ConflictError, Lake
 from include.logs import get_logger
 
 log = get_logger(__name__)
@@ -49,7 +49,7 @@ def with_optimistic_retry(lake: Lake, inputs: Mapping[str, Days], write: Callabl
         write: A function that reads the inputs and replaces partitions of another table. It must be idempotent.
 
     Raises:
-        LakeError: The inputs changed during every attempt.
+        ConflictError: The inputs changed during every attempt.
     """
     retrying = Retrying(
         retry=retry_if_exception_type(TryAgain),
@@ -60,7 +60,7 @@ def with_optimistic_retry(lake: Lake, inputs: Mapping[str, Days], write: Callabl
     try:
         result: Result = retrying(_write_once, lake, inputs, write)
     except RetryError as error:
-        raise LakeError(
+        raise ConflictError(
             f"{', '.join(sorted(inputs))} changed during each of {error.last_attempt.attempt_number} attempts to read"
             " these tables.",
             where=lake.uri,

@@ -37,6 +37,12 @@ class LakeError(ChurnflowError):
     """A table does not exist, or a read or write of it is invalid."""
 
 
+class ConflictError(LakeError):
+    """Concurrent runs replaced the days that a step reads, during each of its attempts."""
+
+    can_retry = True
+
+
 @dataclass(frozen=True)
 class StepResult:
     """Counts and references that a step reports on one table, without rows.

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
 _FEATURES_SHOWN = 5
+_ENDED = "The process of the task was killed, or its machine was lost."
 
 
 @dataclass(frozen=True)
@@ -35,18 +37,20 @@ class Message:
         return [header, {"type": "section", "text": {"type": "mrkdwn", "text": details[:3000]}}]
 
 
-def task_failure(dag_id: str, task_id: str, run_id: str, reason: str, log_url: str | None) -> Message:
-    """Return the alert for a task that failed after its last retry.
+def run_failure(dag_id: str, run_id: str, failures: Mapping[str, str | None], reason: str, url: str) -> Message:
+    """Return the alert for a failed DAG run.
 
     Args:
-        dag_id: The DAG of the task.
-        task_id: The task.
-        run_id: The DAG run.
-        reason: The reason, in a sentence without personal data.
-        log_url: The address of the task's log; None if there is none.
+        dag_id: The DAG.
+        run_id: The run.
+        failures: The failed tasks, and their errors in sentences without personal data; None for a task whose process
+            ended without an error, for example because it was killed.
+        reason: Airflow's reason for the end of the run, stated if no task failed.
+        url: The address of the run.
     """
-    lines = [f"Run {run_id}", reason, *([f"Log: {log_url}"] if log_url else [])]
-    return Message(f"Task {dag_id}.{task_id} failed", tuple(lines))
+    found = [f"{task}: {error or _ENDED}" for task, error in failures.items()] or [f"Reason: {reason}"]
+    title = f"{dag_id} failed: {', '.join(failures)}" if failures else f"{dag_id} failed"
+    return Message(title, (f"Run {run_id}", *found, f"Log: {url}"))
 
 
 def monitoring_alert(result: dict[str, Any]) -> Message | None:

@@ -6,6 +6,7 @@ from include.settings.groups import (
     PredictionLogSettings,
     ServingSettings,
     StoreSettings,
+    TaskSettings,
     TrainingSettings,
 )
 from include.settings.ownership import ProjectMismatchError, require_project
@@ -22,6 +23,7 @@ __all__ = [
     "Settings",
     "SettingsError",
     "StoreSettings",
+    "TaskSettings",
     "TrainingSettings",
     "get_settings",
     "require_project",

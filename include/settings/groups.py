@@ -1,7 +1,8 @@
-"""The groups of settings: endpoint, training and pods."""
+"""The groups of settings: endpoint, training, pods and tasks."""
 
 from __future__ import annotations
 
+import datetime as dt
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -198,6 +199,32 @@ class PodSettings(Group):
     retries: int = Field(default=3, ge=0)
     team: LabelValue = "churnflow"
     labels: dict[str, LabelValue] = Field(default={})
+
+
+class TaskSettings(Group):
+    """The time-outs of Airflow's tasks. A task that exceeds its time-out fails and is retried.
+
+    Attributes:
+        timeout_minutes: The time-out of a task. The longest is the ingest of a long history in one run.
+        training_timeout_minutes: The time-out of a tuning or training task, in a process or a pod. It includes the
+            start-up of a pod.
+        maintenance_days: The number of days, up to the newest day in gold, for which ``churn_maintenance`` looks for
+            missing lists and reports.
+    """
+
+    timeout_minutes: float = Field(default=120, gt=0)
+    training_timeout_minutes: float = Field(default=240, gt=0)
+    maintenance_days: int = Field(default=14, ge=1)
+
+    @property
+    def timeout(self) -> dt.timedelta:
+        """The time-out of a task."""
+        return dt.timedelta(minutes=self.timeout_minutes)
+
+    @property
+    def training_timeout(self) -> dt.timedelta:
+        """The time-out of a tuning or training task."""
+        return dt.timedelta(minutes=self.training_timeout_minutes)
 
 
 class TrainingSettings(Group):

@@ -14,7 +14,7 @@ from pydantic import Field, SecretStr, ValidationError, field_validator, model_v
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from include.errors import ChurnflowError
-from include.settings.groups import Group, ServingSettings, TrainingSettings
+from include.settings.groups import Group, ServingSettings, TaskSettings, TrainingSettings
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -29,9 +29,13 @@ class MlflowSettings(Group):
     Attributes:
         tracking_uri: The server's address. It appears in messages and in the manifests of pods, so it must not contain
             credentials; MLflow reads them from ``MLFLOW_TRACKING_USERNAME`` and ``MLFLOW_TRACKING_PASSWORD``.
+        timeout_seconds: The time-out of a request to the server, including the transfer of artifacts.
+        retries: The number of retries of a request without a response, with doubled pauses from 2 s.
     """
 
     tracking_uri: str = "http://127.0.0.1:5000"
+    timeout_seconds: int = Field(default=30, gt=0)
+    retries: int = Field(default=2, ge=0, le=10)
 
     @field_validator("tracking_uri")
     @classmethod
@@ -89,6 +93,7 @@ class Settings(BaseSettings):
         training: The training.
         serving: The endpoint.
         alerts: The destination of alerts.
+        tasks: The time-outs of Airflow's tasks.
     """
 
     model_config = SettingsConfigDict(
@@ -115,6 +120,7 @@ class Settings(BaseSettings):
     training: TrainingSettings = TrainingSettings()
     serving: ServingSettings = ServingSettings()
     alerts: AlertSettings = AlertSettings()
+    tasks: TaskSettings = TaskSettings()
 
     @model_validator(mode="before")
     @classmethod

@@ -14,6 +14,7 @@ from include.errors import ChurnflowError
 from include.logs import get_logger
 from include.sources.connections import Connections
 from include.sources.errors import ConnectionLostError, DatabaseError, SourceConnectionError
+from include.sources.postgres_timeouts import limit_postgres_waits
 
 log = get_logger(__name__)
 
@@ -21,8 +22,6 @@ Result = TypeVar("Result")
 
 ATTEMPTS = 4
 """Number of attempts when a database does not answer or closes the connection."""
-
-_CONNECT_SECONDS = 10
 
 
 class SourceDatabase:
@@ -42,13 +41,9 @@ class SourceDatabase:
         self.kind = self._url.get_backend_name()
         self.is_postgresql = self.kind == "postgresql"
         self.label = f"{connection} ({self.kind} {self._url.host or 'socket'}/{self._url.database or ''})"
+        limit_postgres_waits()
         try:
-            self._engine = sa.create_engine(
-                self._url,
-                poolclass=NullPool,
-                hide_parameters=True,
-                connect_args={"connect_timeout": _CONNECT_SECONDS} if self.is_postgresql else {},
-            )
+            self._engine = sa.create_engine(self._url, poolclass=NullPool, hide_parameters=True)
         except (sa.exc.ArgumentError, ImportError):
             raise SourceConnectionError(
                 f"There is no driver for databases of kind {self._url.drivername!r}.",

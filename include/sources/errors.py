@@ -6,7 +6,13 @@ from include.errors import ChurnflowError
 
 
 class SourceConnectionError(ChurnflowError):
-    """An address or connection is wrong or cannot be reached."""
+    """An address or connection of a source is wrong."""
+
+
+class UnreachableStorageError(SourceConnectionError):
+    """The storage of a source does not answer."""
+
+    can_retry = True
 
 
 class MissingFileError(ChurnflowError):
@@ -22,7 +28,13 @@ class NoRowsError(ChurnflowError):
 
 
 class UnreadableFileError(ChurnflowError):
-    """A delivered file cannot be opened, or its storage does not answer."""
+    """A delivered file cannot be opened."""
+
+
+class InterruptedReadError(UnreadableFileError):
+    """The storage of a delivered file does not answer."""
+
+    can_retry = True
 
 
 class CorruptFileError(ChurnflowError):
@@ -42,7 +54,9 @@ class DatabaseError(ChurnflowError):
 
 
 class ConnectionLostError(ChurnflowError):
-    """A database cannot be reached or closed the connection; a retry can help."""
+    """A database cannot be reached or closed the connection."""
+
+    can_retry = True
 
 
 class SchemaChangeError(ColumnError):

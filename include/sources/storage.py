@@ -13,7 +13,12 @@ from typing import IO, Any
 import fsspec
 from fsspec.implementations.local import LocalFileSystem
 
-from include.sources.errors import SourceConnectionError, UnreadableFileError
+from include.sources.errors import (
+    InterruptedReadError,
+    SourceConnectionError,
+    UnreachableStorageError,
+    UnreadableFileError,
+)
 from include.sources.file_content import compression_of, decompressed
 
 _DAY = "{day}"
@@ -142,7 +147,8 @@ class DailyFiles:
         except Exception as error:
             if not is_access_failure(error):
                 raise
-            raise SourceConnectionError(
+            kind = UnreachableStorageError if _can_answer_later(error) else SourceConnectionError
+            raise kind(
                 f"The files cannot be listed: {type(error).__name__}.",
                 where=self.address,
                 remedy="Check the address and the credentials of this process; then run the days again.",
@@ -162,11 +168,17 @@ def no_access(where: str, error: BaseException) -> UnreadableFileError:
         where: The address of the file.
         error: The cause; only its type is quoted, since the message of a client may contain a signed address.
     """
-    return UnreadableFileError(
+    kind = InterruptedReadError if _can_answer_later(error) else UnreadableFileError
+    return kind(
         f"The file cannot be opened: {type(error).__name__}.",
         where=where,
         remedy="Grant this process read access, or wait until the storage answers; then run the days again.",
     )
+
+
+def _can_answer_later(error: BaseException) -> bool:
+    refused = isinstance(error, PermissionError | FileNotFoundError | NotADirectoryError | IsADirectoryError)
+    return not refused and "Credential" not in type(error).__name__
 
 
 def _aws_authentication() -> str:

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from include.command_line import CommandLine
+from include.command_line import EXIT_NO_RETRY, CommandLine
 from include.days import parse_day
 from include.lake import open_lake
 from include.logs import configure_json_logs
@@ -29,7 +29,7 @@ from include.training.tuning.tune import tune_as_worker
 if TYPE_CHECKING:
     from include.training.train import TrainingResult
 
-app = CommandLine()
+app = CommandLine(no_retry_code=EXIT_NO_RETRY)
 
 DatasetFolder = Annotated[Path, typer.Option(help="The folder of a data set.", exists=True, file_okay=False)]
 _METRICS = {

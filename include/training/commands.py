@@ -78,6 +78,8 @@ def training_environment(settings: Settings) -> dict[str, str]:
     return {
         "CHURN_PROJECT": settings.project,
         "CHURN_MLFLOW__TRACKING_URI": settings.mlflow.tracking_uri,
+        "CHURN_MLFLOW__TIMEOUT_SECONDS": str(settings.mlflow.timeout_seconds),
+        "CHURN_MLFLOW__RETRIES": str(settings.mlflow.retries),
         "CHURN_TRAINING__DEVICE": settings.training.device,
         "CHURN_TRAINING__WORKERS": str(settings.training.workers),
         "MLFLOW_DISABLE_TELEMETRY": "true",

@@ -36,6 +36,12 @@ class VersionError(ChurnflowError):
     """A version of raw data cannot be created, pushed or pulled."""
 
 
+class UnreachableRemoteError(VersionError):
+    """The storage of the versions does not answer."""
+
+    can_retry = True
+
+
 class Repository:
     """The versions of the raw data of one project.
 
@@ -173,14 +179,16 @@ def open_repository(settings: Settings) -> Repository:
 
 @contextmanager
 def _dvc_errors(what: str, where: object) -> Iterator[None]:
-    from dvc.exceptions import DvcException
+    from dvc.exceptions import DvcException, FileTransferError
 
     try:
         yield
     except Exception as error:
         if not isinstance(error, DvcException) and not is_access_failure(error):
             raise
-        raise VersionError(
+        lost = is_access_failure(error) or isinstance(error, FileTransferError)
+        kind = UnreachableRemoteError if lost else VersionError
+        raise kind(
             f"{what} ({type(error).__name__}).",
             where=str(where),
             remedy="Check that the address exists and that this process has access; DVC's message is in the log.",

@@ -30,7 +30,7 @@ def event(day: str):
         context(data_interval_start=dt.datetime(2017, 12, 17, tzinfo=dt.UTC)),
         context(triggering_asset_events={"gold": [event("2017-12-10"), event("2017-12-17")]}),
         context(params={"day": "2017-12-17"}),
-        context(params={"day": "2017-12-17"}, partition_key="2026-11-22"),
+        context(params={"day": "2017-12-17"}, data_interval_start=dt.datetime(2026, 11, 22, tzinfo=dt.UTC)),
     ],
     ids=[
         "partition",
@@ -59,6 +59,19 @@ def test_resolves_range_from_params():
         context(),
         context(params={"day": "17.12.2017"}),
         context(params={"from_day": "2017-12-18", "to_day": "2017-12-17"}),
+        context(params={"from_day": "2017-12-10"}, partition_key="2017-12-17"),
+        context(params={"from_day": "2017-12-10"}),
+        context(params={"day": "2017-12-10"}, partition_key="2017-12-17T00:00:00"),
+        context(params={"from_day": "2017-12-01", "to_day": "2017-12-10"}, partition_key="2017-12-17"),
+    ],
+    ids=[
+        "no day",
+        "no ISO date",
+        "reversed range",
+        "first day beside a partition",
+        "first day alone",
+        "day and another partition",
+        "range and another partition",
     ],
 )
 def test_run_without_valid_day_has_remedy(given):

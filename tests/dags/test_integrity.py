@@ -12,7 +12,15 @@ from include.settings import ROOT
 
 pytestmark = pytest.mark.airflow
 
-DAGS = ("churn_deploy", "churn_ingest", "churn_monitor", "churn_rollback", "churn_score", "churn_train")
+DAGS = (
+    "churn_deploy",
+    "churn_ingest",
+    "churn_maintenance",
+    "churn_monitor",
+    "churn_rollback",
+    "churn_score",
+    "churn_train",
+)
 FEEDS = {
     "churn_train": {"grocery_training_request"},
     "churn_deploy": {"grocery_champion"},
@@ -43,6 +51,8 @@ def test_dag_is_documented(bag, dag_id):
     assert all(param.schema.get("title") for param in (dag.params.get_param(name) for name in dag.params))
     assert dag.max_active_runs == 1
     assert not dag.catchup
+    assert dag.has_on_failure_callback
+    assert all(task.execution_timeout and task.has_retry_policy for task in dag.tasks)
 
 
 @pytest.mark.parametrize("dag_id", sorted(FEEDS))

@@ -102,6 +102,16 @@ def test_pod_at_its_deadline_is_not_retried(cluster: KubernetesApi, home: Path, 
     assert "CHURN_TRAINING__POD__ACTIVE_DEADLINE_SECONDS" in output
 
 
+def test_pod_with_an_error_that_a_retry_cannot_mend_is_not_retried(
+    cluster: KubernetesApi, home: Path, capfd: Printed
+) -> None:
+    refuse = "import sys; print('at work'); print('The data set is damaged.', file=sys.stderr); sys.exit(65)"
+    states = run(home, tuning=refuse, training=refuse, retries=3)
+    assert (states["tune, worker 0"], states["train"]) == ("failed", "failed")
+    assert len(cluster.created) == 2
+    assert "AirflowFailException: The data set is damaged." in capfd.readouterr().out
+
+
 def test_interrupted_log_does_not_end_the_task(cluster: KubernetesApi, home: Path, capfd: Printed) -> None:
     cluster.cut_logs = 2
     lines = "[print('line', i, flush=True) or time.sleep(0.1) for i in range(25)]"

@@ -4,6 +4,7 @@ import json
 
 import kubernetes_validate
 import pytest
+from airflow.sdk.exceptions import AirflowException, AirflowFailException
 from pydantic import ValidationError
 
 from dags.wiring.training_task import training_task, tuning_task
@@ -70,6 +71,18 @@ def test_both_backends_run_the_same_training_command():
         f"-m include.training run --dataset {home}/training/{DATASET} --result {home}/training/{DATASET}/result.json"
     )
     assert process.task_id == "train"
+
+
+def test_process_with_an_error_that_a_retry_cannot_mend_fails_with_its_text(tmp_path):
+    dataset = str(tmp_path)  # a folder without a manifest
+    task = training_task(Settings(home=tmp_path), dataset)
+    task.bash_command = task.bash_command.replace(f"{tmp_path}/training/{dataset}", dataset)
+    with pytest.raises(AirflowFailException, match=r"^manifest\.json is missing.*Remedy: Build the data set again\.$"):
+        task.execute({})
+    task.bash_command = "exit 1"
+    with pytest.raises(AirflowException, match="exit code 1") as other:
+        task.execute({})
+    assert not isinstance(other.value, AirflowFailException)
 
 
 def test_both_backends_run_the_same_tuning_commands():

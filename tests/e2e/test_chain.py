@@ -19,6 +19,7 @@ from local.client import Run
 from local.demo import HISTORY, NEXT_DAY
 from local.stack import Stack
 from local.summary import collect
+from local.supervision import wait_until
 from tests.e2e.conftest import RunningStack
 
 pytestmark = [pytest.mark.e2e, pytest.mark.timeout(2000)]
@@ -81,14 +82,14 @@ class Started:
 
 @pytest.fixture(scope="module")
 def rollback(demo: RunningStack) -> Started:
-    """A rollback without a previous model. Its retry waits while the backfill runs."""
+    """A rollback without a previous model."""
     served = ServingState(demo.stack.settings.serving_dir).served()
     return Started(demo.client.trigger("churn_rollback", None, {}), served)
 
 
 @pytest.fixture(scope="module")
 def ingest_without_files(demo: RunningStack) -> Started:
-    """An ingest of a day without files. Its retry waits while the backfill runs."""
+    """An ingest of a day without files."""
     days = bronze_days(demo.stack.settings)
     return Started(demo.client.trigger("churn_ingest", str(NO_FILES), {"to_day": str(NO_FILES)}), days)
 
@@ -121,12 +122,23 @@ def test_a_missing_file_fails_the_run_and_writes_no_bronze(demo: RunningStack, i
     demo.wait_for(run, state="failed")
     tasks = demo.client.snapshot(run.created).tasks
     found = [task for task in tasks if task.run_id == run.run_id and task.state == "failed"]
-    assert [task.task_id for task in found] == ["audit_sources"]
+    assert [(task.task_id, task.attempt) for task in found] == [("audit_sources", 1)], "a retry cannot help"
     log = demo.client.task_log_tail(found[0], 60)
     assert any(str(NO_FILES) in line and "not delivered" in line for line in log)
     assert isinstance(ingest_without_files.before, dict)
     for table, days in bronze_days(demo.stack.settings).items():
         assert days - set(BACKFILL) == ingest_without_files.before[table] - set(BACKFILL)
+    wait_until(lambda: len(alerts(demo.stack.settings, run)) == 1, 60)
+    (alert,) = alerts(demo.stack.settings, run)
+    assert f"not delivered. Where: {demo.stack.settings.landing_uri}" in alert
+
+
+def alerts(settings: Settings, run: Run) -> list[str]:
+    """Return the alerts of a run in the log of the DAG processor."""
+    files = (settings.home / "airflow").rglob("dag_processor/2*/**/*.log")
+    return [
+        line for file in files for line in file.read_text().splitlines() if "Alert: " in line and run.run_id in line
+    ]
 
 
 def bronze_days(settings: Settings) -> dict[str, set[dt.date]]:

@@ -153,6 +153,8 @@ class Pod:
         code = 128 - code if code < 0 else code  # a signal, as a container runtime reports it
         self._state = {"terminated": {"exitCode": code, "reason": "Error" if code else "Completed"}}
         self._state["terminated"] |= {"startedAt": now(), "finishedAt": now()}
+        if code:  # the policy FallbackToLogsOnError
+            self._state["terminated"]["message"] = b"".join(line for _, line in self.log).decode()[-2048:]
 
     def kill(self) -> None:
         """Kill the container's processes."""

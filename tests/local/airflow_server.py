@@ -43,6 +43,7 @@ def task_item(
         "try_number": attempt,
         "duration": ended,
         "map_index": map_index,
+        "id": f"{dag_id}.{task_id}",
         "end_date": None if ended is None else at(ended),
     }
 

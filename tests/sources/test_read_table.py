@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import datetime as dt
 import logging
+import socket
 import traceback
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -11,13 +12,14 @@ from pathlib import Path
 
 import psycopg2
 import pytest
+import sqlalchemy as sa
 from pydantic import SecretStr, ValidationError
 
 from include.days import DayRange
 from include.lake import Lake
 from include.lake.table_names import DELIVERIES_TABLE
 from include.local_files import DiskFullError
-from include.sources import database, read_table
+from include.sources import database, postgres_timeouts, read_table
 from include.sources.audit import SchemaChangeError, audit_sources
 from include.sources.audit.results import load_audit
 from include.sources.bronze import load_bronze
@@ -396,6 +398,19 @@ def test_error_for_an_invalid_url_does_not_contain_the_url(lake, url):
     shown = "".join(traceback.format_exception(caught.value))
     assert PASSWORD not in shown
     assert PASSWORD.split("/")[1] not in shown
+
+
+def test_server_without_an_answer_is_an_error_in_time(shop: Connections, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(postgres_timeouts, "ANSWER_SECONDS", 0.2)
+    unanswered = pytest.raises(ConnectionLostError, match=r"no answer within 0\.2 s")
+    with unanswered, database.SourceDatabase("shop", shop).connect() as connection:
+        connection.execute(sa.text("SELECT pg_sleep(60)"))
+    with socket.create_server(("127.0.0.1", 0)) as silent:  # accepts connections and never answers
+        monkeypatch.setattr(postgres_timeouts, "CONNECT_SECONDS", 0.2)
+        url = SecretStr(f"postgresql+psycopg2://app@127.0.0.1:{silent.getsockname()[1]}/shop")
+        frozen = database.SourceDatabase("shop", Connections("nowhere", {"shop": url}))
+        with pytest.raises(ConnectionLostError, match=r"no answer within 0\.2 s"), frozen.connect():
+            pass
 
 
 def test_stopped_server_leaves_bronze_unchanged(lake: Lake, monkeypatch):

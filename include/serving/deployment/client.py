@@ -25,7 +25,13 @@ _ERRORS, _INTERNAL = "ml_prediction_errors_total", "internal"
 
 
 class EndpointError(ChurnflowError):
-    """An endpoint does not answer, or answers with an error."""
+    """An endpoint refuses a request."""
+
+
+class UnavailableError(EndpointError):
+    """An endpoint does not answer, fails, or serves another Bento."""
+
+    can_retry = True
 
 
 class SamplesError(ChurnflowError):
@@ -104,7 +110,7 @@ class EndpointClient:
             seconds: The longest wait.
 
         Raises:
-            EndpointError: The endpoint did not serve the Bento within ``seconds``.
+            UnavailableError: The endpoint did not serve the Bento within ``seconds``.
         """
         deadline = time.monotonic() + seconds
         health = self.health()
@@ -113,7 +119,7 @@ class EndpointClient:
             health = self.health()
         if health is None or health.bento != bento:
             found = f"The endpoint serves Bento {health.bento}" if health else "The endpoint does not answer"
-            raise EndpointError(
+            raise UnavailableError(
                 f"{found}; it should serve Bento {bento}.",
                 where=f"{self.url}/health",
                 remedy="Read the server's log.",
@@ -136,7 +142,8 @@ class EndpointClient:
         except (httpx.HTTPError, ValueError) as error:
             raise self._failed(f"The endpoint gave no answer ({type(error).__name__}).") from error
         if response.status_code != httpx.codes.OK:
-            raise self._failed(f"The endpoint answered {response.status_code}: {body.get('error')}.")
+            what = f"The endpoint answered {response.status_code}: {body.get('error')}."
+            raise self._failed(what, EndpointError if response.is_client_error else UnavailableError)
         answer: dict[str, Any] = body
         return answer
 
@@ -173,7 +180,7 @@ class EndpointClient:
         """Return the number of requests that failed inside the endpoint since its start.
 
         Raises:
-            EndpointError: The endpoint returned no metrics.
+            UnavailableError: The endpoint returned no metrics.
         """
         try:
             text = self._http.get("/metrics").raise_for_status().text
@@ -182,5 +189,5 @@ class EndpointClient:
         series = (sample for family in text_string_to_metric_families(text) for sample in family.samples)
         return int(sum(one.value for one in series if one.name == _ERRORS and one.labels.get("kind") == _INTERNAL))
 
-    def _failed(self, what: str) -> EndpointError:
-        return EndpointError(what, where=f"{self.url}/predict", remedy="Read the server's log.")
+    def _failed(self, what: str, kind: type[EndpointError] = UnavailableError) -> EndpointError:
+        return kind(what, where=f"{self.url}/predict", remedy="Read the server's log.")

@@ -2,23 +2,26 @@
 
 from __future__ import annotations
 
+import datetime as dt
 import tempfile
 import time
 from pathlib import Path
 
 from mlflow.exceptions import MlflowException
 
+from include.lake import open_lake
+from include.lake.table_names import FEATURES_TABLE
 from include.logs import get_logger
 from include.serving.deployment import rollout
 from include.serving.deployment.client import bundled_samples
 from include.serving.deployment.package import build_bento, find_bento, prune_bentos
 from include.serving.deployment.rollout import RolloutError
 from include.serving.deployment.server_process import end_processes_of
-from include.serving.deployment.state import BentoReference, Role, ServingState
+from include.serving.deployment.state import BentoReference, Role, ServingState, SupersededError
 from include.serving.deployment.worker_pool import Target, WorkerPool
 from include.settings import Settings
 from include.training.evaluation.leakage import LEAKAGE_FILE, require_no_leakage
-from include.training.release.registry import Registry, RegistryError
+from include.training.release.registry import Registry, registry_error
 
 log = get_logger(__name__)
 
@@ -41,10 +44,11 @@ def resolve(model_version: str | None, role: Role, settings: Settings) -> str:
     try:
         version = model_version or registry.require("champion" if role == "serve" else "challenger")
     except MlflowException as error:
-        raise RegistryError(
-            f"The registry does not answer: {error.message}",
+        raise registry_error(
+            "The registry does not answer",
             where=settings.mlflow.tracking_uri,
             remedy="Check that the tracking server runs, then deploy again. The endpoint is unchanged.",
+            error=error,
         ) from error
     if role == "serve":
         _require_no_leakage(registry, version)
@@ -109,14 +113,15 @@ def smoke(bento: dict[str, str], settings: Settings) -> dict[str, float]:
     return result
 
 
-def roll_out(bento: dict[str, str], settings: Settings) -> dict[str, str]:
+def roll_out(bento: dict[str, str], requested: dt.datetime, settings: Settings) -> dict[str, str]:
     """Put the Bento in service, and delete old Bentos; see ``rollout.roll_out``.
 
     Args:
         bento: The reference that ``build`` returned.
+        requested: The time at which the deployment was triggered. A rollback that was triggered later stays.
         settings: The deployment.
     """
-    served = rollout.roll_out(BentoReference(**bento), settings)
+    served = rollout.roll_out(BentoReference(**bento), settings, requested)
     prune_bentos(settings.serving_dir, settings.serving.kept_bentos)
     return served.as_dict()
 
@@ -131,22 +136,34 @@ def start_shadow(bento: dict[str, str], settings: Settings) -> dict[str, str]:
     return rollout.start_shadow(BentoReference(**bento), settings).as_dict()
 
 
-def roll_back(model_version: str | None, settings: Settings) -> dict[str, str]:
+def roll_back(
+    model_version: str | None, settings: Settings, requested: dt.datetime | None = None, from_version: str | None = None
+) -> dict[str, str]:
     """Put the former version or a given version in service; build its Bento if none is on this disk.
+
+    A rollback without a version to serve goes back from the version that served when it was triggered. Of two rollbacks
+    that were triggered at the same time, the second finds that its target already serves, and changes nothing.
 
     The former version was checked for leaks before it came into service. Any other version is checked now.
 
     Args:
         model_version: The version; None selects the version that served before the current version.
         settings: The deployment.
+        requested: The time at which the rollback was triggered; now by default.
+        from_version: The version to go back from; None selects the version that served at the time ``requested`` if
+            ``model_version`` is None, too, and otherwise whatever serves.
 
     Raises:
-        RolloutError: No version served before the current version, or the version did not come into service. The
+        SupersededError: The version to go back from no longer serves; nothing has changed.
+        RolloutError: No version served before ``from_version``, or the version did not come into service. The
             current version still serves.
         RegistryError: The version is not the former version, and the registry does not contain it or does not answer.
         LeakageError: The version has a suspected leak, or was not checked for leaks; nothing has changed.
     """
-    former = ServingState(settings.serving_dir).previous()
+    requested = requested or dt.datetime.now(dt.UTC)
+    state = ServingState(settings.serving_dir)
+    left = state.newest_of(from_version) if from_version else state.served_at(requested)
+    former = state.before(left) if left else None
     version = model_version or (former.model_version if former else None)
     if version is None:
         raise RolloutError(
@@ -154,12 +171,37 @@ def roll_back(model_version: str | None, settings: Settings) -> dict[str, str]:
             where=str(settings.serving_dir),
             remedy="Name the version to serve.",
         )
+    served = state.served()
+    if left is not None and served is not None and served.model_version == version != left.bento.model_version:
+        log.info("already rolled back", extra={"model_version": version, "from_version": left.bento.model_version})
+        return served.as_dict()
     if former is not None and former.model_version == version and former.bundle.is_dir():
         target = former
     else:
         _require_no_leakage(Registry(settings), version)
         target = find_bento(version, settings.serving_dir) or BentoReference(**build(version, settings))
-    return rollout.roll_out(target, settings).as_dict()
+    replaces = from_version if model_version or left is None else left.bento.model_version
+    return rollout.roll_out(target, settings, requested, replaces).as_dict()
+
+
+def day_to_score(day: dt.date | None, settings: Settings) -> dt.date:
+    """Return the day whose customers are scored after a deployment, before anything changes.
+
+    Args:
+        day: The day; None selects the newest day in gold.
+        settings: The lake.
+
+    Raises:
+        RolloutError: Gold does not contain the day, or is empty.
+    """
+    days = open_lake(settings).table(FEATURES_TABLE).days()
+    if not days or (day is not None and day not in days):
+        raise RolloutError(
+            f"Gold has no rows of {day}." if days else "Gold has no rows yet.",
+            where=FEATURES_TABLE,
+            remedy="Run churn_ingest for the day first, or name a day in gold. The endpoint is unchanged.",
+        )
+    return day or max(days)
 
 
 def restore_alias(model_version: str, settings: Settings) -> str:
@@ -170,15 +212,24 @@ def restore_alias(model_version: str, settings: Settings) -> str:
         settings: The deployment.
 
     Raises:
+        SupersededError: Another version serves by now; the alias is unchanged.
         RegistryError: The registry does not answer. The endpoint stays rolled back; this step can be repeated alone.
     """
+    served = ServingState(settings.serving_dir).served()
+    if served is not None and served.model_version != model_version:
+        raise SupersededError(
+            f"The endpoint serves version {served.model_version} by now, and not version {model_version}.",
+            where=f"alias champion at {settings.mlflow.tracking_uri}",
+            remedy="Roll back again if the version should serve; the alias is unchanged.",
+        )
     try:
         Registry(settings).restore_champion(model_version)
     except MlflowException as error:
-        raise RegistryError(
-            f"The endpoint serves version {model_version}, but the registry's alias is unchanged: {error.message}",
+        raise registry_error(
+            f"The endpoint serves version {model_version}, but the registry's alias is unchanged",
             where=settings.mlflow.tracking_uri,
             remedy="Check that the tracking server runs, then clear this task.",
+            error=error,
         ) from error
     return model_version
 

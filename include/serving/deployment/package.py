@@ -47,6 +47,12 @@ class PackagingError(ChurnflowError):
     """BentoML could not build the Bento."""
 
 
+class BuildTimeoutError(PackagingError):
+    """BentoML did not build a Bento in time."""
+
+    can_retry = True
+
+
 def build_bento(bundle: Bundle, model_version: str, serving_dir: Path) -> BentoReference:
     """Build a Bento, or return the existing Bento with the same files.
 
@@ -164,7 +170,8 @@ def _build(stage: Path, tag_version: str, home: Path) -> None:
     except subprocess.CalledProcessError as error:
         raise _failed(tag_version, (error.stderr or error.stdout)[-2000:]) from error
     except subprocess.TimeoutExpired as error:
-        raise _failed(tag_version, f"the build took longer than {_BUILD_SECONDS} s") from error
+        late = f"the build took longer than {_BUILD_SECONDS} s"
+        raise _failed(tag_version, late, BuildTimeoutError) from error
 
 
 def _without_settings(environment: dict[str, str]) -> dict[str, str]:
@@ -172,8 +179,8 @@ def _without_settings(environment: dict[str, str]) -> dict[str, str]:
     return {name: value for name, value in environment.items() if not name.startswith("CHURN_")}
 
 
-def _failed(tag_version: str, output: str) -> PackagingError:
-    return PackagingError(
+def _failed(tag_version: str, output: str, kind: type[PackagingError] = PackagingError) -> PackagingError:
+    return kind(
         f"The Bento was not built: {output}",
         where=f"{NAME}:{tag_version}",
         remedy="Check that the model's bundle loads, then build again.",

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import datetime as dt
+
 from include.errors import ChurnflowError
 from include.logs import get_logger
 from include.serving.deployment.client import EndpointClient
@@ -16,10 +18,21 @@ _CONNECTIONS = 10
 
 
 class RolloutError(ChurnflowError):
-    """A Bento could not be put in service."""
+    """A rollout is not possible, or failed in a way that a retry cannot mend; the former Bento is the desired Bento."""
 
 
-def roll_out(candidate: BentoReference, settings: Settings) -> BentoReference:
+class NotInServiceError(RolloutError):
+    """A Bento did not come into service; the former Bento is the desired Bento again."""
+
+    can_retry = True
+
+
+def roll_out(
+    candidate: BentoReference,
+    settings: Settings,
+    requested: dt.datetime | None = None,
+    replaces: str | None = None,
+) -> BentoReference:
     """Make ``candidate`` the desired Bento, wait until the runner serves it, and verify the public address.
 
     If the candidate's model is the shadow, the shadow ends. A Bento that already serves may be rolled out again; if
@@ -28,6 +41,8 @@ def roll_out(candidate: BentoReference, settings: Settings) -> BentoReference:
     Args:
         candidate: The Bento.
         settings: The deployment.
+        requested: The time at which a person or a DAG asked for the rollout; now by default.
+        replaces: The model version that must be in service before; by default any.
 
     Returns:
         The Bento in service, which is ``candidate``.
@@ -36,12 +51,13 @@ def roll_out(candidate: BentoReference, settings: Settings) -> BentoReference:
         BundleError: The bundle in the Bento is damaged; nothing has changed.
         RolloutError: The candidate did not come into service. The former Bento is the desired Bento again, and the
             message states whether the former Bento answers.
-        SupersededError: Another rollout has begun before this rollout ended.
+        SupersededError: Another rollout has begun before this rollout ended, a rollout that was requested later has
+            begun before it, or another version than ``replaces`` is in service.
         ServingStateError: The state could not be written; nothing has changed.
     """
     candidate.load_bundle()
     state = ServingState(settings.serving_dir)
-    revision = state.begin(candidate)
+    revision = state.begin(candidate, requested=requested, replaces=replaces)
     try:
         _require_serving(state, revision, settings)
         verify(candidate, settings)
@@ -50,7 +66,8 @@ def roll_out(candidate: BentoReference, settings: Settings) -> BentoReference:
         raise
     except ChurnflowError as error:
         state.undo(revision)
-        raise RolloutError(
+        kind = NotInServiceError if error.can_retry else RolloutError
+        raise kind(
             f"The Bento did not come into service. {error.what} {_describe_former(state.desired(), settings)}",
             where=f"Bento {candidate.bento}",
             remedy="Read the serving runner's log, then deploy again.",
@@ -74,7 +91,8 @@ def start_shadow(candidate: BentoReference, settings: Settings) -> BentoReferenc
 
     Raises:
         RolloutError: No model is in service, the model in service is the candidate's, or predictions are not logged:
-            nothing has changed. Or the runner could not start the shadow: there is no shadow.
+            nothing has changed.
+        NotInServiceError: The runner could not start the shadow; there is no shadow.
         ShadowError: The shadow needs features that the model in service does not have; nothing has changed.
         BundleError: A bundle is damaged; nothing has changed.
         SupersededError: Another shadow was started before this shadow ran.
@@ -141,7 +159,7 @@ def _require_serving(state: ServingState, revision: Revision, settings: Settings
         what = f"No runner has started the Bento within {serving.ready_timeout_seconds:.0f} s."
     else:
         what = status.reason or "The runner has not brought the Bento into service in time."
-    raise RolloutError(
+    raise NotInServiceError(
         what,
         where=str(settings.serving_dir),
         remedy="Check that the serving runner runs and has the same CHURN_HOME, and read its log.",

@@ -5,7 +5,7 @@ which may be in another container on the same machine, reads the desired state a
 
 The newest row is the desired state. This row is pending until its rollout is committed or undone. If a rollout is
 interrupted, the last committed row states which Bento served. The next rollout replaces a pending row: of two
-concurrent rollouts, the later rollout wins.
+rollouts, the one that was requested later wins, also if it was faster than the other.
 """
 
 from __future__ import annotations
@@ -38,7 +38,8 @@ CREATE TABLE IF NOT EXISTS rollouts (
     model_version TEXT NOT NULL,
     path TEXT NOT NULL,
     project TEXT NOT NULL,
-    committed INTEGER NOT NULL DEFAULT FALSE,
+    committed INTEGER NOT NULL DEFAULT FALSE, -- the time in ms since 1970; 0 while the row is pending
+    requested INTEGER NOT NULL DEFAULT 0, -- the time in ms since 1970
     phase TEXT,
     reason TEXT,
     reported_at TEXT
@@ -47,7 +48,13 @@ CREATE TABLE IF NOT EXISTS rollouts (
 
 
 class ServingStateError(ChurnflowError):
-    """The serving state cannot be read or written."""
+    """The serving state is damaged, or is not accessible."""
+
+
+class BusyStateError(ServingStateError):
+    """The serving state cannot be read or written now: it is locked, or the disk is full."""
+
+    can_retry = True
 
 
 class SupersededError(ChurnflowError):
@@ -146,6 +153,32 @@ class ServingState:
         revision = self._newest("role = 'serve' AND (committed OR phase = 'serving')")
         return revision.bento if revision else None
 
+    def served_at(self, time: dt.datetime) -> Revision | None:
+        """Return the revision that served at a time in the past; None if there was none.
+
+        Raises:
+            ServingStateError: The database cannot be read.
+        """
+        return self._newest("role = 'serve' AND committed AND committed <= ?", _milliseconds(time))
+
+    def newest_of(self, model_version: str) -> Revision | None:
+        """Return the newest revision of a version that has come into service; None if there is none.
+
+        Raises:
+            ServingStateError: The database cannot be read.
+        """
+        return self._newest("role = 'serve' AND committed AND model_version = ?", model_version)
+
+    def before(self, revision: Revision) -> BentoReference | None:
+        """Return the Bento that served before a revision; None if there was none.
+
+        Raises:
+            ServingStateError: The database cannot be read.
+        """
+        values = (revision.number, revision.bento.bento)
+        former = self._newest("role = 'serve' AND committed AND number < ? AND bento != ?", *values)
+        return former.bento if former else None
+
     def previous(self) -> BentoReference | None:
         """Return the Bento that served before the desired Bento; None for the first Bento.
 
@@ -168,23 +201,46 @@ class ServingState:
             used.append(self._newest("role = 'serve' AND committed AND bento != ?", committed.bento.bento))
         return {revision.bento.bento for revision in used if revision}
 
-    def begin(self, candidate: BentoReference, role: Role = "serve") -> Revision:
+    def begin(
+        self,
+        candidate: BentoReference,
+        role: Role = "serve",
+        *,
+        requested: dt.datetime | None = None,
+        replaces: str | None = None,
+    ) -> Revision:
         """Make ``candidate`` the desired Bento, pending until ``commit`` or ``undo``, in place of a pending rollout.
 
         Args:
             candidate: The Bento.
             role: ``serve`` for a Bento that answers, ``shadow`` for a shadow.
+            requested: The time at which a person or a DAG asked for the rollout; now by default.
+            replaces: The model version that must be in service; by default any.
 
         Raises:
             ProjectMismatchError: The candidate is a model of another project; the state is unchanged.
+            SupersededError: A rollout that was requested later has begun, or another version than ``replaces`` is in
+                service; the state is unchanged.
             ServingStateError: The database cannot be written; the state is unchanged.
         """
         require_project(candidate.project, self._project, what="The Bento", where=candidate.path)
+        since = _milliseconds(requested or dt.datetime.now(dt.UTC))
         with self._transaction() as database:
+            later = database.execute(
+                "SELECT bento FROM rollouts WHERE role = ? AND requested > ? ORDER BY number DESC", (role, since)
+            ).fetchone()
+            if later:
+                raise self._superseded(f"A rollout that was requested later has begun, of Bento {later[0]}")
+            served = database.execute(
+                "SELECT model_version FROM rollouts WHERE role = ? AND committed ORDER BY number DESC", (role,)
+            ).fetchone()
+            if replaces is not None and served != (replaces,):
+                found = f"version {served[0]}" if served else "no model"
+                raise self._superseded(f"The endpoint no longer serves version {replaces}; it serves {found}")
             database.execute("DELETE FROM rollouts WHERE role = ? AND NOT committed", (role,))
             number = database.execute(
-                "INSERT INTO rollouts (role, bento, model_version, path, project) VALUES (?, ?, ?, ?, ?)",
-                (role, candidate.bento, candidate.model_version, candidate.path, candidate.project),
+                "INSERT INTO rollouts (role, bento, model_version, path, project, requested) VALUES (?, ?, ?, ?, ?, ?)",
+                (role, candidate.bento, candidate.model_version, candidate.path, candidate.project, since),
             ).lastrowid
         return Revision(int(number or 0), candidate)
 
@@ -198,7 +254,8 @@ class ServingState:
             SupersededError: Another rollout has begun since.
             ServingStateError: The database cannot be written; the revision is still pending.
         """
-        self._change_pending("UPDATE rollouts SET committed = TRUE", revision)
+        now = _milliseconds(dt.datetime.now(dt.UTC))
+        self._change_pending("UPDATE rollouts SET committed = ?", revision, now)
 
     def undo(self, revision: Revision) -> None:
         """Remove a pending revision; the revision before it becomes the desired revision again.
@@ -261,21 +318,26 @@ class ServingState:
                 return status
             time.sleep(_POLL_SECONDS)
 
-    def _newest(self, condition: str, *values: str) -> Revision | None:
+    def _newest(self, condition: str, *values: object) -> Revision | None:
         columns = "number, bento, model_version, path, project"
         rows = self._select(f"SELECT {columns} FROM rollouts WHERE {condition} ORDER BY number DESC LIMIT 1", *values)  # noqa: S608 - no condition is made from input
         return Revision(rows[0][0], BentoReference(*rows[0][1:])) if rows else None
 
-    def _change_pending(self, statement: str, revision: Revision) -> None:
+    def _change_pending(self, statement: str, revision: Revision, *values: int) -> None:
         with self._transaction() as database:
-            changed = database.execute(f"{statement} WHERE number = ? AND NOT committed", (revision.number,)).rowcount
+            pending = (*values, revision.number)
+            changed = database.execute(f"{statement} WHERE number = ? AND NOT committed", pending).rowcount
         if not changed:
             desired = self.desired()
-            raise SupersededError(
-                f"Another rollout has begun since; the desired Bento is {desired.bento.bento if desired else 'none'}.",
-                where=str(self._path),
-                remedy="Wait until that rollout has ended, and deploy again if another version should serve.",
-            )
+            found = desired.bento.bento if desired else "none"
+            raise self._superseded(f"Another rollout has begun since; the desired Bento is {found}")
+
+    def _superseded(self, what: str) -> SupersededError:
+        return SupersededError(
+            f"{what}.",
+            where=str(self._path),
+            remedy="Wait until that rollout has ended, and deploy again if another version should serve.",
+        )
 
     def _select(self, query: str, *values: object) -> list[tuple[Any, ...]]:
         try:
@@ -311,8 +373,13 @@ class ServingState:
             raise self._error(action, error) from error
 
     def _error(self, action: str, error: Exception) -> ServingStateError:
-        return ServingStateError(
+        kind = BusyStateError if isinstance(error, sqlite3.OperationalError) else ServingStateError
+        return kind(
             f"The serving state cannot be {action} ({error}).",
             where=str(self._path),
             remedy="Check the free space and the owner of the folder; remove a damaged file and deploy again.",
         )
+
+
+def _milliseconds(time: dt.datetime) -> int:
+    return int(time.timestamp() * 1000)

@@ -33,6 +33,8 @@ _MISSES = 3
 class WorkerPoolError(ChurnflowError):
     """Server processes did not start, ended, or failed on requests."""
 
+    can_retry = True
+
 
 @dataclass(frozen=True)
 class Target:

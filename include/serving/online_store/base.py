@@ -16,7 +16,13 @@ FORMAT = b"2"
 
 
 class StoreError(ChurnflowError):
-    """The online store is missing, does not answer, or contains data that cannot be read."""
+    """The online store is missing, or contains data that cannot be read or stored."""
+
+
+class UnreachableStoreError(StoreError):
+    """The server of the online store does not answer."""
+
+    can_retry = True
 
 
 @dataclass(frozen=True)

@@ -17,7 +17,7 @@ from redis.asyncio.retry import Retry
 from redis.backoff import NoBackoff
 
 from include.logs import get_logger
-from include.serving.online_store.base import FORMAT, CustomerFeatures, StoreError
+from include.serving.online_store.base import FORMAT, CustomerFeatures, StoreError, UnreachableStoreError
 from include.serving.online_store.row_format import RowLayout, customer_key, encode_rows, layout_key_of, layout_of
 
 if TYPE_CHECKING:
@@ -26,6 +26,7 @@ if TYPE_CHECKING:
 log = get_logger(__name__)
 
 _CONNECTIONS = 32
+_NO_ANSWER = (redis.ConnectionError, redis.TimeoutError, OSError, TimeoutError)
 _WRITE_TIMEOUT_SECONDS = 30.0
 _KEYS_PER_SCRIPT = 500
 """A script blocks the server; this many rows take about a millisecond."""
@@ -158,9 +159,11 @@ class RedisStore:
         try:
             yield
         except (redis.RedisError, OSError, TimeoutError, ValueError, struct.error, LookupError) as error:
+            kind = UnreachableStoreError if isinstance(error, _NO_ANSWER) else StoreError
             raise self._error(
                 f"The online store does not answer, or contains data that cannot be read ({type(error).__name__}).",
                 "Check the server and its address; if the server answers, delete the keys and run churn_score again.",
+                kind,
             ) from error
 
     def _require_format(self, found: bytes | None) -> None:
@@ -172,8 +175,8 @@ class RedisStore:
                 "Delete its keys, then run churn_score for the newest day again.",
             )
 
-    def _error(self, what: str, remedy: str) -> StoreError:
-        return StoreError(what, where=f"Redis server of CHURN_SERVING__STORE__URL, keys {self._prefix}*", remedy=remedy)
+    def _error(self, what: str, remedy: str, kind: type[StoreError] = StoreError) -> StoreError:
+        return kind(what, where=f"Redis server of CHURN_SERVING__STORE__URL, keys {self._prefix}*", remedy=remedy)
 
 
 def _bytes(values: Iterable[bytes | str | None]) -> list[bytes | None]:

@@ -21,6 +21,7 @@ import pyarrow.types as pt
 
 from include.features.definitions import differing_definitions
 from include.lake import Lake
+from include.lake.table import ConflictError
 from include.lake.table_names import FEATURES_TABLE, LABELS_TABLE
 from include.logs import get_logger
 from include.plurals import counted
@@ -215,7 +216,7 @@ def _read_versioned(lake: Lake, name: str, days: list[dt.date], columns: list[st
         rows = table.read(days, columns)
         if table.version() == version:
             return rows, version
-    raise DatasetError(
+    raise ConflictError(
         "The table was written to during every attempt to read it.",
         where=name,
         remedy="Run the training again when the ingest has finished.",

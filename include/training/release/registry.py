@@ -21,12 +21,43 @@ from include.training.model.bundle import Bundle
 Alias = Literal["challenger", "champion", "previous"]
 _BUNDLE_PATH = "data/bundle"
 """The bundle's folder inside a logged model: MLflow stores a model's data below ``data/``."""
-_RETRIES = "4"
-"""MLflow's default of 7 retries with doubled pauses takes more than four minutes to report that a server is down."""
 
 
 class RegistryError(ChurnflowError):
-    """The registry cannot be reached, or lacks the requested version or file."""
+    """The registry lacks the requested version, alias or file, or refuses the request."""
+
+
+class UnreachableRegistryError(RegistryError):
+    """The registry or its artifact store does not answer."""
+
+    can_retry = True
+
+
+def registry_error(what: str, *, where: str, remedy: str, error: MlflowException) -> RegistryError:
+    """Return the error for a failed request to the registry, of the class that states whether a retry can help.
+
+    Args:
+        what: The cause, to which MLflow's message is added.
+        where: The registry, model and version.
+        remedy: The remedy.
+        error: MLflow's error.
+    """
+    # MLflow's HTTP client reports a lost connection, a time-out and a server's failure under this code.
+    transient = error.error_code in {"INTERNAL_ERROR", "TEMPORARILY_UNAVAILABLE", "REQUEST_LIMIT_EXCEEDED"}
+    kind = UnreachableRegistryError if transient else RegistryError
+    return kind(f"{what}: {error.message}", where=where, remedy=remedy)
+
+
+def limit_requests(settings: Settings) -> None:
+    """Set the time-outs and the retries of MLflow's requests in this process; MLflow has no parameters for them.
+
+    MLflow's defaults, 120 s and 7 retries with doubled pauses, take 20 minutes to report that a server does not answer.
+
+    Args:
+        settings: The time-out and the number of retries. Variables of the environment take precedence.
+    """
+    os.environ.setdefault("MLFLOW_HTTP_REQUEST_TIMEOUT", str(settings.mlflow.timeout_seconds))
+    os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", str(settings.mlflow.retries))
 
 
 class Registry:
@@ -39,7 +70,7 @@ class Registry:
     def __init__(self, settings: Settings) -> None:
         self.name = f"churn-{settings.project}"
         self._project = settings.project
-        os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", _RETRIES)  # MLflow has no parameter for it
+        limit_requests(settings)
         self.tracking_uri = settings.mlflow.tracking_uri
         self._client = mlflow.MlflowClient(self.tracking_uri, self.tracking_uri)
 
@@ -151,8 +182,9 @@ class Registry:
             return Path(path).read_bytes()
 
     def _unavailable(self, item: str, version: str, error: MlflowException) -> RegistryError:
-        return RegistryError(
-            f"The model's {item} cannot be fetched: {error.message}",
+        return registry_error(
+            f"The model's {item} cannot be fetched",
             where=f"{self.name} version {version} at {self.tracking_uri}",
             remedy="Check the version and that the tracking server runs.",
+            error=error,
         )

@@ -26,7 +26,7 @@ from include.training.model import pyfunc
 from include.training.model.bundle import Bundle
 from include.training.model.contract import ModelContract
 from include.training.model.source_files import source_files
-from include.training.release.registry import Registry
+from include.training.release.registry import Registry, limit_requests
 
 DATASET_ARTIFACT = "dataset"
 CARD_PAGE = "model_card.html"
@@ -42,6 +42,7 @@ def open_experiment(settings: Settings, name: str) -> None:
         settings: The tracking server.
         name: The experiment.
     """
+    limit_requests(settings)
     uri = settings.mlflow.tracking_uri
     mlflow.set_tracking_uri(uri)
     if uri.startswith("sqlite:") and mlflow.get_experiment_by_name(name) is None:

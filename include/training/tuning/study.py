@@ -19,22 +19,30 @@ from optuna.storages import BaseStorage, JournalStorage, RDBStorage
 from optuna.storages.journal import JournalFileBackend, JournalFileSymlinkLock
 from optuna.trial import FrozenTrial
 from pydantic import SecretStr
-from sqlalchemy.exc import DBAPIError, SQLAlchemyError
+from sqlalchemy.exc import DBAPIError, InterfaceError, OperationalError, SQLAlchemyError
 from sqlalchemy.pool import NullPool
 from tenacity import Retrying, retry_if_exception_type, stop_after_attempt, wait_random
 
 from include.errors import ChurnflowError
 from include.logs import get_logger
+from include.sources.postgres_timeouts import limit_postgres_waits
 
 log = get_logger(__name__)
 
 NUMBER = "number"
 """The trial attribute with the trial's number in the search. Optuna's own number is the order of completion."""
 _CLAIM = "claim "
+_NO_ANSWER = (OperationalError, InterfaceError)
 
 
 class StudyError(ChurnflowError):
-    """The study of a search cannot be read or written."""
+    """The study of a search is damaged, or its database refuses access."""
+
+
+class UnreachableStudyError(StudyError):
+    """The database of a study does not answer."""
+
+    can_retry = True
 
 
 class SharedStudy:
@@ -95,7 +103,8 @@ class SharedStudy:
             yield
         except (SQLAlchemyError, StorageInternalError, ImportError) as error:
             # The original text is dropped: it can contain the URL with its password.
-            raise StudyError(
+            kind = UnreachableStudyError if isinstance(error.__cause__ or error, _NO_ANSWER) else StudyError
+            raise kind(
                 f"The database of the trials cannot be used ({type(error).__name__}).",
                 where=self._place,
                 remedy="Check the address, the server, and the right to create tables; finished trials are stored.",
@@ -140,6 +149,7 @@ class _TruncatingLock(JournalFileSymlinkLock):
 
 
 def _database_storage(url: str) -> BaseStorage:
+    limit_postgres_waits()
     tries = Retrying(
         # Of workers that start together, only one can create the tables; the others succeed on the next try.
         retry=retry_if_exception_type(DBAPIError),

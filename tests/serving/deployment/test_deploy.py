@@ -1,23 +1,29 @@
 from __future__ import annotations
 
+import datetime as dt
+import socket
 import time
 from collections.abc import Callable
 from contextlib import closing
 from pathlib import Path
 
 import mlflow
+import pyarrow as pa
 import pytest
 
+from include.days import DayRange
+from include.lake import open_lake
+from include.lake.table_names import FEATURES_TABLE
 from include.projects.training import LeakageLimits
 from include.serving.deployment import deploy
 from include.serving.deployment.client import EndpointClient
 from include.serving.deployment.package import build_bento
-from include.serving.deployment.rollout import roll_out
-from include.serving.deployment.state import BentoReference, ServingState
+from include.serving.deployment.rollout import RolloutError, roll_out
+from include.serving.deployment.state import BentoReference, ServingState, SupersededError
 from include.settings import MlflowSettings, ProjectMismatchError, Settings
 from include.training.evaluation.leakage import LEAKAGE_FILE, LeakageError, LeakageReport
 from include.training.model.bundle import Bundle, BundleError
-from include.training.release.registry import RegistryError
+from include.training.release.registry import RegistryError, UnreachableRegistryError
 from tests.serving.conftest import free_port, train_bundle
 from tests.serving.deployment.runners import running
 from tests.serving.servers import record_deployment
@@ -112,20 +118,67 @@ def test_model_of_another_project_is_not_built(bundle: Bundle, settings: Setting
 
 
 def test_error_names_an_unknown_version(settings: Settings) -> None:
-    with pytest.raises(RegistryError, match="churn-synthetic version 99"):
+    with pytest.raises(RegistryError, match="churn-synthetic version 99") as error:
         deploy.build("99", settings)
+    assert not error.value.can_retry
 
 
-def test_unreachable_registry_is_reported_before_anything_changes(
-    make_settings: Callable[[], Settings], bento: BentoReference, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize("frozen", [False, True], ids=["no server", "frozen server"])
+def test_unreachable_registry_is_reported_in_time_and_before_anything_changes(
+    make_settings: Callable[[], Settings], bento: BentoReference, monkeypatch: pytest.MonkeyPatch, frozen: bool
 ) -> None:
-    monkeypatch.setenv("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "1")
-    unreachable = MlflowSettings(tracking_uri=f"http://127.0.0.1:{free_port()}")
-    settings = make_settings().model_copy(update={"mlflow": unreachable})
-    record_deployment(settings.serving_dir, bento)
-    for role in ("serve", "shadow"):
-        with pytest.raises(RegistryError, match=r"does not answer.*The endpoint is unchanged"):
-            deploy.resolve(None, role, settings)
-    with pytest.raises(RegistryError, match=r"serves version 7.*clear this task"):
-        deploy.restore_alias("7", settings)
+    for name in ("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "MLFLOW_HTTP_REQUEST_TIMEOUT"):
+        monkeypatch.delenv(name, raising=False)
+    with socket.create_server(("127.0.0.1", 0)) as silent:  # accepts connections and never answers
+        port = silent.getsockname()[1] if frozen else free_port()
+        unreachable = MlflowSettings(tracking_uri=f"http://127.0.0.1:{port}", timeout_seconds=1, retries=0)
+        settings = make_settings().model_copy(update={"mlflow": unreachable})
+        record_deployment(settings.serving_dir, bento)
+        for role in ("serve", "shadow"):
+            with pytest.raises(UnreachableRegistryError, match=r"does not answer.*The endpoint is unchanged"):
+                deploy.resolve(None, role, settings)
+        with pytest.raises(UnreachableRegistryError, match=r"serves version 7.*clear this task"):
+            deploy.restore_alias("7", settings)
+        with pytest.raises(UnreachableRegistryError, match="bundle cannot be fetched"):
+            deploy.build("7", settings)
     assert ServingState(settings.serving_dir).served() == bento
+
+
+def test_second_of_two_rollbacks_at_once_changes_nothing(settings: Settings) -> None:
+    first, second, third = (BentoReference(f"{n}-x", str(n), f"/bentos/{n}-x", "synthetic") for n in (1, 2, 3))
+    for reference in (first, second, third):
+        record_deployment(settings.serving_dir, reference)
+    triggered = dt.datetime.now(dt.UTC)
+    state = record_deployment(settings.serving_dir, second)  # the first rollback
+    later = dt.datetime.now(dt.UTC)
+    assert deploy.roll_back(None, settings, triggered) == second.as_dict()
+    assert deploy.roll_back(None, settings, later, from_version="3") == second.as_dict()
+    assert (state.served(), state.previous()) == (second, third)
+    with pytest.raises(SupersededError, match="serves version 2 by now, and not version 3"):
+        deploy.restore_alias("3", settings)
+
+
+def test_rollback_from_a_version_that_no_longer_serves_changes_nothing(
+    settings: Settings, bento: BentoReference
+) -> None:
+    second, third = (BentoReference(f"{n}-x", f"{n}-x", f"/bentos/{n}-x", "synthetic") for n in (2, 3))
+    for reference in (bento, second):
+        record_deployment(settings.serving_dir, reference)
+    triggered = dt.datetime.now(dt.UTC)
+    state = record_deployment(settings.serving_dir, third)
+    with pytest.raises(SupersededError, match=r"requested later|no longer serves version 2-x; it serves version 3-x"):
+        deploy.roll_back(None, settings, triggered)
+    with pytest.raises(SupersededError, match="no longer serves version 2-x; it serves version 3-x"):
+        deploy.roll_back(None, settings, from_version="2-x")
+    assert (state.served(), state.previous()) == (third, second)
+
+
+def test_day_to_score_is_resolved_before_a_deployment(settings: Settings) -> None:
+    with pytest.raises(RolloutError, match=r"Gold has no rows yet.*The endpoint is unchanged"):
+        deploy.day_to_score(None, settings)
+    table, days = open_lake(settings).table(FEATURES_TABLE), DayRange.parse("2017-12-01", "2017-12-02")
+    table.replace(days, pa.table({"dt": list(days), "customer_id": ["a", "a"]}))
+    assert deploy.day_to_score(None, settings) == days.last
+    assert deploy.day_to_score(days.first, settings) == days.first
+    with pytest.raises(RolloutError, match="no rows of 2017-12-24"):
+        deploy.day_to_score(dt.date(2017, 12, 24), settings)

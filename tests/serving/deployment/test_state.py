@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import datetime as dt
 import shutil
 import threading
 from dataclasses import replace
@@ -100,6 +101,25 @@ def test_later_of_two_rollouts_wins_and_the_earlier_one_changes_nothing(state: S
     with pytest.raises(SupersededError):
         state.undo(deployment)
     assert desired_and_previous(state) == (FIRST, OLDER)
+
+
+def test_rollout_that_was_requested_earlier_is_refused(state: ServingState) -> None:
+    now = dt.datetime.now(dt.UTC)
+    rollback = state.begin(OLDER, requested=now + dt.timedelta(seconds=1))
+    for committed in (False, True):
+        with pytest.raises(SupersededError, match=rf"requested later.*{OLDER.bento}") as error:
+            state.begin(SECOND, requested=now)
+        assert not error.value.can_retry
+        if not committed:
+            state.commit(rollback)
+    assert desired_and_previous(state) == (OLDER, FIRST)
+
+
+def test_rollout_in_place_of_another_version_is_refused(state: ServingState) -> None:
+    with pytest.raises(SupersededError, match="no longer serves version 2; it serves version 1"):
+        state.begin(OLDER, replaces="2")
+    assert desired_and_previous(state) == (FIRST, OLDER)
+    assert state.begin(OLDER, replaces="1").bento == OLDER
 
 
 def test_shadow_does_not_change_the_served_bento(state: ServingState) -> None:

@@ -1,0 +1,225 @@
+"""A local stack in a scratch home, with a served model and a receiver of Slack messages, for ``kills.py``."""
+
+from __future__ import annotations
+
+import contextlib
+import datetime as dt
+import json
+import os
+import socket
+import subprocess
+import sys
+import tempfile
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from typing import Any
+
+import mlflow
+import numpy as np
+import xgboost as xgb
+
+from include.days import DayRange
+from include.ingest import ingest_days
+from include.lake import open_lake
+from include.lake.table_names import FEATURES_TABLE
+from include.projects import load_project
+from include.projects.training import LeakageLimits
+from include.settings import ROOT, MlflowSettings, ServingSettings, Settings
+from include.training.evaluation.leakage import LEAKAGE_FILE, LeakageReport
+from include.training.model.bundle import Bundle, Sample
+from include.training.model.contract import FeatureContract, ModelContract
+from include.training.release.registry import Registry
+from include.training.release.tracking import log_model, open_experiment
+from local.client import AirflowClient
+from local.environment import LocalPorts
+from local.grocery_export import export
+from local.stack import Stack
+
+DAYS = DayRange.parse("2017-12-11", "2017-12-18")
+"""The days in gold. The files of the next day are delivered, too."""
+NEXT_DAY = DAYS.last + dt.timedelta(days=1)
+
+MLFLOW_SECONDS = 5
+"""The time-out of a request to MLflow in the stack."""
+
+_FIRST_ANSWERS = (429, 500)
+"""The statuses of the receiver's first answers; later answers are 200."""
+_SAMPLES = 5
+
+
+class SlackReceiver(ThreadingHTTPServer):
+    """A local receiver of Slack messages that first answers 429 with Retry-After, then 500, then 200.
+
+    Attributes:
+        received: The texts of the messages that were answered with 200, in the order of arrival.
+    """
+
+    def __init__(self) -> None:
+        super().__init__(("127.0.0.1", 0), _Handler)
+        self.received: list[str] = []
+        self._refusals = list(_FIRST_ANSWERS)
+        self._lock = threading.Lock()
+
+    def accept(self, text: str) -> int:
+        """Store a message, and return the status of the answer."""
+        with self._lock:
+            if self._refusals:
+                return self._refusals.pop(0)
+            self.received.append(text)
+            return 200
+
+
+class _Handler(BaseHTTPRequestHandler):
+    server: SlackReceiver
+
+    def do_POST(self) -> None:
+        """Answer one message."""
+        body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
+        details = [block["text"]["text"] for block in body["blocks"]]
+        status = self.server.accept(" ".join([body["text"], *details]))
+        self.send_response(status)
+        if status == 429:
+            self.send_header("Retry-After", "1")
+        self.end_headers()
+        self.wfile.write(b"ok" if status == 200 else b"")
+
+    def log_message(self, *_: object) -> None:
+        """Keep the output short."""
+
+
+@dataclass(frozen=True)
+class ScratchStack:
+    """A running stack with two registered versions of a model, of which none is deployed.
+
+    Attributes:
+        stack: The stack.
+        client: The client of its Airflow.
+        receiver: The receiver of its alerts.
+        settings: The settings of its deployment.
+        versions: The two versions; the first has the alias ``champion``.
+    """
+
+    stack: Stack
+    client: AirflowClient
+    receiver: SlackReceiver
+    settings: Settings
+    versions: tuple[str, str]
+
+
+@contextmanager
+def scratch_stack() -> Iterator[ScratchStack]:
+    """Start a stack on free ports in a scratch home, prepare gold and two model versions, and stop it at the end."""
+    with tempfile.TemporaryDirectory(prefix="churnflow-kills-") as name, _receiving() as receiver:
+        home = Path(name)
+        airflow, mlflow_port, endpoint = _free_ports(3)
+        ports = LocalPorts(airflow_port=airflow, mlflow_port=mlflow_port)
+        uri = f"http://127.0.0.1:{mlflow_port}"
+        settings = Settings(
+            home=home, mlflow=MlflowSettings(tracking_uri=uri), serving=ServingSettings(port=endpoint, reasons_for=0)
+        )
+        slack = f"http://127.0.0.1:{receiver.server_port}/services"
+        variables = {
+            "CHURN_HOME": name,
+            "CHURN_LOCAL_AIRFLOW_PORT": str(airflow),
+            "CHURN_LOCAL_MLFLOW_PORT": str(mlflow_port),
+            "CHURN_SERVING__PORT": str(endpoint),
+            "CHURN_SERVING__REASONS_FOR": "0",
+            "CHURN_MLFLOW__TIMEOUT_SECONDS": str(MLFLOW_SECONDS),
+            "CHURN_MLFLOW__RETRIES": "0",
+            "AIRFLOW_CONN_SLACK_CHURN": json.dumps({"conn_type": "slackwebhook", "host": slack, "password": "T/B/X"}),
+            "NO_PROXY": "127.0.0.1",
+        }
+        stack = Stack(settings, ports)
+        client = AirflowClient(stack.airflow_url)
+        try:
+            _local("up", variables)
+            yield ScratchStack(stack, client, receiver, settings, _prepare(settings))
+        finally:
+            client.close()
+            _local("down", variables)
+
+
+def _local(command: str, variables: dict[str, str]) -> None:
+    done = subprocess.run(
+        [sys.executable, "-m", "local", command],
+        cwd=ROOT,
+        env=os.environ | variables,
+        stdout=sys.stderr,
+        check=False,
+    )
+    if done.returncode:
+        raise RuntimeError(f"python -m local {command} ended with {done.returncode}")
+
+
+def _prepare(settings: Settings) -> tuple[str, str]:
+    export(Path(settings.landing_uri) / settings.project, DayRange(DAYS.first, NEXT_DAY))
+    ingest_days(settings, DAYS)
+    bundle = _small_model(settings)
+    registry = Registry(settings)
+    open_experiment(settings, registry.name)
+    first, second = (_register(bundle, registry) for _ in range(2))
+    registry.set_alias("champion", first)
+    return first, second
+
+
+def _small_model(settings: Settings) -> Bundle:
+    """Return a model that learned from the first day in gold whether a customer's first feature is above average."""
+    project = load_project(settings.project)
+    contract = ModelContract(
+        project=project.name,
+        run_id="attacks",
+        trained_through=DAYS.first,
+        label=project.label.name,
+        horizon_days=project.label.horizon_days,
+        threshold=project.requirements.costs.threshold,
+        features=tuple(
+            FeatureContract(
+                name=spec.name, dtype=spec.dtype, nullable=spec.nullable, categories=tuple(spec.categories) or None
+            )
+            for spec in project.features
+        ),
+    )
+    lake = open_lake(settings)
+    days = [day for day in lake.table(FEATURES_TABLE).days() if day in DAYS]
+    rows = lake.table(FEATURES_TABLE).read(days[:1]).select(list(contract.feature_names))
+    matrix = contract.encode(rows)
+    label = np.nan_to_num(matrix[:, 0]) > np.nanmean(matrix[:, 0])
+    booster = xgb.train({"objective": "binary:logistic", "nthread": 1, "max_depth": 3}, xgb.DMatrix(matrix, label), 20)
+    bundle = Bundle(contract.model_copy(update={"trained_through": days[0]}), booster)
+    samples = tuple(
+        Sample(features=row, churn_probability=float(probability))
+        for row, probability in zip(rows.slice(0, _SAMPLES).to_pylist(), bundle.predict_matrix(matrix), strict=False)
+    )
+    return Bundle(bundle.contract, booster, samples)
+
+
+def _register(bundle: Bundle, registry: Registry) -> str:
+    report = LeakageReport(findings=(), limits=LeakageLimits(), features=(), splits=(), skipped=())
+    with mlflow.start_run() as run:
+        mlflow.log_dict(report.model_dump(mode="json"), LEAKAGE_FILE)
+        return registry.register(log_model(bundle), run.info.run_id, tags={})
+
+
+@contextmanager
+def _receiving() -> Iterator[SlackReceiver]:
+    receiver = SlackReceiver()
+    thread = threading.Thread(target=receiver.serve_forever)
+    thread.start()
+    try:
+        yield receiver
+    finally:
+        receiver.shutdown()
+        thread.join()
+        receiver.server_close()
+
+
+def _free_ports(count: int) -> list[int]:
+    with contextlib.ExitStack() as held:
+        probes: list[Any] = [held.enter_context(socket.socket()) for _ in range(count)]
+        for probe in probes:
+            probe.bind(("127.0.0.1", 0))
+        return [probe.getsockname()[1] for probe in probes]

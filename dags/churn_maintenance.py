@@ -1,0 +1,57 @@
+"""Find days without a retention list or a monitoring report, and trigger the runs that make up for them."""
+
+from __future__ import annotations
+
+from airflow.sdk import CronTriggerTimetable, dag, task
+
+from dags.wiring.assets import GOLD, SCORES, emit_asset_events
+from dags.wiring.defaults import common, project_timezone
+from include.settings import get_settings
+
+DOC = """
+### Find missing days
+
+Airflow drops an asset's event while the DAG that it would trigger is paused, and a run can fail. This DAG looks for
+days in gold without a retention list, and for days with a list but without a monitoring report. It emits the events
+that trigger `churn_score` and `churn_monitor` for these days.
+
+It considers the last `CHURN_TASKS__MAINTENANCE_DAYS` days up to the newest day in gold, and only days from the first
+retention list on: the days of an ingested history have no list by design.
+
+It does not replace a lost event of a training request or of a champion: trigger `churn_train` or `churn_deploy`.
+
+Runs daily at 06:00 in the project's time zone with `CHURN_SCHEDULE=daily`, otherwise by hand. Unpause `churn_score` and
+`churn_monitor` first. If you mark a task successful by hand, no event is emitted; trigger the DAG again.
+"""
+
+
+@dag(
+    dag_id="churn_maintenance",
+    dag_display_name="7 · Maintain",
+    description="Find days without a retention list or a monitoring report, and trigger their runs.",
+    doc_md=DOC,
+    schedule=(
+        CronTriggerTimetable("0 6 * * *", timezone=project_timezone()) if get_settings().schedule == "daily" else None
+    ),
+    **common("monitoring"),
+)
+def churn_maintenance() -> None:
+    @task(outlets=[GOLD])
+    def request_scores() -> list[str]:
+        """Trigger the scoring of days in gold without a retention list; skip if there are none."""
+        from include.monitoring.catch_up import find_missing_days
+
+        return emit_asset_events(GOLD, find_missing_days(get_settings()).scores)
+
+    @task(outlets=[SCORES])
+    def request_reports() -> list[str]:
+        """Trigger the monitoring of days with a retention list, but without a report; skip if there are none."""
+        from include.monitoring.catch_up import find_missing_days
+
+        return emit_asset_events(SCORES, find_missing_days(get_settings()).reports)
+
+    request_scores()
+    request_reports()
+
+
+churn_maintenance()

@@ -1,0 +1,46 @@
+"""Time-outs of PostgreSQL connections.
+
+psycopg2 waits in C for an answer, without a time-out, and no Python signal handler runs meanwhile. A frozen server
+would therefore block a task for ever, beyond the time-out of the task. The wait callback moves the wait to Python.
+"""
+
+from __future__ import annotations
+
+import select
+from typing import Any
+
+CONNECT_SECONDS = 10.0
+"""The time-out for each step of opening a connection."""
+ANSWER_SECONDS = 300.0
+"""The time-out for an answer of the server, for example the first rows of a query."""
+
+
+def limit_postgres_waits() -> None:
+    """Limit the waits of all psycopg2 connections of this process; without psycopg2, do nothing."""
+    try:
+        from psycopg2.extensions import set_wait_callback
+    except ImportError:
+        return
+    set_wait_callback(_wait)
+
+
+def _wait(connection: Any) -> None:
+    """Wait until an operation of a connection is complete.
+
+    Args:
+        connection: The connection of psycopg2.
+
+    Raises:
+        OperationalError: The server did not answer in time; psycopg2 then closes the connection.
+    """
+    from psycopg2 import OperationalError
+    from psycopg2.extensions import POLL_OK, POLL_READ, STATUS_SETUP
+
+    while (state := connection.poll()) != POLL_OK:
+        seconds = CONNECT_SECONDS if connection.status == STATUS_SETUP else ANSWER_SECONDS
+        waiting = [connection.fileno()]
+        ready = (
+            select.select(waiting, [], [], seconds) if state == POLL_READ else select.select([], waiting, [], seconds)
+        )
+        if not any(ready):
+            raise OperationalError(f"no answer within {seconds:g} s")
