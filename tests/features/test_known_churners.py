@@ -11,7 +11,8 @@ import pytest
 
 from include.features.known_churners import known_churners
 from include.lake import Lake, connect
-from include.lake.table_names import silver_table
+from include.lake.table_names import LABELS_TABLE, silver_table
+from include.monitoring.performance import read_labels
 from include.projects import Project, Source
 from include.projects.label import BecomesLabel, ColumnLabel, NoEventLabel
 from tests.quality.shop import CUSTOMERS, ORDERS, REGIONS, day, project
@@ -94,3 +95,12 @@ def test_nobody_is_known_without_deliveries_or_with_a_label_of_events(tmp_path: 
     label = NoEventLabel(description="", kind="no_event", source="orders", horizon_days=30)
     events = project({"orders": ORDERS}).model_copy(update={"label": label})
     assert known_churners(events, lake, connect(), [day(5)]) is None
+
+
+def test_labels_of_known_churners_are_no_outcomes(tmp_path: Path) -> None:
+    lake, made_of = Lake(str(tmp_path)), shop(CUSTOMERS, BECOMES)
+    statuses = {"a": "left", "b": "active"}
+    deliver(lake, 0, [{"customer_id": name, "status": status, "changed": 0} for name, status in statuses.items()])
+    labels = pa.table({"dt": [day(0)] * 2, "customer_id": ["a", "b"], "churned": pa.array([0, 1], pa.int8())})
+    lake.table(LABELS_TABLE).replace([day(0)], labels)
+    assert read_labels(lake, made_of, [day(0)])[["customer_id", "churned"]].values.tolist() == [["b", 1]]

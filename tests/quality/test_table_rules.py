@@ -38,14 +38,14 @@ def test_row_count_is_compared_with_the_median_of_earlier_days(tmp_path, togethe
     for number, count in enumerate([4, 6, 1, 5, 9]):
         world.orders(number, ids(number, count))
     if together:
-        with pytest.raises(GateError, match=r"row_count found 1 rows on 2024-01-03; the median is 5"):
+        with pytest.raises(GateError, match=r"row_count found 1 row on 2024-01-03; the median is 5"):
             world.ingest(0, 4)
         assert world.silver() == []
         return
     world.ingest(0)
     assert not outcome(world, 0, "row_count")["judged"]
     world.ingest(1)
-    with pytest.raises(GateError, match="row_count found 1 rows on 2024-01-03"):
+    with pytest.raises(GateError, match="row_count found 1 row on 2024-01-03"):
         world.ingest(2)
     world.ingest(3)
     world.ingest(4)
@@ -105,9 +105,9 @@ def test_foreign_key_must_match_a_row_of_the_same_day_or_earlier(tmp_path, first
     world.orders(2, ["3"], customer="a")
     world.ingest(0, 1)
     world.ingest(2)
-    assert outcome(world, 2, "foreign_key")["observed"] == "0 of 1 rows without a match"
+    assert outcome(world, 2, "foreign_key")["observed"] == "0 of 1 row without a match"
     world.orders(0, ["1"], customer="b")  # customer b arrives one day later
-    with pytest.raises(GateError, match=r"foreign_key\(customer_id\) in customers.customer_id found 1 of 1 rows"):
+    with pytest.raises(GateError, match=r"foreign_key\(customer_id\) in customers.customer_id found 1 of 1 row"):
         world.ingest(0)
 
 
@@ -156,7 +156,7 @@ def test_missing_days_do_not_fail_later_days(tmp_path):
     assert outcome(world, 3, "freshness")["success"]
     world.ingest(1)
     world.ingest(2)
-    assert outcome(world, 2, "foreign_key")["observed"] == "0 of 1 rows without a match"
+    assert outcome(world, 2, "foreign_key")["observed"] == "0 of 1 row without a match"
 
 
 STRICT = Freshness(max_age_days=1)
