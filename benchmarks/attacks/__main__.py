@@ -8,13 +8,13 @@ from __future__ import annotations
 
 import tempfile
 from dataclasses import asdict
-from importlib import import_module
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import httpx
 import typer
 
+from benchmarks.attacks.kills import run_kills
 from benchmarks.attacks.requests import RequestFigures, run_requests
 from benchmarks.figures import print_figures
 from benchmarks.serving_contenders import endpoint
@@ -52,7 +52,7 @@ def main(
         figures |= {name: requests[name] for name in ("requests", "answers_5xx", "smuggled")}
         details["findings"] = requests["findings"]
     if only != "requests":
-        kills = asdict(import_module("benchmarks.attacks.kills").run_kills())
+        kills = asdict(run_kills())
         figures |= {name: kills[name] for name in ("kills", "lost_runs", "alerted_once", "retried_in_vain")}
         details["kills"] = kills["details"]
     print_figures("attacks", figures, details)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import datetime as dt
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -34,9 +35,13 @@ def gold_rows(rows: int, day: dt.date = DAY) -> pa.Table:
     )
 
 
-def of_project(settings: Settings, project: str) -> Settings:
-    """Return settings of a shipped project, whose label decides who is on the list."""
-    return settings.model_copy(update={"project": project})
+def deploy(bundle: Bundle, project: str, settings: Settings, folder: Path) -> Settings:
+    """Deploy the model as that of a shipped project, whose label decides who is on the list; return its settings."""
+    own = Settings(home=settings.home, project=project, serving=settings.serving)
+    contract = bundle.contract.model_copy(update={"project": project})
+    replace(bundle, contract=contract).save(folder / "src" / "bundle")
+    record_deployment(own.serving_dir, BentoReference("7-abc", "7", str(folder), project))
+    return own
 
 
 def write_statuses(lake: Lake, day: dt.date, statuses: dict[str, str]) -> None:
@@ -52,10 +57,7 @@ def write_statuses(lake: Lake, day: dt.date, statuses: dict[str, str]) -> None:
 
 @pytest.fixture
 def deployed(make_settings: Callable[[], Settings], bundle: Bundle, tmp_path: Path) -> Settings:
-    settings = of_project(make_settings(), "grocery")
-    bundle.save(tmp_path / "bento" / "src" / "bundle")
-    record_deployment(settings.serving_dir, BentoReference("7-abc", "7", str(tmp_path / "bento"), settings.project))
-    return settings
+    return deploy(bundle, "grocery", make_settings(), tmp_path / "grocery")
 
 
 class TestRetentionList:
@@ -140,9 +142,10 @@ class TestScoreDay:
         with pytest.raises(ScoringError, match="2017-09-02"):
             score_day(dt.date(2017, 9, 2), deployed)
 
-    def test_known_churners_are_left_out_and_counted(self, deployed: Settings) -> None:
-        settings = of_project(deployed, "subscription")
-        record_deployment(settings.serving_dir, deployed_bento(deployed))
+    def test_known_churners_are_left_out_and_counted(
+        self, make_settings: Callable[[], Settings], bundle: Bundle, tmp_path: Path
+    ) -> None:
+        settings = deploy(bundle, "subscription", make_settings(), tmp_path / "subscription")
         lake = open_lake(settings)
         lake.table(FEATURES_TABLE).replace(DayRange.single(DAY), gold_rows(50))
         churned = [f"h{row:04d}" for row in range(40)]

@@ -51,7 +51,7 @@ class ServingStateError(ChurnflowError):
     """The serving state is damaged, or is not accessible."""
 
 
-class BusyStateError(ServingStateError):
+class UnavailableStateError(ServingStateError):
     """The serving state cannot be read or written now: it is locked, or the disk is full."""
 
     can_retry = True
@@ -373,7 +373,7 @@ class ServingState:
             raise self._error(action, error) from error
 
     def _error(self, action: str, error: Exception) -> ServingStateError:
-        kind = BusyStateError if isinstance(error, sqlite3.OperationalError) else ServingStateError
+        kind = UnavailableStateError if isinstance(error, sqlite3.OperationalError) else ServingStateError
         return kind(
             f"The serving state cannot be {action} ({error}).",
             where=str(self._path),

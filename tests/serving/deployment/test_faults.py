@@ -179,6 +179,6 @@ roll_out(BentoReference("3-c", "3", sys.argv[2], settings.project), settings)
         check=False,
     )
     assert done.returncode == 1
-    assert "ServingStateError: The serving state cannot be written" in done.stderr
+    assert "UnavailableStateError: The serving state cannot be written" in done.stderr
     assert (state.served(), state.previous()) == (second, first)
     assert (settings.serving_dir / "state.db").read_bytes() == before
