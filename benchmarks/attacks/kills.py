@@ -169,9 +169,9 @@ class _Attack:
         expected = "success" if tries == 1 else "failed"
         case = _Case(f"{task_id} killed {tries} times", [expected], kills=tries)
         run = self._trigger(case, dag_id, key=str(DAYS.last))
-        for attempt in range(1, tries + 1):
-            self._wait_until_running(run, task_id, attempt)
-            self._kill(run, task_id)
+        killed: list[str] = []
+        for _ in range(tries):
+            killed.append(self._kill_next_try(run, task_id, killed))
         self._wait_for_end(run)
         return case
 
@@ -199,15 +199,30 @@ class _Attack:
         with suppress(TimeoutError):  # ``evaluate`` counts a run that has not ended as lost
             _await(lambda: all(self._newest(run).ended for run in runs) or None)
 
-    def _wait_until_running(self, run: Run, task_id: str, attempt: int = 1) -> None:
-        wanted = (task_id, attempt, "running")
-        _await(lambda: wanted in [(task.task_id, task.attempt, task.state) for task in self._tasks(run)] or None)
+    def _wait_until_running(self, run: Run, task_id: str) -> None:
+        wanted = (task_id, "running")
+        _await(lambda: wanted in [(task.task_id, task.state) for task in self._tasks(run)] or None)
 
-    def _kill(self, run: Run, task_id: str) -> None:
-        """Send SIGKILL to the process of a task, which has the id of its task instance in its title."""
-        (task,) = [task for task in self._tasks(run) if task.task_id == task_id]
-        for process in _await(lambda: _processes(f"airflow worker -- {task.instance_id}") or None):
+    def _kill_next_try(self, run: Run, task_id: str, killed: list[str]) -> str:
+        """Send SIGKILL to the process of a task's next try, which has the id of the try in its title.
+
+        Args:
+            run: The run.
+            task_id: The task.
+            killed: The ids of the tries that were killed before.
+
+        Returns:
+            The id of the try.
+        """
+
+        def find() -> str | None:
+            tries = [task.instance_id for task in self._tasks(run) if task.task_id == task_id]
+            return next((instance_id for instance_id in tries if instance_id not in killed), None)
+
+        found = _await(find)
+        for process in _await(lambda: _processes(f"airflow worker -- {found}") or None):
             process.kill()
+        return found
 
     def _alerts(self, run: Run, expected: int) -> int:
         """Return the number of alerts of a run; wait until ``expected`` have arrived."""
