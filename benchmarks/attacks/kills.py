@@ -204,7 +204,7 @@ class _Attack:
         _await(lambda: wanted in [(task.task_id, task.state) for task in self._tasks(run)] or None)
 
     def _kill_next_try(self, run: Run, task_id: str, killed: list[str]) -> str:
-        """Send SIGKILL to the process of a task's next try, which has the id of the try in its title.
+        """Send SIGKILL to the process of a task's next try; its title contains the id of the try.
 
         Args:
             run: The run.
