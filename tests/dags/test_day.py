@@ -68,7 +68,7 @@ def test_resolves_range_from_params():
         "no day",
         "no ISO date",
         "reversed range",
-        "first day beside a partition",
+        "first day and a partition",
         "first day alone",
         "day and another partition",
         "range and another partition",

@@ -34,7 +34,7 @@ class UnreachableRegistryError(RegistryError):
 
 
 def registry_error(what: str, *, where: str, remedy: str, error: MlflowException) -> RegistryError:
-    """Return the error for a failed request to the registry, of the class that states whether a retry can help.
+    """Return the error for a failed request to the registry, whose class states whether a retry can help.
 
     Args:
         what: The cause, to which MLflow's message is added.
@@ -42,7 +42,7 @@ def registry_error(what: str, *, where: str, remedy: str, error: MlflowException
         remedy: The remedy.
         error: MLflow's error.
     """
-    # MLflow's HTTP client reports a lost connection, a time-out and a server's failure under this code.
+    # MLflow's HTTP client reports a lost connection, a time-out and a server error with one of these codes.
     transient = error.error_code in {"INTERNAL_ERROR", "TEMPORARILY_UNAVAILABLE", "REQUEST_LIMIT_EXCEEDED"}
     kind = UnreachableRegistryError if transient else RegistryError
     return kind(f"{what}: {error.message}", where=where, remedy=remedy)
@@ -51,7 +51,7 @@ def registry_error(what: str, *, where: str, remedy: str, error: MlflowException
 def limit_requests(settings: Settings) -> None:
     """Set the time-outs and the retries of MLflow's requests in this process; MLflow has no parameters for them.
 
-    MLflow's defaults, 120 s and 7 retries with doubled pauses, take 20 minutes to report that a server does not answer.
+    MLflow's defaults, 120 s and 7 retries with doubled pauses, take 20 minutes until an unanswered request is an error.
 
     Args:
         settings: The time-out and the number of retries. Variables of the environment take precedence.
