@@ -413,6 +413,12 @@ def test_server_without_an_answer_is_an_error_in_time(shop: Connections, monkeyp
             pass
 
 
+def test_refused_connection_is_not_retried(server: str) -> None:
+    refused = database.SourceDatabase("shop", Connections("nowhere", {"shop": SecretStr(database_url(server, "gone"))}))
+    with pytest.raises(SourceConnectionError, match=r'refuses the connection.*"gone" does not exist'):
+        refused.fetch(sa.text("SELECT 1"))
+
+
 def test_stopped_server_leaves_bronze_unchanged(lake: Lake, monkeypatch):
     monkeypatch.setattr(database, "ATTEMPTS", 2)
     with running_postgres() as host:
