@@ -92,7 +92,16 @@ def _require_partition(context: Any, typed: str | None) -> None:
 
 
 def _parameter(context: Any, name: str) -> str | None:
-    return (context.get("params") or {}).get(name)
+    from include.days import DayError
+
+    value = (context.get("params") or {}).get(name)
+    if not isinstance(value, str | None):
+        raise DayError(
+            f"The parameter {name!r} is {value!r}, not a text.",
+            where=f"run {context['run_id']}",
+            remedy=f'Trigger it again with --conf \'{{"{name}": "YYYY-MM-DD"}}\'.',
+        )
+    return value or None
 
 
 def _partition(context: Any) -> str | None:

@@ -8,6 +8,7 @@ from collections.abc import Sequence
 import ibis
 from ibis.backends.duckdb import Backend
 
+from include.features.labels import customers_with_change
 from include.features.point_in_time import CUSTOMER, CUSTOMER_ID, latest_row_per_customer, rows_as_of
 from include.lake import Lake
 from include.lake.table_names import silver_table
@@ -20,8 +21,12 @@ def known_churners(project: Project, lake: Lake, engine: Backend, days: Sequence
 
     With a label ``column``, these are the customers whose row has the value in the column. With a label ``becomes``,
     the column must have the value in the current rows of all of the customer's keys, such as contracts; a row with a
-    later effective time that was delivered by the day counts. The result uses only rows that had been delivered by the
-    day, as features do. A customer who is not in the label's source is not known to have churned.
+    later effective time that was delivered by the day counts. A customer with a delivered change to the value within
+    the horizon is known as well, even if other contracts remain or a later return was delivered, since the label is
+    decided.
+
+    The result uses only rows that had been delivered by the day, as features do. A customer who is not in the label's
+    source is not known to have churned.
 
     Args:
         project: The project.
@@ -44,4 +49,7 @@ def known_churners(project: Project, lake: Lake, engine: Backend, days: Sequence
         rows = latest_row_per_customer(project, label.source, rows)
     has_churned = (rows[label.column].cast("string") == label.value).fill_null(False)
     customers = rows.group_by("dt", **{CUSTOMER_ID: rows[CUSTOMER]}).agg(_churned=has_churned.all())
-    return customers.filter(customers["_churned"]).select("dt", CUSTOMER_ID)
+    known = customers.filter(customers["_churned"]).select("dt", CUSTOMER_ID)
+    if isinstance(label, ColumnLabel):
+        return known
+    return known.union(customers_with_change(project, label, lake, engine, days, days_ahead=0), distinct=True)

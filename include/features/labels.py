@@ -115,8 +115,8 @@ def compute_labels(
     if isinstance(label, ColumnLabel):
         return _column_label(project, label, lake, engine, rows, days)
     if isinstance(label, BecomesLabel):
-        found = _customers_with_change(project, label, lake, engine, days)
-        marked = rows.left_join(found, ["dt", CUSTOMER_ID])
+        found = customers_with_change(project, label, lake, engine, days, _days_ahead(project))
+        marked = rows.left_join(found.mutate(_found=1), ["dt", CUSTOMER_ID])
         return marked.select("dt", CUSTOMER_ID, **{label.name: marked["_found"].notnull().cast("int8")})
     found = _customers_with_event(project, label, lake, engine, rows, days)
     marked = rows.left_join(found, ["dt", CUSTOMER_ID])
@@ -140,16 +140,26 @@ def _customers_with_event(
     return rows.semi_join(events, within).mutate(_found=1)
 
 
-def _customers_with_change(
-    project: Project, label: BecomesLabel, lake: Lake, engine: Backend, days: Sequence[dt.date]
+def customers_with_change(
+    project: Project, label: BecomesLabel, lake: Lake, engine: Backend, days: Sequence[dt.date], days_ahead: int
 ) -> ibis.Table:
+    """Return the customers with a change to the label's value within the horizon: ``dt`` and ``customer_id``.
+
+    Args:
+        project: The project.
+        label: Its label.
+        lake: The lake.
+        engine: The engine.
+        days: The snapshot days.
+        days_ahead: Rows that are delivered up to this number of days after each day count.
+    """
     horizon = dt.timedelta(days=label.horizon_days)
-    known_after = dt.timedelta(days=_days_ahead(project))
-    rows = change_history(project, label.source, lake, engine, max(days) + known_after, [label.column])
+    last = max(days) + dt.timedelta(days=days_ahead)
+    rows = change_history(project, label.source, lake, engine, last, [label.column])
     value = rows[label.column].cast("string")
     rows = rows.mutate(_is=(value == label.value).fill_null(False))
     known = rows.cross_join(days_table("dt", sorted(set(days))))
-    known = known.filter(known[DELIVERY_DAY] <= known["dt"] + known_after)
+    known = known.filter(known[DELIVERY_DAY] <= known["dt"] + ibis.interval(days=days_ahead))
     # The preceding row depends on the rows delivered by then, which differ between snapshot days.
     before = known["_is"].lag().over(group_by=["dt", *project.sources[label.source].key], order_by=change_order(known))
     known = known.mutate(_before=before.fill_null(False))
@@ -159,7 +169,7 @@ def _customers_with_change(
         known[EVENT_DAY] > known["dt"],
         known[EVENT_DAY] <= known["dt"] + horizon,
     )
-    return found.select("dt", **{CUSTOMER_ID: found[CUSTOMER]}).distinct().mutate(_found=1)
+    return found.select("dt", **{CUSTOMER_ID: found[CUSTOMER]}).distinct()
 
 
 def _column_label(

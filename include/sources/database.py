@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any, TypeVar
@@ -20,6 +21,10 @@ log = get_logger(__name__)
 
 Result = TypeVar("Result")
 
+_REFUSED = re.compile(
+    r"authentication failed|no pg_hba\.conf entry|no password supplied|does not exist|permission denied"
+)
+"""The messages of a PostgreSQL server that refuses a connection; the driver has no codes for them."""
 ATTEMPTS = 4
 """Number of attempts when a database does not answer or closes the connection."""
 
@@ -63,6 +68,7 @@ class SourceDatabase:
         """Open a read-only transaction with one consistent snapshot and UTC as its time zone.
 
         Raises:
+            SourceConnectionError: The database refuses the connection.
             ConnectionLostError: The database cannot be reached, or closed the connection.
             DatabaseError: The database rejected a statement.
         """
@@ -106,6 +112,12 @@ class SourceDatabase:
 
     def _explain(self, error: sa.exc.DBAPIError) -> ChurnflowError:
         reason = self._without_secrets(str(error.orig).strip().splitlines()[0] if str(error.orig).strip() else "")
+        if isinstance(error, sa.exc.OperationalError) and _REFUSED.search(reason):
+            return SourceConnectionError(
+                f"The database refuses the connection: {reason}.",
+                where=self.label,
+                remedy="Correct the address, the user or the password of the connection; then run the days again.",
+            )
         if error.connection_invalidated or isinstance(error, sa.exc.OperationalError | sa.exc.InterfaceError):
             return ConnectionLostError(
                 f"The database does not answer: {reason}.",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime as dt
+import errno
 import glob
 import re
 from collections.abc import Iterator
@@ -22,6 +23,14 @@ from include.sources.errors import (
 from include.sources.file_content import compression_of, decompressed
 
 _DAY = "{day}"
+_CONFIGURATION_ERRORS = {
+    "InvalidConfigError",
+    "InvalidRegionError",
+    "NoRegionError",
+    "ParamValidationError",
+    "ProfileNotFound",
+}
+"""The names of botocore's errors that precede any request; botocore is imported only for object stores."""
 
 
 @dataclass(frozen=True)
@@ -147,7 +156,7 @@ class DailyFiles:
         except Exception as error:
             if not is_access_failure(error):
                 raise
-            kind = UnreachableStorageError if _can_answer_later(error) else SourceConnectionError
+            kind = UnreachableStorageError if can_answer_later(error) else SourceConnectionError
             raise kind(
                 f"The files cannot be listed: {type(error).__name__}.",
                 where=self.address,
@@ -168,7 +177,7 @@ def no_access(where: str, error: BaseException) -> UnreadableFileError:
         where: The address of the file.
         error: The cause; only its type is quoted, since the message of a client may contain a signed address.
     """
-    kind = InterruptedReadError if _can_answer_later(error) else UnreadableFileError
+    kind = InterruptedReadError if can_answer_later(error) else UnreadableFileError
     return kind(
         f"The file cannot be opened: {type(error).__name__}.",
         where=where,
@@ -176,9 +185,13 @@ def no_access(where: str, error: BaseException) -> UnreadableFileError:
     )
 
 
-def _can_answer_later(error: BaseException) -> bool:
+def can_answer_later(error: BaseException) -> bool:
+    """Return whether storage that failed with an access failure can answer the same request later."""
     refused = isinstance(error, PermissionError | FileNotFoundError | NotADirectoryError | IsADirectoryError)
-    return not refused and "Credential" not in type(error).__name__
+    # s3fs uses EINVAL for requests that S3 refuses, such as an invalid name of a bucket.
+    invalid = isinstance(error, OSError) and error.errno in (errno.EINVAL, errno.ENAMETOOLONG, errno.ELOOP)
+    name = type(error).__name__
+    return not (refused or invalid or name in _CONFIGURATION_ERRORS or "Credential" in name)
 
 
 def _aws_authentication() -> str:

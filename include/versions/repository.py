@@ -21,7 +21,7 @@ from include.errors import ChurnflowError
 from include.local_files import write_atomically
 from include.logs import get_logger
 from include.settings import Settings
-from include.sources.storage import is_access_failure
+from include.sources.storage import can_answer_later, is_access_failure
 from include.training.data.dataset import POINTER_FILE, RAW_FOLDER, DataVersion, pointer
 
 if TYPE_CHECKING:
@@ -186,7 +186,7 @@ def _dvc_errors(what: str, where: object) -> Iterator[None]:
     except Exception as error:
         if not isinstance(error, DvcException) and not is_access_failure(error):
             raise
-        lost = is_access_failure(error) or isinstance(error, FileTransferError)
+        lost = isinstance(error, FileTransferError) or (is_access_failure(error) and can_answer_later(error))
         kind = UnreachableRemoteError if lost else VersionError
         raise kind(
             f"{what} ({type(error).__name__}).",

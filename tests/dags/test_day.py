@@ -50,7 +50,9 @@ def test_resolves_day_of_every_kind_of_run(given):
 def test_resolves_range_from_params():
     given = context(params={"from_day": "2017-01-01", "to_day": "2017-12-17"}, partition_key="2017-12-17")
     assert resolve_days(given) == DayRange(dt.date(2017, 1, 1), DAY)
-    assert resolve_days(context(params={"from_day": None, "to_day": "2017-12-17"})) == DayRange.single(DAY)
+    for empty in (None, ""):
+        assert resolve_days(context(params={"from_day": empty, "to_day": "2017-12-17"})) == DayRange.single(DAY)
+        assert resolve_days(context(params={"day": empty, "to_day": empty}, partition_key="2017-12-17")).last == DAY
 
 
 @pytest.mark.parametrize(
@@ -58,6 +60,7 @@ def test_resolves_range_from_params():
     [
         context(),
         context(params={"day": "17.12.2017"}),
+        context(params={"day": 20171217}, partition_key="2017-12-17"),
         context(params={"from_day": "2017-12-18", "to_day": "2017-12-17"}),
         context(params={"from_day": "2017-12-10"}, partition_key="2017-12-17"),
         context(params={"from_day": "2017-12-10"}),
@@ -67,6 +70,7 @@ def test_resolves_range_from_params():
     ids=[
         "no day",
         "no ISO date",
+        "no text",
         "reversed range",
         "first day and a partition",
         "first day alone",

@@ -76,6 +76,21 @@ def test_customer_with_another_contract_may_still_churn(tmp_path: Path) -> None:
     assert known(lake, made_of, 0) == {(0, "b")}
 
 
+def test_change_within_the_horizon_decides_the_label(tmp_path: Path) -> None:
+    lake, made_of = Lake(str(tmp_path)), shop(CONTRACTS, BECOMES)
+    names = ("contract_id", "customer_id", "status", "changed")
+    changes = [
+        *[("1", "a", "active", 0), ("2", "a", "active", 0), ("1", "a", "left", 9)],
+        *[("3", "b", "active", 0), ("4", "b", "active", 0), ("3", "b", "left", 90)],
+        *[("5", "c", "active", 0), ("5", "c", "left", 9), ("5", "c", "active", 20)],
+        *[("6", "d", "left", 0), ("6", "d", "active", 1)],
+    ]
+    deliver(lake, 2, [dict(zip(names, row, strict=True)) for row in changes])
+    deliver(lake, 9, [dict(zip(names, ("7", "d", "active", 9), strict=True))])
+    assert known(lake, made_of, 2, 8, 9) == {(2, "a"), (2, "c"), (8, "a"), (8, "c")}
+    assert known(lake, made_of, 60) == {(60, "b")}
+
+
 @pytest.mark.parametrize("other_values", [None, ["no"]])
 def test_only_churned_rows_of_a_flat_table_are_known(tmp_path: Path, other_values: list[str] | None) -> None:
     lake, made_of = Lake(str(tmp_path)), shop(FLAT, column_label(other_values))

@@ -5,10 +5,12 @@ from __future__ import annotations
 import datetime as dt
 import gzip
 import json
+import socket
 from pathlib import Path
 
 import fsspec
 import pytest
+from botocore.exceptions import EndpointConnectionError, NoCredentialsError, ParamValidationError
 
 from include.days import DayRange
 from include.lake import Lake
@@ -23,6 +25,7 @@ from include.sources.errors import (
     NoRowsError,
     SourceConnectionError,
 )
+from include.sources.storage import is_access_failure, no_access
 from tests.sources.conftest import project_of, source
 from tests.world import FIRST, grocery, transactions, write_csv, write_world
 
@@ -184,6 +187,25 @@ def test_unreachable_object_store_is_an_error_without_credentials(tmp_path, lake
         load(lake, "s3://nowhere")
     assert "very-secret" not in str(caught.value)
     fsspec.get_filesystem_class("s3").clear_instance_cache()
+
+
+@pytest.mark.parametrize(
+    ("error", "can_retry"),
+    [
+        (PermissionError(13, "AccessDenied"), False),
+        (OSError(22, "InvalidBucketName"), False),
+        (ParamValidationError(report=""), False),
+        (NoCredentialsError(), False),
+        (OSError(16, "SlowDown"), True),
+        (OSError(121, "InternalError"), True),
+        (EndpointConnectionError(endpoint_url="http://nowhere"), True),
+        (socket.gaierror(-3, "Temporary failure in name resolution"), True),
+    ],
+    ids=repr,
+)
+def test_only_storage_that_can_answer_later_is_retried(error, can_retry):
+    assert is_access_failure(error)
+    assert no_access("s3://deliveries", error).can_retry == can_retry
 
 
 def test_unknown_protocol_is_an_error(lake):

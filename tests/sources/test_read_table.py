@@ -415,6 +415,12 @@ def test_missing_answer_of_a_server_is_an_error_after_the_time_out(
             pass
 
 
+def test_refused_connection_is_not_retried(server: str) -> None:
+    refused = database.SourceDatabase("shop", Connections("nowhere", {"shop": SecretStr(database_url(server, "gone"))}))
+    with pytest.raises(SourceConnectionError, match=r'refuses the connection.*"gone" does not exist'):
+        refused.fetch(sa.text("SELECT 1"))
+
+
 def test_stopped_server_leaves_bronze_unchanged(lake: Lake, monkeypatch):
     monkeypatch.setattr(database, "ATTEMPTS", 2)
     with running_postgres() as host:

@@ -30,6 +30,7 @@ Phase = Literal["starting", "serving", "failed"]
 
 _POLL_SECONDS = 0.1
 _LOCK_SECONDS = 5.0
+_TRANSIENT = (sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED, sqlite3.SQLITE_FULL, sqlite3.SQLITE_IOERR)
 _SCHEMA = """
 CREATE TABLE IF NOT EXISTS rollouts (
     number INTEGER PRIMARY KEY AUTOINCREMENT,
@@ -373,7 +374,9 @@ class ServingState:
             raise self._error(action, error) from error
 
     def _error(self, action: str, error: Exception) -> ServingStateError:
-        kind = UnavailableStateError if isinstance(error, sqlite3.OperationalError) else ServingStateError
+        # The low byte of an extended code is the primary code.
+        transient = getattr(error, "sqlite_errorcode", sqlite3.SQLITE_ERROR) & 0xFF in _TRANSIENT
+        kind = UnavailableStateError if transient else ServingStateError
         return kind(
             f"The serving state cannot be {action} ({error}).",
             where=str(self._path),

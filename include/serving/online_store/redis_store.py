@@ -26,7 +26,9 @@ if TYPE_CHECKING:
 log = get_logger(__name__)
 
 _CONNECTIONS = 32
-_NO_ANSWER = (redis.ConnectionError, redis.TimeoutError, OSError, TimeoutError)
+_NO_ANSWER = (redis.ConnectionError, redis.TimeoutError, redis.ReadOnlyError, OSError, TimeoutError)
+"""A server is read-only during a change of the primary server."""
+_REFUSED = (redis.AuthenticationError, redis.exceptions.AuthorizationError)
 _WRITE_TIMEOUT_SECONDS = 30.0
 _KEYS_PER_SCRIPT = 500
 """A script blocks the server; this many rows take about a millisecond."""
@@ -159,7 +161,9 @@ class RedisStore:
         try:
             yield
         except (redis.RedisError, OSError, TimeoutError, ValueError, struct.error, LookupError) as error:
-            kind = UnreachableStoreError if isinstance(error, _NO_ANSWER) else StoreError
+            # redis-py derives these errors from ConnectionError.
+            transient = isinstance(error, _NO_ANSWER) and not isinstance(error, _REFUSED)
+            kind = UnreachableStoreError if transient else StoreError
             raise self._error(
                 f"The online store does not answer, or contains data that cannot be read ({type(error).__name__}).",
                 "Check the server and its address; if the server answers, delete the keys and run churn_score again.",

@@ -21,6 +21,14 @@ from include.training.model.bundle import Bundle
 Alias = Literal["challenger", "champion", "previous"]
 _BUNDLE_PATH = "data/bundle"
 """The bundle's folder inside a logged model: MLflow stores a model's data below ``data/``."""
+_TRANSIENT = {
+    # MLflow's HTTP client reports a lost connection, a time-out, and 500 or 502 under this code.
+    "INTERNAL_ERROR",
+    "TEMPORARILY_UNAVAILABLE",  # 503
+    "DEADLINE_EXCEEDED",  # 504
+    "RESOURCE_EXHAUSTED",  # 429
+    "REQUEST_LIMIT_EXCEEDED",
+}
 
 
 class RegistryError(ChurnflowError):
@@ -42,9 +50,7 @@ def registry_error(what: str, *, where: str, remedy: str, error: MlflowException
         remedy: The remedy.
         error: MLflow's error.
     """
-    # MLflow's HTTP client reports a lost connection, a time-out and a server error with one of these codes.
-    transient = error.error_code in {"INTERNAL_ERROR", "TEMPORARILY_UNAVAILABLE", "REQUEST_LIMIT_EXCEEDED"}
-    kind = UnreachableRegistryError if transient else RegistryError
+    kind = UnreachableRegistryError if error.error_code in _TRANSIENT else RegistryError
     return kind(f"{what}: {error.message}", where=where, remedy=remedy)
 
 

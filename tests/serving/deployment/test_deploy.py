@@ -10,6 +10,7 @@ from pathlib import Path
 import mlflow
 import pyarrow as pa
 import pytest
+from mlflow.exceptions import MlflowException, get_error_code
 
 from include.days import DayRange
 from include.lake import open_lake
@@ -23,7 +24,7 @@ from include.serving.deployment.state import BentoReference, ServingState, Super
 from include.settings import MlflowSettings, ProjectMismatchError, Settings
 from include.training.evaluation.leakage import LEAKAGE_FILE, LeakageError, LeakageReport
 from include.training.model.bundle import Bundle, BundleError
-from include.training.release.registry import RegistryError, UnreachableRegistryError
+from include.training.release.registry import RegistryError, UnreachableRegistryError, registry_error
 from tests.serving.conftest import free_port, train_bundle
 from tests.serving.deployment.runners import running
 from tests.serving.servers import record_deployment
@@ -121,6 +122,14 @@ def test_error_names_an_unknown_version(settings: Settings) -> None:
     with pytest.raises(RegistryError, match="churn-synthetic version 99") as error:
         deploy.build("99", settings)
     assert not error.value.can_retry
+
+
+@pytest.mark.parametrize(
+    ("status", "can_retry"), [(403, False), (404, False), *((n, True) for n in (429, 502, 503, 504))]
+)
+def test_status_of_the_registry_decides_about_a_retry(status: int, can_retry: bool) -> None:
+    failed = MlflowException("no", error_code=get_error_code(status))
+    assert registry_error("no", where="", remedy="", error=failed).can_retry == can_retry
 
 
 @pytest.mark.parametrize("frozen", [False, True], ids=["no server", "frozen server"])

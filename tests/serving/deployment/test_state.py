@@ -2,13 +2,22 @@ from __future__ import annotations
 
 import datetime as dt
 import shutil
+import sqlite3
 import threading
+from contextlib import closing
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
-from include.serving.deployment.state import BentoReference, ServingState, ServingStateError, SupersededError
+from include.serving.deployment import state as state_module
+from include.serving.deployment.state import (
+    BentoReference,
+    ServingState,
+    ServingStateError,
+    SupersededError,
+    UnavailableStateError,
+)
 from include.settings import ProjectMismatchError
 from tests.serving.servers import record_deployment
 
@@ -158,6 +167,23 @@ def test_error_names_a_damaged_file_and_keeps_it(state: ServingState, tmp_path: 
     with pytest.raises(ServingStateError, match=r"cannot be written.*state\.db"):
         state.begin(SECOND)
     assert file.read_bytes() == content
+
+
+def test_only_a_lock_or_a_full_disk_can_be_retried(
+    state: ServingState, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(state_module, "_LOCK_SECONDS", 0.1)
+    file = tmp_path / "mine" / "state.db"
+    with closing(sqlite3.connect(file, isolation_level=None)) as database:
+        database.execute("BEGIN EXCLUSIVE")
+        with pytest.raises(UnavailableStateError, match="locked"):
+            state.served()
+        database.execute("ROLLBACK")
+        # The format of an earlier version of the code.
+        database.execute("ALTER TABLE rollouts DROP COLUMN project")
+    with pytest.raises(ServingStateError, match="no such column: project") as error:
+        state.served()
+    assert not error.value.can_retry
 
 
 def test_state_and_bento_of_another_project_are_refused(state: ServingState, tmp_path: Path) -> None:

@@ -12,6 +12,7 @@ import redis
 from pydantic import SecretStr, ValidationError
 
 from include.serving.online_store import CustomerFeatures, StoreError
+from include.serving.online_store.base import UnreachableStoreError
 from include.serving.online_store.redis_store import RedisStore
 from include.serving.online_store.row_format import DAY_BYTES
 from include.settings import StoreSettings
@@ -30,9 +31,16 @@ def make_store(empty_redis: str, make_sync: MakeSync) -> MakeStore:
 def test_unreachable_server_is_an_error_without_the_password(make_sync: MakeSync) -> None:
     store = make_sync(RedisStore(SecretStr("redis://user:s3cret@127.0.0.1:1/0"), "synthetic", 5.0))
     for act in (lambda: store.get("a"), lambda: store.backend.put_day(DAY, rows_of({"a": 1.0}))):
-        with pytest.raises(StoreError, match="does not answer") as error:
+        with pytest.raises(UnreachableStoreError, match="does not answer") as error:
             act()
         assert "s3cret" not in str(error.value)
+
+
+def test_refused_password_is_not_retried(make_sync: MakeSync, empty_redis: str) -> None:
+    refused = make_sync(RedisStore(SecretStr(empty_redis.replace("://", "://user:s3cret@")), "synthetic", 5.0))
+    with pytest.raises(StoreError) as error:
+        refused.backend.put_day(DAY, rows_of({"a": 1.0}))
+    assert not error.value.can_retry
 
 
 def test_hanging_server_is_an_error_within_the_timeout(make_store: MakeStore, redis_server: RedisServer) -> None:
