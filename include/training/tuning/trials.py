@@ -34,7 +34,7 @@ Metric = Literal["average_precision", "f1"]
 BATCH_SIZE = 4
 """Trials in a batch. In a larger batch, more trials run in parallel, but each trial depends on the results of fewer
 earlier trials."""
-PATIENCE = 3 * BATCH_SIZE
+PATIENCE = 5 * BATCH_SIZE
 """Trials without a significant improvement after which the search stops."""
 _TREE_COUNTS = 5
 _F1_THRESHOLD = 0.5
