@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any, TypeVar
@@ -15,16 +14,12 @@ from include.errors import ChurnflowError
 from include.logs import get_logger
 from include.sources.connections import Connections
 from include.sources.errors import ConnectionLostError, DatabaseError, SourceConnectionError
-from include.sources.postgres_timeouts import limit_postgres_waits
+from include.sources.postgres_timeouts import limit_postgres_waits, refuses_connection
 
 log = get_logger(__name__)
 
 Result = TypeVar("Result")
 
-_REFUSED = re.compile(
-    r"authentication failed|no pg_hba\.conf entry|no password supplied|does not exist|permission denied"
-)
-"""The messages of a PostgreSQL server that refuses a connection; the driver has no codes for them."""
 ATTEMPTS = 4
 """Number of attempts when a database does not answer or closes the connection."""
 
@@ -112,7 +107,7 @@ class SourceDatabase:
 
     def _explain(self, error: sa.exc.DBAPIError) -> ChurnflowError:
         reason = self._without_secrets(str(error.orig).strip().splitlines()[0] if str(error.orig).strip() else "")
-        if isinstance(error, sa.exc.OperationalError) and _REFUSED.search(reason):
+        if isinstance(error, sa.exc.OperationalError) and refuses_connection(reason):
             return SourceConnectionError(
                 f"The database refuses the connection: {reason}.",
                 where=self.label,

@@ -1,4 +1,4 @@
-"""Time-outs of PostgreSQL connections.
+"""Time-outs and refusals of PostgreSQL connections.
 
 psycopg2 waits in C for an answer, without a time-out, and no Python signal handler runs meanwhile. If a server does not
 answer, a task would therefore wait forever, beyond its own time-out. The wait callback moves the wait to Python.
@@ -6,6 +6,7 @@ answer, a task would therefore wait forever, beyond its own time-out. The wait c
 
 from __future__ import annotations
 
+import re
 import select
 from typing import Any
 
@@ -13,6 +14,9 @@ CONNECT_SECONDS = 10.0
 """The time-out for each step of opening a connection."""
 ANSWER_SECONDS = 300.0
 """The time-out for an answer of the server, for example the first rows of a query."""
+_REFUSED = re.compile(
+    r"authentication failed|no pg_hba\.conf entry|no password supplied|does not exist|permission denied"
+)
 
 
 def limit_postgres_waits() -> None:
@@ -22,6 +26,15 @@ def limit_postgres_waits() -> None:
     except ImportError:
         return
     set_wait_callback(_wait)
+
+
+def refuses_connection(message: str) -> bool:
+    """Return whether a failed connection was refused: the user, the password or the database is wrong.
+
+    Args:
+        message: The message of the driver's ``OperationalError``, which has no code if there is no connection.
+    """
+    return _REFUSED.search(message) is not None
 
 
 def _wait(connection: Any) -> None:

@@ -25,7 +25,7 @@ from tenacity import Retrying, retry_if_exception_type, stop_after_attempt, wait
 
 from include.errors import ChurnflowError
 from include.logs import get_logger
-from include.sources.postgres_timeouts import limit_postgres_waits
+from include.sources.postgres_timeouts import limit_postgres_waits, refuses_connection
 
 log = get_logger(__name__)
 
@@ -103,7 +103,10 @@ class SharedStudy:
             yield
         except (SQLAlchemyError, StorageInternalError, ImportError) as error:
             # The original text is dropped: it can contain the URL with its password.
-            kind = UnreachableStudyError if isinstance(error.__cause__ or error, _NO_ANSWER) else StudyError
+            # Optuna wraps SQLAlchemy's error, and SQLAlchemy the driver's.
+            failed = error.__cause__ if isinstance(error, StorageInternalError) else error
+            lost = isinstance(failed, _NO_ANSWER) and not refuses_connection(str(failed))
+            kind = UnreachableStudyError if lost else StudyError
             raise kind(
                 f"The database of the trials cannot be used ({type(error).__name__}).",
                 where=self._place,

@@ -4,10 +4,12 @@ from pathlib import Path
 
 import pytest
 from optuna.distributions import FloatDistribution
+from optuna.exceptions import StorageInternalError
 from optuna.trial import FrozenTrial, TrialState, create_trial
 from pydantic import SecretStr
+from sqlalchemy.exc import OperationalError
 
-from include.training.tuning.study import SharedStudy, StudyError
+from include.training.tuning.study import SharedStudy, StudyError, UnreachableStudyError
 
 
 def trial(number: int, value: float = 0.5, state: TrialState = TrialState.COMPLETE) -> FrozenTrial:
@@ -79,6 +81,20 @@ def test_damaged_journal_is_rejected_and_unchanged(tmp_path: Path) -> None:
     assert journal.read_bytes() == content
 
 
+@pytest.mark.parametrize(
+    ("message", "can_retry"),
+    [("server closed the connection", True), ("FATAL:  password authentication failed", False)],
+)
+def test_only_a_lost_database_can_be_retried(tmp_path: Path, message: str, can_retry: bool) -> None:
+    driver = Exception(message)
+    lost, wrapper = OperationalError(None, None, driver), StorageInternalError()
+    lost.__cause__, wrapper.__cause__ = driver, lost
+    for error in (lost, wrapper):
+        with pytest.raises(StudyError) as caught, opened(tmp_path)._study_errors():
+            raise error
+        assert caught.value.can_retry == can_retry
+
+
 @pytest.mark.slow  # a database driver retries before it fails
 @pytest.mark.parametrize(
     "url", ["postgresql+psycopg2://u:hunter2@127.0.0.1:1/db", "no url hunter2", "x://u:hunter2@h/d"]
@@ -86,6 +102,7 @@ def test_damaged_journal_is_rejected_and_unchanged(tmp_path: Path) -> None:
 def test_database_error_does_not_show_the_password(tmp_path: Path, url: str) -> None:
     with pytest.raises(StudyError, match="CHURN_TRAINING__TUNING_STORAGE") as caught:
         SharedStudy("study", tmp_path / "journal", SecretStr(url))
+    assert isinstance(caught.value, UnreachableStudyError) == url.startswith("postgresql")
     assert "hunter2" not in str(caught.value)
     assert caught.value.__suppress_context__
     assert not (tmp_path / "journal").exists()

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+from dataclasses import replace
 from functools import cache
 
 import numpy as np
@@ -101,15 +102,17 @@ def test_noise_is_the_spread_of_the_differences_to_the_best() -> None:
 
 
 def test_search_ends_without_a_significant_improvement() -> None:
-    flat = {number: ended(number, [0.5, 0.7] if number % 2 else [0.4, 0.7]) for number in range(5 * BATCH_SIZE)}
-    assert [end_of_search(search(), flat, number) is None for number in range(0, 5 * BATCH_SIZE, BATCH_SIZE)] == [
+    long = replace(search(), training=search().training.model_copy(update={"n_trials": 50}))
+    end = PATIENCE + BATCH_SIZE
+    flat = {number: ended(number, [0.5, 0.7] if number % 2 else [0.4, 0.7]) for number in range(end)}
+    assert [end_of_search(long, flat, number) is None for number in range(0, end + 1, BATCH_SIZE)] == [
         *[True] * (PATIENCE // BATCH_SIZE + 1),
         False,
     ]
     better = flat | {2 * BATCH_SIZE: ended(2 * BATCH_SIZE, [0.6, 0.8])}
-    assert end_of_search(search(), better, PATIENCE + BATCH_SIZE) is None
+    assert end_of_search(long, better, end) is None
     slightly = flat | {2 * BATCH_SIZE: ended(2 * BATCH_SIZE, [0.51, 0.71])}
-    assert "improved the score by 0.0100" in str(end_of_search(search(), slightly, PATIENCE + BATCH_SIZE))
+    assert "improved the score by 0.0100" in str(end_of_search(long, slightly, end))
     assert end_of_search(search(), better, TRIALS) == f"all {TRIALS} trials are finished"
 
 
