@@ -1,7 +1,8 @@
 """Models of pure noise: ``make bench NAME=noise``, about ten minutes for 200 tables.
 
 Each table has features that are drawn independently of the label. The product's own functions train a model on it and
-decide whether it may become the first champion; a correct decision is always no. The last line counts the wrong ones.
+decide whether it may become the first champion. The correct decision is always no; the last line contains the number
+of wrong decisions.
 """
 
 from __future__ import annotations
@@ -31,7 +32,7 @@ from include.settings import Settings
 from include.training.candidate import Candidate, make_candidate
 from include.training.data.build import build_dataset
 from include.training.data.rows import load_rows
-from include.training.release.promotion import NO_RANKING, judge_first_model
+from include.training.release.promotion import NO_RANKING, evaluate_first_model
 
 DAY = dt.date(2026, 1, 1)
 SNAPSHOTS = 30
@@ -106,8 +107,8 @@ def _column(spec: FeatureSpec, rows: int, random: np.random.Generator) -> pa.Arr
     return pa.array(random.integers(0, 56, rows).astype(float) if spec.name == RECENCY else random.random(rows))
 
 
-def judge(project: Project, folder: Path, rows: int, churn: float, seed: int) -> tuple[bool, Candidate, str]:
-    """Train on a table of noise; return whether the model would be the first champion, the model and the reason.
+def train_and_decide(project: Project, folder: Path, rows: int, churn: float, seed: int) -> tuple[bool, Candidate, str]:
+    """Train on a table of noise; return whether the model would become the first champion, the model and the reason.
 
     Args:
         project: The project.
@@ -123,7 +124,7 @@ def judge(project: Project, folder: Path, rows: int, churn: float, seed: int) ->
     if not candidate.calibration.calibrator.ranks:
         return False, candidate, NO_RANKING
     train = load_rows(dataset, dataset.manifest.train, candidate.contract)
-    decision = judge_first_model(project, dataset.manifest, train, candidate.test, candidate.bundle("noise"), "1")
+    decision = evaluate_first_model(project, dataset.manifest, train, candidate.test, candidate.bundle("noise"), "1")
     return decision.promote, candidate, decision.reason
 
 
@@ -133,7 +134,7 @@ def _tables(tables: int, rows: int, churn: float, trials: int, with_time: bool) 
         project = time_project(trials) if with_time else flat_project(Path(home) / "projects", trials)
         for seed in range(tables):
             with tempfile.TemporaryDirectory(dir=home) as folder:
-                promoted, candidate, reason = judge(project, Path(folder), rows, churn, seed)
+                promoted, candidate, reason = train_and_decide(project, Path(folder), rows, churn, seed)
             calibration = candidate.calibration
             print(f"table {seed}: {'promoted' if promoted else reason}", file=sys.stderr, flush=True)
             yield {

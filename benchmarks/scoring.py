@@ -1,7 +1,8 @@
 """Score a day of a million customers and write the online store: ``make bench NAME=scoring``.
 
 The benchmark creates a gold day, the status of its customers, of whom a tenth have churned, and a model. Scoring and
-the update of the online store then run as in their DAG, each in its own process, whose peak memory is read at its end.
+the update of the online store then run as in their DAG, each in its own process. The peak memory of each process is
+read at its end.
 """
 
 from __future__ import annotations

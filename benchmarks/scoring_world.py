@@ -103,7 +103,7 @@ def _names(features: int) -> list[str]:
 def _train(features: int, trees: int, depth: int) -> Bundle:
     rows = _rows(0, _TRAINING_ROWS, features).drop_columns(["dt", "customer_id"])
     contract = ModelContract(
-        project="benchmark",
+        project="subscription",
         run_id="benchmark",
         trained_through=DAY - dt.timedelta(days=30),
         label="churned",

@@ -7,16 +7,17 @@ the other in this process; imports are not timed.
 
 After each trial, the hyperparameters that a search would choose are known, with the processor time since its start.
 Their score is the F1 of a model that is fitted on all training rows, untimed, on 20,000 held-out rows that no search
-has seen. The figures are:
+uses. The figures are:
 
-* ``cpu_ratio_to_equal_score``: the loop's time for all its trials, divided by the product's time until its choice has
-  at least the loop's final score and keeps it in all later trials; the geometric mean over the seeds. A seed without
-  such a time counts as 1, as if the product had needed as long as the loop, or with the ratio of the times of both
-  whole searches if that is lower. ``seeds_not_reached`` in the details counts these seeds.
-* ``f1_naive``, ``f1_ours``: the mean held-out scores of both final choices.
+* ``cpu_ratio_to_equal_score``: the loop's time for all its trials, divided by the product's time until the score of its
+  choice is at least the loop's final score and stays so in all later trials; the geometric mean over the seeds. If the
+  product does not reach the score for a seed, the ratio of the seed is 1, as if both searches had taken the same time,
+  or the ratio of the times of both whole searches if that is lower. ``seeds_not_reached`` in the details is the
+  number of these seeds.
+* ``f1_naive``, ``f1_ours``: the mean held-out scores of the final choices of the loop and of the product.
 * ``at_equal_cpu`` in the details: for each number of the loop's trials, the product's held-out score minus the loop's
-  after the same processor time: the mean over the seeds and its standard error. The product stops when further trials
-  are not worth it, and keeps its choice from then on.
+  after the same processor time: the mean over the seeds and its standard error. The product stops when the score no
+  longer improves significantly, and keeps its choice from then on.
 
 The usual loop takes nearly all of the time: about 50 processor seconds for each trial and seed. ``--baseline FOLDER``
 stores its results, and reads them if they are there.
@@ -75,10 +76,10 @@ Labels = NDArray[np.int8]
 
 @dataclass(frozen=True)
 class Choice:
-    """What a search would choose after a trial.
+    """The hyperparameters that a search would choose after a trial.
 
     Attributes:
-        cpu_seconds: Its processor time so far.
+        cpu_seconds: The processor time of the search so far.
         chosen: The hyperparameters.
         f1: The F1 on the held-out rows.
     """
@@ -90,7 +91,7 @@ class Choice:
 
 @dataclass(frozen=True)
 class Data:
-    """Training rows and held-out rows; a fifth churns, with some noise. ``seed`` seeds the draw and both searches."""
+    """Training rows and held-out rows, of which a fifth churn; ``seed`` seeds the draw and both searches."""
 
     seed: int
     matrix: Matrix
@@ -143,7 +144,7 @@ def naive(data: Data, trials: int) -> list[Choice]:
 
 
 def product(data: Data, trials: int) -> tuple[list[Choice], str]:
-    """Run the product's search, and return its choice after each trial, and why it ended."""
+    """Run the product's search, and return its choice after each trial and the reason of its end."""
 
     def held_out(chosen: dict[str, Any]) -> float:
         wanted = Hyperparameters.model_validate(chosen)
@@ -195,7 +196,7 @@ def compare(loop: list[Choice], mine: list[Choice]) -> dict[str, Any]:
 
 
 def at_equal_cpu(pairs: list[tuple[list[Choice], list[Choice]]]) -> dict[int, dict[str, float]]:
-    """Return by number of the loop's trials: the mean advantage in F1 over the seeds, and its standard error.
+    """Return the mean advantage in F1 over the seeds and its standard error, by the number of the loop's trials.
 
     Args:
         pairs: The choices of the loop and of the product, by seed.
@@ -262,7 +263,7 @@ def main(
     rows: Annotated[int, typer.Option(help="Training rows.")] = 10_000,
     trials: Annotated[int, typer.Option(help="Trials of the usual loop.")] = 15,
     seeds: Annotated[int, typer.Option(help="Number of seeds.")] = 5,
-    max_trials: Annotated[int, typer.Option(help="The product's n_trials.")] = 50,
+    max_trials: Annotated[int, typer.Option(help="Largest number of trials of the product.")] = 50,
     baseline: Annotated[Path | None, typer.Option(help="Store the usual loop's results, or read them.")] = None,
 ) -> None:
     """Print each seed's result and, on the last line, the figures as one JSON object."""
@@ -278,15 +279,15 @@ def main(
     print_figures(
         "tuning",
         {
-            "cpu_ratio_to_equal_score": round(float(np.exp(np.mean([np.log(one["ratio"]) for one in found]))), 1),
-            "f1_naive": round(float(np.mean([one["f1_naive"] for one in found])), 4),
-            "f1_ours": round(float(np.mean([one["f1_ours"] for one in found])), 4),
+            "cpu_ratio_to_equal_score": round(float(np.exp(np.mean([np.log(seed["ratio"]) for seed in found]))), 1),
+            "f1_naive": round(float(np.mean([seed["f1_naive"] for seed in found])), 4),
+            "f1_ours": round(float(np.mean([seed["f1_ours"] for seed in found])), 4),
             "seeds": seeds,
             "rows": rows,
         },
         {
             "trials_naive": trials,
-            "seeds_not_reached": sum(one["reached_after_trials"] is None for one in found),
+            "seeds_not_reached": sum(seed["reached_after_trials"] is None for seed in found),
             "at_equal_cpu": at_equal_cpu(pairs),
             "by_seed": found,
         },

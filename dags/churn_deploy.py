@@ -15,10 +15,10 @@ DOC = """
 
 Builds a Bento from the champion, starts it on a private socket and compares its predictions with those recorded by
 training. Then the endpoint switches to the Bento without dropping a request. After a failure, the former Bento still
-serves. Day and version are checked first, before anything changes.
+serves. The day and the version are checked first, before anything changes.
 
-A rollback that is triggered during the deployment wins: the deployment fails, and is not retried. If you mark
-`roll_out` successful by hand, no event is emitted, so no list is scored with the new model; trigger `churn_score` then.
+If a rollback is triggered during the deployment, the deployment fails and is not retried. If you mark `roll_out`
+successful by hand, no event is emitted, so no list is scored with the new model; trigger `churn_score` then.
 
 Runs for each new champion, or manually, with a model version to deploy. In the role *shadow*, the model scores the same
 requests as the serving model; its predictions are logged for comparison and not returned to clients.

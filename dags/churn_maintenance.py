@@ -1,4 +1,4 @@
-"""Find days without a retention list or a monitoring report, and trigger the runs that make up for them."""
+"""Find days without a retention list or a monitoring report, and trigger the missing runs."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ that trigger `churn_score` and `churn_monitor` for these days.
 It considers the last `CHURN_TASKS__MAINTENANCE_DAYS` days up to the newest day in gold, and only days from the first
 retention list on: the days of an ingested history have no list by design.
 
-It does not replace a lost event of a training request or of a champion: trigger `churn_train` or `churn_deploy`.
+It does not emit a lost event of a training request or of a champion again: trigger `churn_train` or `churn_deploy`.
 
 Runs daily at 06:00 in the project's time zone with `CHURN_SCHEDULE=daily`, otherwise by hand. Unpause `churn_score` and
 `churn_monitor` first. If you mark a task successful by hand, no event is emitted; trigger the DAG again.

@@ -43,7 +43,7 @@ Runs after each retention list. Until the first labels have matured, the perform
 def churn_monitor() -> None:
     @task
     def choose_day() -> str:
-        """Return the run's day, before anything changes."""
+        """Return the run's day; fail without a day, before anything changes."""
         return str(resolve_day(get_current_context()))
 
     @task

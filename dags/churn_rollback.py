@@ -16,8 +16,9 @@ on the local disk, or is built from the registry. A given version must have no l
 registry's alias *champion*. If the registry does not answer, the endpoint stays rolled back and `roll_back_registry`
 fails; clear that task later. Last, the newest retention list is scored again with the serving model.
 
-Without a version, the rollback goes back from the version that served when the run was triggered. Therefore two
-rollbacks that are triggered at once roll back once. A rollback fails if another version than *From version* serves.
+Without a version, the rollback replaces the version that served when the run was triggered. Therefore, if two
+rollbacks are triggered at the same time, the second changes nothing. A rollback fails if another version than *From
+version* serves.
 
 If you mark `announce_endpoint` successful by hand, no event is emitted, so the list keeps the scores of the former
 model; trigger `churn_score` then.
@@ -43,7 +44,7 @@ Manual runs only.
             None,
             type=["null", "string"],
             title="From version",
-            description="The version to go back from. Default: the one that served when the run was triggered.",
+            description="The version to replace. Default: the version that served when the run was triggered.",
         ),
     },
     **common("serving"),

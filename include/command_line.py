@@ -11,7 +11,7 @@ import typer
 from include.errors import ChurnflowError
 
 EXIT_NO_RETRY = os.EX_DATAERR
-"""The exit status of a training after an error that a retry cannot mend."""
+"""The exit status of a training after an error that a retry cannot fix."""
 
 
 class CommandLine(typer.Typer):
@@ -20,7 +20,7 @@ class CommandLine(typer.Typer):
     Args:
         help: The text above the list of commands.
         error_code: The exit status after a ``ChurnflowError``.
-        no_retry_code: The exit status after a ``ChurnflowError`` that a retry cannot mend; ``error_code`` by default.
+        no_retry_code: The exit status after a ``ChurnflowError`` that a retry cannot fix; ``error_code`` by default.
 
     Example:
         >>> app = CommandLine(help="The features of a project.")

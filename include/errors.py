@@ -15,7 +15,7 @@ class ChurnflowError(Exception):
 
     Attributes:
         can_retry: Whether the same step can succeed later without a change to data, configuration or arguments, for
-            example after a server answers again. All causes of one class are of one kind.
+            example when a server answers again. The value is the same for all errors of a class.
 
     Examples:
         >>> str(ChurnflowError("The file is empty.", where="sales/2017-01-01.csv", remedy="Deliver it again."))

@@ -67,7 +67,7 @@ class Task:
         seconds: The duration of the current try; None before it starts.
         ended: The end of the current try on Airflow's clock.
         map_index: The index of an instance of a mapped task, from 0; -1 for a task that is not mapped.
-        instance_id: Airflow's id of the current try, which the process of the task has in its title.
+        instance_id: Airflow's id of the current try, which the title of the task's process contains.
     """
 
     dag_id: str
@@ -144,7 +144,7 @@ class AirflowClient:
         self._call("PATCH", f"/dags/{dag_id}", json={"is_paused": False})
 
     def pause(self, dag_id: str) -> None:
-        """Pause a DAG, so that Airflow starts no runs of it and drops the events that would trigger one."""
+        """Pause a DAG, so that Airflow starts no runs of it, and drops events that would trigger a run."""
         self._call("PATCH", f"/dags/{dag_id}", json={"is_paused": True})
 
     def links(self) -> list[Link]:

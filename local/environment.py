@@ -72,8 +72,8 @@ def stack_environment(settings: Settings, ports: LocalPorts, postgres_host: str)
 def airflow_database(settings: Settings) -> str:
     """Return the name of the project's Airflow database.
 
-    With one database for all projects, runs that a project left unfinished would continue with the data of another
-    project, since the DAGs have the same names.
+    With one database for all projects, unfinished runs of a project would continue with the data of another project,
+    since the DAGs have the same ids.
     """
     return f"airflow_{settings.project}"
 
@@ -127,7 +127,7 @@ def _airflow(settings: Settings, ports: LocalPorts, postgres_host: str) -> dict[
             "PARSING_PROCESSES": "1",
             "REFRESH_INTERVAL": "30",
             "MIN_FILE_PROCESS_INTERVAL": "30",
-            # An alert that Slack refuses is sent again for up to three minutes.
+            # If Slack refuses an alert, it is sent again for up to three minutes.
             "DAG_FILE_PROCESSOR_TIMEOUT": "180",
         },
         "LOGGING": {"BASE_LOG_FOLDER": str(home / "logs")},

@@ -28,7 +28,7 @@ _COMPONENTS = ("metadatabase", "scheduler", "dag_processor", "triggerer")
 class Stack:
     """One stack, identified by its home folder, for one project at a time.
 
-    Several stacks with different home folders can run at once on different ports.
+    Several stacks with different home folders can run at the same time on different ports.
 
     Args:
         settings: The settings; from the environment by default.

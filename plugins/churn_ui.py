@@ -14,7 +14,7 @@ from airflow.configuration import conf
 from airflow.plugins_manager import AirflowPlugin
 
 PREFIX = "/churn"
-# Airflow mounts the pages below its own path, but does not add this path to the address of a frame.
+# Airflow mounts the pages below its own path, but does not add this path to the URL of an iframe.
 _ROOT = urlsplit(conf.get("api", "base_url", fallback="")).path.rstrip("/")
 
 

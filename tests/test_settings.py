@@ -21,7 +21,7 @@ def test_two_projects_share_no_folder(monkeypatch: pytest.MonkeyPatch, tmp_path:
 
 
 @pytest.mark.parametrize("project", ["", "..", "a/b", "Grocery"])
-def test_name_that_no_project_can_have_is_refused(monkeypatch: pytest.MonkeyPatch, project: str) -> None:
+def test_invalid_project_name_is_refused(monkeypatch: pytest.MonkeyPatch, project: str) -> None:
     get_settings.cache_clear()
     monkeypatch.setenv("CHURN_PROJECT", project)
     with pytest.raises(SettingsError, match="CHURN_PROJECT"):

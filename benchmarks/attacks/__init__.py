@@ -1,1 +1,1 @@
-"""Hostile requests and kills, modelled on public fault reports: ``make bench NAME=attacks``."""
+"""Hostile requests and kills, based on published reports of faults: ``make bench NAME=attacks``."""

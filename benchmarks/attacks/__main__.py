@@ -24,7 +24,7 @@ _TREES = 20
 
 
 def _send_requests(url: str | None) -> RequestFigures:
-    """Send the hostile requests to ``url``, or to a served model that is started for them."""
+    """Send the hostile requests to ``url``, or to an endpoint that is started for them."""
     if url is not None:
         return run_requests(url, _samples(url))
     with tempfile.TemporaryDirectory(prefix="churnflow-") as folder:

@@ -1,4 +1,4 @@
-"""Requests with unusual bodies, methods of probes, sequences of requests, and clients that close their side."""
+"""Requests with unusual bodies, requests to probes, sequences of requests, and half-closed connections."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ _INVALID = frozenset({400, 422})
 
 
 def body_cases(body: bytes, batch: bytes) -> Iterator[Case]:
-    """Return bodies that are not what their content type says, or more than that."""
+    """Return requests whose body does not match its content type, or has additional bytes."""
     for name, sent, statuses in (
         ("white space around the JSON", b" \r\n" + body + b"\t\n ", OK),
         ("byte after the JSON", body + b"x", REFUSED),
@@ -127,7 +127,7 @@ def sequence_cases(body: bytes) -> Iterator[Case]:
 
 
 def half_closed_cases(body: bytes) -> Iterator[Case]:
-    """Return clients that close their side of the connection after the last byte."""
+    """Return requests after which the client closes its side of the connection."""
     predict = post(length(body), body)
     for name, sent, statuses in (
         ("nothing", b"", ()),

@@ -1,4 +1,4 @@
-"""A hostile request as bytes, what a server may respond, and the parts of such requests."""
+"""A hostile request as bytes, the responses that are allowed for it, and the parts of such requests."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
 HIDDEN = b"GET /hidden HTTP/1.1\r\nHost: x\r\n\r\n"
-"""A body that is itself a request. A response to it is a request that was smuggled."""
+"""A body that is itself a request. If the server responds to it, the request was smuggled."""
 
 OK = frozenset({200})
 REFUSED = frozenset({400})
@@ -23,11 +23,11 @@ class Case:
     """Bytes for a new connection.
 
     Attributes:
-        name: What is unusual.
+        name: The unusual property of the bytes.
         sent: The bytes.
         allowed: The allowed statuses of each response, in order.
-        closes: Whether the server must end the connection without a response to a request that follows; None when it
-            may respond to this request.
+        closes: Whether the server must end the connection without a response to a request that follows; None if the
+            server may respond to this request.
         half_closed: Whether the client closes its side of the connection after the bytes.
     """
 

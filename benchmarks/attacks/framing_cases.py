@@ -1,4 +1,4 @@
-"""Requests whose bodies two implementations could end at different bytes: upgrades, lengths, codings, chunks."""
+"""Requests whose body could have different ends for two implementations: upgrades, lengths, codings, chunks."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ _WEBSOCKET = (
 
 
 def upgrade_cases(body: bytes) -> Iterator[Case]:
-    """Return requests with an upgrade, which a server may ignore (RFC 9110, 7.8), but not together with the body."""
+    """Return requests with an upgrade. A server may ignore the upgrade (RFC 9110, 7.8), but must read the body."""
     for name, upgrade in {
         "h2c": _H2C,
         "websocket": _WEBSOCKET,

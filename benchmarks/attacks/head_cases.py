@@ -142,7 +142,7 @@ def target_cases() -> Iterator[Case]:
 
 
 def size_cases(body: bytes) -> Iterator[Case]:
-    """Return requests around the limits of sizes."""
+    """Return requests with sizes near the limits and far above them."""
     too_large, too_long = (frozenset({431}),), (frozenset({414, 431}),)
     chunks = post(CHUNKED, b"")
     yield Case("100 headers", get(HOST + b"X-Many: x\r\n" * 99), (OK,))

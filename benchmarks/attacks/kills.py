@@ -1,6 +1,6 @@
-"""Kills and faults of DAG runs on a local stack: lost runs, alerts and vain retries.
+"""Kills and faults of DAG runs on a local stack: lost runs, alerts and useless retries.
 
-The first answers of the Slack receiver are 429 and 500, so that the first alert needs two retries.
+The Slack receiver first answers 429 and 500, so that the first alert needs two retries.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ _DAGS = 7
 _RUN_SECONDS = 600.0
 _ALERT_SECONDS = 60.0
 _POLL_SECONDS = 0.3
-_CANNOT_MEND = "a retry cannot help"
+_NO_RETRY = "a retry cannot help"
 """The retry policy writes this text to a task's log when it ends the tries of a task."""
 
 
@@ -40,8 +40,8 @@ class KillFigures:
         kills: The number of kills and faults.
         lost_runs: The number of runs that ended without a result and without an alert, or have not ended.
         alerted_once: The number of failed runs with exactly one alert.
-        retried_in_vain: The number of task instances that were tried again after an error that a retry cannot mend.
-        details: What happened in each case.
+        retried_in_vain: The number of task instances that were retried after an error that a retry cannot fix.
+        details: The figures of each case.
     """
 
     kills: int
@@ -53,14 +53,14 @@ class KillFigures:
 
 @dataclass
 class _Case:
-    """The runs that a kill or a fault concerns, and what was found.
+    """A kill or a fault, the runs that it affects, and the results of the checks.
 
     Attributes:
         name: The name of the case.
-        expected: The states that its runs must end in.
+        expected: The final states that its runs must have.
         kills: The number of kills and faults.
         runs: The runs.
-        checks: Further conditions that must hold after the runs.
+        checks: Further conditions that must be true after the runs.
     """
 
     name: str
@@ -79,7 +79,7 @@ class _Attack:
         self._start = dt.datetime.now(dt.UTC) - dt.timedelta(minutes=1)
 
     def cases(self) -> Iterator[_Case]:
-        """Run the cases in order; each depends on the state that the one before it leaves."""
+        """Run the cases in order; each depends on the state after the previous case."""
         first, second = self._scratch.versions
         self._client.pause("churn_monitor")
         yield self._deployment_without_a_day(first)
@@ -87,13 +87,13 @@ class _Attack:
         yield self._superseded_deployment(first, second, "build_bento")
         yield self._superseded_deployment(first, second, "roll_out")
         yield self._two_rollbacks(first, second)
-        yield self._frozen_mlflow(second)
+        yield self._suspended_mlflow(second)
         yield self._killed_task("churn_score", "score_customers", tries=1)
         yield self._lost_events()
         yield self._killed_task("churn_monitor", "collect_predictions", tries=2)
         yield self._killed_task("churn_monitor", "monitor_day", tries=2)
 
-    def judge(self, case: _Case) -> dict[str, Any]:
+    def evaluate(self, case: _Case) -> dict[str, Any]:
         """Return the figures of a case whose runs have ended or exceeded the time limit."""
         runs = [self._newest(run) for run in case.runs]
         alerts = {run.run_id: self._alerts(run, 1 if run.state == "failed" else 0) for run in runs}
@@ -107,11 +107,11 @@ class _Attack:
             "alerts": list(alerts.values()),
             "lost_runs": sum(not run.ended or (run.state == "failed" and not alerts[run.run_id]) for run in runs),
             "alerted_once": sum(run.state == "failed" and alerts[run.run_id] == 1 for run in runs),
-            "retried_in_vain": [task.title for task in tasks if self._could_not_mend(task)],
+            "retried_in_vain": [task.title for task in tasks if self._ended_without_retry(task)],
         }
 
     def _deployment_without_a_day(self, version: str) -> _Case:
-        case = _Case("a deployment by hand without a day", ["success", "success"])
+        case = _Case("a manual deployment without a day", ["success", "success"])
         deployment = self._trigger(case, "churn_deploy", model_version=version)
         self._wait_for_end(deployment)
         case.runs.append(self._follower("churn_score", deployment, str(DAYS.last)))
@@ -148,7 +148,7 @@ class _Attack:
         return self._check_served(case, first)
 
     def _two_rollbacks(self, first: str, second: str) -> _Case:
-        case = _Case("two rollbacks at once", ["success", "success", "success"])
+        case = _Case("two rollbacks at the same time", ["success", "success", "success"])
         self._wait_for_end(self._trigger(case, "churn_deploy", model_version=second, day=str(DAYS.last)))
         case.checks["the second version serves before"] = self._serves(second)
         for _ in range(2):
@@ -156,9 +156,9 @@ class _Attack:
         self._wait_for_end(*case.runs)
         return self._check_served(case, first)
 
-    def _frozen_mlflow(self, second: str) -> _Case:
-        case = _Case("a frozen MLflow during a rollback and a deployment", ["failed", "failed"])
-        with _frozen(f"--port {self._scratch.stack.ports.mlflow_port}"):
+    def _suspended_mlflow(self, second: str) -> _Case:
+        case = _Case("MLflow suspended during a rollback and a deployment", ["failed", "failed"])
+        with _suspended(f"--port {self._scratch.stack.ports.mlflow_port}"):
             self._trigger(case, "churn_rollback", model_version=second)
             self._trigger(case, "churn_deploy", model_version=second, day=str(DAYS.last))
             self._wait_for_end(*case.runs)
@@ -169,9 +169,9 @@ class _Attack:
         expected = "success" if tries == 1 else "failed"
         case = _Case(f"{task_id} killed {tries} times", [expected], kills=tries)
         run = self._trigger(case, dag_id, key=str(DAYS.last))
-        for attempt in range(1, tries + 1):
-            self._wait_until_running(run, task_id, attempt)
-            self._kill(run, task_id)
+        killed: list[str] = []
+        for _ in range(tries):
+            killed.append(self._kill_next_try(run, task_id, killed))
         self._wait_for_end(run)
         return case
 
@@ -196,18 +196,33 @@ class _Attack:
         return [task for task in self._client.snapshot(self._start).tasks if task.run_id == run.run_id]
 
     def _wait_for_end(self, *runs: Run) -> None:
-        with suppress(TimeoutError):  # ``judge`` counts a run that has not ended as lost
+        with suppress(TimeoutError):  # ``evaluate`` counts a run that has not ended as lost
             _await(lambda: all(self._newest(run).ended for run in runs) or None)
 
-    def _wait_until_running(self, run: Run, task_id: str, attempt: int = 1) -> None:
-        wanted = (task_id, attempt, "running")
-        _await(lambda: wanted in [(task.task_id, task.attempt, task.state) for task in self._tasks(run)] or None)
+    def _wait_until_running(self, run: Run, task_id: str) -> None:
+        wanted = (task_id, "running")
+        _await(lambda: wanted in [(task.task_id, task.state) for task in self._tasks(run)] or None)
 
-    def _kill(self, run: Run, task_id: str) -> None:
-        """Send SIGKILL to the process of a task, which has the id of its task instance in its title."""
-        (task,) = [task for task in self._tasks(run) if task.task_id == task_id]
-        for process in _await(lambda: _processes(f"airflow worker -- {task.instance_id}") or None):
+    def _kill_next_try(self, run: Run, task_id: str, killed: list[str]) -> str:
+        """Send SIGKILL to the process of a task's next try; its title contains the id of the try.
+
+        Args:
+            run: The run.
+            task_id: The task.
+            killed: The ids of the tries that were killed before.
+
+        Returns:
+            The id of the try.
+        """
+
+        def find() -> str | None:
+            tries = [task.instance_id for task in self._tasks(run) if task.task_id == task_id]
+            return next((instance_id for instance_id in tries if instance_id not in killed), None)
+
+        found = _await(find)
+        for process in _await(lambda: _processes(f"airflow worker -- {found}") or None):
             process.kill()
+        return found
 
     def _alerts(self, run: Run, expected: int) -> int:
         """Return the number of alerts of a run; wait until ``expected`` have arrived."""
@@ -220,8 +235,8 @@ class _Attack:
             time.sleep(_POLL_SECONDS)
         return count()
 
-    def _could_not_mend(self, task: Task) -> bool:
-        return any(_CANNOT_MEND in line for line in self._client.task_log_tail(task, 200))
+    def _ended_without_retry(self, task: Task) -> bool:
+        return any(_NO_RETRY in line for line in self._client.task_log_tail(task, 200))
 
     def _serves(self, version: str) -> bool:
         served = self._state.served()
@@ -234,13 +249,13 @@ class _Attack:
 
 
 def run_kills() -> KillFigures:
-    """Start a local stack in a scratch home, kill and disturb its runs, and return the figures."""
+    """Start a local stack in a scratch home, run all cases, and return the figures."""
     with scratch_stack() as scratch:
         _await(lambda: len(scratch.client.dags()) == _DAGS or None)
         attack = _Attack(scratch)
         found = []
         for case in attack.cases():
-            found.append(attack.judge(case))
+            found.append(attack.evaluate(case))
             print(found[-1], file=sys.stderr, flush=True)
     return KillFigures(
         kills=sum(item["kills"] for item in found),
@@ -261,8 +276,8 @@ def _await(condition: Callable[[], Value | None]) -> Value:
 
 
 @contextmanager
-def _frozen(text: str) -> Iterator[None]:
-    """Stop the processes with a text in their command line and their children, and continue them at the end."""
+def _suspended(text: str) -> Iterator[None]:
+    """Suspend the processes with a text in their command line and their children, and resume them at the end."""
     found = [child for process in _processes(text) for child in (process, *process.children(recursive=True))]
     for process in found:
         process.suspend()

@@ -1,4 +1,4 @@
-"""Sends every hostile request, in several segmentations, and counts what the server does wrong."""
+"""Send every hostile request, in several segmentations, and count the wrong responses."""
 
 from __future__ import annotations
 
@@ -50,12 +50,12 @@ class Answer:
 
 @dataclass
 class RequestFigures:
-    """What a server did with hostile requests.
+    """The responses of a server to hostile requests, as counts.
 
     Attributes:
-        requests: The requests sent.
-        answers_5xx: The responses with a status of 500 or above.
-        smuggled: The responses to bytes that are not a request.
+        requests: The number of requests sent.
+        answers_5xx: The number of responses with a status of 500 or above.
+        smuggled: The number of responses to bytes that are not a request.
         findings: One line for each case and segmentation with responses that are not allowed.
     """
 
@@ -71,7 +71,7 @@ class Exchange:
 
     Attributes:
         case: The case.
-        segmentation: How the bytes are divided, in words.
+        segmentation: A description of how the bytes are divided.
         parts: The bytes of the case, and of a request after it unless the client closes its side.
         pause_seconds: The time between two parts.
     """
@@ -141,7 +141,7 @@ def run_exchanges(url: str, exchanges: Sequence[Exchange]) -> RequestFigures:
     address = _address(url)
     with ThreadPoolExecutor(_THREADS) as threads:
         for exchange, answers in zip(exchanges, threads.map(partial(_run, address), exchanges), strict=True):
-            _judge(exchange, answers, figures)
+            _compare(exchange, answers, figures)
     return figures
 
 
@@ -183,7 +183,7 @@ def _answers(received: bytes, first_has_no_body: bool) -> Iterator[Answer]:
         received = received[size:]
 
 
-def _judge(exchange: Exchange, answers: Sequence[Answer], figures: RequestFigures) -> None:
+def _compare(exchange: Exchange, answers: Sequence[Answer], figures: RequestFigures) -> None:
     """Compare the responses with those that are allowed, and add the result to the figures."""
     case = exchange.case
     statuses = [answer.status for answer in answers]
@@ -199,7 +199,7 @@ def _judge(exchange: Exchange, answers: Sequence[Answer], figures: RequestFigure
         figures.findings.append(f"{case.name} ({exchange.segmentation}): {statuses}")
     elif wrong := [answer for answer in answers if not _has_the_error_form(case, answer)]:
         figures.findings.append(
-            f"{case.name} ({exchange.segmentation}): {wrong[0].body[:100]!r} has not the form of an error"
+            f"{case.name} ({exchange.segmentation}): {wrong[0].body[:100]!r} does not have the form of an error"
         )
 
 
@@ -213,7 +213,7 @@ def _has_the_error_form(case: Case, answer: Answer) -> bool:
 
 
 def _exhaust(url: str, body: bytes, figures: RequestFigures) -> None:
-    """Hold idle connections, and send a prediction and the requests of monitoring beside them."""
+    """Hold idle connections, and meanwhile send a prediction and the requests of monitoring."""
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
     try:
@@ -233,7 +233,7 @@ def _exhaust(url: str, body: bytes, figures: RequestFigures) -> None:
                 except httpx.HTTPError as error:
                     status = type(error).__name__
                 if status != httpx.codes.OK:
-                    figures.findings.append(f"{path} beside {IDLE_CONNECTIONS} idle connections: {status}")
+                    figures.findings.append(f"{path} with {IDLE_CONNECTIONS} idle connections: {status}")
     finally:
         resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
 

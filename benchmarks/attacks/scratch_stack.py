@@ -88,12 +88,12 @@ class _Handler(BaseHTTPRequestHandler):
         self.wfile.write(b"ok" if status == 200 else b"")
 
     def log_message(self, *_: object) -> None:
-        """Keep the output short."""
+        """Log nothing, so that the output stays short."""
 
 
 @dataclass(frozen=True)
 class ScratchStack:
-    """A running stack with two registered versions of a model, of which none is deployed.
+    """A running stack with two registered versions of a model, neither of which is deployed.
 
     Attributes:
         stack: The stack.
@@ -167,7 +167,7 @@ def _prepare(settings: Settings) -> tuple[str, str]:
 
 
 def _small_model(settings: Settings) -> Bundle:
-    """Return a model that learned from the first day in gold whether a customer's first feature is above average."""
+    """Return a model, trained on the first day in gold, that predicts whether the first feature is above average."""
     project = load_project(settings.project)
     contract = ModelContract(
         project=project.name,

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 ERROR = "error"
-"""The key of the XCom with the text of a task's error."""
+"""The key of the XCom that contains the text of a task's error."""
 
 
 def deliver(message: Message) -> Literal["slack", "log"]:
@@ -77,7 +77,7 @@ def alert_failed_run(context: Any) -> None:
     url = f"{base}/dags/{dag_id}/runs/{quote(run_id, safe='')}"
     try:
         failures = _failures(context["dag"], run_id)
-    except Exception:  # an alert without details is better than none
+    except Exception:  # send the alert without details
         log.exception("The failed tasks of run %s cannot be listed.", run_id)
         failures = {}
     deliver(run_failure(dag_id, run_id, failures, context.get("reason", "unknown"), url))

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 
 def _asset(name: str, path: str) -> Asset:
-    # With the project's name, an event of one project starts no run of another.
+    # Asset names contain the project, so that an event of one project starts no run of another project.
     project = get_settings().project
     return Asset(f"{project}_{name}", uri=f"churn://{project}/{path}", group="churn")
 
@@ -41,7 +41,7 @@ def emit_asset_event(context: Any, asset: Asset, day: dt.date, **extra: Any) -> 
 
 
 def emit_asset_events(asset: Asset, days: Sequence[dt.date]) -> list[str]:
-    """Emit an event on an asset for each of some days, in the running task.
+    """Emit an event on an asset for each day, in the running task.
 
     Args:
         asset: One of the task's outlets.
@@ -51,7 +51,7 @@ def emit_asset_events(asset: Asset, days: Sequence[dt.date]) -> list[str]:
         The days.
 
     Raises:
-        AirflowSkipException: There are no days; a task that succeeds always emits an event.
+        AirflowSkipException: There are no days. The task must not succeed, since it would then emit an event.
     """
     from airflow.sdk import get_current_context
     from airflow.sdk.exceptions import AirflowSkipException

@@ -70,7 +70,7 @@ def resolve_days(context: Any) -> DayRange:
         raise DayError(
             "The range has a first day, but no last day.",
             where=f"run {context['run_id']}",
-            remedy="Trigger it again with both days; a backfill takes its days from its dates, and no parameters.",
+            remedy="Trigger it again with both days. Set no parameters in a backfill: its dates are its days.",
         )
     if last is None:
         return DayRange.single(resolve_day(context))
@@ -79,15 +79,15 @@ def resolve_days(context: Any) -> DayRange:
 
 
 def _require_partition(context: Any, typed: str | None) -> None:
-    """Refuse a parameter that contradicts the day of the run's partition, which the UI shows and events carry."""
+    """Check that a parameter does not contradict the day of the run's partition, which the UI and the events show."""
     from include.days import DayError
 
     partition = _partition(context)
     if typed and partition and typed[:10] != partition[:10]:
         raise DayError(
-            f"The parameter names the day {typed}, the run's partition is {partition[:10]}.",
+            f"The parameter is the day {typed}, but the run's partition is {partition[:10]}.",
             where=f"run {context['run_id']}",
-            remedy="Trigger it again with one of them, or with the same day twice.",
+            remedy="Trigger it again with only one of them, or with the same day in both.",
         )
 
 

@@ -1,4 +1,4 @@
-"""The retry policy of all tasks: an error states itself whether a retry can help."""
+"""The retry policy of all tasks: the class of an error states whether a retry can help."""
 
 from __future__ import annotations
 
@@ -13,12 +13,12 @@ if TYPE_CHECKING:
 
 
 class RetryIfUseful(RetryPolicy):
-    """Fail at once after an error that a retry cannot mend; otherwise the task's own number of retries applies."""
+    """Do not retry a task after an error that a retry cannot fix; otherwise the task's number of retries applies."""
 
     def evaluate(
         self, exception: BaseException, try_number: int, max_tries: int, context: Context | None = None
     ) -> RetryDecision:
-        """Return what happens after a failed try.
+        """Return whether a failed task is retried.
 
         Args:
             exception: The error of the task.

@@ -24,7 +24,7 @@ time-out of callbacks in Airflow's DAG processor in this product's configuration
 
 
 class BoundedRateLimitRetryHandler(RateLimitErrorRetryHandler):
-    """Retry after the pause that Slack asks for with status 429, unless it is too long."""
+    """Retry after the pause in a response with status 429, unless the pause is too long."""
 
     def _can_retry(self, *, response: HttpResponse | None = None, **arguments: Any) -> bool:
         if response is None or not super()._can_retry(response=response, **arguments):

@@ -24,9 +24,9 @@ _ANNOTATIONS = {"cluster-autoscaler.kubernetes.io/safe-to-evict": "false", "karp
 
 
 class TrainingPodOperator(KubernetesPodOperator):
-    """A pod operator that fails without a retry if a retry would fail, too.
+    """A pod operator that fails without a retry if a retry cannot help.
 
-    This is the case if the pod exceeded its active deadline, or if the exit status of its command states it.
+    A retry cannot help if the pod exceeded its active deadline, or if its command exited with ``EXIT_NO_RETRY``.
 
     A callback of the provider cannot prevent the retry, since the provider's clean-up replaces the callback's error.
     """
@@ -40,7 +40,7 @@ class TrainingPodOperator(KubernetesPodOperator):
 
         Raises:
             AirflowFailException: The pod exceeded its active deadline, or its command failed with an error that a retry
-                cannot mend.
+                cannot fix.
             AirflowException: The pod failed for another reason.
         """
         try:

@@ -1,4 +1,4 @@
-"""Customers whose label source already says, as of a day, that they have churned or will churn."""
+"""Customers for whom the source of the label already states, as of a day, that they have churned or will churn."""
 
 from __future__ import annotations
 
@@ -17,12 +17,13 @@ from include.projects.label import ColumnLabel, NoEventLabel
 
 
 def known_churners(project: Project, lake: Lake, engine: Backend, days: Sequence[dt.date]) -> ibis.Table | None:
-    """Return the customers who are known to have churned when each day closes.
+    """Return the customers who are known to have churned at the end of each day.
 
-    ``column``: the column of the customer's row has the value. ``becomes``: the column has the value in the current
-    rows of all of the customer's keys, such as contracts; a row with a later effective time that was delivered by the
-    day counts. A customer with a delivered change to the value within the horizon is known as well, even if other
-    contracts remain or a later return was delivered, since the label is decided.
+    With a label ``column``, these are the customers whose row has the value in the column. With a label ``becomes``,
+    the column must have the value in the current rows of all of the customer's keys, such as contracts; a row with a
+    later effective time that was delivered by the day counts. A customer with a delivered change to the value within
+    the horizon is known as well, even if other contracts remain or a later return was delivered, since the label is
+    decided.
 
     The result uses only rows that had been delivered by the day, as features do. A customer who is not in the label's
     source is not known to have churned.
@@ -34,8 +35,8 @@ def known_churners(project: Project, lake: Lake, engine: Backend, days: Sequence
         days: The days.
 
     Returns:
-        ``dt`` and ``customer_id``; None if no customer can be known: the label is ``no_event``, since an event may
-        follow until the end of the horizon, or nothing was delivered by the days.
+        ``dt`` and ``customer_id``; None if no churner can be known. This is so if the label is ``no_event``, since an
+        event may follow until the end of the horizon, or if nothing was delivered by the days.
     """
     label = project.label
     if isinstance(label, NoEventLabel):

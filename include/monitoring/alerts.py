@@ -43,8 +43,8 @@ def run_failure(dag_id: str, run_id: str, failures: Mapping[str, str | None], re
     Args:
         dag_id: The DAG.
         run_id: The run.
-        failures: The failed tasks, and their errors in sentences without personal data; None for a task whose process
-            ended without an error, for example because it was killed.
+        failures: The errors of the failed tasks, by task, as sentences without personal data; None for a task whose
+            process ended without an error, for example because it was killed.
         reason: Airflow's reason for the end of the run, stated if no task failed.
         url: The address of the run.
     """

@@ -1,7 +1,7 @@
-"""Days that should have a retention list or a monitoring report, but have none.
+"""Find days without a retention list or a monitoring report that they should have.
 
-Airflow drops an asset's event while the DAG that it would trigger is paused. The tables show what is missing because of
-it, or because of a run that failed.
+Airflow drops an asset's event while the DAG that it would trigger is paused. A run can also
+fail. The tables show which results are missing.
 """
 
 from __future__ import annotations

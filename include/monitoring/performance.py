@@ -111,7 +111,7 @@ def read_labels(lake: Lake, project: Project, days: list[dt.date]) -> pd.DataFra
     """Return the columns ``dt``, ``customer_id`` and ``churned`` of the labels of some days.
 
     Customers who were known to have churned on the day are left out: they are not on the retention list, and with a
-    label ``becomes``, they would count as customers who stay.
+    label ``becomes``, they would be counted as customers who stay.
 
     Args:
         lake: The lake with ``gold/labels``.

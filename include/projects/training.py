@@ -57,12 +57,12 @@ class SearchSpace(Config):
 
 
 class Promotion(Config):
-    """The conditions on which a challenger replaces the champion, or becomes the first champion.
+    """The conditions under which a challenger replaces the champion, or becomes the first champion.
 
     Attributes:
         margin_usd_per_1000: The additional saving per 1,000 customers, in US dollars, that justifies another model.
-        first_margin_usd_per_1000: The additional saving over offers to nobody and over offers to everybody that
-            justifies a first model.
+        first_margin_usd_per_1000: The additional saving over no offers and over offers to all customers that justifies
+            a first model.
         confidence: The confidence level of the comparison with the champion; the lower bound of the additional saving
             must exceed the margin. A first champion needs a higher confidence; see ``first_confidence``.
     """
@@ -75,9 +75,9 @@ class Promotion(Config):
     def first_confidence(self) -> float:
         """The confidence level of each bound of a first champion.
 
-        Trainings are repeated until one model is promoted, so chance has several opportunities. The error is divided by
-        ten (Bonferroni): with a confidence of .95, at most one of twenty models without skill would be promoted in ten
-        trainings.
+        Trainings are repeated until a model is promoted, so a model without skill could be promoted by chance in one of
+        them. The error is divided by ten (Bonferroni): with a confidence of .95, at most one of twenty models without
+        skill would be promoted in ten trainings.
         """
         return 1 - (1 - self.confidence) / 10
 
@@ -99,7 +99,7 @@ class Training(Config):
 
     Attributes:
         every_days: The days between two trainings that the daily ingest requests, counted from the first snapshot.
-        n_trials: The largest number of trials of the tuner, which ends when further trials are not worth it.
+        n_trials: The largest number of trials; the search ends earlier if the score no longer improves significantly.
         seed: The seed of sampler, booster and every random draw.
         cv_folds: The number of folds. With time, the folds are consecutive snapshot periods; without time, each fold
             has its own customers.

@@ -166,14 +166,14 @@ def _texts(reasons: Sequence[Sequence[Reason]], rows: int) -> pa.Array:
 def score_day(day: dt.date, settings: Settings) -> StepResult:
     """Score the customers of ``day`` with the deployed model, and replace that day of ``gold/scores``.
 
-    Customers who are known to have churned when the day closes are left out (``known_churners``).
+    Customers who are known to have churned at the end of the day are left out (``known_churners``).
 
     Args:
         day: A day of ``gold/features``.
         settings: The project, the lake, the deployed model and the number of customers with reasons.
 
     Returns:
-        The result; ``detail`` holds the number of ``known_churners``, who were left out.
+        The result; ``detail`` contains the number of ``known_churners``, which were left out.
 
     Raises:
         ScoringError: No model is deployed, or the day has no customers who may still churn.
@@ -191,7 +191,7 @@ def score_day(day: dt.date, settings: Settings) -> StepResult:
     rows = retention_list(day, features, deployed.load_bundle(), deployed.model_version, settings.serving.reasons_for)
     if not rows.num_rows:
         raise ScoringError(
-            "All customers of the day have churned already." if read else "The day has no customers.",
+            "All customers of the day are known to have churned." if read else "The day has no customers.",
             where=f"{FEATURES_TABLE}, dt={day}",
             remedy="Check the value in label.yaml." if read else "Run churn_ingest for that day first.",
         )
@@ -218,6 +218,6 @@ def _without_known_churners(project: Project, lake: Lake, day: dt.date) -> pa.Re
     churned = known_churners(project, lake, engine, [day])
     if churned is None or not table.files([day]):
         return table.stream([day])
-    # A stream cannot read the days in memory that known_churners joins.
+    # A stream cannot read the in-memory table of days that known_churners joins.
     known = engine.create_table("known_churners", churned.select(CUSTOMER_ID), temp=True)
     return stream(engine, table.scan(engine, [day]).anti_join(known, [CUSTOMER_ID]))

@@ -75,8 +75,8 @@ class LimitSettings(Group):
         in_flight: The number of requests in progress. A request counts once more for each 64 KiB of its body.
         body_bytes: The total size of all request bodies in memory, including bodies that are still arriving.
         event_loop_lag_seconds: The lag of the event loop: the lowest of the last four samples, one every 0.05 s.
-        connections: The number of connections. A further connection replaces the one that has been idle for longest.
-            The hard limit of open files can lower the number.
+        connections: The number of connections. A further connection replaces the connection that has been idle for
+            the longest time. The hard limit of open files can lower the number.
         receive_seconds: The time-out for the arrival of a request.
     """
 
@@ -205,7 +205,7 @@ class TaskSettings(Group):
     """The time-outs of Airflow's tasks. A task that exceeds its time-out fails and is retried.
 
     Attributes:
-        timeout_minutes: The time-out of a task. The longest is the ingest of a long history in one run.
+        timeout_minutes: The time-out of a task. The longest task is the ingest of a long history in one run.
         training_timeout_minutes: The time-out of a tuning or training task, in a process or a pod. It includes the
             start-up of a pod.
         maintenance_days: The number of days, up to the newest day in gold, for which ``churn_maintenance`` looks for

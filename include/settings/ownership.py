@@ -10,21 +10,21 @@ class ProjectMismatchError(ChurnflowError):
 
 
 def require_project(found: object, project: str, *, what: str, where: object) -> None:
-    """Check that stored state carries the name of the configured project.
+    """Check that stored state has the name of the configured project.
 
     Args:
-        found: The name that is stored with the state; None if there is none.
+        found: The name that is stored with the state; None if no name is stored.
         project: The configured project.
         what: The state, as the subject of a sentence: ``The model``.
         where: Its file, folder or address.
 
     Raises:
-        ProjectMismatchError: The state carries another name, or none.
+        ProjectMismatchError: The state has another name, or no name.
     """
     if found != project:
         owner = f"project {found!r}" if found else "an unknown project"
         raise ProjectMismatchError(
             f"{what} belongs to {owner}, but CHURN_PROJECT is {project!r}.",
             where=str(where),
-            remedy=f"Set CHURN_PROJECT to the project that it belongs to, or remove it and create it for {project!r}.",
+            remedy=f"Set CHURN_PROJECT to its project, or remove the stored state and create it again for {project!r}.",
         )

@@ -30,7 +30,7 @@ class MlflowSettings(Group):
         tracking_uri: The server's address. It appears in messages and in the manifests of pods, so it must not contain
             credentials; MLflow reads them from ``MLFLOW_TRACKING_USERNAME`` and ``MLFLOW_TRACKING_PASSWORD``.
         timeout_seconds: The time-out of a request to the server, including the transfer of artifacts.
-        retries: The number of retries of a request without a response, with doubled pauses from 2 s.
+        retries: The number of retries of a request without a response. The pauses start at 2 s and double.
     """
 
     tracking_uri: str = "http://127.0.0.1:5000"

@@ -1,7 +1,7 @@
 """Time-outs and refusals of PostgreSQL connections.
 
-psycopg2 waits in C for an answer, without a time-out, and no Python signal handler runs meanwhile. A frozen server
-would therefore block a task for ever, beyond the time-out of the task. The wait callback moves the wait to Python.
+psycopg2 waits in C for an answer, without a time-out, and no Python signal handler runs meanwhile. If a server does not
+answer, a task would therefore wait forever, beyond its own time-out. The wait callback moves the wait to Python.
 """
 
 from __future__ import annotations

@@ -38,7 +38,7 @@ class TrainingResult:
         verdicts: The requirements of data and model, with required and found values.
         leakage: The leakage findings, as text; a model with findings is never promoted.
         calibration: The calibrator, as text.
-        calibration_warning: The reason why the probabilities cannot be trusted; empty if there is none.
+        calibration_warning: The reason why the probabilities are not reliable; empty if they are.
         seconds: Wall time of the tuning (``tune``), the final fit (``fit``) and the whole training (``total``). It
             includes trials that workers had finished before; parallel trials count once, pauses do not count.
         dataset: The data set's folder.

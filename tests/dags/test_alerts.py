@@ -83,7 +83,7 @@ def run(home: Path, program: str, receiver: type[Any] | None = None) -> subproce
     )
 
 
-@pytest.mark.parametrize("statuses", [[], [429, 500]], ids=["at once", "after a rate limit and an error"])
+@pytest.mark.parametrize("statuses", [[], [429, 500]], ids=["first try", "after a rate limit and an error"])
 def test_alert_is_sent_through_the_slack_connection(receiver: type[Any], tmp_path: Path, statuses: list[int]) -> None:
     receiver.statuses = list(statuses)
     done = run(tmp_path, SEND, receiver)
@@ -99,7 +99,7 @@ def test_alert_is_sent_through_the_slack_connection(receiver: type[Any], tmp_pat
 def test_text_of_an_alert_that_slack_refuses_is_in_the_log(receiver: type[Any], tmp_path: Path) -> None:
     receiver.statuses = [403]
     done = run(tmp_path, SEND, receiver)
-    assert done.returncode == 1, "the caller learns of it"
+    assert done.returncode == 1, "send must raise the error"
     assert "Alert: churn_ingest failed" in done.stdout + done.stderr
     assert len(receiver.bodies) == 1
 

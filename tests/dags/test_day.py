@@ -72,7 +72,7 @@ def test_resolves_range_from_params():
         "no ISO date",
         "no text",
         "reversed range",
-        "first day beside a partition",
+        "first day and a partition",
         "first day alone",
         "day and another partition",
         "range and another partition",

@@ -102,7 +102,7 @@ def test_pod_at_its_deadline_is_not_retried(cluster: KubernetesApi, home: Path, 
     assert "CHURN_TRAINING__POD__ACTIVE_DEADLINE_SECONDS" in output
 
 
-def test_pod_with_an_error_that_a_retry_cannot_mend_is_not_retried(
+def test_pod_with_an_error_that_a_retry_cannot_fix_is_not_retried(
     cluster: KubernetesApi, home: Path, capfd: Printed
 ) -> None:
     refuse = "import sys; print('at work'); print('The data set is damaged.', file=sys.stderr); sys.exit(65)"

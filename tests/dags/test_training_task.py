@@ -73,7 +73,7 @@ def test_both_backends_run_the_same_training_command():
     assert process.task_id == "train"
 
 
-def test_process_with_an_error_that_a_retry_cannot_mend_fails_with_its_text(tmp_path):
+def test_process_with_an_error_that_a_retry_cannot_fix_fails_with_its_text(tmp_path):
     dataset = str(tmp_path)  # a folder without a manifest
     task = training_task(Settings(home=tmp_path), dataset)
     task.bash_command = task.bash_command.replace(f"{tmp_path}/training/{dataset}", dataset)

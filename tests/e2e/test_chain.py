@@ -122,7 +122,7 @@ def test_a_missing_file_fails_the_run_and_writes_no_bronze(demo: RunningStack, i
     demo.wait_for(run, state="failed")
     tasks = demo.client.snapshot(run.created).tasks
     found = [task for task in tasks if task.run_id == run.run_id and task.state == "failed"]
-    assert [(task.task_id, task.attempt) for task in found] == [("audit_sources", 1)], "a retry cannot help"
+    assert [(task.task_id, task.attempt) for task in found] == [("audit_sources", 1)], "the task must not be retried"
     log = demo.client.task_log_tail(found[0], 60)
     assert any(str(NO_FILES) in line and "not delivered" in line for line in log)
     assert isinstance(ingest_without_files.before, dict)

@@ -60,7 +60,7 @@ def test_becomes_uses_the_current_row_as_of_each_day(tmp_path: Path) -> None:
         [
             {"customer_id": "a", "status": "left", "changed": 2},
             {"customer_id": "b", "status": None, "changed": 2},
-            # Notice that takes effect later: the label is decided.
+            # The notice takes effect later, but the label is already known.
             {"customer_id": "c", "status": "left", "changed": 9},
         ],
     )
@@ -101,7 +101,7 @@ def test_only_churned_rows_of_a_flat_table_are_known(tmp_path: Path, other_value
     assert known(lake, made_of, 0, 2, 3) == {(0, "a"), (2, "a"), (3, "b")}
 
 
-def test_nobody_is_known_without_deliveries_or_with_a_label_of_events(tmp_path: Path) -> None:
+def test_no_customer_is_known_without_deliveries_or_with_a_label_of_events(tmp_path: Path) -> None:
     lake = Lake(str(tmp_path))
     flat = shop(FLAT, column_label(None))
     assert known_churners(flat, lake, connect(), [day(0)]) is None
@@ -112,7 +112,7 @@ def test_nobody_is_known_without_deliveries_or_with_a_label_of_events(tmp_path: 
     assert known_churners(events, lake, connect(), [day(5)]) is None
 
 
-def test_labels_of_known_churners_are_no_outcomes(tmp_path: Path) -> None:
+def test_labels_of_known_churners_are_left_out_of_the_performance(tmp_path: Path) -> None:
     lake, made_of = Lake(str(tmp_path)), shop(CUSTOMERS, BECOMES)
     statuses = {"a": "left", "b": "active"}
     deliver(lake, 0, [{"customer_id": name, "status": status, "changed": 0} for name, status in statuses.items()])

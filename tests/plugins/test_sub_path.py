@@ -1,4 +1,4 @@
-"""The pages below a path of Airflow's own, in a process of its own: Airflow reads its address when it is imported."""
+"""The pages with a base URL of Airflow that has a path. Airflow reads this URL at import, so a process is started."""
 
 from __future__ import annotations
 

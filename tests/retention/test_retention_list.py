@@ -161,7 +161,7 @@ class TestScoreDay:
         assert result.detail["known_churners"] == 40
 
         write_statuses(lake, DAY, {f"h{row:04d}": "churned" for row in range(50)})
-        with pytest.raises(ScoringError, match="All customers of the day have churned already"):
+        with pytest.raises(ScoringError, match="All customers of the day are known to have churned"):
             score_day(DAY, settings)
 
     def test_missing_deployment_is_an_error(self, make_settings: Callable[[], Settings]) -> None:

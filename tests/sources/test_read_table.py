@@ -400,7 +400,9 @@ def test_error_for_an_invalid_url_does_not_contain_the_url(lake, url):
     assert PASSWORD.split("/")[1] not in shown
 
 
-def test_server_without_an_answer_is_an_error_in_time(shop: Connections, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_missing_answer_of_a_server_is_an_error_after_the_time_out(
+    shop: Connections, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(postgres_timeouts, "ANSWER_SECONDS", 0.2)
     unanswered = pytest.raises(ConnectionLostError, match=r"no answer within 0\.2 s")
     with unanswered, database.SourceDatabase("shop", shop).connect() as connection:

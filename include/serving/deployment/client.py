@@ -25,11 +25,11 @@ _ERRORS, _INTERNAL = "ml_prediction_errors_total", "internal"
 
 
 class EndpointError(ChurnflowError):
-    """An endpoint refuses a request."""
+    """An endpoint refused a request."""
 
 
 class UnavailableError(EndpointError):
-    """An endpoint does not answer, fails, or serves another Bento."""
+    """An endpoint does not answer, answers with a server error, or serves another Bento."""
 
     can_retry = True
 

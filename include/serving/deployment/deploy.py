@@ -118,7 +118,8 @@ def roll_out(bento: dict[str, str], requested: dt.datetime, settings: Settings) 
 
     Args:
         bento: The reference that ``build`` returned.
-        requested: The time at which the deployment was triggered. A rollback that was triggered later stays.
+        requested: The time at which the deployment was triggered. A rollback that was triggered later stays in
+            effect.
         settings: The deployment.
     """
     served = rollout.roll_out(BentoReference(**bento), settings, requested)
@@ -141,8 +142,8 @@ def roll_back(
 ) -> dict[str, str]:
     """Put the former version or a given version in service; build its Bento if none is on this disk.
 
-    A rollback without a version to serve goes back from the version that served when it was triggered. Of two rollbacks
-    that were triggered at the same time, the second finds that its target already serves, and changes nothing.
+    A rollback without a version to serve replaces the version that served when it was triggered. If two rollbacks were
+    triggered at the same time, the second therefore changes nothing, since its target already serves.
 
     The former version was checked for leaks before it came into service. Any other version is checked now.
 
@@ -150,11 +151,11 @@ def roll_back(
         model_version: The version; None selects the version that served before the current version.
         settings: The deployment.
         requested: The time at which the rollback was triggered; now by default.
-        from_version: The version to go back from; None selects the version that served at the time ``requested`` if
-            ``model_version`` is None, too, and otherwise whatever serves.
+        from_version: The version to replace. If it is None, and ``model_version`` is also None, the version that served
+            at the time ``requested`` is replaced; if only ``from_version`` is None, any version is replaced.
 
     Raises:
-        SupersededError: The version to go back from no longer serves; nothing has changed.
+        SupersededError: The version to replace no longer serves; nothing has changed.
         RolloutError: No version served before ``from_version``, or the version did not come into service. The
             current version still serves.
         RegistryError: The version is not the former version, and the registry does not contain it or does not answer.
@@ -199,7 +200,7 @@ def day_to_score(day: dt.date | None, settings: Settings) -> dt.date:
         raise RolloutError(
             f"Gold has no rows of {day}." if days else "Gold has no rows yet.",
             where=FEATURES_TABLE,
-            remedy="Run churn_ingest for the day first, or name a day in gold. The endpoint is unchanged.",
+            remedy="Run churn_ingest for the day first, or select a day in gold. The endpoint is unchanged.",
         )
     return day or max(days)
 
@@ -212,15 +213,15 @@ def restore_alias(model_version: str, settings: Settings) -> str:
         settings: The deployment.
 
     Raises:
-        SupersededError: Another version serves by now; the alias is unchanged.
+        SupersededError: Another version serves now; the alias is unchanged.
         RegistryError: The registry does not answer. The endpoint stays rolled back; this step can be repeated alone.
     """
     served = ServingState(settings.serving_dir).served()
     if served is not None and served.model_version != model_version:
         raise SupersededError(
-            f"The endpoint serves version {served.model_version} by now, and not version {model_version}.",
+            f"The endpoint now serves version {served.model_version} instead of version {model_version}.",
             where=f"alias champion at {settings.mlflow.tracking_uri}",
-            remedy="Roll back again if the version should serve; the alias is unchanged.",
+            remedy="Roll back again if the earlier version should serve; the alias is unchanged.",
         )
     try:
         Registry(settings).restore_champion(model_version)

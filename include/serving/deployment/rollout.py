@@ -18,7 +18,7 @@ _CONNECTIONS = 10
 
 
 class RolloutError(ChurnflowError):
-    """A rollout is not possible, or failed in a way that a retry cannot mend; the former Bento is the desired Bento."""
+    """A rollout is not possible, or failed with an error that a retry cannot fix; the former Bento is desired again."""
 
 
 class NotInServiceError(RolloutError):
@@ -41,8 +41,8 @@ def roll_out(
     Args:
         candidate: The Bento.
         settings: The deployment.
-        requested: The time at which a person or a DAG asked for the rollout; now by default.
-        replaces: The model version that must be in service before; by default any.
+        requested: The time at which the rollout was requested; now by default.
+        replaces: The model version that must be in service before the rollout; None allows any version.
 
     Returns:
         The Bento in service, which is ``candidate``.

@@ -4,8 +4,8 @@ One SQLite database, ``state.db``, contains one row for each rollout. Deployment
 which may be in another container on the same machine, reads the desired state and writes the status.
 
 The newest row is the desired state. This row is pending until its rollout is committed or undone. If a rollout is
-interrupted, the last committed row states which Bento served. The next rollout replaces a pending row: of two
-rollouts, the one that was requested later wins, also if it was faster than the other.
+interrupted, the last committed row states which Bento served. The next rollout replaces a pending row. Of two
+rollouts, the rollout that was requested later takes effect, even if it began before the other.
 """
 
 from __future__ import annotations
@@ -215,8 +215,8 @@ class ServingState:
         Args:
             candidate: The Bento.
             role: ``serve`` for a Bento that answers, ``shadow`` for a shadow.
-            requested: The time at which a person or a DAG asked for the rollout; now by default.
-            replaces: The model version that must be in service; by default any.
+            requested: The time at which the rollout was requested; now by default.
+            replaces: The model version that must be in service; None allows any version.
 
         Raises:
             ProjectMismatchError: The candidate is a model of another project; the state is unchanged.

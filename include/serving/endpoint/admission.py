@@ -22,7 +22,7 @@ from include.settings import LimitSettings, ServingSettings
 _JSON = b"application/json"
 _ARROW = b"application/vnd.apache.arrow.stream"
 ALWAYS_ADMITTED = frozenset({"/health", "/livez", "/readyz", "/metrics"})
-"""The routes of monitoring, which must get a response from an overloaded endpoint, too."""
+"""The routes of monitoring, to which an overloaded endpoint must also respond."""
 
 # A body of this size takes about as much time as one single request, because most of the time is parsing.
 _BYTES_PER_UNIT = 2**16

@@ -106,7 +106,7 @@ class Endpoint:
 
 
 async def _get_probe(_: Request) -> Response:
-    """Respond without a body: the server accepts no connection before a model is loaded."""
+    """Respond with status 200 and no body; the server accepts no connections before a model is loaded."""
     return Response()
 
 

@@ -231,10 +231,10 @@ def _check_messages(body: bytes) -> None:
     source = pa.BufferReader(body)
     for message in pa.ipc.MessageReader.open_stream(source):
         if _is_compressed(message.metadata.to_pybytes()):
-            # A few compressed bytes can expand to more than the memory.
+            # A few compressed bytes can expand to more bytes than the memory has.
             raise RequestError(415, "unsupported_media_type", "Send the Arrow stream without compression.")
     if source.tell() != len(body):
-        raise _malformed("The body has more bytes after the end of the Arrow IPC stream.")
+        raise _malformed("The body has bytes after the end of the Arrow IPC stream.")
 
 
 def _malformed(message: str) -> RequestError:

@@ -194,7 +194,7 @@ def spool_folder(settings: Settings) -> Path:
 
 
 def deliver_spool(spool: Path, store: SegmentStore, project: str) -> int:
-    """Move every segment of a project from the spool to the store, and return their number.
+    """Move all segments of a project from the spool to the store, and return their number.
 
     Several processes may deliver the same spool, since storing a segment twice changes nothing.
 

@@ -1,7 +1,7 @@
-"""Connections of clients: at most one response for each request, and limits of what arrives.
+"""Connections of clients: at most one response for each request, and limits of arriving requests.
 
 uvicorn limits neither the size and the duration of a request that is arriving, nor the number of connections. Without
-limits, clients that send nothing, or endless headers, could occupy memory and connections indefinitely. After the
+limits, clients that send nothing or endless headers could occupy memory and connections indefinitely. After the
 headers of a request with ``Upgrade``, uvicorn would read the body as the next request.
 """
 
@@ -22,11 +22,11 @@ from include.serving.server.connection_limit import PROBE_CONNECTIONS, Connectio
 from include.serving.server.request_head import MAX_HEAD_BYTES, check_head, headers_too_large, malformed
 from include.settings import LimitSettings
 
-# Received bytes are parsed in parts, and the limits are checked after each, so that they do not depend on the segments.
+# Received bytes are parsed in parts. The limits are checked after each part, so that the TCP segments have no effect.
 _PART_BYTES = 2**14
-# The largest number of bytes outside of a body: the head with white space and separators, chunk sizes, trailers.
+# The largest number of bytes outside of a body: the head with white space and separators, chunk sizes and trailers.
 _MAX_OVERHEAD_BYTES = 2 * MAX_HEAD_BYTES
-# Requests that wait for the responses to the requests before them, on one connection.
+# The largest number of requests of a connection that wait for the responses to earlier requests.
 _MAX_PIPELINED = 256
 # If a connection were closed while its client is sending, the client would lose the error response.
 _LINGER_SECONDS = 2.0
@@ -36,8 +36,8 @@ _PROBES = frozenset(path.encode() for path in ALWAYS_ADMITTED)
 class BoundedConnection(HttpToolsProtocol):
     """One connection of a client; the server creates an instance for each.
 
-    After a request that is refused, the connection parses no further bytes: it sends the responses to the requests
-    before, then the error response, and ends.
+    After a request that is refused, the connection parses no further bytes: it sends the responses to the earlier
+    requests, then the error response, and ends.
 
     Args:
         limits: Contains the time limit of a request that is arriving.
@@ -62,7 +62,7 @@ class BoundedConnection(HttpToolsProtocol):
         self._last_response: bytes | None = None
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]  # as uvicorn does
-        """Start the connection. If there are too many connections, close the one that has been idle for longest."""
+        """Start the connection. If there are too many connections, close the connection that has been idle longest."""
         super().connection_made(transport)
         if self.server is None or self.server[1] is None:  # a Unix socket: the runner's connections are not limited
             self._is_limited = False
@@ -108,7 +108,7 @@ class BoundedConnection(HttpToolsProtocol):
                 self._check_arriving()
 
     def eof_received(self) -> bool:  # type: ignore[override]  # asyncio accepts a bool
-        """Return whether responses are left to send: a client may close its side after its last request."""
+        """Return whether there are responses to send; a client may close its side after its last request."""
         if self._is_arriving:
             self._end(RequestError(400, "incomplete_request", "The connection ended before the request was complete."))
         elif not self._has_ended:
@@ -118,7 +118,7 @@ class BoundedConnection(HttpToolsProtocol):
         return is_in_progress or self._last_response is not None
 
     def on_message_begin(self) -> None:
-        """Start the count of the request's bytes, with all bytes of the part in which it begins."""
+        """Start to count the bytes of the request, including all bytes of the part in which it begins."""
         self._unset_keepalive_if_required()
         self._is_arriving, self._has_headers = True, False
         self._overhead_bytes = self._part_bytes
@@ -145,7 +145,7 @@ class BoundedConnection(HttpToolsProtocol):
         self.headers = []
 
     def on_body(self, body: bytes) -> None:
-        """Subtract the bytes of the body from the count, twice, to allow for chunk sizes."""
+        """Subtract twice the number of body bytes from the count; the second half allows for the chunk sizes."""
         self._overhead_bytes -= 2 * len(body)
         super().on_body(body)
 
@@ -177,7 +177,7 @@ class BoundedConnection(HttpToolsProtocol):
     def _feed(self, data: bytes) -> None:
         """Parse bytes, and ignore each ``Upgrade``, which a server may do (RFC 9110, 7.8).
 
-        The parser has no option for this, and stops after the head. Another parser begins with the same head, without
+        The parser has no option for this, and stops after the head. A new parser then gets the same head without
         ``Upgrade``.
         """
         while True:
@@ -218,13 +218,13 @@ class BoundedConnection(HttpToolsProtocol):
             self._timer = None
 
     def _has_unanswered_before(self) -> bool:
-        """Return whether a request before the arriving one has no response yet."""
+        """Return whether a request before the arriving request has no response yet."""
         if self._is_arriving and self._has_headers:
             return bool(self.pipeline)
         return self.cycle is not None and not self.cycle.response_complete
 
     def _end(self, refusal: RequestError) -> None:
-        """Refuse the arriving request, and end the connection after the responses to the requests before.
+        """Refuse the arriving request, and end the connection after the responses to the earlier requests.
 
         The error response is not sent if the application has begun to respond to the refused request.
         """

@@ -11,10 +11,10 @@ from include.logs import get_logger
 log = get_logger(__name__)
 
 PROBE_CONNECTIONS = 64
-"""Connections beyond the limit, on which only probes and metrics are answered."""
+"""The number of connections beyond the limit, on which only probes and metrics are answered."""
 
 # The online store, the prediction log, the listening sockets and libraries have about 80 open files before the first
-# connection, and the socket of a closed connection stays open until the next turn of the event loop.
+# connection. The socket of a closed connection stays open until the next iteration of the event loop.
 _OTHER_FILES = 192
 
 
@@ -22,8 +22,8 @@ class ConnectionLimit:
     """The limit of the connections of one server process.
 
     A connection waits for its client from its beginning, or from its last response, until the next request has arrived.
-    The connection that has waited for the longest time is closed for a new client, so that clients that keep
-    connections without using them cannot lock other clients out.
+    If a new client connects, the connection that has waited for the longest time is closed, so that clients that keep
+    unused connections cannot block other clients.
 
     Args:
         connections: The largest number of connections, without those for probes.
@@ -54,10 +54,10 @@ class ConnectionLimit:
 
 
 def usable_connections(connections: int) -> int:
-    """Raise the soft limit of open files to the hard limit, and return how many connections the files allow.
+    """Raise the soft limit of open files to the hard limit, and return the number of connections that it allows.
 
-    Each connection is an open file. Without a free file the kernel would reject a client, and the prediction log would
-    lose rows. A warning is logged when the files allow fewer than the configured connections.
+    Each connection is an open file. Without a free file descriptor, the kernel would reject clients, and the prediction
+    log would lose rows. A warning is logged if the limit allows fewer connections than configured.
 
     Args:
         connections: The configured number of connections.

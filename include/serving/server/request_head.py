@@ -9,7 +9,7 @@ from functools import lru_cache
 from include.serving.endpoint.errors import RequestError
 
 MAX_HEAD_BYTES = 2**16
-"""The largest size of the target, the names and the values of the headers together."""
+"""The largest total size of the target, and of the names and values of the headers."""
 
 MAX_HEADERS = 100
 MAX_TARGET_BYTES = 2**13
@@ -23,8 +23,8 @@ def check_head(
 ) -> None:
     """Check a complete head.
 
-    A head passes only if every HTTP implementation reads the same request from it, because a proxy in front of the
-    server may decide by what it reads.
+    A head is valid only if every HTTP implementation reads the same request from it, because a proxy in front of the
+    server may allow or deny the request that it reads.
 
     Args:
         method: The method.

@@ -145,8 +145,8 @@ def calibration(evaluation: Evaluation, made: Calibration) -> Section:
         paragraphs=[
             "Predicted and observed churn on the test, in bins with equal numbers of rows. The mean absolute "
             f"difference over the rows is {evaluation.ece * 100:.1f} percentage points.",
-            "The calibrators were fitted on training rows whose labels were known before a period, and scored the "
-            "period. The simplest one whose log loss is within one standard error of the lowest was chosen: "
+            "The calibrators were fitted on training rows whose labels were known before a period, and scored on the "
+            "period. The simplest calibrator whose log loss is within one standard error of the lowest was chosen: "
             f"{made.chosen.name}.",
             *([made.warning] if made.warning else []),
         ],
@@ -211,7 +211,7 @@ def segments(evaluated: Sequence[Segment], configured: Sequence[str], descriptio
 
     Args:
         evaluated: The segments.
-        configured: The segment features of the project; a note names those without segments.
+        configured: The segment features of the project; a note lists the features without segments.
         descriptions: The meaning of each feature, by name.
     """
     shown = {segment.feature for segment in evaluated}

@@ -154,7 +154,7 @@ def row_splits(rows: Rows, manifest: DatasetManifest, training: Training) -> lis
 
 
 def customer_folds(rows: Rows, folds: int, seed: int) -> NDArray[np.int64]:
-    """Return the fold of each of n rows, shape (n,): a customer's rows are in one fold.
+    """Return the fold of each of n rows, shape (n,); all rows of a customer are in one fold.
 
     Customers with equal numbers of churned rows are spread evenly over the folds. scikit-learn's
     ``StratifiedGroupKFold`` does the same in a Python loop over the customers, which is slow for many of them.

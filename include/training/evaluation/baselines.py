@@ -18,7 +18,7 @@ from include.training.evaluation.decisions import Decisions, decide, savings
 NO_OFFERS = "offer to nobody"
 _TO_EVERYBODY = "offer to everybody"
 CONSTANT_RULES = (NO_OFFERS, _TO_EVERYBODY)
-"""The rules that treat all customers alike."""
+"""The rules with the same decision for all customers."""
 
 
 @dataclass(frozen=True)

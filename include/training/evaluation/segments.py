@@ -66,7 +66,7 @@ def evaluate_segments(
 
     A category has a segment for each value, and a number has a segment for each quarter of the test rows. A number that
     many customers have is a segment of its own. Rows without a value are a segment, too. A feature is left out if
-    fewer than two of its segments have ``ENOUGH_CUSTOMERS`` customers: the only one would be nearly all customers.
+    fewer than two of its segments have ``ENOUGH_CUSTOMERS`` customers: a single segment would have nearly all of them.
 
     Args:
         project: The segment features and the costs.
@@ -94,7 +94,7 @@ def evaluate_segments(
     found: list[Segment] = []
     for feature in project.training.segments:
         members = [segment(feature, value, mask) for value, mask in _masks(specs[feature], test) if mask.any()]
-        if sum(one.metrics is not None for one in members) >= _FEWEST_SEGMENTS:
+        if sum(member.metrics is not None for member in members) >= _FEWEST_SEGMENTS:
             found += members
     return tuple(found)
 
@@ -116,8 +116,8 @@ def _quarters(numbers: NDArray[np.float64]) -> Iterator[tuple[str, NDArray[np.bo
     if not len(known):
         return
     quartiles, times = np.unique(np.quantile(known, [0.25, 0.5, 0.75], method="lower"), return_counts=True)
-    # Each bound is a number and whether it belongs to the segment below. A frequent number is several quartiles, and
-    # has a bound on each side.
+    # A bound is a number, and whether the number belongs to the segment below. A frequent number equals several
+    # quartiles, and has a bound on each side.
     bounds = [
         (float(edge), included)
         for edge, count in zip(quartiles, times, strict=True)

@@ -1,4 +1,4 @@
-"""Calibrate a model: compare calibrators by forward validation on out-of-fold log-odds, and fit the best one."""
+"""Calibrate a model: compare calibrators by forward validation on out-of-fold log-odds, and fit the best."""
 
 from __future__ import annotations
 
@@ -84,7 +84,7 @@ class Calibration:
         chosen: The calibrator, with its method, window and scores.
         scores: All methods and windows that were compared, the lowest log loss first.
         blocks: The churn on each block of the forward validation.
-        warning: The reason why the probabilities cannot be trusted; empty if there is none.
+        warning: The reason why the probabilities are not reliable; empty if they are.
     """
 
     chosen: CalibrationScore
@@ -144,13 +144,14 @@ def calibrate(rows: Rows, blocks: Sequence[RowSplit], training: Training, fit_pa
 def choose_calibrator(log_odds: NDArray[np.float32], rows: Rows, blocks: Sequence[RowSplit]) -> Calibration:
     """Choose a calibrator by forward validation, and fit it.
 
-    Every candidate, a method and a window, is fitted on rows whose labels are known before a block, and scores the
-    block, for each block. Of the candidates whose mean log loss is within one standard error of the lowest, the first
-    in this order is chosen: ``none``, logistic, beta, isotonic; each on all rows, then on the latest rows. The standard
-    error is that of the difference in log loss: the larger one of the errors by customers and by blocks.
+    A candidate is a method and a window. For each block, every candidate is fitted on the rows whose labels are known
+    before the block, and is scored on the block. Of the candidates whose mean log loss is within one standard error of
+    the lowest, the first in this order is chosen: ``none``, logistic, beta, isotonic; each on all rows, then on the
+    latest rows. The standard error of the difference in log loss is computed over customers and over blocks; the larger
+    of the two is used.
 
     If the log-odds do not rise with churn on all rows, the model has no skill. The candidates are then the base rates
-    of the windows, and a warning says so.
+    of the windows, and the result has a warning.
 
     Args:
         log_odds: The out-of-fold log-odds of n rows, shape (n,).
@@ -217,7 +218,7 @@ def _window(window: Window, rows: Rows, known: NDArray[np.bool_]) -> NDArray[np.
 def _validate(
     method: Method, window: Window, log_odds: NDArray[np.float32], rows: Rows, blocks: Sequence[RowSplit]
 ) -> _Candidate | None:
-    """Fit and score a candidate; None if no rising curve fits all rows or the rows before some block."""
+    """Fit and score a candidate; None if no rising curve fits all rows, or the rows before one of the blocks."""
 
     def fitted(known: NDArray[np.bool_]) -> Calibrator | None:
         used = _window(window, rows, known)
@@ -284,7 +285,7 @@ def _warning(has_skill: bool, blocks: Sequence[BlockChurn]) -> str:
         return ""
     found = "; ".join(f"{block.observed:.1%} instead of {block.expected:.1%} on {block.name}" for block in unexpected)
     return (
-        f"The share of churners moves so much that no calibrator is reliable. Fitted on earlier labels, the best one "
-        f"was wrong by more than {_MAX_DEVIATION:.0%} on {len(unexpected)} of {len(blocks)} periods: {found}. "
-        "The probabilities, and the number of offers, may be as wrong in later periods."
+        f"The share of churners changes so much that no calibrator is reliable. The best calibrator, fitted on earlier "
+        f"labels, was wrong by more than {_MAX_DEVIATION:.0%} on {len(unexpected)} of {len(blocks)} periods: {found}. "
+        "The probabilities and the number of offers may have errors of this size in later periods."
     )

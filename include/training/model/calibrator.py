@@ -17,7 +17,7 @@ Method = Literal["none", "logistic", "beta", "isotonic", "base_rate"]
 Knot = tuple[float, float]
 
 _LARGEST_LOG_ODDS = 15.0
-"""Probabilities closer to 0 or 1 than 3e-7 would be rounded to 1 as 32-bit floats."""
+"""As 32-bit floats, probabilities of larger log-odds would be close to 1, or rounded to 1."""
 _FAR = 1e6
 
 

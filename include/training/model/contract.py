@@ -19,8 +19,8 @@ from include.errors import ChurnflowError
 from include.plurals import counted
 
 FORMAT: Literal[4] = 4
-"""The version of the bundle's layout: 2 added the calibrator; 3 removed the model version; 4 added methods of
-calibration and the units of features."""
+"""The version of the bundle's layout: 2 added the calibrator; 3 removed the model version; 4 added calibration
+methods and the units of features."""
 
 
 class EncodingError(ChurnflowError):

@@ -57,7 +57,7 @@ def contributions(bundle: Bundle, matrix: NDArray[np.float32]) -> NDArray[np.flo
 
     TreeSHAP explains the booster's log-odds. The calibrator maps the base and the customer's log-odds to calibrated
     log-odds; the slope of the straight line between these two points scales the customer's contributions. For a
-    logistic calibrator, this is its slope. The slope is never negative, so no contribution changes its sign.
+    logistic calibrator, this is its ``slope``. The slope is never negative, so no contribution changes its sign.
 
     Args:
         bundle: The model.

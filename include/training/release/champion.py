@@ -13,7 +13,7 @@ from include.training.release.tracking import TUNING_FILE
 
 
 def champion_recipe(settings: Settings) -> dict[str, float] | None:
-    """Return the champion's hyperparameters by name; None without a champion, or if its search is of another kind.
+    """Return the champion's hyperparameters by name; None if there is no champion, or if their names differ.
 
     Args:
         settings: The project and the tracking server.

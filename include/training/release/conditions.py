@@ -20,7 +20,7 @@ class Gain:
     Attributes:
         over: The champion's version, or the baseline's name.
         usd_per_1000: The difference on the test rows, in US dollars per 1,000 customers.
-        low: Its lower confidence bound: the share ``confidence`` of the resamples is at or above it.
+        low: Its lower confidence bound; the share ``confidence`` of the resamples is at or above it.
         high: Its upper confidence bound, of the same confidence.
         confidence: The confidence of each bound.
     """
@@ -63,10 +63,10 @@ class Decision:
 def decide_first_promotion(ranking: RankingGain, over_rules: Sequence[Gain], margin: float) -> Decision:
     """Decide whether a challenger becomes the first champion.
 
-    The challenger must rank better than every rule without a model, and must save more than every rule: the lower
-    bounds of the differences must be above zero, and the lower bounds of the additional savings over the constant
-    rules, offers to nobody and to everybody, must exceed ``margin``. A model without skill whose offers leave out a few
-    customers by chance hardly differs from a constant rule, so a bound above zero would often be chance.
+    The challenger must rank better and save more than every rule without a model: the lower bounds of the differences
+    must be above zero. The lower bounds of the additional savings over the constant rules, which are no offers and
+    offers to all customers, must exceed ``margin``. A model without skill whose offers leave out a few customers hardly
+    differs from a constant rule, so its bound would often be above zero by chance.
 
     Args:
         ranking: The difference between the AUC of the challenger and of the best rule.

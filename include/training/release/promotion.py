@@ -111,7 +111,7 @@ def promote(settings: Settings, dataset_folder: Path, version: str) -> Promotion
 
     A champion is not compared if it cannot score this data: it uses a removed feature, its bundle is damaged or has an
     older format, or its test was drawn with other parameters. The challenger then has to meet the conditions of a first
-    champion (``decide_first_promotion``), and the reason mentions this.
+    champion (``decide_first_promotion``), and the reason states this.
 
     A model that predicts the base rate for every customer is never promoted.
 
@@ -184,7 +184,7 @@ def promote(settings: Settings, dataset_folder: Path, version: str) -> Promotion
     )
 
 
-def judge_first_model(
+def evaluate_first_model(
     project: Project, manifest: DatasetManifest, train: Rows, test: Rows, bundle: Bundle, version: str
 ) -> Decision:
     """Decide whether a model may become the first champion; see ``decide_first_promotion``.
@@ -233,11 +233,11 @@ def _evaluate(project: Project, bundle: Bundle, version: str, manifest: DatasetM
 
 
 def _rules(project: Project, train: Rows, test: Rows) -> list[_Evaluated]:
-    """Return the rules without a model, including offers to nobody."""
-    nobody = BaselineOffers(NO_OFFERS, 0.5, np.zeros(len(test), dtype=bool))
+    """Return the rules without a model, including no offers."""
+    no_offers = BaselineOffers(NO_OFFERS, 0.5, np.zeros(len(test), dtype=bool))
     return [
         _evaluate_offers(project, test, rule.name, rule.auc, rule.offered, rule.ranks)
-        for rule in (nobody, *baseline_offers(project, train, test))
+        for rule in (no_offers, *baseline_offers(project, train, test))
     ]
 
 

@@ -42,7 +42,7 @@ class UnreachableRegistryError(RegistryError):
 
 
 def registry_error(what: str, *, where: str, remedy: str, error: MlflowException) -> RegistryError:
-    """Return the error for a failed request to the registry, of the class that states whether a retry can help.
+    """Return the error for a failed request to the registry, whose class states whether a retry can help.
 
     Args:
         what: The cause, to which MLflow's message is added.
@@ -57,7 +57,7 @@ def registry_error(what: str, *, where: str, remedy: str, error: MlflowException
 def limit_requests(settings: Settings) -> None:
     """Set the time-outs and the retries of MLflow's requests in this process; MLflow has no parameters for them.
 
-    MLflow's defaults, 120 s and 7 retries with doubled pauses, take 20 minutes to report that a server does not answer.
+    MLflow's defaults, 120 s and 7 retries with doubled pauses, take 20 minutes until an unanswered request is an error.
 
     Args:
         settings: The time-out and the number of retries. Variables of the environment take precedence.

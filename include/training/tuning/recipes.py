@@ -9,12 +9,12 @@ from optuna.distributions import FloatDistribution, IntDistribution
 from include.projects.training import FloatRange, SearchSpace
 
 Recipe = dict[str, float]
-"""Hyperparameters by name. The number of trees is not used: every trial compares several; see ``trials``."""
+"""Hyperparameters by name, without the number of trees: every trial compares several numbers; see ``trials``."""
 
 RECIPES: tuple[Recipe, ...] = (
     # The defaults of XGBoost.
     {"max_depth": 6, "learning_rate": 0.3, "subsample": 1.0, "colsample_bytree": 1.0, "min_child_weight": 1.0},
-    # XGB-TD, tuned on 118 data sets: Holzmueller et al., 2024, Better by Default. There, .9 is the share by level.
+    # XGB-TD, tuned on 118 data sets: Holzmueller et al., 2024, Better by Default. There, .9 is the share per level.
     {"max_depth": 6, "learning_rate": 0.08, "subsample": 0.65, "colsample_bytree": 0.9, "min_child_weight": 5e-6},
     # Small trees on shares of rows and columns, for noisy labels: Hastie et al., 2009, Elements of Statistical
     # Learning, chapter 10.
@@ -25,7 +25,7 @@ RECIPES: tuple[Recipe, ...] = (
 
 
 def distributions(space: SearchSpace) -> Mapping[str, IntDistribution | FloatDistribution]:
-    """Return what Optuna draws from: every hyperparameter of the space except for the number of trees."""
+    """Return Optuna's distributions of all hyperparameters of the space except for the number of trees."""
 
     def number(wanted: FloatRange) -> FloatDistribution:
         return FloatDistribution(wanted.low, wanted.high, log=wanted.log)
@@ -44,7 +44,7 @@ def first_recipes(space: SearchSpace, champion: Recipe | None) -> list[Recipe]:
 
     Args:
         space: The project's search space.
-        champion: The champion's hyperparameters; None without a champion.
+        champion: The champion's hyperparameters; None if there is no champion.
 
     Returns:
         Distinct recipes, the champion's first.

@@ -1,10 +1,10 @@
-"""One trial of the search: hyperparameters, scored fold by fold with several numbers of trees, and pruned if behind.
+"""One trial of the search: hyperparameters, scored fold by fold with several numbers of trees, or pruned.
 
 Trial *n* depends on the data, the seed, and the trials of earlier *batches*; it does not depend on the worker, the
 time, or other trials of its batch. The trials of one batch can therefore run in parallel.
 
 A booster of 500 trees contains the boosters of its first 100, 200, ... trees, so one fit scores several numbers of
-trees. The number of trees is therefore not drawn: every trial takes its best one.
+trees. The number of trees is therefore not drawn: every trial uses its best number.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ Metric = Literal["average_precision", "f1"]
 BATCH_SIZE = 4
 """Trials in a batch. In a larger batch, more trials run in parallel, but each trial depends on the results of fewer
 earlier trials."""
-PATIENCE = 3 * BATCH_SIZE
+PATIENCE = 5 * BATCH_SIZE
 """Trials without a significant improvement after which the search stops."""
 _TREE_COUNTS = 5
 _F1_THRESHOLD = 0.5
@@ -140,7 +140,7 @@ def run_trial(search: Search, finished: Mapping[int, FrozenTrial], number: int, 
     if number < len(search.recipes):
         study.enqueue_trial(search.recipes[number])
     trial = study.ask(dict(distributions(search.training.search_space)))
-    scores = _score_until_behind(search, trial.params, earlier)
+    scores = _score_until_pruned(search, trial.params, earlier)
     best = _best_column(scores)
     for fold, score in enumerate(scores[:, best]):
         trial.report(float(score), fold)
@@ -168,8 +168,9 @@ def best_trial(trials: Iterable[FrozenTrial]) -> FrozenTrial | None:
 def noise(trials: Sequence[FrozenTrial]) -> float:
     """Return the standard deviation of the difference between two trials in one fold, around its mean.
 
-    It is pooled over the differences of all complete trials to the best one. The difference of two mean scores over k
-    folds has the standard error ``noise / sqrt(k)``. Folds differ in difficulty, which the differences do not contain.
+    It is pooled over the differences between each complete trial and the best trial. The difference of two mean scores
+    over k folds has the standard error ``noise / sqrt(k)``. Since each difference is within a fold, the difficulty of
+    the folds does not increase it.
 
     Args:
         trials: Trials with the same folds.
@@ -185,10 +186,10 @@ def noise(trials: Sequence[FrozenTrial]) -> float:
 
 
 def end_of_search(search: Search, finished: Mapping[int, FrozenTrial], number: int) -> str | None:
-    """Return why the search ends before trial ``number``, the first of a batch; None if it continues.
+    """Return the reason why the search ends before trial ``number``, the first of a batch; None if it continues.
 
     It ends after ``n_trials``, or when the last ``PATIENCE`` trials have not improved the best score by more than one
-    standard error of the difference: then further trials follow the noise.
+    standard error of the difference, since a smaller improvement can be noise.
 
     Args:
         search: The search.
@@ -223,10 +224,10 @@ def _bin_fold(rows: Rows, split: RowSplit, max_bin: int) -> Fold:
     return Fold(binned, held_out, churned)
 
 
-def _score_until_behind(
+def _score_until_pruned(
     search: Search, drawn: Mapping[str, Any], earlier: Sequence[FrozenTrial]
 ) -> NDArray[np.float64]:
-    """Return the scores of the folds until the trial is more than one standard error behind the best earlier trial.
+    """Score fold by fold, until the trial is worse than the best earlier trial by more than one standard error.
 
     Returns:
         The scores, shape (scored folds, numbers of trees).
@@ -236,8 +237,8 @@ def _score_until_behind(
     for fold in search.folds:
         scores.append(_score_fold(search, fold, drawn))
         if best is not None:
-            mine = np.array(scores)[:, _best_column(np.array(scores))]
-            if np.mean(mine - _fold_scores(best)[: len(mine)]) < -spread / len(mine) ** 0.5:
+            own = np.array(scores)[:, _best_column(np.array(scores))]
+            if np.mean(own - _fold_scores(best)[: len(own)]) < -spread / len(own) ** 0.5:
                 break
     return np.array(scores)
 

@@ -92,7 +92,7 @@ class TuningResult:
         score: The best trial's mean score over the folds.
         fold_scores: Its score of each fold, the earliest first.
         history: All trials by number.
-        ended: Why there are no further trials.
+        ended: The reason why there are no further trials.
         resumed: Number of trials that were finished before this run.
         earlier_seconds: The wall time of those trials, of all workers.
         rows: Number of rows that the search used.

@@ -96,7 +96,7 @@ def work_in_threads(search: Search, study: SharedStudy, workers: int) -> None:
 
 
 def _missing(search: Search, finished: Mapping[int, FrozenTrial]) -> list[int]:
-    """Return the unfinished trials of the first batch that has any, unless the search ends before it."""
+    """Return the unfinished trials of the first batch with unfinished trials; empty if the search ends before it."""
     number = 0
     while not end_of_search(search, finished, number):
         batch = batch_of(number, search.training.n_trials)

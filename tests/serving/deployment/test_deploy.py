@@ -153,7 +153,7 @@ def test_unreachable_registry_is_reported_in_time_and_before_anything_changes(
     assert ServingState(settings.serving_dir).served() == bento
 
 
-def test_second_of_two_rollbacks_at_once_changes_nothing(settings: Settings) -> None:
+def test_second_of_two_rollbacks_at_the_same_time_changes_nothing(settings: Settings) -> None:
     first, second, third = (BentoReference(f"{n}-x", str(n), f"/bentos/{n}-x", "synthetic") for n in (1, 2, 3))
     for reference in (first, second, third):
         record_deployment(settings.serving_dir, reference)
@@ -163,7 +163,7 @@ def test_second_of_two_rollbacks_at_once_changes_nothing(settings: Settings) -> 
     assert deploy.roll_back(None, settings, triggered) == second.as_dict()
     assert deploy.roll_back(None, settings, later, from_version="3") == second.as_dict()
     assert (state.served(), state.previous()) == (second, third)
-    with pytest.raises(SupersededError, match="serves version 2 by now, and not version 3"):
+    with pytest.raises(SupersededError, match="now serves version 2 instead of version 3"):
         deploy.restore_alias("3", settings)
 
 

@@ -99,7 +99,7 @@ def test_rollout_after_a_killed_one_starts_from_the_served_bento(
         assert desired_and_previous(state) == (FIRST, OLDER)
 
 
-def test_later_of_two_rollouts_wins_and_the_earlier_one_changes_nothing(state: ServingState) -> None:
+def test_later_of_two_rollouts_takes_effect_and_the_earlier_changes_nothing(state: ServingState) -> None:
     deployment = state.begin(SECOND)
     rollback = state.begin(FIRST)
     assert state.wait_for(deployment, 60) is None, "returns at once"

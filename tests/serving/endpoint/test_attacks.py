@@ -96,7 +96,7 @@ def test_requests_that_are_not_allowed_are_counted() -> None:
         pytest.param(b"\x16\x03\x01customer-4711-private\r\n\r\n", {400}, id="TLS"),
     ],
 )
-def test_request_without_one_key_gets_an_error_response_and_is_not_logged(
+def test_request_without_exactly_one_key_gets_an_error_response_and_is_not_logged(
     protected_endpoint: Served, key: str, sent: bytes, statuses: set[int]
 ) -> None:
     received = send(protected_endpoint, sent.replace(b"KEY", key.encode()))

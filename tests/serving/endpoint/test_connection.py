@@ -218,7 +218,7 @@ def test_new_connection_replaces_the_one_that_has_waited_for_longest(tmp_path: P
         new = stack.enter_context(server.connect())
         assert gets_response(new)
         assert all_of(silent) == b""
-        # Beginning a request delays the replacement, but does not prevent it.
+        # An incomplete request delays the replacement, but does not prevent it.
         more = [stack.enter_context(server.connect()) for _ in range(limit - 2)]
         assert all(gets_response(client) for client in more)
         assert [all_of(client) for client in (*others, slow)] == [b""] * (limit - 2)

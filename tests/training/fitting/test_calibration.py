@@ -66,7 +66,9 @@ def test_no_curve_for_falling_churn_or_one_label() -> None:
     margins=arrays(np.float32, st.integers(2, 300), elements=st.floats(-80, 80, width=32)),
     seed=st.integers(0, 99),
 )
-def test_curves_rise_within_zero_and_one_and_survive_json(method: Method, margins: np.ndarray, seed: int) -> None:
+def test_curves_rise_between_zero_and_one_and_are_restored_from_json(
+    method: Method, margins: np.ndarray, seed: int
+) -> None:
     churned = (np.random.default_rng(seed).random(len(margins)) < 0.4).astype(np.int8)
     found = fit_curve(method, margins, churned)
     if found is None:
@@ -154,7 +156,7 @@ def test_overconfident_booster_gets_the_simplest_curve_that_fits() -> None:
     assert found.calibrator.slope == pytest.approx(0.4, abs=0.05)
 
 
-def test_lasting_change_of_the_base_rate_is_followed_by_the_latest_rows() -> None:
+def test_latest_rows_are_chosen_after_a_lasting_change_of_the_base_rate() -> None:
     shift = np.where(np.arange(40) < 20, -1.5, 0.5)
     found = chosen(shift)
     assert found.chosen.window == "latest"
@@ -169,11 +171,11 @@ def test_season_before_the_gap_does_not_shift_the_probabilities() -> None:
     assert found.chosen.window == "all"
     latest = [score for score in found.scores if score.window == "latest"]
     assert all(score.log_loss > found.chosen.log_loss for score in latest)
-    assert "moves so much that no calibrator is reliable" in found.warning
+    assert "changes so much that no calibrator is reliable" in found.warning
     assert any(not block.is_expected for block in found.blocks)
 
 
-def test_booster_without_skill_says_the_base_rate() -> None:
+def test_booster_without_skill_predicts_the_base_rate() -> None:
     found = chosen(np.zeros(30), slope=-0.2)
     assert found.calibrator.method == "base_rate"
     assert "has no skill" in found.warning

@@ -48,7 +48,7 @@ def test_promotion_decision_and_reason(
 
 
 @pytest.mark.parametrize(
-    ("auc_low", "nobody", "recency", "promote", "reason"),
+    ("auc_low", "no_offers", "recency", "promote", "reason"),
     [
         (0.01, 300, 100, True, "more per 1,000 customers than the rule 'offer by recency' (95% bound $100): above"),
         (0.01, 120, 300, True, "than the rule 'offer to nobody' (95% bound $120): above the margin of $20"),
@@ -60,9 +60,9 @@ def test_promotion_decision_and_reason(
     ],
 )
 def test_first_champion_ranks_and_saves_more_than_every_rule(
-    auc_low: float, nobody: float, recency: float, promote: bool, reason: str
+    auc_low: float, no_offers: float, recency: float, promote: bool, reason: str
 ) -> None:
-    gains = [gain(500, nobody, NO_OFFERS), over_rule(500, recency)]
+    gains = [gain(500, no_offers, NO_OFFERS), over_rule(500, recency)]
     decision = decide_first_promotion(ranking(auc_low), gains, margin=20)
     assert decision.promote is promote
     assert reason in decision.reason

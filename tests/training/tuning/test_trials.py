@@ -78,7 +78,7 @@ def test_trial_depends_on_earlier_batches_only(data: st.DataObject) -> None:
     assert content(number, again) == content(number, in_order()[number])
 
 
-def test_prunes_trial_one_standard_error_behind_the_best() -> None:
+def test_prunes_trial_one_standard_error_below_the_best() -> None:
     for number, trial in in_order().items():
         rivals = [in_order()[earlier] for earlier in earlier_batches(number)]
         best, scores = best_trial(rivals), TrialRecord.of(number, trial).fold_scores
@@ -131,7 +131,7 @@ def test_recipes_start_with_the_champion_and_stay_in_the_space() -> None:
     assert first_recipes(space, others[0]) == others
 
 
-def test_number_of_trees_scores_as_a_fit_of_its_own() -> None:
+def test_scores_equal_those_of_separate_fits() -> None:
     """A trial's scores are those of boosters that were fitted with its number of trees."""
     trial = in_order()[0]
     chosen = hyperparameters(trial)
