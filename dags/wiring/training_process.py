@@ -16,12 +16,13 @@ from include.command_line import EXIT_NO_RETRY
 class RecordingHook(SubprocessHook):
     """A hook that keeps the result of its command, since the operator drops it after a failure."""
 
-    result: SubprocessResult
+    result: SubprocessResult | None = None
 
     def run_command(self, *args: Any, **kwargs: Any) -> SubprocessResult:
         """Run a command and return its exit status and its last line of output."""
-        self.result = super().run_command(*args, **kwargs)
-        return self.result
+        result = super().run_command(*args, **kwargs)
+        self.result = result
+        return result
 
 
 class TrainingProcess(BashOperator):
@@ -46,6 +47,6 @@ class TrainingProcess(BashOperator):
             return super().execute(context)
         except AirflowException as error:
             ended = self.subprocess_hook.result
-            if ended.exit_code != EXIT_NO_RETRY:
+            if ended is None or ended.exit_code != EXIT_NO_RETRY:
                 raise
             raise AirflowFailException(ended.output) from error
