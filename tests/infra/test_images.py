@@ -78,7 +78,7 @@ def test_build_targets_of_compose_exist(root: Path, stages: dict[str, str]) -> N
 
 @pytest.mark.slow
 def test_requirements_of_a_bento_are_pinned_with_hashes(root: Path, tmp_path: Path) -> None:
-    bento = Path(build_bento(train_bundle(), "7", tmp_path).path)
+    bento = Path(build_bento(train_bundle(), "7", tmp_path / "synthetic").path)
     requirements = (bento / "env/python/requirements.txt").read_text().split()
     pinned = (root / "requirements.txt").read_text() + (root / "docker/serving-constraints.txt").read_text()
 

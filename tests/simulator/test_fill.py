@@ -3,7 +3,7 @@ from __future__ import annotations
 import traceback
 from pathlib import Path
 
-import psycopg2
+import psycopg2.extensions
 import pytest
 from typer.testing import CliRunner
 
@@ -20,6 +20,8 @@ pytestmark = pytest.mark.slow
 @pytest.fixture(scope="module")
 def url(postgres_server: str) -> str:
     """The URL of a PostgreSQL database."""
+    # The wait callback of include/sources, which a test in the same process may have set, does not permit COPY.
+    psycopg2.extensions.set_wait_callback(None)
     return database_url(postgres_server, "postgres")
 
 

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import datetime as dt
 import os
 import shutil
 import signal
 import subprocess
 import sys
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 import httpx
@@ -152,9 +154,9 @@ def test_bento_of_another_project_is_not_served(
     own = make_settings()
     record_deployment(own.serving_dir, bento)
     other = Settings(home=own.home, project="other", serving=own.serving)
-    for use in (deploy.smoke, deploy.roll_out):
+    for use in (deploy.smoke, partial(deploy.roll_out, requested=dt.datetime.now(dt.UTC))):
         with pytest.raises(ProjectMismatchError, match=r"belongs to project 'synthetic'.*'other'"):
-            use(bento.as_dict(), other)
+            use(bento.as_dict(), settings=other)
     assert desired(other) is None
     foreign = Bundle(bundle.contract.model_copy(update={"project": "other"}), bundle.booster)
     with pytest.raises(ProjectMismatchError, match="belongs to project 'other'"):
