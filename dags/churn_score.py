@@ -14,9 +14,10 @@ from include.settings import get_settings
 DOC = """
 ### Score the customers of a day
 
-Scores every active customer of the day with the model that the endpoint serves, and replaces that day of `gold/scores`.
-The list orders the customers by decreasing churn probability, with prediction and model version. The first
-`CHURN_SERVING__REASONS_FOR` customers also have the reasons that raise and lower their probability, as text.
+Scores the customers of the day with the model that the endpoint serves, and replaces that day of `gold/scores`.
+Customers who are known to have churned are left out. The list orders the customers by decreasing churn probability,
+with prediction and model version. The first `CHURN_SERVING__REASONS_FOR` customers also have the reasons that raise and
+lower their probability, as text.
 
 Then `update_online_store` writes the day's features to the online store, for requests with a customer id and without
 features. It does not replace newer features of a customer. This task can be retried alone.
@@ -31,7 +32,7 @@ Runs after each gold day, and after each deployment or rollback. Skips before th
 @dag(
     dag_id="churn_score",
     dag_display_name="4 · Score",
-    description="Score every active customer of the day: the retention list.",
+    description="Score the customers of the day who have not churned: the retention list.",
     doc_md=DOC,
     schedule=PartitionedAssetTimetable(assets=GOLD | ENDPOINT),
     params={"day": day_param("Day", "A day in gold.")},
