@@ -27,7 +27,7 @@ Value = TypeVar("Value")
 _DAGS = 7
 _RUN_SECONDS = 600.0
 _ALERT_SECONDS = 60.0
-_POLL_SECONDS = 0.3
+_POLL_SECONDS = 0.05
 _NO_RETRY = "a retry cannot help"
 """The retry policy writes this text to a task's log when it ends the tries of a task."""
 
