@@ -1,6 +1,7 @@
 """The settings of a deployment, which ``get_settings`` reads from ``CHURN_*`` variables."""
 
 from include.settings.groups import (
+    DatabaseTimeouts,
     LimitSettings,
     PodSettings,
     PredictionLogSettings,
@@ -14,6 +15,7 @@ from include.settings.settings import ROOT, MlflowSettings, Settings, SettingsEr
 
 __all__ = [
     "ROOT",
+    "DatabaseTimeouts",
     "LimitSettings",
     "MlflowSettings",
     "PodSettings",

@@ -201,6 +201,18 @@ class PodSettings(Group):
     labels: dict[str, LabelValue] = Field(default={})
 
 
+class DatabaseTimeouts(Group):
+    """The time-outs of connections to PostgreSQL: the sources, and the trials of the search.
+
+    Attributes:
+        connect_seconds: The time-out of each step of opening a connection.
+        answer_seconds: The time-out for an answer of the server, for example the first rows of a query.
+    """
+
+    connect_seconds: float = Field(default=10, gt=0)
+    answer_seconds: float = Field(default=300, gt=0)
+
+
 class TaskSettings(Group):
     """The time-outs of Airflow's tasks. A task that exceeds its time-out fails and is retried.
 

@@ -14,7 +14,7 @@ from pydantic import Field, SecretStr, ValidationError, field_validator, model_v
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from include.errors import ChurnflowError
-from include.settings.groups import Group, ServingSettings, TaskSettings, TrainingSettings
+from include.settings.groups import DatabaseTimeouts, Group, ServingSettings, TaskSettings, TrainingSettings
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -87,6 +87,7 @@ class Settings(BaseSettings):
         databases: The addresses of source databases by connection name, as SQLAlchemy URLs:
             ``CHURN_DATABASES__CRM=postgresql+psycopg2://...``. In Airflow, the connection ``churn_<name>`` is an
             alternative.
+        database_timeouts: The time-outs of connections to databases.
         versions: The versions of raw data.
         schedule: ``off`` starts no run automatically; ``daily`` starts the run of each day after its end.
         mlflow: The tracking server and registry.
@@ -114,6 +115,7 @@ class Settings(BaseSettings):
     shadow_bundle: str = Field(default="", pattern=r"^(/.+)?$")
     shadow_version: str = ""
     databases: dict[str, SecretStr] = {}
+    database_timeouts: DatabaseTimeouts = DatabaseTimeouts()
     versions: VersionSettings = VersionSettings()
     schedule: Literal["off", "daily"] = "off"
     mlflow: MlflowSettings = MlflowSettings()

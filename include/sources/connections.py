@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 
 from pydantic import SecretStr
 
-from include.settings import Settings
+from include.settings import DatabaseTimeouts, Settings
 from include.sources.errors import SourceConnectionError
 
 
@@ -18,6 +18,7 @@ class Connections:
     Attributes:
         landing: The landing address of files: a folder or an fsspec address, such as ``s3://bucket/landing``.
         databases: The SQLAlchemy URLs of the databases, by connection name.
+        timeouts: The time-outs of the databases.
 
     Examples:
         >>> Connections("s3://shop/landing").address("sales/{day}.csv")
@@ -28,6 +29,7 @@ class Connections:
 
     landing: str
     databases: Mapping[str, SecretStr] = field(default_factory=dict)
+    timeouts: DatabaseTimeouts = field(default_factory=DatabaseTimeouts)
 
     @classmethod
     def from_settings(cls, settings: Settings, connections: Mapping[str, SecretStr] | None = None) -> Connections:
@@ -37,7 +39,8 @@ class Connections:
             settings: The settings.
             connections: Further database URLs, by connection name; URLs in the settings take precedence.
         """
-        return cls(f"{settings.landing_uri}/{settings.project}", {**(connections or {}), **settings.databases})
+        databases = {**(connections or {}), **settings.databases}
+        return cls(f"{settings.landing_uri}/{settings.project}", databases, settings.database_timeouts)
 
     def address(self, path: str) -> str:
         """Return the address of a source's ``path``: below the landing address, unless the path is absolute."""

@@ -41,7 +41,7 @@ class SourceDatabase:
         self.kind = self._url.get_backend_name()
         self.is_postgresql = self.kind == "postgresql"
         self.label = f"{connection} ({self.kind} {self._url.host or 'socket'}/{self._url.database or ''})"
-        limit_postgres_waits()
+        limit_postgres_waits(connections.timeouts)
         try:
             self._engine = sa.create_engine(self._url, poolclass=NullPool, hide_parameters=True)
         except (sa.exc.ArgumentError, ImportError):

@@ -8,24 +8,27 @@ from __future__ import annotations
 
 import re
 import select
+from functools import partial
 from typing import Any
 
-CONNECT_SECONDS = 10.0
-"""The time-out for each step of opening a connection."""
-ANSWER_SECONDS = 300.0
-"""The time-out for an answer of the server, for example the first rows of a query."""
+from include.settings import DatabaseTimeouts
+
 _REFUSED = re.compile(
     r"authentication failed|no pg_hba\.conf entry|no password supplied|does not exist|permission denied"
 )
 
 
-def limit_postgres_waits() -> None:
-    """Limit the waits of all psycopg2 connections of this process; without psycopg2, do nothing."""
+def limit_postgres_waits(timeouts: DatabaseTimeouts) -> None:
+    """Limit the waits of all psycopg2 connections of this process; without psycopg2, do nothing.
+
+    Args:
+        timeouts: The time-outs.
+    """
     try:
         from psycopg2.extensions import set_wait_callback
     except ImportError:
         return
-    set_wait_callback(_wait)
+    set_wait_callback(partial(_wait, timeouts))
 
 
 def refuses_connection(message: str) -> bool:
@@ -37,10 +40,11 @@ def refuses_connection(message: str) -> bool:
     return _REFUSED.search(message) is not None
 
 
-def _wait(connection: Any) -> None:
+def _wait(timeouts: DatabaseTimeouts, connection: Any) -> None:
     """Wait until an operation of a connection is complete.
 
     Args:
+        timeouts: The time-outs.
         connection: The connection of psycopg2.
 
     Raises:
@@ -50,7 +54,7 @@ def _wait(connection: Any) -> None:
     from psycopg2.extensions import POLL_OK, POLL_READ, STATUS_SETUP
 
     while (state := connection.poll()) != POLL_OK:
-        seconds = CONNECT_SECONDS if connection.status == STATUS_SETUP else ANSWER_SECONDS
+        seconds = timeouts.connect_seconds if connection.status == STATUS_SETUP else timeouts.answer_seconds
         waiting = [connection.fileno()]
         ready = (
             select.select(waiting, [], [], seconds) if state == POLL_READ else select.select([], waiting, [], seconds)

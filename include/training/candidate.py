@@ -19,7 +19,7 @@ from include.training.fitting.booster import fit, part_fitter
 from include.training.fitting.calibration import Calibration, calibrate
 from include.training.model.bundle import Bundle, Sample
 from include.training.model.contract import ModelContract
-from include.training.tuning.tune import JOURNAL_FILE, TuningResult, make_search, tune
+from include.training.tuning.tune import TuningResult, make_search, open_study, tune
 
 _SAMPLES = 20
 
@@ -91,12 +91,8 @@ def make_candidate(project: Project, settings: Settings, dataset: DatasetRef) ->
     require_both_labels(test)  # before the search, which may take hours
 
     started = time.perf_counter()
-    tuned = tune(
-        make_search(project, manifest, train, device),
-        dataset.folder / JOURNAL_FILE,
-        settings.training.tuning_storage,
-        settings.training.workers,
-    )
+    search = make_search(project, manifest, train, device)
+    tuned = tune(search, open_study(search, dataset.folder, settings), settings.training.workers)
     tuning_ended = time.perf_counter()
     fitted = fit(
         train.matrix,

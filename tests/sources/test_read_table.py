@@ -19,7 +19,8 @@ from include.days import DayRange
 from include.lake import Lake
 from include.lake.table_names import DELIVERIES_TABLE
 from include.local_files import DiskFullError
-from include.sources import database, postgres_timeouts, read_table
+from include.settings import DatabaseTimeouts
+from include.sources import database, read_table
 from include.sources.audit import SchemaChangeError, audit_sources
 from include.sources.audit.results import load_audit
 from include.sources.bronze import load_bronze
@@ -401,16 +402,16 @@ def test_error_for_an_invalid_url_does_not_contain_the_url(lake, url):
 
 
 def test_missing_answer_of_a_server_is_an_error_after_the_time_out(
-    shop: Connections, monkeypatch: pytest.MonkeyPatch
+    shop: Connections,
 ) -> None:
-    monkeypatch.setattr(postgres_timeouts, "ANSWER_SECONDS", 0.2)
+    timeouts = DatabaseTimeouts(connect_seconds=0.2, answer_seconds=0.2)
     unanswered = pytest.raises(ConnectionLostError, match=r"no answer within 0\.2 s")
-    with unanswered, database.SourceDatabase("shop", shop).connect() as connection:
+    impatient = Connections("nowhere", shop.databases, timeouts)
+    with unanswered, database.SourceDatabase("shop", impatient).connect() as connection:
         connection.execute(sa.text("SELECT pg_sleep(60)"))
     with socket.create_server(("127.0.0.1", 0)) as silent:  # accepts connections and never answers
-        monkeypatch.setattr(postgres_timeouts, "CONNECT_SECONDS", 0.2)
         url = SecretStr(f"postgresql+psycopg2://app@127.0.0.1:{silent.getsockname()[1]}/shop")
-        frozen = database.SourceDatabase("shop", Connections("nowhere", {"shop": url}))
+        frozen = database.SourceDatabase("shop", Connections("nowhere", {"shop": url}, timeouts))
         with pytest.raises(ConnectionLostError, match=r"no answer within 0\.2 s"), frozen.connect():
             pass
 

@@ -25,6 +25,7 @@ from tenacity import Retrying, retry_if_exception_type, stop_after_attempt, wait
 
 from include.errors import ChurnflowError
 from include.logs import get_logger
+from include.settings import DatabaseTimeouts
 from include.sources.postgres_timeouts import limit_postgres_waits, refuses_connection
 
 log = get_logger(__name__)
@@ -52,18 +53,19 @@ class SharedStudy:
         name: Identifies all inputs of a trial; see ``Search.name``.
         journal: The journal file, used without a database.
         database: The SQLAlchemy URL of the database; empty if there is none.
+        timeouts: The time-outs of the database; None stands for the defaults.
 
     Raises:
         StudyError: The journal is damaged, or the database cannot be used. All methods raise it, too.
     """
 
-    def __init__(self, name: str, journal: Path, database: SecretStr) -> None:
+    def __init__(self, name: str, journal: Path, database: SecretStr, timeouts: DatabaseTimeouts | None = None) -> None:
         optuna.logging.set_verbosity(optuna.logging.WARNING)
         logging.getLogger("alembic").setLevel(logging.WARNING)
         url = database.get_secret_value()
         self._place = "setting CHURN_TRAINING__TUNING_STORAGE" if url else str(journal)
         with self._study_errors():
-            storage = _database_storage(url) if url else _journal_storage(journal)
+            storage = _database_storage(url, timeouts or DatabaseTimeouts()) if url else _journal_storage(journal)
             self._study = optuna.create_study(
                 study_name=name, storage=storage, direction="maximize", load_if_exists=True
             )
@@ -151,8 +153,8 @@ class _TruncatingLock(JournalFileSymlinkLock):
             os.truncate(self._path, whole)
 
 
-def _database_storage(url: str) -> BaseStorage:
-    limit_postgres_waits()
+def _database_storage(url: str, timeouts: DatabaseTimeouts) -> BaseStorage:
+    limit_postgres_waits(timeouts)
     tries = Retrying(
         # Of workers that start together, only one can create the tables; the others succeed on the next try.
         retry=retry_if_exception_type(DBAPIError),

@@ -14,7 +14,6 @@ from pathlib import Path
 from typing import Any
 
 from optuna.trial import FrozenTrial
-from pydantic import SecretStr
 
 from include.errors import ChurnflowError
 from include.logs import get_logger
@@ -198,25 +197,38 @@ def make_search(project: Project, manifest: DatasetManifest, train: Rows, device
     return Search(folds, len(rows), training, recipes, device, manifest.fingerprint)
 
 
-def tune(search: Search, journal: Path, database: SecretStr, workers: int) -> TuningResult:
+def tune(search: Search, study: SharedStudy, workers: int) -> TuningResult:
     """Run the missing trials, and return the finished search.
 
     An interrupted search continues after its last finished trial, and has the same trials as an uninterrupted one.
 
     Args:
         search: The inputs of the trials.
-        journal: The journal file of the trials, used without a database.
-        database: The SQLAlchemy URL of the database of the trials; empty if there is none.
+        study: Stores the trials.
         workers: Number of trials to run in parallel, each with one thread of this process.
 
     Raises:
         StudyError: The trials cannot be stored.
         DeviceError: XGBoost trained on another device than the configured one.
     """
-    study = SharedStudy(search.name, journal, database)
     earlier = study.finished()
     work_in_threads(search, study, workers)
     return TuningResult.of(search, study.finished(), earlier)
+
+
+def open_study(search: Search, dataset_folder: Path, settings: Settings) -> SharedStudy:
+    """Return the study of a search: in the configured database or, without a database, in the data set's folder.
+
+    Args:
+        search: The search.
+        dataset_folder: The data set's folder.
+        settings: The database and its time-outs.
+
+    Raises:
+        StudyError: The journal is damaged, or the database cannot be used.
+    """
+    storage = settings.training.tuning_storage
+    return SharedStudy(search.name, dataset_folder / JOURNAL_FILE, storage, settings.database_timeouts)
 
 
 def tune_as_worker(settings: Settings, dataset_folder: Path, worker: int) -> WorkerResult:
@@ -249,7 +261,7 @@ def tune_as_worker(settings: Settings, dataset_folder: Path, worker: int) -> Wor
     probe_device(settings.training.device)
     train = load_rows(dataset, dataset.manifest.train, model_contract(project, dataset.manifest))
     search = make_search(project, dataset.manifest, train, settings.training.device)
-    study = SharedStudy(search.name, dataset_folder / JOURNAL_FILE, settings.training.tuning_storage)
+    study = open_study(search, dataset_folder, settings)
     ran = work(search, study, worker, workers)
     result = WorkerResult(worker, workers, ran, len(study.finished()), round(time.perf_counter() - started, 2))
     log.info("worker finished", extra={"work": result.as_dict()})

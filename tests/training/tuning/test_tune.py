@@ -13,6 +13,7 @@ from include.projects import Project
 from include.training.data.dataset import DatasetRef
 from include.training.data.rows import Rows, load_rows, model_contract, row_splits
 from include.training.fitting.booster import DeviceError, Hyperparameters, fit, probe_device
+from include.training.tuning.study import SharedStudy
 from include.training.tuning.trials import BATCH_SIZE, FoldError, Search, bin_folds
 from include.training.tuning.tune import TuningResult, make_search, tune, wall_seconds
 from tests.training.gpu import HAS_GPU
@@ -38,7 +39,7 @@ def search(train: Rows, dataset: DatasetRef, project: Project) -> Search:
 
 
 def run(search: Search, journal: Path, workers: int = 1) -> TuningResult:
-    return tune(search, journal, SecretStr(""), workers)
+    return tune(search, SharedStudy(search.name, journal, SecretStr("")), workers)
 
 
 def with_training(search: Search, **changes: object) -> Search:

@@ -28,7 +28,8 @@ TRIALS = 2 * BATCH_SIZE + 2
 @pytest.fixture(scope="module")
 def alone(tmp_path_factory: pytest.TempPathFactory) -> TuningResult:
     """The search by one worker without interruption."""
-    return tune(drawn_search(TRIALS, trees=60), tmp_path_factory.mktemp("alone") / "journal", SecretStr(""), 1)
+    search = drawn_search(TRIALS, trees=60)
+    return tune(search, SharedStudy(search.name, tmp_path_factory.mktemp("alone") / "journal", SecretStr("")), 1)
 
 
 @pytest.fixture(scope="module")
@@ -85,7 +86,7 @@ def test_killed_worker_loses_only_its_current_trial(
     other, _ = start(journal, url, worker=0)
     other.join(240)
     assert other.exitcode == 0
-    tuned = tune(search, journal, SecretStr(url), 1)
+    tuned = tune(search, SharedStudy(search.name, journal, SecretStr(url)), 1)
     assert tuned.resumed == TRIALS
     assert reproducible_history(tuned) == reproducible_history(alone)
     assert tuned.chosen == alone.chosen
@@ -98,6 +99,6 @@ def test_search_continues_after_all_workers_were_killed(alone: TuningResult, tmp
     workers = [start(journal, "", worker, hang_after=1) for worker in range(2)]
     for worker in workers:
         kill_in_a_trial(*worker)
-    tuned = tune(search, journal, SecretStr(""), 3)
+    tuned = tune(search, SharedStudy(search.name, journal, SecretStr("")), 3)
     assert tuned.resumed == 2
     assert reproducible_history(tuned) == reproducible_history(alone)
