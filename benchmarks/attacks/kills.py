@@ -28,6 +28,8 @@ _DAGS = 7
 _RUN_SECONDS = 600.0
 _ALERT_SECONDS = 60.0
 _POLL_SECONDS = 0.05
+_TASK_TITLE = "airflow worker -- "
+"""The title of a task's process is this text and the id of the try."""
 _NO_RETRY = "a retry cannot help"
 """The retry policy writes this text to a task's log when it ends the tries of a task."""
 
@@ -204,25 +206,33 @@ class _Attack:
         _await(lambda: wanted in [(task.task_id, task.state) for task in self._tasks(run)] or None)
 
     def _kill_next_try(self, run: Run, task_id: str, killed: list[str]) -> str:
-        """Send SIGKILL to the process of a task's next try; its title contains the id of the try.
+        """Send SIGKILL to the process of a task's next try, and return the id of the try.
+
+        A try can end before the API returns its id. Each new task process is therefore suspended until its task is
+        known.
 
         Args:
             run: The run.
             task_id: The task.
             killed: The ids of the tries that were killed before.
-
-        Returns:
-            The id of the try.
         """
+        others = set(killed)
 
         def find() -> str | None:
-            tries = [task.instance_id for task in self._tasks(run) if task.task_id == task_id]
-            return next((instance_id for instance_id in tries if instance_id not in killed), None)
+            for process in _processes(_TASK_TITLE):
+                found = " ".join(process.info["cmdline"]).rpartition(_TASK_TITLE)[2].strip(" \0")
+                if found in others or found.startswith("LocalExecutor"):
+                    continue
+                with suppress(psutil.NoSuchProcess):
+                    process.suspend()
+                    if found in [task.instance_id for task in self._tasks(run) if task.task_id == task_id]:
+                        process.kill()
+                        return found
+                    process.resume()
+                others.add(found)
+            return None
 
-        found = _await(find)
-        for process in _await(lambda: _processes(f"airflow worker -- {found}") or None):
-            process.kill()
-        return found
+        return _await(find)
 
     def _alerts(self, run: Run, expected: int) -> int:
         """Return the number of alerts of a run; wait until ``expected`` have arrived."""
