@@ -31,8 +31,7 @@ from include.projects.scaffold import new_project
 from include.settings import Settings
 from include.training.candidate import Candidate, make_candidate
 from include.training.data.build import build_dataset
-from include.training.data.rows import load_rows
-from include.training.release.promotion import NO_RANKING, evaluate_first_model
+from include.training.recipe_choice import NO_RANKING
 
 DAY = dt.date(2026, 1, 1)
 SNAPSHOTS = 30
@@ -107,8 +106,8 @@ def _column(spec: FeatureSpec, rows: int, random: np.random.Generator) -> pa.Arr
     return pa.array(random.integers(0, 56, rows).astype(float) if spec.name == RECENCY else random.random(rows))
 
 
-def train_and_decide(project: Project, folder: Path, rows: int, churn: float, seed: int) -> tuple[bool, Candidate, str]:
-    """Train on a table of noise; return whether the model would become the first champion, the model and the reason.
+def train(project: Project, folder: Path, rows: int, churn: float, seed: int) -> Candidate:
+    """Train on a table of noise, and return the candidate with the decision on its promotion.
 
     Args:
         project: The project.
@@ -120,12 +119,7 @@ def train_and_decide(project: Project, folder: Path, rows: int, churn: float, se
     lake = Lake(str(folder / "lake"))
     last = write_noise(lake, project, rows, churn, seed)
     dataset = build_dataset(project, lake, last, folder / "dataset")
-    candidate = make_candidate(project, Settings(home=folder), dataset)
-    if not candidate.calibration.calibrator.ranks:
-        return False, candidate, NO_RANKING
-    train = load_rows(dataset, dataset.manifest.train, candidate.contract)
-    decision = evaluate_first_model(project, dataset.manifest, train, candidate.test, candidate.bundle("noise"), "1")
-    return decision.promote, candidate, decision.reason
+    return make_candidate(project, Settings(home=folder), dataset)
 
 
 def _tables(tables: int, rows: int, churn: float, trials: int, with_time: bool) -> Iterator[dict[str, Any]]:
@@ -134,16 +128,18 @@ def _tables(tables: int, rows: int, churn: float, trials: int, with_time: bool) 
         project = time_project(trials) if with_time else flat_project(Path(home) / "projects", trials)
         for seed in range(tables):
             with tempfile.TemporaryDirectory(dir=home) as folder:
-                promoted, candidate, reason = train_and_decide(project, Path(folder), rows, churn, seed)
-            calibration = candidate.calibration
-            print(f"table {seed}: {'promoted' if promoted else reason}", file=sys.stderr, flush=True)
+                candidate = train(project, Path(folder), rows, churn, seed)
+            calibration, comparison = candidate.evaluated.calibration, candidate.comparison
+            print(
+                f"table {seed}: {'promoted' if comparison.promote else comparison.reason}", file=sys.stderr, flush=True
+            )
             yield {
                 "seed": seed,
-                "promoted": promoted,
+                "promoted": comparison.promote,
                 "auc": round(candidate.evaluation.auc, 4),
                 "calibrator": calibration.chosen.name,
                 "unreliable": bool(calibration.warning),
-                "reason": reason,
+                "reason": comparison.reason,
             }
 
 

@@ -175,8 +175,8 @@ def calibrators(candidate: Candidate) -> list[Figures]:
     Args:
         candidate: The model.
     """
-    test, calibration = candidate.test, candidate.calibration
-    raw = margins(candidate.booster, test.matrix)
+    test, calibration = candidate.test, candidate.evaluated.calibration
+    raw = margins(candidate.evaluated.booster, test.matrix)
     found = []
     for score in calibration.scores:
         probabilities = score.calibrator.probabilities(raw).astype(np.float64)

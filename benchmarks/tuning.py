@@ -50,8 +50,9 @@ from benchmarks.figures import print_figures
 from include.projects.training import FloatRange, IntRange, Promotion, SearchSpace, Training
 from include.training.data.rows import Rows, RowSplit
 from include.training.data.splits import stratified_folds
-from include.training.fitting.booster import Hyperparameters, fit
-from include.training.tuning.recipes import first_recipes
+from include.training.fitting.booster import fit
+from include.training.recipe import Hyperparameters
+from include.training.tuning.starting_points import starting_points
 from include.training.tuning.study import SharedStudy
 from include.training.tuning.trials import Search, best_trial, bin_folds, end_of_search, hyperparameters
 from include.training.tuning.workers import work
@@ -234,7 +235,7 @@ def _search(data: Data, trials: int) -> Search:
     masks = stratified_folds(rows.customers.to_pylist(), rows.churned, FOLDS, data.seed)
     splits = [RowSplit(~mask, mask, f"fold {number}") for number, mask in enumerate(masks)]
     folds = bin_folds(rows, splits, training.tuning_bins)
-    return Search(folds, len(rows), training, first_recipes(SPACE, None), "cpu", "benchmark")
+    return Search(folds, len(rows), training, starting_points(SPACE, None), "cpu", "benchmark")
 
 
 def _scored(found: list[tuple[float, dict[str, Any]]], held_out: Callable[[dict[str, Any]], float]) -> list[Choice]:

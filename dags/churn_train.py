@@ -18,9 +18,11 @@ DOC = """
 1. Builds the data set from all snapshots with horizons that have passed at the end of the day, split by time with a gap
    of one horizon (data without time: by customer), and checks the project's data requirements.
 2. Stores the raw data as a DVC version.
-3. Tunes with parallel workers, and fits and evaluates a model with the best hyperparameters.
-4. Registers the model as **challenger**, and promotes it to **champion** if it saves more money than the champion. A
-   first model must save more than the best baseline.
+3. Tunes with parallel workers, and compares the best recipe with the champion's on rows that neither model was fitted
+   on. If it does not save more money, the champion's recipe is kept.
+4. Fits the chosen recipe on all matured snapshots, and registers the model as **challenger**. It becomes the
+   **champion** if the new recipe saves more money, or if the refit of the champion's recipe is not worse. A first model
+   must save more than the best baseline.
 
 Workers and the final fit are local processes or Kubernetes pods (`CHURN_TRAINING__BACKEND`). A failed worker does not
 stop the training: the task `train` runs the missing trials.
@@ -80,13 +82,11 @@ def churn_train() -> None:
         return read_result(Path(folder) / RESULT)
 
     @task
-    def decide_promotion(folder: str, trained: dict[str, Any]) -> dict[str, Any]:
-        """Compare challenger and champion on the same test rows, and set the aliases."""
-        from pathlib import Path
-
+    def decide_promotion(trained: dict[str, Any]) -> dict[str, Any]:
+        """Set the aliases if the comparison with the champion allows it."""
         from include.training.release.promotion import promote
 
-        return promote(get_settings(), Path(folder), trained["model_version"]).as_dict()
+        return promote(get_settings(), trained["model_version"]).as_dict()
 
     @task(outlets=[CHAMPION])
     def announce_champion(decision: dict[str, Any]) -> str:
@@ -109,7 +109,7 @@ def churn_train() -> None:
     trained = read_result(dataset["folder"])
     versioned >> tune >> train >> trained
     versioned >> train
-    announce_champion(decide_promotion(dataset["folder"], trained))
+    announce_champion(decide_promotion(trained))
 
 
 churn_train()

@@ -12,6 +12,7 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 from include.monitoring.results import Report, list_reports, newest_result
 from include.serving.deployment.state import BentoReference, ServingState
 from include.settings import Settings, require_project
+from include.training.model.contract import RecipeEvaluation
 
 
 class _Contract(BaseModel):
@@ -19,6 +20,7 @@ class _Contract(BaseModel):
     model_config = ConfigDict(protected_namespaces=())
     project: str
     trained_through: dt.date
+    evaluation: RecipeEvaluation | None = None
     threshold: float
 
 
@@ -30,7 +32,9 @@ class ModelHealth:
         project: The project of the deployment.
         schedule: ``off`` or ``daily``.
         model_version: The deployed version; None before the first deployment.
-        trained_through: The last snapshot day of the training data; None if unknown.
+        trained_through: The last snapshot day that the model was fitted on; None if unknown.
+        evaluated_through: The last snapshot day that the evaluated model of the same recipe was fitted on; None if
+            unknown.
         threshold: The lowest probability that is predicted as ``churn``; None if unknown.
         monitored_day: The newest day with a monitoring result; None before the first.
         drift: The ``drift`` part of that result.
@@ -43,6 +47,7 @@ class ModelHealth:
     schedule: str
     model_version: str | None
     trained_through: dt.date | None
+    evaluated_through: dt.date | None
     threshold: float | None
     monitored_day: dt.date | None
     drift: dict[str, Any] | None
@@ -67,6 +72,7 @@ def model_health(settings: Settings) -> ModelHealth:
         schedule=settings.schedule,
         model_version=reference.model_version if reference else None,
         trained_through=contract.trained_through if contract else None,
+        evaluated_through=contract.evaluation.trained_through if contract and contract.evaluation else None,
         threshold=contract.threshold if contract else None,
         monitored_day=dt.date.fromisoformat(result["day"]) if result else None,
         drift=result["drift"] if result else None,

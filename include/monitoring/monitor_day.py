@@ -34,9 +34,10 @@ def monitor_day(project: Project, settings: Settings, day: dt.date) -> dict[str,
         day: A scored day.
 
     Returns:
-        The content of ``result.json``: ``project``, ``day``, ``model_version``, ``trained_through``, ``drift`` (see
-        ``DriftVerdict``), ``performance`` (see ``Performance``), ``served`` (see ``Served``; absent in results that
-        precede the prediction log), ``reference_days``, ``current_days``, ``evidently_left_out``,
+        The content of ``result.json``: ``project``, ``day``, ``model_version``, ``trained_through``,
+        ``evaluated_through``, ``drift`` (see ``DriftVerdict``), ``performance`` (see ``Performance``), ``served`` (see
+        ``Served``; absent in results that precede the prediction log), ``reference_days``, ``current_days``,
+        ``evidently_left_out``,
         ``retrain_reason`` (None if no training is requested), ``report`` (relative to the reports' folder),
         ``seconds``.
 
@@ -48,13 +49,12 @@ def monitor_day(project: Project, settings: Settings, day: dt.date) -> dict[str,
     start = time.perf_counter()
     lake, folder = open_lake(settings), day_dir(settings.reports_dir, day)
     deployed = deployed_bento(settings)
-    bundle, version = deployed.load_bundle(), deployed.model_version
-    contract = bundle.contract
+    contract, version = deployed.load_bundle().contract, deployed.model_version
     reference, current = reference_window(lake, project, contract), current_window(lake, project, contract, day)
     features = monitored_features(project, contract)
     verdict = detect_drift(reference.rows, current.rows, features, project.monitoring)
     drawn = [spec for spec in features if spec.name not in verdict.left_out]
-    performance = realised_performance(lake, project, bundle, version, day)
+    performance = realised_performance(lake, project, contract, version, day)
     served = monitor_served(lake, project, version, day, reference.rows, features, performance.test_auc)
     result: dict[str, Any] = {
         "format": 1,
@@ -62,6 +62,7 @@ def monitor_day(project: Project, settings: Settings, day: dt.date) -> dict[str,
         "day": str(day),
         "model_version": version,
         "trained_through": str(contract.trained_through),
+        "evaluated_through": str(contract.evaluation.trained_through) if contract.evaluation else None,
         "drift": verdict.as_dict(),
         "performance": performance.as_dict(),
         "served": served.as_dict(),

@@ -15,11 +15,11 @@ from include.days import DayRange
 from include.features.known_churners import known_churners
 from include.features.point_in_time import CUSTOMER_ID
 from include.lake import Lake, connect
-from include.lake.table_names import FEATURES_TABLE, LABELS_TABLE, SCORES_TABLE
+from include.lake.table_names import LABELS_TABLE, SCORES_TABLE
 from include.monitoring.windows import latest_per_customer
 from include.plurals import counted
 from include.projects import Project
-from include.training.model.bundle import Bundle
+from include.training.model.contract import ModelContract
 
 
 @dataclass(frozen=True)
@@ -62,13 +62,15 @@ class Performance:
         return asdict(self)
 
 
-def realised_performance(lake: Lake, project: Project, bundle: Bundle, version: str, day: dt.date) -> Performance:
+def realised_performance(
+    lake: Lake, project: Project, contract: ModelContract, version: str, day: dt.date
+) -> Performance:
     """Evaluate the scores of the latest ``window_days`` that had matured when ``day`` ended, with their current labels.
 
     Args:
         lake: The lake with ``gold/scores`` and ``gold/labels``.
         project: The project's label and the allowed decrease of the AUC.
-        bundle: The deployed model, to compute its AUC on the test set.
+        contract: The contract of the deployed model, with the evaluation of its recipe.
         version: The version of the deployed model.
         day: The monitored day.
     """
@@ -85,7 +87,7 @@ def realised_performance(lake: Lake, project: Project, bundle: Bundle, version: 
     joined = _scores_with_labels(lake, project, days, version)
     if joined.empty:
         return Performance("not yet known", f"No score of model version {version} has matured by {day}.")
-    return evaluate_predictions(joined, days, _test_auc(lake, project, bundle), project)
+    return evaluate_predictions(joined, days, test_auc(contract), project)
 
 
 def _matured(lake: Lake, project: Project, day: dt.date) -> list[dt.date]:
@@ -160,22 +162,9 @@ def evaluate_predictions(
     )
 
 
-def _test_auc(lake: Lake, project: Project, bundle: Bundle) -> float | None:
-    """Return the model's AUC on its test set, which is scored again; None if gold no longer contains it.
-
-    The test set consists of the first snapshots after ``trained_through`` and the gap of one horizon.
-    """
-    contract = bundle.contract
-    start = contract.trained_through + dt.timedelta(days=contract.horizon_days)
-    present = set(lake.table(FEATURES_TABLE).days()) & set(lake.table(LABELS_TABLE).days())
-    days = sorted(day for day in present if day > start and project.is_snapshot_day(day))
-    days = days[: project.training.test_snapshots]
-    if not days:
-        return None
-    columns = ["dt", "customer_id", *contract.feature_names]
-    rows = lake.table(FEATURES_TABLE).read(days, columns).to_pandas()
-    rows = rows.merge(read_labels(lake, project, days), on=["dt", "customer_id"])
-    return roc_auc(rows["churned"].to_numpy(dtype=float), bundle.predict(rows[contract.feature_names]))
+def test_auc(contract: ModelContract) -> float | None:
+    """Return the AUC of a model's recipe on its test; None if it is not known."""
+    return contract.evaluation.auc if contract.evaluation else None
 
 
 def roc_auc(churned: Any, probability: Any) -> float | None:

@@ -26,7 +26,7 @@ def retrain_request(
     Args:
         project: The project's snapshots, split and limits.
         result: The day's drift and performance, as in ``result.json``.
-        champion_trained_through: The last snapshot in the deployed model's training data.
+        champion_trained_through: The last snapshot that the deployed model was fitted on.
         day: The monitored day.
         requested_days: The days whose monitoring requested a training; ``day`` and later days are ignored.
     """
@@ -48,7 +48,7 @@ def settling_time(project: Project) -> dt.timedelta:
 
 
 def trainable_through(project: Project, day: dt.date) -> dt.date | None:
-    """Return the last training snapshot of a training for ``day``; None if there are too few snapshots.
+    """Return the last snapshot that a training for ``day`` fits its model on; None if there are too few snapshots.
 
     Args:
         project: The project's snapshots, label and split.
@@ -64,7 +64,7 @@ def trainable_through(project: Project, day: dt.date) -> dt.date | None:
         split = split_by_time(snapshots, project.label.horizon_days, project.training.test_snapshots)
     except (TooFewSnapshotsError, IndexError):
         return None
-    return split.train[-1]
+    return split.test[-1]
 
 
 def _cause(project: Project, result: dict[str, Any]) -> str | None:

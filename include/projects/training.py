@@ -63,12 +63,15 @@ class Promotion(Config):
         margin_usd_per_1000: The additional saving per 1,000 customers, in US dollars, that justifies another model.
         first_margin_usd_per_1000: The additional saving over no offers and over offers to all customers that justifies
             a first model.
+        refresh_margin_auc: The largest tolerated loss of AUC when the champion's recipe is fitted on newer rows. The
+            lower bound of the difference to an older fit must be above minus this margin.
         confidence: The confidence level of the comparison with the champion; the lower bound of the additional saving
             must exceed the margin. A first champion needs a higher confidence; see ``first_confidence``.
     """
 
     margin_usd_per_1000: float = Field(ge=0)
     first_margin_usd_per_1000: float = Field(default=100, ge=0)
+    refresh_margin_auc: float = Field(default=0.005, ge=0, le=0.1)
     confidence: float = Field(default=0.95, ge=0.5, lt=1)
 
     @property

@@ -85,14 +85,11 @@ def run(
 
 
 @app.command()
-def promote(
-    dataset: DatasetFolder, version: Annotated[str, typer.Option(help="The challenger's version in the registry.")]
-) -> None:
-    """Compare a challenger with the champion on the data set's test rows, and promote it if it is better."""
+def promote(version: Annotated[str, typer.Option(help="The challenger's version in the registry.")]) -> None:
+    """Promote a challenger if the comparison that its training recorded allows it."""
     from include.training.release.promotion import promote as promote_version
 
-    settings = get_settings()
-    _print(promote_version(settings, dataset, version).as_dict())
+    _print(promote_version(get_settings(), version).as_dict())
 
 
 @app.command(name="all")
@@ -112,7 +109,7 @@ def train_and_promote(
     dataset = prepare_dataset(project, open_lake(settings), through, folder, champion_recipe(settings)).dataset
     trained = train_challenger(settings, dataset.folder)
     typer.echo(render_training(dataset.manifest, trained))
-    promotion = promote_version(settings, dataset.folder, trained.model_version)
+    promotion = promote_version(settings, trained.model_version)
     typer.echo(_line("champion" if promotion.promoted else "not promoted", promotion.reason))
     _print(promotion.as_dict())
 
@@ -128,11 +125,13 @@ def render_training(manifest: DatasetManifest, trained: TrainingResult) -> str:
     seconds = f"{trained.seconds['total']:.0f} s"
     lines = [
         ("training", _rows(manifest.train)),
+        *([("gap", _rows(manifest.gap))] if manifest.gap.days else []),
         ("test", f"{_rows(manifest.test)}; split {by}"),
         (
             "model",
             f"{trained.model_name} version {trained.model_version}, {counted(trained.trials, 'trial')}, {seconds}",
         ),
+        ("trained through", f"{trained.trained_through}; evaluated with a model through {trained.evaluated_through}"),
         *((title, _with_interval(trained.metrics, name)) for name, title in _METRICS.items()),
         *(
             ("missed", f"{verdict['name']}: {verdict['found']:.4g}, {verdict['bound']} {verdict['required']:g}")

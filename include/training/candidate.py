@@ -1,24 +1,26 @@
-"""Make a candidate model: tune, fit on all training rows, calibrate, evaluate on the test set, check for leakage."""
+"""Make a candidate model: tune, choose the recipe on a test, check for leakage, refit on all matured snapshots."""
 
 from __future__ import annotations
 
+import datetime as dt
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
-import xgboost as xgb
 from numpy.typing import NDArray
 
 from include.projects import Project
 from include.settings import Settings
 from include.training.data.dataset import DatasetRef
-from include.training.data.rows import Rows, evenly_spaced, load_rows, model_contract, row_splits
+from include.training.data.rows import Rows, concatenate, evenly_spaced, load_rows, model_contract
 from include.training.evaluation.evaluate import Evaluation, evaluate, require_both_labels
 from include.training.evaluation.leakage import LeakageReport, check_leakage
-from include.training.fitting.booster import fit, part_fitter
-from include.training.fitting.calibration import Calibration, calibrate
+from include.training.fitting.fitted_model import FittedModel
+from include.training.fitting.recipe_fitter import RecipeFitter
 from include.training.model.bundle import Bundle, Sample
-from include.training.model.contract import ModelContract
+from include.training.model.contract import ModelContract, RecipeEvaluation
+from include.training.recipe import Recipe
+from include.training.recipe_choice import NO_RANKING, Comparison, choose_recipe
 from include.training.tuning.tune import TuningResult, make_search, open_study, tune
 
 _SAMPLES = 20
@@ -30,46 +32,49 @@ class Candidate:
 
     Attributes:
         project: The project.
-        dataset: The data set it was trained and evaluated on.
-        device: The device that fitted it, as XGBoost names it.
-        contract: Its contract; the run id is empty.
-        booster: The XGBoost model.
-        calibration: The calibrator, which turns the booster's log-odds into probabilities, and how it was chosen.
+        dataset: The data set.
+        contract: The model's contract; the run id is empty.
+        recipe: Its recipe.
+        model: The model, fitted on all rows of the data set.
+        evaluated: A model of the same recipe, fitted on the training rows only.
         tuned: The hyperparameter search.
-        evaluation: Its metrics on the test set.
-        test: The n test rows.
-        probabilities: Its churn probabilities for the test rows, shape (n,).
+        comparison: The comparison of the recipe with the champion.
+        evaluation: The metrics of ``evaluated`` on the test set.
+        test: The n test rows, with the features of the recipe.
+        probabilities: The churn probabilities of ``evaluated`` for the test rows, shape (n,).
+        samples: Rows of the newest day with the probabilities of ``model``.
         leakage: The result of the leakage checks.
         seconds: Wall time of the tuning (``tune``), by all workers, and of the final fit (``fit``).
     """
 
     project: Project
     dataset: DatasetRef
-    device: str
     contract: ModelContract
-    booster: xgb.Booster
-    calibration: Calibration
+    recipe: Recipe
+    model: FittedModel
+    evaluated: FittedModel
     tuned: TuningResult
+    comparison: Comparison
     evaluation: Evaluation
     test: Rows
     probabilities: NDArray[np.float32]
+    samples: tuple[Sample, ...]
     leakage: LeakageReport
     seconds: dict[str, float]
 
+    @property
+    def evaluated_through(self) -> dt.date:
+        """The last snapshot day that ``evaluated`` was fitted on."""
+        return self.dataset.manifest.train.days[-1]
+
     def bundle(self, run_id: str) -> Bundle:
-        """Return the model's bundle. Its samples are evenly spaced test rows, without the customer ids."""
-        chosen = evenly_spaced(len(self.test), _SAMPLES)
-        rows = self.test.features.take(chosen).to_pylist()
-        samples = tuple(
-            Sample(features=row, churn_probability=float(self.probabilities[index]))
-            for row, index in zip(rows, chosen, strict=True)
-        )
+        """Return the model's bundle."""
         contract = self.contract.model_copy(update={"run_id": run_id})
-        return Bundle(contract, self.booster, samples, self.calibration.calibrator)
+        return replace(self.model.bundle(contract), samples=self.samples)
 
 
 def make_candidate(project: Project, settings: Settings, dataset: DatasetRef) -> Candidate:
-    """Tune, fit, calibrate and evaluate a model.
+    """Tune, choose and evaluate a recipe on rows that the evaluated model was not fitted on, and refit it on all rows.
 
     The finished trials are stored in the data set's folder or in the configured database. A run that was interrupted
     continues from them.
@@ -84,47 +89,79 @@ def make_candidate(project: Project, settings: Settings, dataset: DatasetRef) ->
         FoldError: A fold cannot be scored.
         EvaluationError: The test rows have one label only.
     """
-    training, manifest = project.training, dataset.manifest
-    device = settings.training.device
-    contract = model_contract(project, manifest)
-    train, test = (load_rows(dataset, part, contract) for part in (manifest.train, manifest.test))
-    require_both_labels(test)  # before the search, which may take hours
+    manifest, training = dataset.manifest, settings.training
+    full = model_contract(project, manifest)
+    parts = {name: load_rows(dataset, part, full) for name, part in manifest.parts.items()}
+    require_both_labels(parts["test"])  # before the search, which may take hours
 
     started = time.perf_counter()
-    search = make_search(project, manifest, train, device)
-    tuned = tune(search, open_study(search, dataset.folder, settings), settings.training.workers)
+    search = make_search(project, manifest, parts["train"], training.device)
+    tuned = tune(search, open_study(search, dataset.folder, settings), training.workers)
     tuning_ended = time.perf_counter()
-    fitted = fit(
-        train.matrix,
-        train.churned,
-        contract.feature_names,
-        tuned.chosen,
-        seed=training.seed,
-        max_bin=training.max_bin,
-        device=device,
+
+    fitter = RecipeFitter(project, dataset, full, training.device, training.workers)
+    recipe = Recipe(features=tuple(full.feature_names), hyperparameters=tuned.chosen)
+    choice = choose_recipe(fitter, parts, recipe)
+    train, test = (parts[name].with_features(choice.recipe.features) for name in ("train", "test"))
+    evaluation = evaluate(project, train, test, choice.probabilities, full.threshold)
+    contract = fitter.contract_of(choice.recipe)
+    leakage = check_leakage(
+        train,
+        test,
+        choice.evaluated.bundle(contract),
+        choice.probabilities,
+        project.training,
+        manifest.horizon_days,
+        fitter.fit_parts(train, choice.recipe),
     )
+
+    fit_started = time.perf_counter()
+    rows = concatenate(list(parts.values()))
+    model = fitter.fit(rows, choice.recipe)
     fit_ended = time.perf_counter()
-    fit_parts = part_fitter(
-        train, contract.feature_names, tuned.chosen, training, device=device, workers=settings.training.workers
-    )
-    calibration = calibrate(train, row_splits(train, manifest, training), training, fit_parts)
-    bundle = Bundle(contract, fitted.booster, calibrator=calibration.calibrator)
-    probabilities = bundle.predict_matrix(test.matrix)
-    leakage = check_leakage(train, test, bundle, probabilities, training, manifest.horizon_days, fit_parts)
+    comparison = choice.comparison
+    if not (model.calibration.calibrator.ranks and choice.evaluated.calibration.calibrator.ranks):
+        comparison = replace(comparison, promote=False, reason=NO_RANKING)
+    contract = contract.model_copy(update={"evaluation": _recipe_evaluation(dataset, evaluation)})
     return Candidate(
         project=project,
         dataset=dataset,
-        device=fitted.device,
         contract=contract,
-        booster=fitted.booster,
-        calibration=calibration,
+        recipe=choice.recipe,
+        model=model,
+        evaluated=choice.evaluated,
         tuned=tuned,
-        evaluation=evaluate(project, train, test, probabilities, contract.threshold),
+        comparison=comparison,
+        evaluation=evaluation,
         test=test,
-        probabilities=probabilities,
+        probabilities=choice.probabilities,
+        samples=_samples(model.bundle(contract), rows.with_features(choice.recipe.features)),
         leakage=leakage,
         seconds={
             "tune": round(tuned.earlier_seconds + tuning_ended - started, 2),
-            "fit": round(fit_ended - tuning_ended, 2),
+            "fit": round(fit_ended - fit_started, 2),
         },
+    )
+
+
+def _recipe_evaluation(dataset: DatasetRef, evaluation: Evaluation) -> RecipeEvaluation:
+    manifest, interval = dataset.manifest, evaluation.intervals["auc"]
+    return RecipeEvaluation(
+        trained_through=manifest.train.days[-1],
+        first_day=manifest.test.days[0],
+        last_day=manifest.test.days[-1],
+        auc=evaluation.auc,
+        auc_low=interval.low,
+        auc_high=interval.high,
+    )
+
+
+def _samples(bundle: Bundle, rows: Rows) -> tuple[Sample, ...]:
+    """Return the model's predictions for evenly spaced rows of the newest day, without the customer ids."""
+    newest = rows.where(rows.days == rows.days.max())
+    chosen = evenly_spaced(len(newest), _SAMPLES)
+    features, probabilities = newest.features.take(chosen), bundle.predict_matrix(newest.matrix[chosen])
+    return tuple(
+        Sample(features=row, churn_probability=float(probability))
+        for row, probability in zip(features.to_pylist(), probabilities, strict=True)
     )

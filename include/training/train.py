@@ -29,11 +29,12 @@ class TrainingResult:
         model_name: The registered model.
         model_version: The challenger's version.
         run_id: The MLflow run.
-        trained_through: The last snapshot day of the training rows.
+        trained_through: The last snapshot day that the registered model was fitted on.
+        evaluated_through: The last snapshot day that the evaluated model of the same recipe was fitted on.
         device: The device that fitted the model.
         trials: Number of trials.
         resumed_trials: Number of trials that tuning workers or an interrupted run had finished before.
-        parameters: The chosen hyperparameters.
+        parameters: The hyperparameters of the chosen recipe.
         metrics: The metrics on the test set.
         verdicts: The requirements of data and model, with required and found values.
         leakage: The leakage findings, as text; a model with findings is never promoted.
@@ -48,6 +49,7 @@ class TrainingResult:
     model_version: str
     run_id: str
     trained_through: str
+    evaluated_through: str
     device: str
     trials: int
     resumed_trials: int
@@ -102,15 +104,16 @@ def train_challenger(settings: Settings, dataset_folder: Path) -> TrainingResult
         model_version=version,
         run_id=run.info.run_id,
         trained_through=str(candidate.contract.trained_through),
-        device=candidate.device,
+        evaluated_through=str(candidate.evaluated_through),
+        device=candidate.model.device,
         trials=candidate.tuned.trials,
         resumed_trials=candidate.tuned.resumed,
-        parameters=candidate.tuned.chosen.model_dump(),
+        parameters=candidate.recipe.hyperparameters.model_dump(),
         metrics={name: round(value, 6) for name, value in metrics.items()},
         verdicts=[verdict.as_dict() for verdict in verdicts],
         leakage=list(candidate.leakage.findings),
-        calibration=candidate.calibration.chosen.name,
-        calibration_warning=candidate.calibration.warning,
+        calibration=candidate.model.calibration.chosen.name,
+        calibration_warning=candidate.model.calibration.warning,
         seconds=_seconds(candidate, started),
         dataset=str(dataset_folder),
     )

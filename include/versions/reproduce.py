@@ -133,7 +133,7 @@ def reproduce(settings: Settings, run_id: str, method: Method, report: Report) -
         agrees=agrees,
         fingerprint_recorded=recorded.fingerprint,
         fingerprint_rebuilt=rebuilt.fingerprint,
-        rows=rebuilt.train.rows + rebuilt.test.rows,
+        rows=sum(part.rows for part in rebuilt.parts.values()),
         path=method,
         configuration_changed=changed,
     )
@@ -179,7 +179,7 @@ def _from_raw(recorded: RecordedRun, repository: Repository, folder: Path, repor
     lake = Lake(str(folder / "lake"))
     delivered = import_bronze(project, raw, lake)
     # A reference table stays valid after its delivery, so gold days can be later than the last delivery.
-    days = DayRange(delivered.first, max(delivered.last, *recorded.manifest.train.days, *recorded.manifest.test.days))
+    days = DayRange(delivered.first, max(delivered.last, recorded.manifest.days[-1]))
     report(f"Bronze has {days}; building silver and gold.")
     refine(project, lake, days, folder / "reports")
     report("Building labels and the data set.")
@@ -205,10 +205,8 @@ def _verdict(recorded: RecordedRun, rebuilt: DatasetManifest, agrees: bool) -> s
         return "The rebuilt data set equals the recorded data set."
     if recorded.manifest.fingerprint == rebuilt.fingerprint:
         return "The rebuilt data set equals the run's manifest, but the run's tag has another fingerprint."
-    parts = {"train": (recorded.manifest.train, rebuilt.train), "test": (recorded.manifest.test, rebuilt.test)}
-    differences = [
-        f"{name} {_difference(old, new)}" for name, (old, new) in parts.items() if old.columns != new.columns
-    ]
+    parts = zip(recorded.manifest.parts.items(), rebuilt.parts.values(), strict=True)
+    differences = [f"{name} {_difference(old, new)}" for (name, old), new in parts if old.columns != new.columns]
     return f"The rebuilt data set differs from the recorded data set: {'; '.join(differences)}."
 
 

@@ -26,6 +26,7 @@ def small_project(**training: object) -> Project:
     shortened = {"n_trials": 3, "cv_folds": 2, "test_snapshots": 4, "segments": ("age", "gap_days_84d")}
     content["training"] |= shortened | training
     content["training"]["search_space"] |= space
+    content["training"]["promotion"]["refresh_margin_auc"] = 0.05  # there are few customers
     content["requirements"]["data"] |= {"min_training_samples": 100, "min_features": 3}
     return Project.model_validate(content)
 

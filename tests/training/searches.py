@@ -15,7 +15,7 @@ from pydantic import SecretStr
 
 from include.training.data.rows import Rows, RowSplit
 from include.training.tuning import workers as workers_module
-from include.training.tuning.recipes import first_recipes
+from include.training.tuning.starting_points import starting_points
 from include.training.tuning.study import SharedStudy
 from include.training.tuning.trials import Search, bin_folds, run_trial
 from include.training.tuning.tune import TuningResult
@@ -53,7 +53,7 @@ def drawn_search(n_trials: int, trees: int = 40) -> Search:
         folds,
         len(rows),
         training.model_copy(update={"search_space": space}),
-        first_recipes(space, None),
+        starting_points(space, None),
         "cpu",
         "drawn",
     )

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import datetime as dt
 from pathlib import Path
 
@@ -19,11 +18,9 @@ from include.settings import Settings
 from include.training.data.build import build_dataset
 from include.training.data.dataset import DatasetError
 from include.training.data.rows import load_rows, model_contract, row_splits
-from include.training.evaluation.leakage import LEAKAGE_FILE
-from include.training.model.calibrator import Calibrator
+from include.training.release.champion import champion_recipe
 from include.training.release.promotion import promote
 from include.training.release.registry import Registry
-from include.training.release.tracking import log_model
 from include.training.train import train_challenger
 from tests.training.flat import DAY, flat_project, write_flat_gold
 
@@ -75,7 +72,7 @@ def test_monitoring_compares_deliveries_without_performance(lake: Lake, tmp_path
     contract = model_contract(project, dataset.manifest)
     assert reference_window(lake, project, contract).days == (DAY,)
     assert len(current_window(lake, project, contract, LATER).rows) == 90
-    found = realised_performance(lake, project, None, "1", LATER)  # type: ignore[arg-type] - without time, no model is used
+    found = realised_performance(lake, project, contract, "1", LATER)
     assert (found.state, found.auc, found.decayed) == ("not known", None, False)
 
 
@@ -97,30 +94,18 @@ def test_champion_is_compared_on_a_later_delivery(lake: Lake, tmp_path: Path, mo
     first = build_dataset(project, lake, DAY, tmp_path / "first")
     trained = train_challenger(settings, first.folder)
     assert trained.metrics["auc"] > 0.75
-    assert promote(settings, first.folder, trained.model_version).promoted
+    assert promote(settings, trained.model_version).promoted
     bundle = Registry(settings).bundle(trained.model_version)
     assert (bundle.contract.horizon_days, bundle.contract.trained_through) == (0, DAY)
-    constant = dataclasses.replace(bundle, calibrator=Calibrator(method="base_rate", slope=0.0, intercept=-1.0))
-    with mlflow.start_run() as run:
-        source = log_model(constant)
-        mlflow.log_dict(mlflow.artifacts.load_dict(f"runs:/{trained.run_id}/{LEAKAGE_FILE}"), LEAKAGE_FILE)
-    without_skill = Registry(settings).register(source, run.info.run_id, tags={})
-    refused = promote(settings, first.folder, without_skill)
-    assert (refused.promoted, refused.champion_version) == (False, trained.model_version)
-    assert "does not rank the customers" in refused.reason
     card = mlflow.artifacts.load_text(f"runs:/{trained.run_id}/model_card.md")
     assert "The metrics assume that future customers are similar." in card
     assert "3 stratified folds" in card
     assert "time folds" not in card
 
     write_flat_gold(lake, project, LATER, seed=4)
-    second = build_dataset(project, lake, LATER, tmp_path / "second")
-    again = train_challenger(settings, second.folder)
-    promotion = promote(settings, second.folder, again.model_version)
-    assert promotion.champion is not None
-    assert promotion.champion.name == trained.model_version
-
-    third = build_dataset(flat_project(test_share=0.3), lake, LATER, tmp_path / "third")
-    other = promote(settings, third.folder, train_challenger(settings, third.folder).model_version)
-    assert (other.promoted, other.champion) == (True, None), "the champion may have seen these customers"
-    assert "another seed or test_share" in other.reason
+    second = build_dataset(project, lake, LATER, tmp_path / "second", champion_recipe(settings))
+    promotion = promote(settings, train_challenger(settings, second.folder).model_version)
+    assert promotion.comparison is not None
+    assert promotion.comparison.champion_version == trained.model_version
+    assert promotion.comparison.kind in ("new_recipe", "refresh")
+    assert promotion.promoted, promotion.reason

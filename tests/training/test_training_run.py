@@ -192,7 +192,15 @@ def test_training_command_registers_a_challenger(tmp_path: Path, monkeypatch: py
 
     assert champion_recipe(settings) is None
     registry.set_alias("champion", "1")
-    assert champion_recipe(settings) == trained["parameters"]
+    champion = champion_recipe(settings)
+    assert champion is not None
+    assert champion.recipe.hyperparameters.model_dump() == trained["parameters"]
+    assert str(champion.trained_through) == trained["trained_through"] == str(bundle.contract.trained_through)
+    assert bundle.contract.evaluation is not None
+    assert str(bundle.contract.evaluation.trained_through) == trained["evaluated_through"]
+    assert trained["evaluated_through"] < str(bundle.contract.evaluation.first_day) < trained["trained_through"]
+    assert registered.tags["trained_through"] == trained["trained_through"]
+    assert registered.tags["evaluated_through"] == trained["evaluated_through"]
 
     on_a_gpu = run_command(settings, folder, result, CHURN_TRAINING__DEVICE="cuda")
     if HAS_GPU:
@@ -210,39 +218,45 @@ def test_champion_is_replaced_only_by_a_better_model(tmp_path: Path, monkeypatch
     registry = Registry(settings)
 
     assert train_challenger(settings, folder).model_version == "1"
-    first = promote(settings, folder, "1")
-    assert (first.promoted, first.champion_version, first.champion) == (True, "1", None), first.reason
-    assert first.gain is not None
-    assert first.baseline is not None
-    assert 0 < first.gain.low < first.gain.usd_per_1000 < first.gain.high
-    assert first.gain.over == first.baseline.name
-    assert promote(settings, folder, "1").promoted
+    first = promote(settings, "1")
+    assert (first.promoted, first.champion_version) == (True, "1"), first.reason
+    assert first.comparison is not None
+    assert (first.comparison.kind, first.comparison.champion) == ("first", None)
+    assert 0 < first.comparison.gain.low < first.comparison.gain.usd_per_1000 < first.comparison.gain.high
+    assert first.comparison.gain.over == first.comparison.baseline.name
+    assert promote(settings, "1").promoted
     assert registry.version_of("previous") is None
 
-    # Equal data and seed give an equal model, which is not better.
+    # A data set that was built before the promotion does not name the champion.
     assert train_challenger(settings, folder).model_version == "2"
-    second = promote(settings, folder, "2")
-    assert (second.promoted, second.champion_version) == (False, "1")
-    assert second.challenger is not None
-    assert second.champion is not None
-    assert second.challenger.saving_usd_per_1000 == second.champion.saving_usd_per_1000
-    assert (registry.version_of("challenger"), registry.version_of("champion")) == ("2", "1")
-    assert second.gain is not None
-    assert (second.gain.low, second.gain.high) == (0, 0)
+    with pytest.raises(PromotionError, match="compared with no champion, and the champion is now version 1"):
+        promote(settings, "2")
+
+    # A model that was fitted on the same rows is no refresh.
+    folder = build_dataset(
+        project, lake_of(settings), LAST_DAY, dataset_dir(settings, LAST_DAY), champion_recipe(settings)
+    ).folder
+    assert train_challenger(settings, folder).model_version == "3"
+    third = promote(settings, "3")
+    assert (third.promoted, third.champion_version) == (False, "1")
+    assert third.comparison is not None
+    assert third.comparison.kind == "refresh"
+    assert "already fitted" in third.reason
+    assert (registry.version_of("challenger"), registry.version_of("champion")) == ("3", "1")
 
     # A version without a leakage report and a version with a finding are rejected.
     with mlflow.start_run() as unchecked:
         pass
     client = mlflow.MlflowClient(settings.mlflow.tracking_uri)
-    source = client.get_model_version(registry.name, "2").source
-    third = registry.register(source, unchecked.info.run_id, tags={})
+    source = client.get_model_version(registry.name, "3").source
+    fourth = registry.register(source, unchecked.info.run_id, tags={})
     with pytest.raises(LeakageError, match="not checked for leakage"):
-        promote(settings, folder, third)
-    report = LeakageReport.model_validate_json(registry.document("2", LEAKAGE_FILE) or b"")
+        promote(settings, fourth)
+    report = LeakageReport.model_validate_json(registry.document("3", LEAKAGE_FILE) or b"")
     found = report.model_copy(update={"findings": ("The feature age alone has an AUC of 0.990.",)})
     client.log_text(unchecked.info.run_id, found.model_dump_json(), LEAKAGE_FILE)
     with pytest.raises(LeakageError, match="The feature age alone"):
-        promote(settings, folder, third)
+        promote(settings, fourth)
     assert registry.version_of("champion") == "1"
 
     # A model that misses a required metric is logged with its verdicts, and not registered.
@@ -258,19 +272,25 @@ def test_champion_is_replaced_only_by_a_better_model(tmp_path: Path, monkeypatch
     refused = mlflow.last_active_run()
     assert refused is not None
     assert mlflow.artifacts.load_dict(f"{refused.info.artifact_uri}/{REQUIREMENTS_FILE}") == kept
-    assert registry.version_of("challenger") == "2"
+    assert registry.version_of("challenger") == "3"
 
-    # A model that was trained on the test days is not compared. A champion that uses removed features is not compared,
-    # and the challenger has to beat the baseline.
-    earlier = build_dataset(project, lake_of(settings), dt.date(2017, 9, 3), tmp_path / "earlier").folder
-    with pytest.raises(PromotionError, match="trained on labels"):
-        promote(settings, earlier, "2")
+    # A later day gives a refresh, and the former champion is kept as the previous one.
+    days = snapshot_days(project, 34)
+    write_gold(lake_of(settings), project, days, customers=150)
+    later = LAST_DAY + (days[-1] - days[29])
+    newer = build_dataset(project, lake_of(settings), later, tmp_path / "newer", champion_recipe(settings)).folder
+    refreshed = promote(settings, train_challenger(settings, newer).model_version)
+    assert refreshed.promoted, refreshed.reason
+    assert refreshed.comparison is not None
+    assert refreshed.comparison.kind == "refresh"
+    assert registry.version_of("previous") == "1"
+
+    # A champion that uses removed features is not compared, and the challenger has to beat the rules.
     fewer = without_family(project, "baskets_{window}d")
-    other = build_dataset(fewer, lake_of(settings), LAST_DAY, tmp_path / "fewer").folder
-    alone = train_challenger(settings, other)
-    promotion = promote(settings, other, alone.model_version)
-    assert (promotion.promoted, promotion.champion) == (False, None), "without its best features it beats no baseline"
-    assert "version 1, cannot score this data. It uses 5 features" in promotion.reason
+    other = build_dataset(fewer, lake_of(settings), later, tmp_path / "fewer", champion_recipe(settings)).folder
+    promotion = promote(settings, train_challenger(settings, other).model_version)
+    assert not promotion.promoted, "without its best features it beats no baseline"
+    assert "cannot be compared: it uses 5 features that the data set lacks" in promotion.reason
     assert "the AUC of the rule 'offer by recency'" in promotion.reason
-    with pytest.raises(RegistryError, match="version 7"):
-        promote(settings, folder, "7")
+    with pytest.raises(RegistryError, match="version 17"):
+        promote(settings, "17")

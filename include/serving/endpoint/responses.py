@@ -7,7 +7,7 @@ from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from include.training.model.contract import FeatureContract
+from include.training.model.contract import FeatureContract, RecipeEvaluation
 
 
 class _Response(BaseModel):
@@ -71,7 +71,10 @@ class ModelDescription(_Response):
     bento: str
     project: str
     run_id: str
-    trained_through: dt.date = Field(description="The last snapshot day in the training set.")
+    trained_through: dt.date = Field(description="The last snapshot day that the model was fitted on.")
+    evaluation: RecipeEvaluation | None = Field(
+        description="The test of the model's recipe, by a model that was fitted on earlier snapshots only."
+    )
     label: str
     horizon_days: int = Field(description="The number of days after the snapshot that the label covers.")
     threshold: float = Field(description="The lowest probability with the prediction churn.")

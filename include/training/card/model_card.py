@@ -55,10 +55,11 @@ def make_model_card(candidate: Candidate, bundle: Bundle, version: str, verdicts
         lead=" ".join(project.description.split()),
         sections=[
             _purpose(candidate, contract, version),
+            results.comparison(candidate.comparison),
             results.metrics(evaluation),
             results.savings(evaluation, project.requirements.costs),
             results.thresholds(evaluation),
-            results.calibration(evaluation, candidate.calibration),
+            results.calibration(evaluation, candidate.evaluated.calibration),
             results.ranking(evaluation),
             results.segments(segments, project.training.segments, descriptions),
             results.importance(importances(bundle, candidate.test.matrix)),
@@ -86,13 +87,15 @@ def make_model_card(candidate: Candidate, bundle: Bundle, version: str, verdicts
 
 def _summary(candidate: Candidate, bundle: Bundle, verdicts: Sequence[Verdict]) -> str:
     evaluation, contract = candidate.evaluation, bundle.contract
+    warning_text = candidate.model.calibration.warning
     auc, saving = evaluation.intervals["auc"], evaluation.intervals["saving_usd_per_1000_at_threshold"]
     missed = [verdict.name for verdict in verdicts if not verdict.ok]
     test = candidate.dataset.manifest.test
-    warning = f"- warning: {candidate.calibration.warning}\n" if candidate.calibration.warning else ""
+    warning = f"- warning: {warning_text}\n" if warning_text else ""
     return (
-        f"Trained on snapshots through {contract.trained_through}; evaluated on {counted(evaluation.rows, 'row')} of "
-        f"{test.days[0]} to {test.days[-1]}.\n\n"
+        f"Trained on snapshots through {contract.trained_through}. Its recipe was evaluated by a model that was "
+        f"trained through {candidate.evaluated_through}, on {counted(evaluation.rows, 'row')} of {test.days[0]} to "
+        f"{test.days[-1]}.\n\n"
         f"- AUC {evaluation.auc:.3f} ({auc.low:.3f} to {auc.high:.3f})\n"
         f"- saves ${evaluation.at_threshold.saving_usd_per_1000:,.0f} per 1,000 customers "
         f"({saving.low:,.0f} to {saving.high:,.0f}) with offers at a threshold of {contract.threshold:.3g}\n"
@@ -123,6 +126,7 @@ def _purpose(candidate: Candidate, contract: ModelContract, version: str) -> Sec
                     ("MLflow run", contract.run_id),
                     ("owner", project.owner),
                     ("trained on snapshots through", str(contract.trained_through)),
+                    ("evaluated model trained on snapshots through", str(candidate.evaluated_through)),
                     ("label horizon", counted(contract.horizon_days, "day") if contract.horizon_days else "none"),
                 ],
                 texts=2,
@@ -133,7 +137,7 @@ def _purpose(candidate: Candidate, contract: ModelContract, version: str) -> Sec
 
 def _limits(candidate: Candidate) -> Section:
     items = [
-        candidate.calibration.warning or _CALIBRATED,
+        candidate.model.calibration.warning or _CALIBRATED,
         "The training data covers the customers of the training days only; it contains no season, price change or "
         "product line of other days.",
         "The model predicts who is likely to leave, not which customers an offer would keep.",
@@ -155,13 +159,14 @@ def _data(candidate: Candidate) -> Section:
     if manifest.split == "time":
         split = (
             f"The split is by time, with a gap of one horizon ({counted(manifest.horizon_days, 'day')}): "
-            f"every training label was "
-            "known before the first test day."
+            "every training label was known before the first test day. The evaluated model was fitted on the training "
+            "rows. The registered model has the same recipe and was fitted on all rows, the latest snapshots included."
         )
     else:
         split = (
             "The data has no time: the test is other customers of the same delivery, drawn by a hash of their id with "
-            "the same share of churners. The metrics assume that future customers are similar."
+            "the same share of churners. The metrics assume that future customers are similar. The registered model "
+            "has the recipe of the evaluated model and was fitted on all customers."
         )
     parts = [
         (
@@ -172,13 +177,14 @@ def _data(candidate: Candidate) -> Section:
             f"{part.rows:,}",
             f"{part.positive_ratio:.1%}",
         )
-        for title, part in (("training", manifest.train), ("test", manifest.test))
+        for title, part in (("training", manifest.train), ("gap", manifest.gap), ("test", manifest.test))
+        if part.days
     ]
     versions = [(f"table {table}", f"Delta version {version}") for table, version in manifest.all_tables.items()]
     if manifest.data_version:
         raw = manifest.data_version
         versions.append(("raw data", f"DVC revision {raw.revision}, stored at {raw.remote}"))
-    versions.append(("rows of both parts", f"fingerprint {manifest.fingerprint}"))
+    versions.append(("rows of all parts", f"fingerprint {manifest.fingerprint}"))
     versions.append(("configuration", f"checksum {manifest.configuration_sha256}"))
     return Section(
         "Data",
@@ -198,7 +204,7 @@ def _training(candidate: Candidate, contract: ModelContract) -> Section:
     return Section(
         "Training",
         paragraphs=[
-            f"XGBoost with {counted(len(contract.features), 'feature')} on {candidate.device}, with the seed "
+            f"XGBoost with {counted(len(contract.features), 'feature')} on {candidate.model.device}, with the seed "
             f"{candidate.project.training.seed}. The best of {counted(tuned.trials, 'trial')} by mean "
             f"{metric} was chosen: "
             f"{tuned.score:.3f} over {len(tuned.fold_scores)} {kind} ({folds})."
@@ -206,7 +212,7 @@ def _training(candidate: Candidate, contract: ModelContract) -> Section:
         tables=[
             Table(
                 ("hyperparameter", "value"),
-                [(name.replace("_", " "), f"{value:.4g}") for name, value in tuned.chosen],
+                [(name.replace("_", " "), f"{value:.4g}") for name, value in candidate.recipe.hyperparameters],
             )
         ],
     )

@@ -18,6 +18,7 @@ from include.training.evaluation.requirements import Verdict
 from include.training.evaluation.segments import ENOUGH_CUSTOMERS, Segment
 from include.training.fitting.calibration import Calibration
 from include.training.model.explain import number_text
+from include.training.recipe_choice import Comparison
 
 _TOP_FEATURES = 15
 _FEATURES_ALONE = 5
@@ -36,12 +37,40 @@ _METRICS = {
 }
 _DECISIONS = ("precision", "recall", "f1", "accuracy", "offers_per_1000", "saving_usd_per_1000")
 _NAMES = {"f1": "F1", "offers_per_1000": "offers per 1,000", "saving_usd_per_1000": "saved, $ per 1,000"}
+_KINDS = {
+    "first": "There is no champion to compare with; a first model must be better than every rule without a model.",
+    "new_recipe": "The recipe is new. It is compared with the recipe of the champion, version {champion}.",
+    "refresh": "The model is a refit of the champion's recipe (version {champion}) on newer snapshots.",
+}
 _HIGH_VALUES = {
     "raise": "raise the risk",
     "lower": "lower the risk",
     "mixed": "either way",
     "category": "by category",
 }
+
+
+def comparison(made: Comparison) -> Section:
+    """Return the comparison with the champion, or with the rules without a model."""
+    contenders = [("this recipe", made.candidate), ("the best rule without a model", made.baseline)]
+    if made.champion:
+        contenders.insert(1, ("the champion's recipe", made.champion))
+    return Section(
+        "Comparison",
+        badge="may become the champion" if made.promote else "is not promoted",
+        good=made.promote,
+        paragraphs=[_KINDS[made.kind].format(champion=made.champion_version), made.reason],
+        tables=[
+            Table(
+                ("on the test", "name", "AUC", "saved, $ per 1,000"),
+                [
+                    (title, scores.name, f"{scores.auc:.3f}", f"{scores.saving_usd_per_1000:,.0f}")
+                    for title, scores in contenders
+                ],
+                texts=2,
+            )
+        ],
+    )
 
 
 def metrics(evaluation: Evaluation) -> Section:

@@ -22,7 +22,7 @@ import pyarrow.types as pt
 from include.features.definitions import differing_definitions
 from include.lake import Lake
 from include.lake.table import ConflictError
-from include.lake.table_names import FEATURES_TABLE, LABELS_TABLE
+from include.lake.table_names import FEATURES_TABLE, LABELS_TABLE, SCORES_TABLE
 from include.logs import get_logger
 from include.plurals import counted
 from include.projects import Project
@@ -33,13 +33,15 @@ from include.training.data.dataset import (
     DatasetManifest,
     DatasetPart,
     DatasetRef,
+    ScoresFile,
     configuration_sha256,
     configuration_text,
     file_checksum,
     write_manifest,
 )
-from include.training.data.splits import split_by_time, stratified_test, time_folds
+from include.training.data.splits import TimeSplit, split_by_time, stratified_test, time_folds
 from include.training.evaluation.requirements import Verdict, require_data, verdicts_document
+from include.training.recipe import ChampionRecipe
 
 log = get_logger(__name__)
 
@@ -60,7 +62,7 @@ class PreparedDataset:
 
 
 def prepare_dataset(
-    project: Project, lake: Lake, through: dt.date, out_dir: Path, champion: dict[str, float] | None = None
+    project: Project, lake: Lake, through: dt.date, out_dir: Path, champion: ChampionRecipe | None = None
 ) -> PreparedDataset:
     """Build the data set and check its gold days and the project's data requirements.
 
@@ -69,7 +71,7 @@ def prepare_dataset(
         lake: Holds ``gold/features`` and ``gold/labels``.
         through: The last day; snapshots whose horizon has passed by its end are included.
         out_dir: The folder to write; see ``build_dataset``.
-        champion: The champion's hyperparameters, with which the search will start; None without a champion.
+        champion: The champion's recipe; None without a champion.
 
     Raises:
         DatasetError: Some gold days were built with other features or another label than the project's current ones, or
@@ -79,15 +81,14 @@ def prepare_dataset(
         TooFewCustomersError: Without time, there are too few churners or too few customers who stay.
     """
     dataset = build_dataset(project, lake, through, out_dir, champion)
-    days = sorted({*dataset.manifest.train.days, *dataset.manifest.test.days})
-    features, labels = differing_definitions(project, lake, days)
+    features, labels = differing_definitions(project, lake, list(dataset.manifest.days))
     _require_same_definitions(features, FEATURES_TABLE)
     _require_same_definitions(labels, LABELS_TABLE)
     return PreparedDataset(dataset, require_data(project, dataset))
 
 
 def build_dataset(
-    project: Project, lake: Lake, through: dt.date, out_dir: Path, champion: dict[str, float] | None = None
+    project: Project, lake: Lake, through: dt.date, out_dir: Path, champion: ChampionRecipe | None = None
 ) -> DatasetRef:
     """Write the data set of all labelled snapshots whose horizon has passed when ``through`` ends.
 
@@ -97,9 +98,10 @@ def build_dataset(
         project: The project.
         lake: Holds ``gold/features`` and ``gold/labels``.
         through: The last day; a snapshot ``D`` is included if ``D + horizon <= through``.
-        out_dir: The folder to write: ``train.parquet``, ``test.parquet`` (``dt``, ``customer_id``, the features, the
-            label), ``project.yaml`` and, last, ``manifest.json``.
-        champion: The champion's hyperparameters, which the manifest records; None without a champion.
+        out_dir: The folder to write: ``train.parquet``, ``gap.parquet``, ``test.parquet`` (``dt``, ``customer_id``, the
+            features, the label), ``champion_scores.parquet`` if the champion has scored matured snapshots,
+            ``project.yaml`` and, last, ``manifest.json``.
+        champion: The champion's recipe, which the manifest records; None without a champion.
 
     Raises:
         TooFewSnapshotsError: There are too few matured snapshots for the test, the gap and the folds.
@@ -111,9 +113,10 @@ def build_dataset(
     feature_days = _matured_days(project, lake.table(FEATURES_TABLE).days(), through)
     label_days = set(lake.table(LABELS_TABLE).days())
     days = [day for day in feature_days if day in label_days]
-    train_days, test_days = _split_days(project, days)
-    rows, tables = _read_gold(lake, sorted({*train_days, *test_days}), features, label.name)
-    in_test = _is_test(project, rows, test_days)
+    split = _split_days(project, days)
+    rows, tables = _read_gold(lake, sorted({*split.train, *split.gap, *split.test}), features, label.name)
+    in_gap, in_test = _on_days(rows, split.gap), _is_test(project, rows, split.test)
+    in_train = pc.invert(pc.or_(in_gap, in_test))
     out_dir.mkdir(parents=True, exist_ok=True)
     (out_dir / MANIFEST_FILE).unlink(missing_ok=True)
     manifest = DatasetManifest(
@@ -123,12 +126,14 @@ def build_dataset(
         horizon_days=label.horizon_days,
         split="time" if project.has_time else "stratified",
         features=tuple(features),
-        train=_write_part(rows.filter(pc.invert(in_test)), train_days, label.name, out_dir / "train.parquet"),
-        test=_write_part(rows.filter(in_test), test_days, label.name, out_dir / "test.parquet"),
+        train=_write_part(rows.filter(in_train), split.train, label.name, out_dir / "train.parquet"),
+        gap=_write_part(rows.filter(in_gap), split.gap, label.name, out_dir / "gap.parquet"),
+        test=_write_part(rows.filter(in_test), split.test, label.name, out_dir / "test.parquet"),
         unlabelled_days=tuple(day for day in feature_days if day not in label_days),
         tables=tables,
         configuration_sha256=configuration_sha256(project),
         champion=champion,
+        champion_scores=_write_champion_scores(project, lake, days, champion, out_dir),
     )
     (out_dir / PROJECT_FILE).write_text(configuration_text(project), encoding="utf-8")
     write_manifest(out_dir, manifest)
@@ -162,27 +167,31 @@ def _matured_days(project: Project, days: list[dt.date], through: dt.date) -> li
     return [day for day in days if project.is_snapshot_day(day) and day + horizon <= through]
 
 
-def _split_days(project: Project, days: list[dt.date]) -> tuple[tuple[dt.date, ...], tuple[dt.date, ...]]:
-    """Return the days of the training rows and of the test rows."""
+def _split_days(project: Project, days: list[dt.date]) -> TimeSplit:
+    """Return the days of the training rows and of the test rows; without time, both are the same day."""
     if project.has_time:
         split = split_by_time(days, project.label.horizon_days, project.training.test_snapshots)
         time_folds(split.train, project.label.horizon_days, project.training.cv_folds)
-        return split.train, split.test
+        return split
     if not days:
         raise DatasetError(
             "No day has labelled rows.",
             where=LABELS_TABLE,
             remedy="Ingest the day of a delivery whose rows have a label, and train on that day or later.",
         )
-    return (days[-1],), (days[-1],)
+    return TimeSplit((days[-1],), (days[-1],))
 
 
 def _is_test(project: Project, rows: pa.Table, test_days: tuple[dt.date, ...]) -> pa.Array:
     if project.has_time:
-        return pc.is_in(rows["dt"], value_set=pa.array(test_days, type=rows["dt"].type))
+        return _on_days(rows, test_days)
     churned = rows[project.label.name].to_numpy().astype(np.int8)
     training = project.training
     return pa.array(stratified_test(rows["customer_id"].to_pylist(), churned, training.test_share, training.seed))
+
+
+def _on_days(rows: pa.Table, days: tuple[dt.date, ...]) -> pa.Array:
+    return pc.is_in(rows["dt"], value_set=pa.array(days, type=rows["dt"].type))
 
 
 def _read_gold(lake: Lake, days: list[dt.date], features: list[str], label: str) -> tuple[pa.Table, dict[str, int]]:
@@ -234,6 +243,26 @@ def _write_part(part: pa.Table, days: tuple[dt.date, ...], label: str, path: Pat
         sha256=file_checksum(path),
         columns=column_checksums(part),
     )
+
+
+def _write_champion_scores(
+    project: Project, lake: Lake, days: list[dt.date], champion: ChampionRecipe | None, out_dir: Path
+) -> ScoresFile | None:
+    """Write the champion's scores of snapshots whose labels lie after the labels that it was fitted on."""
+    if champion is None or not project.has_time:
+        return None
+    known = champion.trained_through + dt.timedelta(days=project.label.horizon_days)
+    table = lake.table(SCORES_TABLE)
+    later = [day for day in table.days() if day > known and day in set(days)]
+    if not later:
+        return None
+    scores = table.read(later, [*_KEYS, "churn_probability", "model_version"])
+    own = scores.filter(pc.equal(scores["model_version"], champion.version)).drop_columns("model_version")
+    if not own.num_rows:
+        return None
+    path = out_dir / "champion_scores.parquet"
+    pq.write_table(own.sort_by([(key, "ascending") for key in _KEYS]), path)
+    return ScoresFile(file=path.name, sha256=file_checksum(path))
 
 
 def _require_same_definitions(differing: Mapping[dt.date, Sequence[str]], table: str) -> None:

@@ -1,4 +1,4 @@
-"""The training data set on disk: training rows, test rows, the project's configuration and a manifest.
+"""The training data set on disk: training rows, rows of the gap, test rows, the configuration and a manifest.
 
 The manifest records the table versions and the checksums of the rows, so that a training can be repeated and its
 result traced to its data. The folder contains everything that a training process or pod needs.
@@ -21,6 +21,7 @@ from include.local_files import write_atomically
 from include.projects import Project
 from include.settings import Settings, require_project
 from include.training.commands import training_root
+from include.training.recipe import ChampionRecipe
 
 MANIFEST_FILE = "manifest.json"
 PROJECT_FILE = "project.yaml"
@@ -64,11 +65,11 @@ class DataVersion(_Frozen):
 
 
 class DatasetPart(_Frozen):
-    """The training rows or the test rows.
+    """The training rows, the rows of the gap, or the test rows.
 
     Attributes:
         file: The Parquet file within the folder.
-        days: The snapshot days, sorted.
+        days: The snapshot days, sorted; the gap may have none.
         rows: Number of rows.
         positives: Number of rows that churned.
         sha256: The file's checksum, which detects damage.
@@ -88,6 +89,13 @@ class DatasetPart(_Frozen):
         return self.positives / self.rows if self.rows else 0.0
 
 
+class ScoresFile(_Frozen):
+    """A Parquet file with scores: ``dt``, ``customer_id``, ``churn_probability``; its name and checksum."""
+
+    file: str
+    sha256: str
+
+
 class DatasetManifest(_Frozen):
     """The content and the sources of a data set.
 
@@ -101,16 +109,19 @@ class DatasetManifest(_Frozen):
         split: How the test was chosen: by ``time``, or ``stratified`` by customer if the data has no time.
         features: The feature columns, in order.
         train: The training rows.
+        gap: The rows of the days between training and test. Their labels were not known before the test.
         test: The test rows: later days, or other customers.
         unlabelled_days: Matured snapshot days with features but without labels; they are left out.
         tables: The Delta version of every table read.
         configuration_sha256: The checksum of the project's configuration, which is in the file ``project.yaml``.
         data_version: The version of the raw data behind the tables; None until it is stored.
-        champion: The hyperparameters of the champion when the data set was built, with which the search starts; None if
-            there was no champion.
+        champion_scores: The champion's scores of matured snapshots that it scored after its training; None if there
+            are none.
+        champion: The recipe of the champion when the data set was built; None if there was no champion. The search
+            starts with it, and the candidate is compared with it.
     """
 
-    format: Literal[1] = 1
+    format: Literal[2] = 2
     project: str
     through: dt.date
     label: str
@@ -118,12 +129,14 @@ class DatasetManifest(_Frozen):
     split: Literal["time", "stratified"] = "time"
     features: tuple[str, ...]
     train: DatasetPart
+    gap: DatasetPart
     test: DatasetPart
     unlabelled_days: tuple[dt.date, ...]
     tables: dict[str, int]
     configuration_sha256: str
     data_version: DataVersion | None = None
-    champion: dict[str, float] | None = None
+    champion: ChampionRecipe | None = None
+    champion_scores: ScoresFile | None = None
 
     @property
     def all_tables(self) -> dict[str, int]:
@@ -132,8 +145,18 @@ class DatasetManifest(_Frozen):
 
     @property
     def fingerprint(self) -> str:
-        """A checksum of the rows of both parts; it does not depend on the library that wrote the files."""
-        return hashlib.sha256(json.dumps([self.train.columns, self.test.columns]).encode()).hexdigest()
+        """A checksum of the rows of all parts; it does not depend on the library that wrote the files."""
+        return hashlib.sha256(json.dumps([part.columns for part in self.parts.values()]).encode()).hexdigest()
+
+    @property
+    def parts(self) -> dict[str, DatasetPart]:
+        """The parts by name, in the order of their days."""
+        return {"train": self.train, "gap": self.gap, "test": self.test}
+
+    @property
+    def days(self) -> tuple[dt.date, ...]:
+        """The snapshot days of all parts, sorted."""
+        return tuple(sorted({day for part in self.parts.values() for day in part.days}))
 
 
 @dataclass(frozen=True)
@@ -154,7 +177,7 @@ class DatasetRef:
             "test_rows": manifest.test.rows,
             "train_positive_ratio": round(manifest.train.positive_ratio, 4),
             "test_positive_ratio": round(manifest.test.positive_ratio, 4),
-            "trained_through": str(manifest.train.days[-1]),
+            "trained_through": str(manifest.days[-1]),
             "test_from": str(manifest.test.days[0]),
             "tables": manifest.tables,
             "fingerprint": manifest.fingerprint,
@@ -191,10 +214,12 @@ def load_dataset(folder: Path) -> DatasetRef:
         manifest = DatasetManifest.model_validate_json((folder / MANIFEST_FILE).read_bytes())
     except (OSError, ValidationError) as error:
         raise _damaged(folder, f"{MANIFEST_FILE} is missing or unreadable.") from error
-    for part in (manifest.train, manifest.test):
-        path = folder / part.file
-        if not path.is_file() or file_checksum(path) != part.sha256:
-            raise _damaged(folder, f"{part.file} is missing or differs from its checksum.")
+    checksums = {part.file: part.sha256 for part in manifest.parts.values()}
+    if manifest.champion_scores:
+        checksums[manifest.champion_scores.file] = manifest.champion_scores.sha256
+    for name, checksum in checksums.items():
+        if not (folder / name).is_file() or file_checksum(folder / name) != checksum:
+            raise _damaged(folder, f"{name} is missing or differs from its checksum.")
     return DatasetRef(folder, manifest)
 
 

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import dataclasses
 import datetime as dt
 import hashlib
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -16,7 +17,7 @@ from include.projects import Project
 from include.projects.training import Training
 from include.training.data.dataset import DatasetManifest, DatasetPart, DatasetRef
 from include.training.data.splits import stratified_folds, time_folds
-from include.training.model.contract import FeatureContract, HeldOut, ModelContract
+from include.training.model.contract import FeatureContract, ModelContract
 
 
 @dataclass(frozen=True)
@@ -50,6 +51,16 @@ class Rows:
         encoded = self.customers.combine_chunks().dictionary_encode()
         return encoded.dictionary.to_pylist(), encoded.indices.to_numpy()
 
+    @property
+    def snapshot_days(self) -> tuple[dt.date, ...]:
+        """The distinct snapshot days, sorted."""
+        return tuple(np.unique(self.days).tolist())
+
+    def with_features(self, names: Sequence[str]) -> Rows:
+        """Return the rows with some of the features, in the order of ``names``."""
+        positions = [self.features.column_names.index(name) for name in names]
+        return dataclasses.replace(self, features=self.features.select(list(names)), matrix=self.matrix[:, positions])
+
     def where(self, mask: NDArray[np.bool_]) -> Rows:
         """Return the rows selected by ``mask``, of shape (n,), in their order."""
         kept = pa.array(mask)
@@ -71,12 +82,27 @@ class RowSplit:
     name: str
 
 
+def concatenate(parts: Sequence[Rows]) -> Rows:
+    """Return the rows of several parts, in their order.
+
+    Args:
+        parts: The parts, with the same features.
+    """
+    return Rows(
+        days=np.concatenate([part.days for part in parts]),
+        customers=pa.chunked_array([chunk for part in parts for chunk in part.customers.chunks], type=pa.string()),
+        features=pa.concat_tables([part.features for part in parts]),
+        matrix=np.concatenate([part.matrix for part in parts]),
+        churned=np.concatenate([part.churned for part in parts]),
+    )
+
+
 def load_rows(dataset: DatasetRef, part: DatasetPart, contract: ModelContract) -> Rows:
     """Return one part of a data set.
 
     Args:
         dataset: The data set.
-        part: Its training or its test part.
+        part: One of its parts.
         contract: Encodes the features.
     """
     table = pq.read_table(dataset.folder / part.file)
@@ -91,16 +117,16 @@ def load_rows(dataset: DatasetRef, part: DatasetPart, contract: ModelContract) -
 
 
 def model_contract(project: Project, manifest: DatasetManifest) -> ModelContract:
-    """Return the contract of a model that is trained on a data set; its run id is empty.
+    """Return the contract of a model that is fitted on all parts of a data set; run id and evaluation are empty.
 
     Args:
-        project: The project: its features, costs and split.
+        project: The project: its features and costs.
         manifest: The data set's manifest.
     """
     return ModelContract(
         project=project.name,
         run_id="",
-        trained_through=manifest.train.days[-1],
+        trained_through=manifest.days[-1],
         label=manifest.label,
         horizon_days=manifest.horizon_days,
         threshold=project.requirements.costs.threshold,
@@ -119,20 +145,14 @@ def model_contract(project: Project, manifest: DatasetManifest) -> ModelContract
             for spec in project.features
         ),
         tables=manifest.tables,
-        held_out=held_out(project),
     )
 
 
-def held_out(project: Project) -> HeldOut | None:
-    """Return how the test customers are drawn; None if the split is by time."""
-    return None if project.has_time else HeldOut(share=project.training.test_share, seed=project.training.seed)
-
-
 def row_splits(rows: Rows, manifest: DatasetManifest, training: Training) -> list[RowSplit]:
-    """Return the cross-validation folds of the training rows, split in the same way as the data set.
+    """Return the cross-validation folds of rows of a data set, split in the same way as the data set.
 
     Args:
-        rows: The training rows.
+        rows: The rows.
         manifest: The data set's manifest.
         training: The number of folds, and the seed of a split without time.
 
@@ -149,7 +169,7 @@ def row_splits(rows: Rows, manifest: DatasetManifest, training: Training) -> lis
             rows.on_days(fold.test),
             f"fold that validates on {fold.test[0]}..{fold.test[-1]}",
         )
-        for fold in time_folds(manifest.train.days, manifest.horizon_days, training.cv_folds)
+        for fold in time_folds(rows.snapshot_days, manifest.horizon_days, training.cv_folds)
     ]
 
 

@@ -31,10 +31,11 @@ class TooFewCustomersError(ChurnflowError):
 
 @dataclass(frozen=True)
 class TimeSplit:
-    """Training days and, after a gap, test days; both sorted, neither empty."""
+    """Training days and, after a gap, test days; both sorted, neither empty. ``gap`` are the days between them."""
 
     train: tuple[dt.date, ...]
     test: tuple[dt.date, ...]
+    gap: tuple[dt.date, ...] = ()
 
 
 def split_by_time(days: Iterable[dt.date], horizon_days: int, test_snapshots: int) -> TimeSplit:
@@ -54,8 +55,8 @@ def split_by_time(days: Iterable[dt.date], horizon_days: int, test_snapshots: in
     Example:
         >>> days = [dt.date(2017, 4, 2) + dt.timedelta(days=7 * week) for week in range(8)]
         >>> split = split_by_time(days, horizon_days=28, test_snapshots=2)
-        >>> len(split.train), len(split.test)
-        (2, 2)
+        >>> len(split.train), len(split.gap), len(split.test)
+        (2, 4, 2)
     """
     ordered = tuple(sorted(set(days)))
     test = ordered[-test_snapshots:]
@@ -68,7 +69,7 @@ def split_by_time(days: Iterable[dt.date], horizon_days: int, test_snapshots: in
             where="training data set",
             remedy="Ingest more days, or lower test_snapshots in the project's training.yaml.",
         )
-    return TimeSplit(train, test)
+    return TimeSplit(train, test, tuple(day for day in ordered if train[-1] < day < test[0]))
 
 
 def time_folds(days: Iterable[dt.date], horizon_days: int, folds: int) -> list[TimeSplit]:

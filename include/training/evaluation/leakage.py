@@ -192,7 +192,7 @@ def _unseen_customers(
     first, in_first = _first_half(train), _first_half(test)
     if any(len(np.unique(train.churned[half])) < 2 for half in (first, ~first)):
         return "unseen_customers: one half of the customers has one label only"
-    first_scores, second_scores = (margins(booster, test.matrix) for booster in fit_parts([first, ~first]))
+    first_scores, second_scores = (margins(fitted.booster, test.matrix) for fitted in fit_parts([first, ~first]))
     seen, unseen = np.where(in_first, first_scores, second_scores), np.where(in_first, second_scores, first_scores)
     return _compare("unseen_customers", test, seen, unseen, training)
 
@@ -215,8 +215,8 @@ def _earlier_training(
     earlier = np.asarray(train.days <= train.days.max() - np.timedelta64(horizon_days, "D"))
     if earlier.sum() * 2 < len(train) or len(np.unique(train.churned[earlier])) < 2:
         return "earlier_training: less than half of the training rows would be left"
-    (booster,) = fit_parts([earlier])
-    return _compare("earlier_training", test, probabilities, margins(booster, test.matrix), training)
+    (fitted,) = fit_parts([earlier])
+    return _compare("earlier_training", test, probabilities, margins(fitted.booster, test.matrix), training)
 
 
 def _compare(

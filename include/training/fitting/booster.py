@@ -11,16 +11,14 @@ from typing import Any, Literal
 import numpy as np
 import xgboost as xgb
 from numpy.typing import NDArray
-from pydantic import BaseModel, ConfigDict
 
 from include.errors import ChurnflowError
 from include.projects.training import Training
 from include.training.data.rows import Rows
+from include.training.fitting.history import ALL_HISTORY, History
+from include.training.recipe import Hyperparameters
 
 Device = Literal["cpu", "cuda"]
-FitParts = Callable[[Sequence[NDArray[np.bool_]]], list[xgb.Booster]]
-"""Fits one booster on each of several parts of the n training rows, given as masks of shape (n,)."""
-
 _SPLIT_FRACTION = 5**-0.5
 
 
@@ -36,17 +34,8 @@ class Fitted:
     device: str
 
 
-class Hyperparameters(BaseModel):
-    """The tuned hyperparameters, under XGBoost's names; ``n_estimators`` is the number of trees."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
-    n_estimators: int
-    max_depth: int
-    learning_rate: float
-    subsample: float
-    colsample_bytree: float
-    min_child_weight: float
+FitParts = Callable[[Sequence[NDArray[np.bool_]]], list[Fitted]]
+"""Fits one booster on each of several parts of the n training rows, given as masks of shape (n,)."""
 
 
 def booster_parameters(chosen: Hyperparameters, *, seed: int, max_bin: int, device: Device) -> dict[str, Any]:
@@ -81,6 +70,7 @@ def fit(
     seed: int,
     max_bin: int,
     device: Device,
+    weights: NDArray[np.float32] | None = None,
 ) -> Fitted:
     """Fit a booster whose split thresholds lie between the values of the training rows (``shift_between_values``).
 
@@ -92,6 +82,7 @@ def fit(
         seed: Seeds the draws of rows and columns.
         max_bin: Histogram bins per feature.
         device: The device to train on.
+        weights: The weight of each row, shape (n,); None for equal weights.
 
     Returns:
         The booster, set to predict on the CPU, and the device that fitted it.
@@ -101,7 +92,9 @@ def fit(
     """
     # Tuning skips the shift: a fold's score hardly depends on the position of a threshold between two values.
     shifted = shift_between_values(matrix)
-    data = xgb.QuantileDMatrix(shifted, churned, feature_names=feature_names, max_bin=max_bin, nthread=1)
+    data = xgb.QuantileDMatrix(
+        shifted, churned, weight=weights, feature_names=feature_names, max_bin=max_bin, nthread=1
+    )
     parameters = booster_parameters(chosen, seed=seed, max_bin=max_bin, device=device)
     booster = xgb.train(parameters, data, chosen.n_estimators)
     used = require_device(booster, device)
@@ -110,11 +103,16 @@ def fit(
 
 
 def part_fitter(
-    rows: Rows, feature_names: list[str], chosen: Hyperparameters, training: Training, *, device: Device, workers: int
+    rows: Rows,
+    feature_names: list[str],
+    chosen: Hyperparameters,
+    training: Training,
+    *,
+    device: Device,
+    workers: int,
+    history: History = ALL_HISTORY,
 ) -> FitParts:
-    """Return a function that fits boosters with the same hyperparameters on parts of ``rows``.
-
-    Calibration and the leakage checks use the function.
+    """Return a function that fits boosters with the same hyperparameters and history on parts of ``rows``.
 
     Args:
         rows: The training rows.
@@ -123,20 +121,23 @@ def part_fitter(
         training: The seed and the histogram bins.
         device: The device to train on; a fit raises ``DeviceError`` if XGBoost trains elsewhere.
         workers: Number of parallel fits, of one thread each. The boosters do not depend on it.
+        history: The weights of the rows of a part by their age; the age counts from the newest row of the part.
     """
 
-    def fit_part(part: NDArray[np.bool_]) -> xgb.Booster:
+    def fit_part(part: NDArray[np.bool_]) -> Fitted:
+        used = history.selected(rows.days, part)
         return fit(
-            rows.matrix[part],
-            rows.churned[part],
+            rows.matrix[used],
+            rows.churned[used],
             feature_names,
             chosen,
             seed=training.seed,
             max_bin=training.max_bin,
             device=device,
-        ).booster
+            weights=history.weights(rows.days[used]),
+        )
 
-    def fit_parts(parts: Sequence[NDArray[np.bool_]]) -> list[xgb.Booster]:
+    def fit_parts(parts: Sequence[NDArray[np.bool_]]) -> list[Fitted]:
         with ThreadPoolExecutor(workers) as pool:
             return list(pool.map(fit_part, parts))
 

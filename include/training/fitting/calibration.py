@@ -131,8 +131,8 @@ def calibrate(rows: Rows, blocks: Sequence[RowSplit], training: Training, fit_pa
     log_odds = np.empty(len(rows), dtype=np.float32)
     fold = customer_folds(rows, training.cv_folds, training.seed)
     held_out = [fold == number for number in range(training.cv_folds)]
-    for booster, mask in zip(fit_parts([~mask for mask in held_out]), held_out, strict=True):
-        log_odds[mask] = margins(booster, rows.matrix[mask])
+    for fitted, mask in zip(fit_parts([~mask for mask in held_out]), held_out, strict=True):
+        log_odds[mask] = margins(fitted.booster, rows.matrix[mask])
     calibration = choose_calibrator(log_odds, rows, blocks)
     extra = {"calibrator": calibration.chosen.name, "log_loss": round(calibration.chosen.log_loss, 5)}
     log.info("calibrated", extra=extra)

@@ -18,9 +18,9 @@ from pydantic import BaseModel, ConfigDict, Field, model_validator
 from include.errors import ChurnflowError
 from include.plurals import counted
 
-FORMAT: Literal[4] = 4
+FORMAT: Literal[5] = 5
 """The version of the bundle's layout: 2 added the calibrator; 3 removed the model version; 4 added calibration
-methods and the units of features."""
+methods and the units of features; 5 replaced the test customers by the evaluation."""
 
 
 class EncodingError(ChurnflowError):
@@ -65,11 +65,24 @@ class FeatureContract(_Frozen):
         return self
 
 
-class HeldOut(_Frozen):
-    """The test customers of a model trained on data without time: their share, and the seed of their draw."""
+class RecipeEvaluation(_Frozen):
+    """The evaluation of a model's recipe, by another model of the same recipe that was not fitted on the test rows.
 
-    share: float
-    seed: int
+    Attributes:
+        trained_through: The last snapshot day that the evaluated model was fitted on.
+        first_day: The first snapshot day of the test.
+        last_day: The last snapshot day of the test.
+        auc: Its area under the ROC curve.
+        auc_low: The lower end of its 95 % interval.
+        auc_high: The upper end.
+    """
+
+    trained_through: dt.date
+    first_day: dt.date
+    last_day: dt.date
+    auc: float
+    auc_low: float
+    auc_high: float
 
 
 class ModelContract(_Frozen):
@@ -79,16 +92,16 @@ class ModelContract(_Frozen):
         format: The version of the bundle's layout.
         project: The project whose features are the inputs.
         run_id: The MLflow run that trained it.
-        trained_through: The last snapshot day in the training set.
+        trained_through: The last snapshot day that the model was fitted on.
         label: The label's column.
         horizon_days: Days after the snapshot that the label covers; 0 if the label is a column of the row.
         threshold: The lowest probability that is predicted as ``churn``.
         features: The inputs, in the order of the matrix.
         tables: The Delta version of every table read.
-        held_out: The test customers; None if the test is the latest days.
+        evaluation: The evaluation of the model's recipe on rows that the evaluated model was not fitted on.
     """
 
-    format: Literal[4] = FORMAT
+    format: Literal[5] = FORMAT
     project: str
     run_id: str
     trained_through: dt.date
@@ -97,13 +110,18 @@ class ModelContract(_Frozen):
     threshold: float = Field(ge=0, le=1)
     features: tuple[FeatureContract, ...] = Field(min_length=1)
     tables: dict[str, int] = {}
-    held_out: HeldOut | None = None
+    evaluation: RecipeEvaluation | None = None
 
     @model_validator(mode="after")
     def _unique_names(self) -> Self:
         if len(set(self.feature_names)) != len(self.features):
             raise ValueError("feature names must be unique")
         return self
+
+    def with_features(self, names: Sequence[str]) -> ModelContract:
+        """Return the contract with some of the features, in the order of ``names``."""
+        by_name = {feature.name: feature for feature in self.features}
+        return self.model_copy(update={"features": tuple(by_name[name] for name in names)})
 
     @property
     def feature_names(self) -> list[str]:

@@ -1,4 +1,4 @@
-"""The champion's hyperparameters, with which the next search starts."""
+"""The champion's recipe, with which the next candidate is compared."""
 
 from __future__ import annotations
 
@@ -7,24 +7,29 @@ import json
 from pydantic import ValidationError
 
 from include.settings import Settings
-from include.training.fitting.booster import Hyperparameters
+from include.training.recipe import ChampionRecipe
 from include.training.release.registry import Registry
-from include.training.release.tracking import TUNING_FILE
+from include.training.release.tracking import RECIPE_FILE
 
 
-def champion_recipe(settings: Settings) -> dict[str, float] | None:
-    """Return the champion's hyperparameters by name; None if there is no champion, or if their names differ.
+def champion_recipe(settings: Settings) -> ChampionRecipe | None:
+    """Return the recipe of the champion.
 
     Args:
         settings: The project and the tracking server.
 
+    Returns:
+        The recipe; None if there is no champion, or if another version of the code recorded its recipe.
+
     Raises:
-        RegistryError: The record of the champion's search cannot be fetched.
+        RegistryError: The recipe cannot be fetched.
     """
     registry = Registry(settings)
     version = registry.version_of("champion")
-    document = registry.document(version, TUNING_FILE) if version else None
+    document = registry.document(version, RECIPE_FILE) if version else None
+    if version is None or document is None:
+        return None
     try:
-        return Hyperparameters.model_validate(json.loads(document)["chosen"]).model_dump() if document else None
-    except ValidationError:  # other hyperparameters, of an earlier version of the code
+        return ChampionRecipe.model_validate({"version": version, **json.loads(document)})
+    except ValidationError:  # other hyperparameters, of another version of the code
         return None

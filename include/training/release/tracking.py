@@ -30,7 +30,8 @@ from include.training.release.registry import Registry, limit_requests
 
 DATASET_ARTIFACT = "dataset"
 CARD_PAGE = "model_card.html"
-TUNING_FILE = "tuning.json"
+RECIPE_FILE = "recipe.json"
+COMPARISON_FILE = "comparison.json"
 _PACKAGES = (np, pd, pydantic, scipy, xgb)
 _TYPES = {"number": "double", "category": "string"}
 
@@ -62,7 +63,7 @@ def log_run(candidate: Candidate, verdicts: list[Verdict], run_id: str) -> str:
     project, manifest, tuned = candidate.project, candidate.dataset.manifest, candidate.tuned
     training = project.training
     mlflow.log_params(
-        tuned.chosen.model_dump()
+        candidate.recipe.hyperparameters.model_dump()
         | {
             "max_bin": training.max_bin,
             "seed": training.seed,
@@ -70,17 +71,21 @@ def log_run(candidate: Candidate, verdicts: list[Verdict], run_id: str) -> str:
             "cv_folds": training.cv_folds,
             "metric": tuned.metric,
         }
-        | {"features": len(manifest.features), "train_rows": manifest.train.rows, "test_rows": manifest.test.rows}
-        | {"device": candidate.device, "threshold": candidate.contract.threshold}
-        | {"calibrator": candidate.calibration.chosen.name}
+        | {"features": len(candidate.recipe.features)}
+        | {f"{name}_rows": part.rows for name, part in manifest.parts.items()}
+        | {"device": candidate.model.device, "threshold": candidate.contract.threshold}
+        | {"calibrator": candidate.model.calibration.chosen.name}
     )
     mlflow.log_metrics(
         candidate.evaluation.metrics()
         | tuned.figures()
         | {f"seconds_{name}": value for name, value in candidate.seconds.items()}
     )
-    mlflow.log_dict(tuned.as_dict(), TUNING_FILE)
-    mlflow.log_dict(candidate.calibration.as_dict(), "calibration.json")
+    mlflow.log_dict(tuned.as_dict(), "tuning.json")
+    recipe = {"recipe": candidate.recipe.model_dump(), "trained_through": str(candidate.contract.trained_through)}
+    mlflow.log_dict(recipe, RECIPE_FILE)
+    mlflow.log_dict(candidate.comparison.as_dict(), COMPARISON_FILE)
+    mlflow.log_dict(candidate.model.calibration.as_dict(), "calibration.json")
     log_dataset(candidate.dataset)
     mlflow.log_dict(verdicts_document(verdicts), REQUIREMENTS_FILE)
     mlflow.log_dict(candidate.leakage.model_dump(mode="json"), LEAKAGE_FILE)
@@ -137,7 +142,9 @@ def register(candidate: Candidate, verdicts: list[Verdict], registry: Registry, 
         source: The URI of the logged model.
         run_id: The active run.
     """
-    version = registry.register(source, run_id, tags=_data_tags(candidate.dataset.manifest))
+    evaluated = candidate.evaluated_through
+    days = {"trained_through": str(candidate.contract.trained_through), "evaluated_through": str(evaluated)}
+    version = registry.register(source, run_id, tags=_data_tags(candidate.dataset.manifest) | days)
     card = make_model_card(candidate, candidate.bundle(run_id), version, verdicts)
     _log_card(card)
     registry.describe(version, card.summary, tags={"model_card": f"runs:/{run_id}/{CARD_PAGE}"})

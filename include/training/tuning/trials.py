@@ -26,8 +26,9 @@ from sklearn.metrics import average_precision_score, f1_score
 from include.errors import ChurnflowError
 from include.projects.training import Training
 from include.training.data.rows import Rows, RowSplit
-from include.training.fitting.booster import Device, Hyperparameters, booster_parameters, require_device
-from include.training.tuning.recipes import Recipe, distributions
+from include.training.fitting.booster import Device, booster_parameters, require_device
+from include.training.recipe import Hyperparameters
+from include.training.tuning.starting_points import StartingPoint, distributions
 from include.training.tuning.study import NUMBER
 
 Metric = Literal["average_precision", "f1"]
@@ -62,7 +63,7 @@ class Search:
         folds: The binned folds.
         rows: Number of rows that the folds were made of.
         training: Number of trials, seed, bins, metric and search space.
-        recipes: The hyperparameters of the first trials.
+        starting_points: The hyperparameters of the first trials.
         device: The device to train on.
         fingerprint: Identifies the data.
     """
@@ -70,7 +71,7 @@ class Search:
     folds: Sequence[Fold]
     rows: int
     training: Training
-    recipes: Sequence[Recipe]
+    starting_points: Sequence[StartingPoint]
     device: Device
     fingerprint: str
 
@@ -80,7 +81,7 @@ class Search:
         decides = {"seed", "cv_folds", "tuning_bins", "metric", "tuning_rows", "search_space", "n_trials"}
         searched = self.training.model_dump_json(include=decides)
         rules = f"{BATCH_SIZE} in a batch, {_TREE_COUNTS} numbers of trees, pruned one standard error behind"
-        parts = [self.fingerprint, searched, json.dumps(self.recipes), self.device, rules]
+        parts = [self.fingerprint, searched, json.dumps(self.starting_points), self.device, rules]
         return hashlib.sha256("|".join([*parts, xgb.__version__, optuna.__version__]).encode()).hexdigest()
 
     @property
@@ -137,8 +138,8 @@ def run_trial(search: Search, finished: Mapping[int, FrozenTrial], number: int, 
     study = optuna.create_study(direction="maximize", sampler=_sampler(search.training, number), storage=None)
     earlier = [finished[other] for other in earlier_batches(number)]
     study.add_trials(earlier)
-    if number < len(search.recipes):
-        study.enqueue_trial(search.recipes[number])
+    if number < len(search.starting_points):
+        study.enqueue_trial(search.starting_points[number])
     trial = study.ask(dict(distributions(search.training.search_space)))
     scores = _score_until_pruned(search, trial.params, earlier)
     best = _best_column(scores)

@@ -21,8 +21,9 @@ from include.projects import Project
 from include.settings import Settings
 from include.training.data.dataset import DatasetManifest, load_dataset, recorded_project
 from include.training.data.rows import Rows, load_rows, model_contract, row_splits, sample_customers
-from include.training.fitting.booster import Device, Hyperparameters, probe_device
-from include.training.tuning.recipes import first_recipes
+from include.training.fitting.booster import Device, probe_device
+from include.training.recipe import Hyperparameters
+from include.training.tuning.starting_points import starting_points
 from include.training.tuning.study import SharedStudy
 from include.training.tuning.trials import Search, bin_folds, end_of_search, hyperparameters
 from include.training.tuning.workers import work, work_in_threads
@@ -193,8 +194,9 @@ def make_search(project: Project, manifest: DatasetManifest, train: Rows, device
     training = project.training
     rows = sample_customers(train, training.tuning_rows, training.seed)
     folds = bin_folds(rows, row_splits(rows, manifest, training), training.tuning_bins)
-    recipes = first_recipes(training.search_space, manifest.champion)
-    return Search(folds, len(rows), training, recipes, device, manifest.fingerprint)
+    champion = manifest.champion.recipe.hyperparameters.model_dump() if manifest.champion else None
+    points = starting_points(training.search_space, champion)
+    return Search(folds, len(rows), training, points, device, manifest.fingerprint)
 
 
 def tune(search: Search, study: SharedStudy, workers: int) -> TuningResult:

@@ -11,7 +11,26 @@ from include.projects import Project
 from include.training.data.build import prepare_dataset
 from include.training.data.dataset import DatasetError
 from include.training.evaluation.requirements import RequirementsError
+from include.training.recipe import ChampionRecipe
 from tests.training.gold import LAST_DAY, snapshot_days, without_family
+
+CHAMPION = ChampionRecipe.model_validate(
+    {
+        "version": "1",
+        "recipe": {
+            "features": ["age"],
+            "hyperparameters": {
+                "n_estimators": 10,
+                "max_depth": 3,
+                "learning_rate": 0.1,
+                "subsample": 1,
+                "colsample_bytree": 1,
+                "min_child_weight": 1,
+            },
+        },
+        "trained_through": "2017-06-04",
+    }
+)
 
 
 @pytest.fixture
@@ -20,8 +39,8 @@ def lake(gold: Lake, tmp_path: Path) -> Lake:
 
 
 def test_accepts_days_of_equal_definitions(project: Project, lake: Lake, tmp_path: Path) -> None:
-    prepared = prepare_dataset(project, lake, LAST_DAY, tmp_path / "dataset", {"max_depth": 3})
-    assert prepared.dataset.manifest.champion == {"max_depth": 3}
+    prepared = prepare_dataset(project, lake, LAST_DAY, tmp_path / "dataset", CHAMPION)
+    assert prepared.dataset.manifest.champion == CHAMPION
     assert prepared.as_dict()["train_rows"] == prepared.dataset.manifest.train.rows
     fewer = without_family(project, "baskets_{window}d")
     assert prepare_dataset(fewer, lake, LAST_DAY, tmp_path / "fewer").dataset.manifest.train.rows > 0

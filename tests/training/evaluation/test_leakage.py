@@ -11,9 +11,10 @@ import pytest
 from include.projects import Project
 from include.training.data.rows import Rows
 from include.training.evaluation.leakage import LeakageError, LeakageReport, check_leakage, require_no_leakage
-from include.training.fitting.booster import Hyperparameters, part_fitter
+from include.training.fitting.booster import part_fitter
 from include.training.model.bundle import Bundle
 from include.training.model.contract import FeatureContract
+from include.training.recipe import Hyperparameters
 from tests.training.model.test_bundle import CONTRACT
 
 CUSTOMERS, HORIZON = 700, 28
@@ -55,8 +56,8 @@ def check(project: Project, extra: Extra, chosen: Hyperparameters = MODEST, hori
 
     training = project.training.model_copy(update={"resamples": 100, "seed": 1, "max_bin": 256})
     fit_parts = part_fitter(train, NAMES, chosen, training, device="cpu", workers=2)
-    (booster,) = fit_parts([np.ones(len(train), dtype=bool)])
-    bundle = Bundle(contract, booster)
+    (fitted,) = fit_parts([np.ones(len(train), dtype=bool)])
+    bundle = Bundle(contract, fitted.booster)
     return check_leakage(train, test, bundle, bundle.predict_matrix(test.matrix), training, horizon, fit_parts)
 
 

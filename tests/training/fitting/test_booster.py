@@ -5,7 +5,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
-from include.training.fitting.booster import Hyperparameters, fit, shift_between_values
+from include.training.fitting.booster import fit, shift_between_values
+from include.training.recipe import Hyperparameters
 
 WIDEST = float(np.finfo(np.float32).max)
 columns = arrays(

@@ -12,7 +12,7 @@ from optuna.trial import FrozenTrial, TrialState, create_trial
 from sklearn.metrics import average_precision_score
 
 from include.training.fitting.booster import booster_parameters
-from include.training.tuning.recipes import first_recipes
+from include.training.tuning.starting_points import starting_points
 from include.training.tuning.trials import (
     BATCH_SIZE,
     PATIENCE,
@@ -116,22 +116,22 @@ def test_search_ends_without_a_significant_improvement() -> None:
     assert end_of_search(search(), better, TRIALS) == f"all {TRIALS} trials are finished"
 
 
-def test_first_trials_are_the_recipes() -> None:
-    assert [in_order()[number].params for number in range(len(search().recipes))] == search().recipes
+def test_first_trials_are_the_starting_points() -> None:
+    assert [in_order()[number].params for number in range(len(search().starting_points))] == search().starting_points
 
 
-def test_recipes_start_with_the_champion_and_stay_in_the_space() -> None:
+def test_starting_points_begin_with_the_champion_and_stay_in_the_space() -> None:
     space = search().training.search_space
     champion = {"n_estimators": 700, "max_depth": 40, "learning_rate": 0.05, "subsample": 0.7}
     champion |= {"colsample_bytree": 0.4, "min_child_weight": 3.0}
-    first, *others = first_recipes(space, champion)
+    first, *others = starting_points(space, champion)
     del champion["n_estimators"]
     assert first == champion | {"max_depth": space.max_depth.high}
-    assert others == first_recipes(space, None)
-    for recipe in others:
-        for name, value in recipe.items():
+    assert others == starting_points(space, None)
+    for point in others:
+        for name, value in point.items():
             assert getattr(space, name).low <= value <= getattr(space, name).high
-    assert first_recipes(space, others[0]) == others
+    assert starting_points(space, others[0]) == others
 
 
 def test_scores_equal_those_of_separate_fits() -> None:

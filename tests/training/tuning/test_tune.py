@@ -12,7 +12,8 @@ from pydantic import SecretStr
 from include.projects import Project
 from include.training.data.dataset import DatasetRef
 from include.training.data.rows import Rows, load_rows, model_contract, row_splits
-from include.training.fitting.booster import DeviceError, Hyperparameters, fit, probe_device
+from include.training.fitting.booster import DeviceError, fit, probe_device
+from include.training.recipe import Hyperparameters
 from include.training.tuning.study import SharedStudy
 from include.training.tuning.trials import BATCH_SIZE, FoldError, Search, bin_folds
 from include.training.tuning.tune import TuningResult, make_search, tune, wall_seconds
@@ -102,8 +103,8 @@ def test_search_starts_with_the_champion_of_the_manifest(train: Rows, dataset: D
     manifest = dataset.manifest.model_copy(update={"champion": champion})
     search = make_search(project, manifest, train, "cpu")
     without = make_search(project, dataset.manifest, train, "cpu")
-    assert champion.items() >= search.recipes[0].items()
-    assert search.recipes[1:] == without.recipes
+    assert champion.items() >= search.starting_points[0].items()
+    assert search.starting_points[1:] == without.starting_points
     assert search.name != without.name
 
 

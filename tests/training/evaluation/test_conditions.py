@@ -5,18 +5,18 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from include.training.evaluation.baselines import NO_OFFERS
-from include.training.release.conditions import (
+from include.training.evaluation.conditions import (
     Gain,
-    PromotionError,
     RankingGain,
     decide_first_promotion,
-    decide_promotion,
+    decide_new_recipe,
+    decide_refresh,
 )
 
 amounts = st.floats(-1e6, 1e6) | st.just(float("nan"))
 
 
-def gain(usd: float, low: float, over: str = "1") -> Gain:
+def gain(usd: float, low: float, over: str = "the champion") -> Gain:
     return Gain(over, usd, low, 2 * usd - low, 0.95)
 
 
@@ -39,10 +39,10 @@ def ranking(low: float) -> RankingGain:
         ((300, 100), (float("nan"), float("nan")), False, "not above"),
     ],
 )
-def test_promotion_decision_and_reason(
+def test_decision_on_a_new_recipe_and_reason(
     rule: tuple[float, float], champion: tuple[float, float], promote: bool, reason: str
 ) -> None:
-    decision = decide_promotion("2", over_rule(*rule), gain(*champion), margin=20)
+    decision = decide_new_recipe(over_rule(*rule), gain(*champion), margin=20)
     assert decision.promote is promote
     assert reason in decision.reason
 
@@ -70,12 +70,28 @@ def test_first_champion_ranks_and_saves_more_than_every_rule(
 
 @given(rule=amounts, rule_low=amounts, usd=amounts, low=amounts, margin=st.floats(0, 1e5))
 def test_never_promotes_below_the_margin(rule: float, rule_low: float, usd: float, low: float, margin: float) -> None:
-    later = decide_promotion("2", over_rule(rule, rule_low), gain(usd, low), margin)
+    later = decide_new_recipe(over_rule(rule, rule_low), gain(usd, low), margin)
     assert not later.promote or (low > margin and rule >= 0)
     first = decide_first_promotion(ranking(0.1), [over_rule(rule, rule_low), gain(usd, low, NO_OFFERS)], margin)
     assert first.promote is (rule_low > 0 and low > margin)
 
 
-def test_rejects_comparison_of_a_version_with_itself() -> None:
-    with pytest.raises(PromotionError, match="itself"):
-        decide_promotion("1", over_rule(300, 100), gain(0, 0, "1"), margin=0)
+@pytest.mark.parametrize(
+    ("rule", "low", "promote", "reason"),
+    [
+        (300, -0.004, True, "The AUC 0.850 is not below 0.848, the AUC of an older fit, by more than 0.005 (95% bound"),
+        (300, -0.005, False, "The AUC 0.850 may be below 0.848, the AUC of an older fit, by more than 0.005"),
+        (300, float("nan"), False, "may be below"),
+        (-1, 0.01, False, "$1 less per 1,000 customers than the baseline 'offer by recency'"),
+        (float("nan"), 0.01, False, "than the baseline"),
+    ],
+)
+def test_refresh_must_not_be_worse_than_an_older_fit(rule: float, low: float, promote: bool, reason: str) -> None:
+    decision = decide_refresh(over_rule(rule, rule), RankingGain("an older fit", 0.85, 0.848, low, 0.95), margin=0.005)
+    assert decision.promote is promote
+    assert reason in decision.reason
+
+
+def test_refresh_without_an_older_fit_must_save_as_much_as_the_baseline() -> None:
+    assert decide_refresh(over_rule(0, -10), None, margin=0.005).promote
+    assert not decide_refresh(over_rule(-1, -10), None, margin=0.005).promote

@@ -8,10 +8,10 @@ from optuna.distributions import FloatDistribution, IntDistribution
 
 from include.projects.training import FloatRange, SearchSpace
 
-Recipe = dict[str, float]
+StartingPoint = dict[str, float]
 """Hyperparameters by name, without the number of trees: every trial compares several numbers; see ``trials``."""
 
-RECIPES: tuple[Recipe, ...] = (
+STARTING_POINTS: tuple[StartingPoint, ...] = (
     # The defaults of XGBoost.
     {"max_depth": 6, "learning_rate": 0.3, "subsample": 1.0, "colsample_bytree": 1.0, "min_child_weight": 1.0},
     # XGB-TD, tuned on 118 data sets: Holzmueller et al., 2024, Better by Default. There, .9 is the share per level.
@@ -39,18 +39,18 @@ def distributions(space: SearchSpace) -> Mapping[str, IntDistribution | FloatDis
     }
 
 
-def first_recipes(space: SearchSpace, champion: Recipe | None) -> list[Recipe]:
-    """Return the champion's hyperparameters and ``RECIPES``, each moved to the nearest point of the space.
+def starting_points(space: SearchSpace, champion: StartingPoint | None) -> list[StartingPoint]:
+    """Return the champion's hyperparameters and ``STARTING_POINTS``, each moved to the nearest point of the space.
 
     Args:
         space: The project's search space.
         champion: The champion's hyperparameters; None if there is no champion.
 
     Returns:
-        Distinct recipes, the champion's first.
+        Distinct starting points, the champion's first.
     """
     moved = [
-        {name: min(max(recipe[name], drawn.low), drawn.high) for name, drawn in distributions(space).items()}
-        for recipe in ([champion] if champion else []) + list(RECIPES)
+        {name: min(max(point[name], drawn.low), drawn.high) for name, drawn in distributions(space).items()}
+        for point in ([champion] if champion else []) + list(STARTING_POINTS)
     ]
-    return [recipe for number, recipe in enumerate(moved) if recipe not in moved[:number]]
+    return [point for number, point in enumerate(moved) if point not in moved[:number]]

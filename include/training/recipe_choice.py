@@ -1,0 +1,270 @@
+"""Choose between the tuned recipe and the champion's recipe, and decide whether the model may become the champion.
+
+A model that is fitted on all matured snapshots has no rows left to be tested on. Recipes are therefore compared: models
+of both recipes are fitted on the same rows, and are evaluated on rows that neither was fitted on.
+"""
+
+from __future__ import annotations
+
+import datetime as dt
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, replace
+from typing import Any, Literal
+
+import numpy as np
+import pyarrow.parquet as pq
+from numpy.typing import NDArray
+
+from include.logs import get_logger
+from include.plurals import counted
+from include.training.data.rows import Rows, concatenate
+from include.training.evaluation.comparison import (
+    Contender,
+    Scores,
+    best_rule,
+    first_decision,
+    gain,
+    model_contender,
+    ranking_gain,
+    rule_contenders,
+)
+from include.training.evaluation.conditions import Decision, Gain, decide_new_recipe, decide_refresh
+from include.training.fitting.fitted_model import FittedModel
+from include.training.fitting.recipe_fitter import RecipeFitter
+from include.training.model.bundle import margins
+from include.training.recipe import ChampionRecipe, Recipe
+
+log = get_logger(__name__)
+
+Kind = Literal["first", "new_recipe", "refresh"]
+
+NO_RANKING = "The model predicts the base rate for every customer: it has no skill, and does not rank the customers."
+_LATEST_SNAPSHOTS = 4
+"""The snapshots on which a refit is compared with an older fit."""
+_MIN_PRODUCTION_SNAPSHOTS = 4
+_MIN_PRODUCTION_CHURNERS = 200
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """The comparison of a candidate with the champion or, without a champion, with the rules without a model.
+
+    Attributes:
+        kind: ``first``: there is no champion, or it cannot be compared. ``new_recipe``: the candidate has another
+            recipe than the champion. ``refresh``: the candidate is a refit of the champion's recipe on newer rows.
+        champion_version: The champion when the data set was built; None if there was none.
+        promote: Whether the candidate may become the champion.
+        reason: The reason as text.
+        candidate: The scores of the candidate's recipe on the test.
+        champion: The scores of the champion's recipe on the test; None if it was not compared there.
+        baseline: The scores of the best rule on the test.
+        gain: The difference that decided, with its confidence bounds.
+    """
+
+    kind: Kind
+    champion_version: str | None
+    promote: bool
+    reason: str
+    candidate: Scores
+    champion: Scores | None
+    baseline: Scores
+    gain: Gain
+
+    def as_dict(self) -> dict[str, Any]:
+        """Return the comparison as plain JSON types."""
+        return asdict(self)
+
+
+@dataclass(frozen=True)
+class RecipeChoice:
+    """The chosen recipe and its evaluation.
+
+    Attributes:
+        recipe: The recipe.
+        evaluated: A model of this recipe, fitted on the training rows.
+        probabilities: The churn probabilities of the evaluated model for the n test rows, shape (n,).
+        comparison: The comparison with the champion.
+    """
+
+    recipe: Recipe
+    evaluated: FittedModel
+    probabilities: NDArray[np.float32]
+    comparison: Comparison
+
+
+def choose_recipe(fitter: RecipeFitter, parts: Mapping[str, Rows], tuned: Recipe) -> RecipeChoice:
+    """Choose between the tuned recipe and the champion's, and compare the candidate with the champion.
+
+    1. Without a champion, the tuned recipe is compared with the rules without a model.
+    2. The tuned recipe is compared with the champion, on production days if there are enough of them, else with the
+       champion's recipe on the test. It is chosen if it saves more by a margin.
+    3. Otherwise, the champion's recipe is chosen, and a newer fit of it is compared with an older fit.
+
+    Args:
+        fitter: Fits models by their recipes.
+        parts: The rows of the data set's parts, by name.
+        tuned: The recipe with the hyperparameters of the search.
+
+    Raises:
+        DeviceError: XGBoost trained on another device than the configured one.
+    """
+    train, test, project = parts["train"], parts["test"], fitter.project
+    champion = fitter.dataset.manifest.champion
+    rules = rule_contenders(project, train, test)
+    evaluated = fitter.fit(train, tuned)
+    candidate = _on_test(fitter, tuned, evaluated, test, "the new recipe")
+    unusable = _not_comparable(fitter, champion)
+    if champion is None or unusable:
+        decision = first_decision(project, test, candidate, rules)
+        decision = replace(decision, reason=f"{unusable}{decision.reason}")
+        return _choice(fitter, tuned, evaluated, test, _comparison("first", champion, decision, candidate, None, rules))
+    reference, kept = candidate, ""
+    if tuned != champion.recipe:
+        own = fitter.fit(train, champion.recipe)
+        reference = _on_test(fitter, champion.recipe, own, test, "the champion's recipe")
+        decision = _new_recipe(fitter, parts, tuned, champion, candidate, reference, rules)
+        if decision.promote:
+            comparison = _comparison("new_recipe", champion, decision, candidate, reference, rules)
+            return _choice(fitter, tuned, evaluated, test, comparison)
+        kept = f"A new recipe was tried, and the champion's is kept. {decision.reason} "
+        log.info("the champion's recipe is kept", extra={"reason": decision.reason})
+        evaluated, candidate = own, reference
+    decision = _refresh(fitter, parts, champion, candidate, rules)
+    decision = replace(decision, reason=f"{kept}{decision.reason}")
+    comparison = _comparison("refresh", champion, decision, candidate, reference, rules)
+    return _choice(fitter, champion.recipe, evaluated, test, comparison)
+
+
+def _not_comparable(fitter: RecipeFitter, champion: ChampionRecipe | None) -> str:
+    """Return why the champion's recipe cannot be fitted on the data set; empty if it can."""
+    missing = sorted(set(champion.recipe.features) - set(fitter.contract.feature_names)) if champion else []
+    if champion is None or not missing:
+        return ""
+    reason = (
+        f"The champion, version {champion.version}, cannot be compared: it uses {counted(len(missing), 'feature')} "
+        f"that the data set lacks, such as {missing[0]!r}. "
+    )
+    log.warning("champion not compared", extra={"version": champion.version, "reason": reason})
+    return reason
+
+
+def _new_recipe(
+    fitter: RecipeFitter,
+    parts: Mapping[str, Rows],
+    tuned: Recipe,
+    champion: ChampionRecipe,
+    candidate: Contender,
+    reference: Contender,
+    rules: list[Contender],
+) -> Decision:
+    project, promotion = fitter.project, fitter.project.training.promotion
+    over_baseline = gain(project, parts["test"], candidate, best_rule(rules), promotion.confidence)
+    production = _production_rows(fitter, parts)
+    if production is None:
+        over_champion = gain(project, parts["test"], candidate, reference, promotion.confidence)
+    else:
+        rows, scores = production
+        everything = concatenate(list(parts.values()))
+        known = everything.where(everything.days <= np.datetime64(champion.trained_through))
+        model = fitter.fit(known, tuned)
+        name = f"the champion on {counted(len(rows.snapshot_days), 'production day')}"
+        over_champion = gain(
+            project,
+            rows,
+            model_contender(project, rows, "the new recipe", fitter.probabilities(model, tuned, rows)),
+            model_contender(project, rows, name, scores),
+            promotion.confidence,
+        )
+    return decide_new_recipe(over_baseline, over_champion, promotion.margin_usd_per_1000)
+
+
+def _production_rows(fitter: RecipeFitter, parts: Mapping[str, Rows]) -> tuple[Rows, NDArray[np.float64]] | None:
+    """Return the matured rows that the champion scored after its training, and its probabilities for them.
+
+    Returns:
+        The n rows and the probabilities, shape (n,); None if there are too few days or churners for a comparison.
+    """
+    manifest = fitter.dataset.manifest
+    if manifest.champion_scores is None:
+        return None
+    rows = concatenate(list(parts.values()))
+    scored = pq.read_table(fitter.dataset.folder / manifest.champion_scores.file).to_pandas()
+    keys = [scored["dt"].to_numpy().astype("datetime64[D]"), scored["customer_id"].to_numpy()]
+    known = dict(zip(zip(*keys, strict=True), scored["churn_probability"].to_numpy(dtype=np.float64), strict=True))
+    found = np.array([known.get(key, np.nan) for key in zip(rows.days, rows.customers.to_pylist(), strict=True)])
+    scored_rows = ~np.isnan(found)
+    production = rows.where(scored_rows)
+    churners = len(np.unique(np.asarray(production.customers)[production.churned == 1]))
+    if len(production.snapshot_days) < _MIN_PRODUCTION_SNAPSHOTS or churners < _MIN_PRODUCTION_CHURNERS:
+        return None
+    return production, found[scored_rows]
+
+
+def _refresh(
+    fitter: RecipeFitter,
+    parts: Mapping[str, Rows],
+    champion: ChampionRecipe,
+    candidate: Contender,
+    rules: list[Contender],
+) -> Decision:
+    """Decide whether a refit of the champion's recipe replaces the champion.
+
+    A newer and an older fit of the recipe are compared on the latest snapshots. The newer fit has all rows whose labels
+    were known before these snapshots. The older fit lacks as many of the newest days as the champion lacks of the
+    candidate's days.
+    """
+    project, promotion, manifest = fitter.project, fitter.project.training.promotion, fitter.dataset.manifest
+    over_baseline = gain(project, parts["test"], candidate, best_rule(rules), promotion.confidence)
+    newest = manifest.days[-1]
+    if newest <= champion.trained_through:
+        return Decision(False, f"The champion was already fitted on the snapshots through {newest}.", over_baseline)
+    rows = concatenate(list(parts.values()))
+    latest = rows.snapshot_days[-_LATEST_SNAPSHOTS:]
+    valid = rows.where(rows.on_days(latest))
+    newer = rows.days < np.datetime64(latest[0] - dt.timedelta(days=manifest.horizon_days))
+    missing = np.timedelta64(newest - champion.trained_through)
+    older = newer & (rows.days <= rows.days[newer].max(initial=rows.days.min()) - missing)
+    if not fitter.project.has_time or not _has_both_labels(rows, older) or not _has_both_labels(valid):
+        return decide_refresh(over_baseline, None, promotion.refresh_margin_auc)
+    fit_parts = fitter.fit_parts(rows, champion.recipe)
+    matrix = valid.with_features(champion.recipe.features).matrix
+    after, before = (
+        model_contender(project, valid, name, margins(fitted.booster, matrix))
+        for name, fitted in zip(("a newer fit", "an older fit"), fit_parts([newer, older]), strict=True)
+    )
+    over_older = ranking_gain(project, valid, after, before, promotion.confidence)
+    return decide_refresh(over_baseline, over_older, promotion.refresh_margin_auc)
+
+
+def _has_both_labels(rows: Rows, mask: NDArray[np.bool_] | None = None) -> bool:
+    return len(np.unique(rows.churned if mask is None else rows.churned[mask])) == 2
+
+
+def _choice(
+    fitter: RecipeFitter, recipe: Recipe, evaluated: FittedModel, test: Rows, comparison: Comparison
+) -> RecipeChoice:
+    return RecipeChoice(recipe, evaluated, fitter.probabilities(evaluated, recipe, test), comparison)
+
+
+def _on_test(fitter: RecipeFitter, recipe: Recipe, model: FittedModel, test: Rows, name: str) -> Contender:
+    return model_contender(fitter.project, test, name, fitter.probabilities(model, recipe, test))
+
+
+def _comparison(
+    kind: Kind,
+    champion: ChampionRecipe | None,
+    decision: Decision,
+    candidate: Contender,
+    reference: Contender | None,
+    rules: list[Contender],
+) -> Comparison:
+    return Comparison(
+        kind=kind,
+        champion_version=champion.version if champion else None,
+        promote=decision.promote,
+        reason=decision.reason,
+        candidate=candidate.scores,
+        champion=reference.scores if reference else None,
+        baseline=best_rule(rules).scores,
+        gain=decision.gain,
+    )
