@@ -89,7 +89,7 @@ DATA: dict[str, Callable[[Path], DayRange]] = {"subscription": _subscription, "g
 
 SHORTER: dict[str, dict[str, Any]] = {
     "subscription": {
-        "n_trials": 12,  # the first four are recipes
+        "n_trials": 12,  # the first four are starting points
         "cv_folds": 2,
         "test_snapshots": 6,
         "search_space": {"n_estimators": {"low": 100, "high": 300}},
