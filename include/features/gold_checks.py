@@ -8,8 +8,8 @@ from collections.abc import Sequence
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.compute as pc
 
+from include.lake.day_parts import split_by_day
 from include.lake.table_names import FEATURES_TABLE
 from include.plurals import counted
 from include.projects import Expectation, FeatureSpec, Project
@@ -47,11 +47,12 @@ class GoldChecks:
         """
         by_row = [tally for tally in self._tallies if is_row_rule(FEATURES_TABLE, tally.expectation)]
         by_day = [tally for tally in self._tallies if not is_row_rule(FEATURES_TABLE, tally.expectation)]
-        rules = self._run(by_row, rows, None)
+        numbered = rows.append_column(ROW_ID, pa.array(np.arange(rows.num_rows)))
+        rules = self._run(by_row, numbered, rows, None)
         for row, columns in self._not_finite(rows).items():
             rules.setdefault(row, []).extend(f"{FINITE}({column})" for column in columns)
-        for day in pc.unique(rows["dt"]).to_pylist() if by_day else []:
-            for row, broken in self._run(by_day, rows, day).items():
+        for day, part in split_by_day(numbered).items() if by_day else ():
+            for row, broken in self._run(by_day, part, rows, day).items():
                 rules.setdefault(row, []).extend(broken)
         refused = np.array(sorted(rules), dtype=np.int64)
         passes = np.ones(rows.num_rows, dtype=bool)
@@ -99,9 +100,9 @@ class GoldChecks:
             days=describe_days(self._infinite),
         )
 
-    def _run(self, tallies: Sequence[Tally], rows: pa.Table, day: dt.date | None) -> dict[int, list[str]]:
-        numbered = rows.append_column(ROW_ID, pa.array(np.arange(rows.num_rows)))
-        part = numbered if day is None else numbered.filter(pc.equal(rows["dt"], pa.scalar(day, pa.date32())))
+    def _run(
+        self, tallies: Sequence[Tally], part: pa.Table, rows: pa.Table, day: dt.date | None
+    ) -> dict[int, list[str]]:
         broken: dict[int, list[str]] = {}
         findings = run_suite(FEATURES_TABLE, part.to_pandas(), [tally.expectation for tally in tallies])
         for tally, finding in zip(tallies, findings, strict=True):

@@ -11,10 +11,10 @@ from dataclasses import dataclass
 
 import ibis
 import pyarrow as pa
-import pyarrow.compute as pc
 
 from include.days import DayRange
 from include.lake import Lake, connect
+from include.lake.day_parts import split_by_day
 from include.lake.table_names import bronze_table, silver_table
 from include.plurals import counted
 from include.projects import Checks, Expectation, Project, Source
@@ -179,8 +179,9 @@ class _Block:
         refusals = []
         for start in range(0, frame.num_rows, ROWS_AT_ONCE):
             refusals += self._run(by_row, frame.slice(start, ROWS_AT_ONCE), None)
+        parts = split_by_day(frame) if by_day else {}
         for day in delivered if by_day else []:
-            part = frame.filter(pc.equal(frame["dt"], pa.scalar(day, pa.date32())))
+            part = parts.get(day, frame.slice(0, 0))
             applicable = [tally for tally in by_day if part.num_rows or _accepts_no_rows(tally.expectation)]
             refusals += self._run(applicable, part, day)
         return refusals

@@ -10,10 +10,10 @@ from dataclasses import dataclass, replace
 from itertools import accumulate
 
 import pyarrow as pa
-import pyarrow.compute as pc
 import sqlalchemy as sa
 
 from include.days import DayRange
+from include.lake.day_parts import count_by_day, split_by_day
 from include.projects import Source
 from include.sources.audit.results import Speed
 from include.sources.bronze_tables import bronze_schema
@@ -154,8 +154,10 @@ def _probe_files(name: str, source: Source, connections: Connections, days: DayR
     schemas: dict[dt.date, Mapping[str, FoundType]] = {item.day: item.columns for item in items}
     if files_of(source).format == "jsonl":
         columns |= _found_keys(source, sample)
+        parts = split_by_day(sample)
         schemas = {
-            item.day: {**item.columns, **_found_keys(source, _of_day(sample, item.day))} for item in chosen.items
+            item.day: {**item.columns, **_found_keys(source, parts.get(item.day, sample.slice(0, 0)))}
+            for item in chosen.items
         }
     is_whole = sample.num_rows < SAMPLE_ROWS
     return Probe(
@@ -170,7 +172,7 @@ def _probe_files(name: str, source: Source, connections: Connections, days: DayR
         bytes_per_row=_bytes_per_row(source, found, items[-1]),
         delivered=known,
         sample=sample,
-        sampled=[item.day for item in chosen.items] if is_whole else sorted(_rows_by_day(sample)),
+        sampled=[item.day for item in chosen.items] if is_whole else sorted(count_by_day(sample)),
         is_everything=is_whole and len(chosen.items) == len(items),
         newest=None,
         rows_outside_time=0,
@@ -196,10 +198,6 @@ def _found_keys(source: Source, rows: pa.Table) -> dict[str, FoundType]:
     return dict.fromkeys(map(source.delivered_name, found), TEXT)
 
 
-def _of_day(rows: pa.Table, day: dt.date) -> pa.Table:
-    return rows.filter(pc.field("dt") == day)
-
-
 def _newest(items: Sequence[Delivery]) -> tuple[Delivery, ...]:
     sizes = accumulate(item.file.size for item in reversed(items))
     number = sum(size <= SAMPLE_BYTES for size in sizes)
@@ -211,7 +209,7 @@ def _readable(source: Source, columns: Mapping[str, FoundType]) -> Source:
 
 
 def _file_volumes(found: Deliveries, sample: pa.Table, counted: Sequence[Delivery]) -> list[DayVolume]:
-    counts = dict.fromkeys((item.day for item in counted), 0) | (_rows_by_day(sample) if counted else {})
+    counts = dict.fromkeys((item.day for item in counted), 0) | (count_by_day(sample) if counted else {})
     return [
         DayVolume(item.day, counts.get(item.day) if item.rows is None else item.rows, item.file.size)
         for item in found.items
@@ -226,10 +224,6 @@ def _bytes_per_row(source: Source, found: Deliveries, item: Delivery) -> float |
     with found.storage.open(item.file) as stream:
         head = stream.read(_HEAD_BYTES)
     return len(head) / head.count(b"\n") if b"\n" in head else None
-
-
-def _rows_by_day(rows: pa.Table) -> dict[dt.date, int]:
-    return {item["values"]: item["counts"] for item in rows["dt"].value_counts().to_pylist()}
 
 
 def _first_byte(found: Deliveries, item: Delivery) -> float:

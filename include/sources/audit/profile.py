@@ -12,11 +12,11 @@ from zoneinfo import ZoneInfo
 
 import ibis
 import pyarrow as pa
-import pyarrow.compute as pc
 from ibis.backends.duckdb import Backend
 
 from include.days import DayRange
 from include.lake import Lake
+from include.lake.day_parts import count_by_day
 from include.lake.table_names import DELIVERIES_TABLE
 from include.projects import Source
 from include.sources.audit.probe import DayVolume, Probe, found_columns
@@ -52,11 +52,11 @@ def profile_columns(engine: Backend, source: Source, probe: Probe) -> tuple[list
     """
     counts = _counts(engine, found_columns(source, probe.columns), probe.sample)
     columns = _columns(source, probe.columns, _figures(engine, source, probe.sample, counts))
+    rows = count_by_day(probe.sample)
     schemas = {}
     for day, found in probe.schemas.items():
         shares = {name: _readable(item) for name, item in counts.get(day, {}).items()}
-        rows = probe.sample.filter(pc.field("dt") == day).num_rows
-        schemas[day] = Schema(probe.format, _columns(source, found, shares), rows)
+        schemas[day] = Schema(probe.format, _columns(source, found, shares), rows.get(day, 0))
     return columns, schemas
 
 
