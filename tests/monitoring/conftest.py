@@ -16,12 +16,13 @@ from include.projects import Project
 from include.serving.deployment.state import BentoReference
 from include.settings import Settings
 from include.training.model.bundle import Bundle
-from include.training.model.contract import FeatureContract
+from include.training.model.contract import FeatureContract, RecipeEvaluation
 from tests.serving.servers import record_deployment
 from tests.training.contracts import contract_of
 from tests.training.gold import small_project, snapshot_days, write_gold
 
 CUSTOMERS = 400
+TEST_AUC = 0.8
 
 
 @dataclass
@@ -64,6 +65,14 @@ def _train(project: Project, lake: Lake, days: list[dt.date]) -> Bundle:
         trained_through=days[-1],
         label=project.label.name,
         horizon_days=project.label.horizon_days,
+        evaluation=RecipeEvaluation(
+            trained_through=days[0],
+            first_day=days[-2],
+            last_day=days[-1],
+            auc=TEST_AUC,
+            auc_low=TEST_AUC - 0.03,
+            auc_high=TEST_AUC + 0.03,
+        ),
     )
     keys = ["dt", "customer_id"]
     rows = lake.table(FEATURES_TABLE).read(days).join(lake.table(LABELS_TABLE).read(days), keys, join_type="inner")

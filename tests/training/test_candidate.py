@@ -4,6 +4,7 @@ import dataclasses
 import shutil
 from pathlib import Path
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
@@ -32,3 +33,39 @@ def test_rejects_unusable_test_before_the_search(project: Project, dataset: Data
         with pytest.raises(EvaluationError, match=reason):
             make_candidate(project, Settings(home=tmp_path), unfit)
         assert not (unfit.folder / JOURNAL_FILE).exists()
+
+
+def test_registered_model_knows_the_latest_snapshots_and_the_evaluated_one_does_not(
+    project: Project, dataset: DatasetRef, tmp_path: Path
+) -> None:
+    candidate = make_candidate(project, Settings(home=tmp_path), dataset)
+    manifest = dataset.manifest
+    assert candidate.contract.trained_through == manifest.test.days[-1]
+    assert candidate.evaluated_through == manifest.train.days[-1]
+    assert candidate.contract.evaluation is not None
+    assert candidate.contract.evaluation.auc == candidate.evaluation.auc
+    changed = Path(shutil.copytree(dataset.folder, tmp_path / "changed"))
+    for part in (manifest.gap, manifest.test):
+        flip_labels(changed / part.file, project.label.name)
+    other = make_candidate(project, Settings(home=tmp_path), dataclasses.replace(dataset, folder=changed))
+    assert other.recipe == candidate.recipe
+    assert other.evaluated.booster.save_raw() == candidate.evaluated.booster.save_raw()
+    assert other.model.booster.save_raw() != candidate.model.booster.save_raw()
+
+
+def test_model_without_skill_is_not_promoted(project: Project, dataset: DatasetRef, tmp_path: Path) -> None:
+    noise = Path(shutil.copytree(dataset.folder, tmp_path / "noise", ignore=shutil.ignore_patterns(JOURNAL_FILE)))
+    random = np.random.default_rng(1)
+    for part in dataset.manifest.parts.values():
+        rows = pq.read_table(noise / part.file)
+        position = rows.schema.get_field_index(project.label.name)
+        churned = pa.array((random.random(rows.num_rows) < 0.2).astype(np.int32))
+        pq.write_table(rows.set_column(position, project.label.name, churned), noise / part.file)
+    candidate = make_candidate(project, Settings(home=tmp_path), dataclasses.replace(dataset, folder=noise))
+    assert not candidate.comparison.promote
+
+
+def flip_labels(path: Path, label: str) -> None:
+    rows = pq.read_table(path)
+    flipped = pc.subtract(1, rows[label]).cast(rows.schema.field(label).type)
+    pq.write_table(rows.set_column(rows.schema.get_field_index(label), label, flipped), path)

@@ -150,7 +150,7 @@ def test_missed_requirement_is_shown_with_its_effect(card: ModelCard) -> None:
 
 
 def test_compared_calibrators_are_shown(candidate: Candidate, card: ModelCard) -> None:
-    made, rows = candidate.calibration, markdown_rows(card)
+    made, rows = candidate.evaluated.calibration, markdown_rows(card)
     for score in made.scores:
         assert [score.name, f"{score.log_loss:.5f}", f"{score.brier:.5f}"] in rows
     for block in made.blocks:
@@ -161,9 +161,10 @@ def test_compared_calibrators_are_shown(candidate: Candidate, card: ModelCard) -
 def test_model_without_skill_has_a_card_with_the_warning(candidate: Candidate) -> None:
     warning = "The model has no skill."
     constant = Calibrator(method="base_rate", slope=0.0, intercept=-1.0)
-    chosen = replace(candidate.calibration.chosen, method="base_rate", calibrator=constant)
-    made = replace(candidate.calibration, chosen=chosen, warning=warning)
-    card = card_of(replace(candidate, calibration=made))
+    calibration = candidate.model.calibration
+    chosen = replace(calibration.chosen, method="base_rate", calibrator=constant)
+    made = replace(candidate.model, calibration=replace(calibration, chosen=chosen, warning=warning))
+    card = card_of(replace(candidate, model=made, evaluated=made))
     assert "## Calibration (warning)" in card.markdown
     assert f"- {warning}" in card.markdown
     assert f"- warning: {warning}\n" in card.summary

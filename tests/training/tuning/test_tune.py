@@ -13,7 +13,7 @@ from include.projects import Project
 from include.training.data.dataset import DatasetRef
 from include.training.data.rows import Rows, load_rows, model_contract, row_splits
 from include.training.fitting.booster import DeviceError, fit, probe_device
-from include.training.recipe import Hyperparameters
+from include.training.recipe import ChampionRecipe, Hyperparameters, Recipe
 from include.training.tuning.study import SharedStudy
 from include.training.tuning.trials import BATCH_SIZE, FoldError, Search, bin_folds
 from include.training.tuning.tune import TuningResult, make_search, tune, wall_seconds
@@ -100,7 +100,9 @@ def test_trials_of_other_inputs_are_not_reused(search: Search, tmp_path: Path) -
 
 def test_search_starts_with_the_champion_of_the_manifest(train: Rows, dataset: DatasetRef, project: Project) -> None:
     champion = CHOSEN.model_dump()
-    manifest = dataset.manifest.model_copy(update={"champion": champion})
+    recipe = Recipe(features=dataset.manifest.features, hyperparameters=CHOSEN)
+    recorded = ChampionRecipe(version="1", recipe=recipe, trained_through=dt.date(2017, 6, 4))
+    manifest = dataset.manifest.model_copy(update={"champion": recorded})
     search = make_search(project, manifest, train, "cpu")
     without = make_search(project, dataset.manifest, train, "cpu")
     assert champion.items() >= search.starting_points[0].items()
