@@ -53,7 +53,8 @@ class Trained:
 
     @cached_property
     def bundle(self) -> Bundle:
-        return self.candidate.bundle("run")
+        """The evaluated model, which was not fitted on the test rows."""
+        return self.candidate.evaluated.bundle(self.candidate.contract)
 
     @cached_property
     def train(self) -> Rows:
