@@ -106,7 +106,7 @@ def test_reproduces_from_raw_data_in_an_empty_folder(world: World, monkeypatch: 
         "agrees": True,
         "fingerprint_recorded": manifest.fingerprint,
         "fingerprint_rebuilt": manifest.fingerprint,
-        "rows": manifest.train.rows + manifest.test.rows,
+        "rows": sum(part.rows for part in manifest.parts.values()),
         "path": "raw",
         # The run's project is not the grocery project as it is configured in this repository.
         "configuration_changed": True,
