@@ -37,9 +37,8 @@ def monitor_day(project: Project, settings: Settings, day: dt.date) -> dict[str,
         The content of ``result.json``: ``project``, ``day``, ``model_version``, ``trained_through``,
         ``evaluated_through``, ``drift`` (see ``DriftVerdict``), ``performance`` (see ``Performance``), ``served`` (see
         ``Served``; absent in results that precede the prediction log), ``reference_days``, ``current_days``,
-        ``evidently_left_out``,
-        ``retrain_reason`` (None if no training is requested), ``report`` (relative to the reports' folder),
-        ``seconds``.
+        ``evidently_left_out``, ``retrain_reason`` (None if no training is requested), ``report`` (relative to the
+        reports' folder), ``seconds``.
 
     Raises:
         ScoringError: No model is deployed.

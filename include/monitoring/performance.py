@@ -87,7 +87,7 @@ def realised_performance(
     joined = _scores_with_labels(lake, project, days, version)
     if joined.empty:
         return Performance("not yet known", f"No score of model version {version} has matured by {day}.")
-    return evaluate_predictions(joined, days, test_auc(contract), project)
+    return evaluate_predictions(joined, days, contract.evaluation.auc if contract.evaluation else None, project)
 
 
 def _matured(lake: Lake, project: Project, day: dt.date) -> list[dt.date]:
@@ -160,11 +160,6 @@ def evaluate_predictions(
         expected_churn=expected,
         observed_over_expected=observed / expected if expected else None,
     )
-
-
-def test_auc(contract: ModelContract) -> float | None:
-    """Return the AUC of a model's recipe on its test; None if it is not known."""
-    return contract.evaluation.auc if contract.evaluation else None
 
 
 def roc_auc(churned: Any, probability: Any) -> float | None:

@@ -101,7 +101,8 @@ def make_candidate(project: Project, settings: Settings, dataset: DatasetRef) ->
 
     fitter = RecipeFitter(project, dataset, full, training.device, training.workers)
     recipe = Recipe(features=tuple(full.feature_names), hyperparameters=tuned.chosen)
-    choice = choose_recipe(fitter, parts, recipe)
+    rows = concatenate(list(parts.values()))
+    choice = choose_recipe(fitter, parts["train"], parts["test"], rows, recipe)
     train, test = (parts[name].with_features(choice.recipe.features) for name in ("train", "test"))
     evaluation = evaluate(project, train, test, choice.probabilities, full.threshold)
     contract = fitter.contract_of(choice.recipe)
@@ -116,7 +117,6 @@ def make_candidate(project: Project, settings: Settings, dataset: DatasetRef) ->
     )
 
     fit_started = time.perf_counter()
-    rows = concatenate(list(parts.values()))
     model = fitter.fit(rows, choice.recipe)
     fit_ended = time.perf_counter()
     comparison = choice.comparison

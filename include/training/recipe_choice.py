@@ -7,7 +7,6 @@ of both recipes are fitted on the same rows, and are evaluated on rows that neit
 from __future__ import annotations
 
 import datetime as dt
-from collections.abc import Mapping
 from dataclasses import asdict, dataclass, replace
 from typing import Any, Literal
 
@@ -17,7 +16,7 @@ from numpy.typing import NDArray
 
 from include.logs import get_logger
 from include.plurals import counted
-from include.training.data.rows import Rows, concatenate
+from include.training.data.rows import Rows
 from include.training.evaluation.comparison import (
     Contender,
     Scores,
@@ -92,7 +91,7 @@ class RecipeChoice:
     comparison: Comparison
 
 
-def choose_recipe(fitter: RecipeFitter, parts: Mapping[str, Rows], tuned: Recipe) -> RecipeChoice:
+def choose_recipe(fitter: RecipeFitter, train: Rows, test: Rows, rows: Rows, tuned: Recipe) -> RecipeChoice:
     """Choose between the tuned recipe and the champion's, and compare the candidate with the champion.
 
     1. Without a champion, the tuned recipe is compared with the rules without a model.
@@ -102,14 +101,15 @@ def choose_recipe(fitter: RecipeFitter, parts: Mapping[str, Rows], tuned: Recipe
 
     Args:
         fitter: Fits models by their recipes.
-        parts: The rows of the data set's parts, by name.
+        train: The training rows.
+        test: The test rows.
+        rows: The rows of all parts of the data set.
         tuned: The recipe with the hyperparameters of the search.
 
     Raises:
         DeviceError: XGBoost trained on another device than the configured one.
     """
-    train, test, project = parts["train"], parts["test"], fitter.project
-    champion = fitter.dataset.manifest.champion
+    project, champion = fitter.project, fitter.dataset.manifest.champion
     rules = rule_contenders(project, train, test)
     evaluated = fitter.fit(train, tuned)
     candidate = _on_test(fitter, tuned, evaluated, test, "the new recipe")
@@ -122,14 +122,14 @@ def choose_recipe(fitter: RecipeFitter, parts: Mapping[str, Rows], tuned: Recipe
     if tuned != champion.recipe:
         own = fitter.fit(train, champion.recipe)
         reference = _on_test(fitter, champion.recipe, own, test, "the champion's recipe")
-        decision = _new_recipe(fitter, parts, tuned, champion, candidate, reference, rules)
+        decision = _new_recipe(fitter, test, rows, tuned, champion, candidate, reference, rules)
         if decision.promote:
             comparison = _comparison("new_recipe", champion, decision, candidate, reference, rules)
             return _choice(fitter, tuned, evaluated, test, comparison)
         kept = f"A new recipe was tried, and the champion's is kept. {decision.reason} "
         log.info("the champion's recipe is kept", extra={"reason": decision.reason})
         evaluated, candidate = own, reference
-    decision = _refresh(fitter, parts, champion, candidate, rules)
+    decision = _refresh(fitter, test, rows, champion, candidate, rules)
     decision = replace(decision, reason=f"{kept}{decision.reason}")
     comparison = _comparison("refresh", champion, decision, candidate, reference, rules)
     return _choice(fitter, champion.recipe, evaluated, test, comparison)
@@ -150,7 +150,8 @@ def _not_comparable(fitter: RecipeFitter, champion: ChampionRecipe | None) -> st
 
 def _new_recipe(
     fitter: RecipeFitter,
-    parts: Mapping[str, Rows],
+    test: Rows,
+    rows: Rows,
     tuned: Recipe,
     champion: ChampionRecipe,
     candidate: Contender,
@@ -158,27 +159,25 @@ def _new_recipe(
     rules: list[Contender],
 ) -> Decision:
     project, promotion = fitter.project, fitter.project.training.promotion
-    over_baseline = gain(project, parts["test"], candidate, best_rule(rules), promotion.confidence)
-    production = _production_rows(fitter, parts)
+    over_baseline = gain(project, test, candidate, best_rule(rules), promotion.confidence)
+    production = _production_rows(fitter, rows)
     if production is None:
-        over_champion = gain(project, parts["test"], candidate, reference, promotion.confidence)
+        over_champion = gain(project, test, candidate, reference, promotion.confidence)
     else:
-        rows, scores = production
-        everything = concatenate(list(parts.values()))
-        known = everything.where(everything.days <= np.datetime64(champion.trained_through))
-        model = fitter.fit(known, tuned)
-        name = f"the champion on {counted(len(rows.snapshot_days), 'production day')}"
+        scored, scores = production
+        model = fitter.fit(rows.where(rows.days <= np.datetime64(champion.trained_through)), tuned)
+        name = f"the champion on {counted(len(scored.snapshot_days), 'production day')}"
         over_champion = gain(
             project,
-            rows,
-            model_contender(project, rows, "the new recipe", fitter.probabilities(model, tuned, rows)),
-            model_contender(project, rows, name, scores),
+            scored,
+            model_contender(project, scored, "the new recipe", fitter.probabilities(model, tuned, scored)),
+            model_contender(project, scored, name, scores),
             promotion.confidence,
         )
     return decide_new_recipe(over_baseline, over_champion, promotion.margin_usd_per_1000)
 
 
-def _production_rows(fitter: RecipeFitter, parts: Mapping[str, Rows]) -> tuple[Rows, NDArray[np.float64]] | None:
+def _production_rows(fitter: RecipeFitter, rows: Rows) -> tuple[Rows, NDArray[np.float64]] | None:
     """Return the matured rows that the champion scored after its training, and its probabilities for them.
 
     Returns:
@@ -187,7 +186,6 @@ def _production_rows(fitter: RecipeFitter, parts: Mapping[str, Rows]) -> tuple[R
     manifest = fitter.dataset.manifest
     if manifest.champion_scores is None:
         return None
-    rows = concatenate(list(parts.values()))
     scored = pq.read_table(fitter.dataset.folder / manifest.champion_scores.file).to_pandas()
     keys = [scored["dt"].to_numpy().astype("datetime64[D]"), scored["customer_id"].to_numpy()]
     known = dict(zip(zip(*keys, strict=True), scored["churn_probability"].to_numpy(dtype=np.float64), strict=True))
@@ -202,7 +200,8 @@ def _production_rows(fitter: RecipeFitter, parts: Mapping[str, Rows]) -> tuple[R
 
 def _refresh(
     fitter: RecipeFitter,
-    parts: Mapping[str, Rows],
+    test: Rows,
+    rows: Rows,
     champion: ChampionRecipe,
     candidate: Contender,
     rules: list[Contender],
@@ -214,11 +213,10 @@ def _refresh(
     candidate's days.
     """
     project, promotion, manifest = fitter.project, fitter.project.training.promotion, fitter.dataset.manifest
-    over_baseline = gain(project, parts["test"], candidate, best_rule(rules), promotion.confidence)
+    over_baseline = gain(project, test, candidate, best_rule(rules), promotion.confidence)
     newest = manifest.days[-1]
     if newest <= champion.trained_through:
         return Decision(False, f"The champion was already fitted on the snapshots through {newest}.", over_baseline)
-    rows = concatenate(list(parts.values()))
     latest = rows.snapshot_days[-_LATEST_SNAPSHOTS:]
     valid = rows.where(rows.on_days(latest))
     newer = rows.days < np.datetime64(latest[0] - dt.timedelta(days=manifest.horizon_days))

@@ -49,7 +49,8 @@ def choose(
 ) -> RecipeChoice:
     manifest = dataset.manifest.model_copy(update={"champion": champion, "champion_scores": scores})
     contract = model_contract(project, manifest)
-    return choose_recipe(RecipeFitter(project, replace(dataset, manifest=manifest), contract, "cpu", 2), parts, tuned)
+    fitter = RecipeFitter(project, replace(dataset, manifest=manifest), contract, "cpu", 2)
+    return choose_recipe(fitter, parts["train"], parts["test"], concatenate(list(parts.values())), tuned)
 
 
 def test_first_model_is_compared_with_the_rules(project: Project, dataset: DatasetRef, parts: dict[str, Rows]) -> None:

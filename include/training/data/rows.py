@@ -57,7 +57,9 @@ class Rows:
         return tuple(np.unique(self.days).tolist())
 
     def with_features(self, names: Sequence[str]) -> Rows:
-        """Return the rows with some of the features, in the order of ``names``."""
+        """Return the rows with some of the features, in the order of ``names``; nothing is copied for all features."""
+        if list(names) == self.features.column_names:
+            return self
         positions = [self.features.column_names.index(name) for name in names]
         return dataclasses.replace(self, features=self.features.select(list(names)), matrix=self.matrix[:, positions])
 

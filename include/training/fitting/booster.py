@@ -15,7 +15,6 @@ from numpy.typing import NDArray
 from include.errors import ChurnflowError
 from include.projects.training import Training
 from include.training.data.rows import Rows
-from include.training.fitting.history import ALL_HISTORY, History
 from include.training.recipe import Hyperparameters
 
 Device = Literal["cpu", "cuda"]
@@ -70,7 +69,6 @@ def fit(
     seed: int,
     max_bin: int,
     device: Device,
-    weights: NDArray[np.float32] | None = None,
 ) -> Fitted:
     """Fit a booster whose split thresholds lie between the values of the training rows (``shift_between_values``).
 
@@ -82,7 +80,6 @@ def fit(
         seed: Seeds the draws of rows and columns.
         max_bin: Histogram bins per feature.
         device: The device to train on.
-        weights: The weight of each row, shape (n,); None for equal weights.
 
     Returns:
         The booster, set to predict on the CPU, and the device that fitted it.
@@ -92,9 +89,7 @@ def fit(
     """
     # Tuning skips the shift: a fold's score hardly depends on the position of a threshold between two values.
     shifted = shift_between_values(matrix)
-    data = xgb.QuantileDMatrix(
-        shifted, churned, weight=weights, feature_names=feature_names, max_bin=max_bin, nthread=1
-    )
+    data = xgb.QuantileDMatrix(shifted, churned, feature_names=feature_names, max_bin=max_bin, nthread=1)
     parameters = booster_parameters(chosen, seed=seed, max_bin=max_bin, device=device)
     booster = xgb.train(parameters, data, chosen.n_estimators)
     used = require_device(booster, device)
@@ -110,9 +105,8 @@ def part_fitter(
     *,
     device: Device,
     workers: int,
-    history: History = ALL_HISTORY,
 ) -> FitParts:
-    """Return a function that fits boosters with the same hyperparameters and history on parts of ``rows``.
+    """Return a function that fits boosters with the same hyperparameters on parts of ``rows``.
 
     Args:
         rows: The training rows.
@@ -121,20 +115,17 @@ def part_fitter(
         training: The seed and the histogram bins.
         device: The device to train on; a fit raises ``DeviceError`` if XGBoost trains elsewhere.
         workers: Number of parallel fits, of one thread each. The boosters do not depend on it.
-        history: The weights of the rows of a part by their age; the age counts from the newest row of the part.
     """
 
     def fit_part(part: NDArray[np.bool_]) -> Fitted:
-        used = history.selected(rows.days, part)
         return fit(
-            rows.matrix[used],
-            rows.churned[used],
+            rows.matrix[part],
+            rows.churned[part],
             feature_names,
             chosen,
             seed=training.seed,
             max_bin=training.max_bin,
             device=device,
-            weights=history.weights(rows.days[used]),
         )
 
     def fit_parts(parts: Sequence[NDArray[np.bool_]]) -> list[Fitted]:
