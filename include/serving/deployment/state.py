@@ -28,6 +28,7 @@ FILE = "state.db"
 Role = Literal["serve", "shadow"]
 Phase = Literal["starting", "serving", "failed"]
 
+_EPOCH = dt.datetime(1970, 1, 1, tzinfo=dt.UTC)
 _POLL_SECONDS = 0.1
 _LOCK_SECONDS = 5.0
 _TRANSIENT = (sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED, sqlite3.SQLITE_FULL, sqlite3.SQLITE_IOERR)
@@ -385,4 +386,4 @@ class ServingState:
 
 
 def _milliseconds(time: dt.datetime) -> int:
-    return int(time.timestamp() * 1000)
+    return (time - _EPOCH) // dt.timedelta(milliseconds=1)

@@ -41,6 +41,15 @@ def settings(make_settings: Callable[[], Settings], tmp_path: Path) -> Settings:
     )
 
 
+def past_millisecond() -> dt.datetime:
+    """Return the time of the call as soon as its millisecond has passed: the state records times in milliseconds."""
+    called = dt.datetime.now(dt.UTC)
+    after = called + dt.timedelta(milliseconds=1)
+    while dt.datetime.now(dt.UTC) < after:
+        pass
+    return called
+
+
 def register(folder: Path, settings: Settings, artifacts: Path, leakage: LeakageReport | None = None) -> str:
     client = mlflow.MlflowClient(settings.mlflow.tracking_uri, settings.mlflow.tracking_uri)
     experiment = client.create_experiment("churn", artifact_location=artifacts.as_uri())
@@ -157,9 +166,9 @@ def test_second_of_two_rollbacks_at_the_same_time_changes_nothing(settings: Sett
     first, second, third = (BentoReference(f"{n}-x", str(n), f"/bentos/{n}-x", "synthetic") for n in (1, 2, 3))
     for reference in (first, second, third):
         record_deployment(settings.serving_dir, reference)
-    triggered = dt.datetime.now(dt.UTC)
+    triggered = past_millisecond()
     state = record_deployment(settings.serving_dir, second)  # the first rollback
-    later = dt.datetime.now(dt.UTC)
+    later = past_millisecond()
     assert deploy.roll_back(None, settings, triggered) == second.as_dict()
     assert deploy.roll_back(None, settings, later, from_version="3") == second.as_dict()
     assert (state.served(), state.previous()) == (second, third)
@@ -173,7 +182,7 @@ def test_rollback_from_a_version_that_no_longer_serves_changes_nothing(
     second, third = (BentoReference(f"{n}-x", f"{n}-x", f"/bentos/{n}-x", "synthetic") for n in (2, 3))
     for reference in (bento, second):
         record_deployment(settings.serving_dir, reference)
-    triggered = dt.datetime.now(dt.UTC)
+    triggered = past_millisecond()
     state = record_deployment(settings.serving_dir, third)
     with pytest.raises(SupersededError, match=r"requested later|no longer serves version 2-x; it serves version 3-x"):
         deploy.roll_back(None, settings, triggered)
