@@ -18,7 +18,7 @@ from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol
 from include.serving.endpoint.admission import ALWAYS_ADMITTED, OverloadedError
 from include.serving.endpoint.errors import RequestError
 from include.serving.endpoint.metrics import ERRORS
-from include.serving.server.connection_limit import PROBE_CONNECTIONS, ConnectionLimit
+from include.serving.server.connection_limit import ConnectionLimit
 from include.serving.server.request_head import MAX_HEAD_BYTES, check_head, headers_too_large, malformed
 from include.settings import LimitSettings
 
@@ -52,7 +52,7 @@ class BoundedConnection(HttpToolsProtocol):
         self._receive_seconds = limits.receive_seconds
         self._limit = connection_limit
         self._is_limited = True
-        self._answers_only_probes = False
+        self._is_spare = False
         self._timer: asyncio.TimerHandle | None = None
         self._is_arriving = False
         self._has_headers = False
@@ -67,11 +67,10 @@ class BoundedConnection(HttpToolsProtocol):
         if self.server is None or self.server[1] is None:  # a Unix socket: the runner's connections are not limited
             self._is_limited = False
             return
-        if len(self.connections) > self._limit.connections:
+        if self._limit.is_full(len(self.connections) - 1):
             ERRORS.labels("too_many_connections").inc()
-            self._answers_only_probes = not self._limit.close_longest_waiting()
-            if self._answers_only_probes and len(self.connections) > self._limit.connections + PROBE_CONNECTIONS:
-                transport.abort()
+            self._is_spare = self._limit.admit(transport)
+            if transport.is_closing():
                 return
         self._limit.begin_waiting(transport)
         # Without this timeout, a response that the client does not read would stay in memory.
@@ -84,7 +83,7 @@ class BoundedConnection(HttpToolsProtocol):
     def connection_lost(self, exc: Exception | None) -> None:
         """Cancel the timer."""
         self._cancel_timer()
-        self._limit.end_waiting(self.transport)
+        self._limit.forget(self.transport)
         super().connection_lost(exc)
 
     def data_received(self, data: bytes) -> None:
@@ -130,7 +129,7 @@ class BoundedConnection(HttpToolsProtocol):
         if self.parser.should_upgrade() and method != b"CONNECT":
             return  # see _feed
         check_head(method, self.url, version, self.headers, self._overhead_bytes)
-        is_full = self._answers_only_probes and len(self.connections) > self._limit.connections
+        is_full = self._is_spare and self._limit.is_full(len(self.connections))
         if is_full and self.url.partition(b"?")[0] not in _PROBES:
             raise OverloadedError
         if len(self.pipeline) >= _MAX_PIPELINED:

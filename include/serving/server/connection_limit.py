@@ -23,33 +23,55 @@ class ConnectionLimit:
 
     A connection waits for its client from its beginning, or from its last response, until the next request has arrived.
     If a new client connects, the connection that has waited for the longest time is closed, so that clients that keep
-    unused connections cannot block other clients.
+    unused connections cannot block other clients. If no connection is waiting, the new connection is a spare
+    connection. A spare connection is only closed for another spare connection, so that the request of a probe has time
+    to arrive.
 
     Args:
-        connections: The largest number of connections, without those for probes.
-
-    Attributes:
-        connections: The same number.
+        connections: The largest number of connections, without spare connections.
     """
 
     def __init__(self, connections: int) -> None:
-        self.connections = connections
+        self._connections = connections
         self._waiting: OrderedDict[asyncio.Transport, None] = OrderedDict()
+        self._spare: set[asyncio.Transport] = set()
+
+    def is_full(self, connections: int) -> bool:
+        """Return whether a process with this number of connections, with spare ones, has no room for another."""
+        return connections - len(self._spare) >= self._connections
+
+    def admit(self, transport: asyncio.Transport) -> bool:
+        """Admit a connection that exceeds the limit, and return whether it is a spare connection.
+
+        Args:
+            transport: The new connection. It is closed if every spare connection has a request without a response.
+        """
+        if self._close_longest_waiting(spare=False):
+            return False
+        if len(self._spare) >= PROBE_CONNECTIONS and not self._close_longest_waiting(spare=True):
+            transport.abort()
+        self._spare.add(transport)
+        return True
+
+    def forget(self, transport: asyncio.Transport) -> None:
+        """Record that a connection has ended."""
+        self.end_waiting(transport)
+        self._spare.discard(transport)
 
     def begin_waiting(self, transport: asyncio.Transport) -> None:
         """Record that a connection waits for its client from now on, unless it is waiting already."""
         self._waiting[transport] = None
 
     def end_waiting(self, transport: asyncio.Transport) -> None:
-        """Record that a request has arrived, or that the connection has ended."""
+        """Record that a request has arrived."""
         self._waiting.pop(transport, None)
 
-    def close_longest_waiting(self) -> bool:
-        """Close the connection that has waited for the longest time, and return whether there was one."""
-        if not self._waiting:
+    def _close_longest_waiting(self, *, spare: bool) -> bool:
+        longest = next((transport for transport in self._waiting if (transport in self._spare) == spare), None)
+        if longest is None:
             return False
-        transport, _ = self._waiting.popitem(last=False)
-        transport.abort()
+        self.end_waiting(longest)
+        longest.abort()
         return True
 
 

@@ -11,6 +11,7 @@ import threading
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from functools import partial
+from http.client import HTTPResponse
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +22,7 @@ from starlette.responses import Response
 from starlette.types import Receive, Scope, Send
 
 from include.serving.server.connection import BoundedConnection
-from include.serving.server.connection_limit import ConnectionLimit
+from include.serving.server.connection_limit import PROBE_CONNECTIONS, ConnectionLimit
 from include.settings import LimitSettings
 from local.supervision import wait_until
 
@@ -78,6 +79,7 @@ class Server:
         self._thread.start()
 
     def stop(self) -> None:
+        self.app.released.set()  # the server waits for the responses in progress
         self._server.should_exit = True
         self._thread.join()
 
@@ -127,16 +129,23 @@ def response_of(client: socket.socket) -> tuple[int, Any]:
     return int(head.split(b" ")[1]), json.loads(body)
 
 
+def next_response(client: socket.socket) -> tuple[int, bytes]:
+    """Return the status and the body of the response that the client waits for."""
+    response = HTTPResponse(client)
+    response.begin()
+    return response.status, response.read()
+
+
 def gets_response(client: socket.socket) -> bool:
     client.sendall(GET)
-    return client.recv(65536).startswith(b"HTTP/1.1 200")
+    return next_response(client) == (200, b"0")
 
 
 def test_pipelined_requests_get_responses_in_order(server: Server) -> None:
     with server.connect() as client:
         for _ in range(3):
             client.sendall(POST + b"0123456789")
-            assert client.recv(65536).endswith(b"10")
+            assert next_response(client) == (200, b"10")
         client.sendall(GET + POST + b"0123456789" + GET)
         received = b""
         while received.count(b"HTTP/1.1 200 OK") < 3:
@@ -201,7 +210,7 @@ def test_large_body_in_chunks_is_accepted(server: Server) -> None:
         client.sendall(
             b"POST / HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n" + chunk * 20_000 + b"0\r\n\r\n"
         )
-        assert client.recv(65536).endswith(str(64 * 20_000).encode())
+        assert next_response(client) == (200, str(64 * 20_000).encode())
 
 
 def test_new_connection_replaces_the_one_that_has_waited_for_longest(tmp_path: Path) -> None:
@@ -225,7 +234,7 @@ def test_new_connection_replaces_the_one_that_has_waited_for_longest(tmp_path: P
         with server.connect_privately() as private:
             assert gets_response(private)
         server.app.released.set()
-        assert busy.recv(65536).startswith(b"HTTP/1.1 200")
+        assert next_response(busy) == (200, b"0")
         assert gets_response(new)
 
 
@@ -243,7 +252,20 @@ def test_probes_are_answered_when_every_connection_is_busy(tmp_path: Path) -> No
             status, body = response_of(other)
             assert (status, body["error"]["kind"]) == (503, "overloaded")
         server.app.released.set()
-        assert all(client.recv(65536).startswith(b"HTTP/1.1 200") for client in busy)
+        assert all(next_response(client) == (200, b"0") for client in busy)
+
+
+def test_new_connections_do_not_close_a_probe_whose_request_has_not_arrived(tmp_path: Path) -> None:
+    with running(tmp_path, connections=1, receive_seconds=NEVER) as server, ExitStack() as stack:
+        busy = stack.enter_context(server.connect())
+        busy.sendall(GET.replace(b"/health", b"/later"))
+        assert server.app.waiting.wait(60)
+        probe, *others = [stack.enter_context(server.connect()) for _ in range(PROBE_CONNECTIONS)]
+        assert all(gets_response(client) for client in others)
+        assert gets_response(probe)
+        assert gets_response(stack.enter_context(server.connect()))
+        assert all_of(others[0]) == b"", "it has waited for longest"
+        assert gets_response(probe)
 
 
 def test_requests_that_wait_for_responses_are_limited(server: Server) -> None:
