@@ -52,7 +52,6 @@ class BoundedConnection(HttpToolsProtocol):
         self._receive_seconds = limits.receive_seconds
         self._limit = connection_limit
         self._is_limited = True
-        self._is_spare = False
         self._timer: asyncio.TimerHandle | None = None
         self._is_arriving = False
         self._has_headers = False
@@ -69,8 +68,8 @@ class BoundedConnection(HttpToolsProtocol):
             return
         if self._limit.is_full(len(self.connections) - 1):
             ERRORS.labels("too_many_connections").inc()
-            self._is_spare = self._limit.admit(transport)
-            if transport.is_closing():
+            if not self._limit.make_room(transport):
+                transport.abort()
                 return
         self._limit.begin_waiting(transport)
         # Without this timeout, a response that the client does not read would stay in memory.
@@ -129,8 +128,8 @@ class BoundedConnection(HttpToolsProtocol):
         if self.parser.should_upgrade() and method != b"CONNECT":
             return  # see _feed
         check_head(method, self.url, version, self.headers, self._overhead_bytes)
-        is_full = self._is_spare and self._limit.is_full(len(self.connections))
-        if is_full and self.url.partition(b"?")[0] not in _PROBES:
+        is_refused = self._limit.refuses_predictions(self.transport, len(self.connections))
+        if is_refused and self.url.partition(b"?")[0] not in _PROBES:
             raise OverloadedError
         if len(self.pipeline) >= _MAX_PIPELINED:
             message = f"More than {_MAX_PIPELINED} requests of this connection wait for their responses."

@@ -40,16 +40,20 @@ class ConnectionLimit:
         """Return whether a process with this number of connections, with spare ones, has no room for another."""
         return connections - len(self._spare) >= self._connections
 
-    def admit(self, transport: asyncio.Transport) -> bool:
-        """Admit a connection that exceeds the limit, and return whether it is a spare connection.
+    def refuses_predictions(self, transport: asyncio.Transport, connections: int) -> bool:
+        """Return whether only probes and metrics are answered on a connection: it is spare, and the process is full."""
+        return transport in self._spare and self.is_full(connections)
 
-        Args:
-            transport: The new connection. It is closed if every spare connection has a request without a response.
+    def make_room(self, transport: asyncio.Transport) -> bool:
+        """Make room for a new connection of a full process by closing another, or by recording the new one as spare.
+
+        Returns:
+            False if there is no room: every connection, and every spare one, has a request without a response.
         """
         if self._close_longest_waiting(spare=False):
-            return False
+            return True
         if len(self._spare) >= PROBE_CONNECTIONS and not self._close_longest_waiting(spare=True):
-            transport.abort()
+            return False
         self._spare.add(transport)
         return True
 
