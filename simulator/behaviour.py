@@ -95,7 +95,9 @@ def drift(customers: Customers, day: dt.date, rng: np.random.Generator) -> None:
     customers.away_until[leaves] = today + rng.integers(4, 15, int(leaves.sum()))
 
 
-def use(customers: Customers, day: dt.date, rng: np.random.Generator, shift: float = 0.0) -> Sessions:
+def use(
+    customers: Customers, day: dt.date, rng: np.random.Generator, shift: float = 0.0, season: float = 1.0
+) -> Sessions:
     """Draw the sessions of a day and record them in the ring buffers.
 
     Args:
@@ -103,12 +105,13 @@ def use(customers: Customers, day: dt.date, rng: np.random.Generator, shift: flo
         day: The day.
         rng: The random numbers of the day.
         shift: Strength of the covariate shift, 0..1: sessions become more frequent and shorter.
+        season: The seasonal factor of the rate of sessions.
     """
     today = day.toordinal()
     tenure = today - customers.signed_up
     liking = customers.engagement + customers.mood
     log_rate = -0.75 + 0.75 * liking + customers.fading + 0.5 * np.exp(-tenure / 20) + _WEEKDAYS[day.weekday()]
-    rate = np.minimum(np.exp(log_rate) * (1 + shift), 12)
+    rate = np.minimum(np.exp(log_rate) * (1 + shift) * season, 12)
     counts = rng.poisson(np.where(customers.away_until >= today, 0, rate))
     at = np.repeat(np.arange(len(customers)), counts)
     total = len(at)
@@ -127,13 +130,14 @@ def use(customers: Customers, day: dt.date, rng: np.random.Generator, shift: flo
     return Sessions(at, _seconds(rng, total), duration.astype(np.int32), device, section, pages.astype(np.int32))
 
 
-def pay(customers: Customers, day: dt.date, rng: np.random.Generator) -> Payments:
+def pay(customers: Customers, day: dt.date, rng: np.random.Generator, season: float = 1.0) -> Payments:
     """Draw the charges, retries of failed charges and add-on purchases of a day, and record the failures.
 
     Args:
         customers: The active customers; changed in place.
         day: The day.
         rng: The random numbers of the day.
+        season: The seasonal factor of the rate of add-on purchases.
     """
     count, today = len(customers), day.toordinal()
     due = (today - customers.signed_up) % NOTICE_DAYS == 0
@@ -143,7 +147,7 @@ def pay(customers: Customers, day: dt.date, rng: np.random.Generator) -> Payment
     failed = rng.random(len(charged)) < np.where(retried[charged], 0.45, np.minimum(often, 0.5))
     _plan_retries(customers, today, charged, failed, due)
     liking = customers.engagement + customers.mood + customers.fading
-    extras = np.flatnonzero(rng.random(count) < 0.012 * np.exp(np.minimum(0.6 * liking, 2)))
+    extras = np.flatnonzero(rng.random(count) < 0.012 * season * np.exp(np.minimum(0.6 * liking, 2)))
     price = np.array(PRICES)[customers.plan[charged]]
     extra_price = np.exp(rng.normal(6.3, 0.6, len(extras))).round().clip(99, 9_999).astype(np.int64)
     at = np.concatenate([charged, extras])

@@ -116,8 +116,9 @@ class Simulation:
     ) -> tuple[Sessions, list[Payments], Tickets, Array]:
         customers = self.customers
         behaviour.drift(customers, day, rng)
-        sessions = behaviour.use(customers, day, rng, strength_of(self.injections, "covariate_shift", day))
-        payments = behaviour.pay(customers, day, rng)
+        season = self.world.seasonal_factor(day)
+        sessions = behaviour.use(customers, day, rng, strength_of(self.injections, "covariate_shift", day), season)
+        payments = behaviour.pay(customers, day, rng, season)
         tickets = behaviour.complain(customers, day, rng)
         refunds = behaviour.refund(customers, tickets, rng)
         changed = behaviour.change(customers, day, rng)

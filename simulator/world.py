@@ -13,6 +13,9 @@ from include.projects.yaml_files import Config
 MEAN_STAY_DAYS = 165
 """Approximate mean tenure, with which the size of the installed base stays stable."""
 
+_NEW_YEAR_PEAK = 10
+"""The day of the year with the highest usage."""
+
 _WEEKDAY_WEIGHTS = (1.15, 1.05, 1.0, 0.95, 0.9, 0.9, 1.05)
 
 
@@ -25,12 +28,15 @@ class World(Config):
         first_day: The first day with data.
         seed: The random seed.
         pace_days: The number of days over which ``customers`` is counted.
+        season: The strength of the yearly season of usage: in January, the rates of sessions and add-on purchases are
+            higher by this share of the yearly mean, and in July lower.
     """
 
     customers: int = Field(ge=10)
     first_day: dt.date
     seed: int = Field(ge=0)
     pace_days: int = Field(default=730, ge=1)
+    season: float = Field(default=0.0, ge=0, lt=1)
 
     @property
     def installed_base(self) -> int:
@@ -45,6 +51,10 @@ class World(Config):
             stream: Distinguishes independent generators of the same day.
         """
         return np.random.default_rng([self.seed, day.toordinal(), stream])
+
+    def seasonal_factor(self, day: dt.date) -> float:
+        """Return the factor of the usage rates on ``day``; its yearly mean is 1."""
+        return 1 + self.season * math.cos(2 * math.pi * (day.timetuple().tm_yday - _NEW_YEAR_PEAK) / 365.25)
 
     def sign_ups(self, day: dt.date) -> int:
         """Return the number of sign-ups on ``day``, which must not precede the first day."""

@@ -1,10 +1,11 @@
 from __future__ import annotations
 
+import datetime as dt
 from pathlib import Path
 
 import pytest
 
-from simulator import Injection, generate
+from simulator import Injection, World, generate
 from simulator.generate import LANDING, STATE, TRUTH
 from simulator.injections import InjectionError, parse_injection
 from simulator.state import StateError
@@ -100,3 +101,15 @@ def test_invalid_injection_names_a_remedy(text: str) -> None:
     with pytest.raises(Exception, match="Remedy") as caught:
         parse_injection(text)
     assert type(caught.value).__name__ in ("DayError", InjectionError.__name__)
+
+
+def test_a_season_raises_usage_in_winter_and_lowers_it_in_summer(tmp_path: Path) -> None:
+    calm = World(customers=600, first_day=dt.date(2023, 1, 1), seed=2, pace_days=365)
+    monthly = {}
+    for season in (0.0, 0.5):
+        generate(tmp_path / str(season), calm.model_copy(update={"season": season}), dt.date(2023, 7, 31))
+        months = read(tmp_path / str(season), "sessions")["started_at"].dt.month
+        monthly[season] = months.value_counts()
+    ratio = monthly[0.5] / monthly[0.0]
+    assert ratio[1] > 1.3
+    assert ratio[7] < 0.7

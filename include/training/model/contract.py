@@ -18,9 +18,10 @@ from pydantic import BaseModel, ConfigDict, Field, model_validator
 from include.errors import ChurnflowError
 from include.plurals import counted
 
-FORMAT: Literal[5] = 5
+FORMAT: Literal[6] = 6
 """The version of the bundle's layout: 2 added the calibrator; 3 removed the model version; 4 added calibration
-methods and the units of features; 5 replaced the test customers by the evaluation."""
+methods and the units of features; 5 replaced the test customers by the evaluation; 6 added the half-life of the
+rows, the reference profile, and further metrics of the evaluation."""
 
 
 class EncodingError(ChurnflowError):
@@ -101,7 +102,7 @@ class ModelContract(_Frozen):
         evaluation: The evaluation of the model's recipe on rows that the evaluated model was not fitted on.
     """
 
-    format: Literal[5] = FORMAT
+    format: Literal[6] = FORMAT
     project: str
     run_id: str
     trained_through: dt.date

@@ -175,13 +175,13 @@ class TestBundle:
         with pytest.raises(BundleError, match=name):
             Bundle.load(tmp_path)
 
-    @pytest.mark.parametrize("found", [4, 6])
+    @pytest.mark.parametrize("found", [5, 7])
     def test_other_format_is_rejected_with_remedy(self, bundle: Bundle, tmp_path: Path, found: int) -> None:
         bundle.save(tmp_path)
         contract = json.loads((tmp_path / "contract.json").read_text())
         rewrite(tmp_path, "contract.json", contract | {"format": found})
         (tmp_path / "calibrator.json").unlink()
-        with pytest.raises(BundleError, match=rf"format {found}.*reads format 5.*Train a model again"):
+        with pytest.raises(BundleError, match=rf"format {found}.*reads format 6.*Train a model again"):
             Bundle.load(tmp_path)
 
     def test_rejects_calibrator_with_negative_slope(self, bundle: Bundle, tmp_path: Path) -> None:
