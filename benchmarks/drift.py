@@ -17,9 +17,7 @@ DAYS = 10
 ROWS = (500, 2_000, 10_000)
 NUMBERS, CATEGORIES = 40, 10
 SHIFTED = 5
-MONITORING = Monitoring(
-    window_days=7, min_drifted_features=5, retrain_on_drift=True, max_auc_drop=0.05, sample_rows=2_000
-)
+MONITORING = Monitoring(window_days=7, min_drifted_features=5, retrain_on_drift=True, sample_rows=2_000)
 
 
 def specs() -> list[FeatureSpec]:

@@ -1,4 +1,4 @@
-"""Monitor one day: drift, realised performance and served predictions, as one task."""
+"""Monitor one day: drift, realised and expected performance, and served predictions, as one task."""
 
 from __future__ import annotations
 
@@ -10,6 +10,8 @@ from include.lake import open_lake
 from include.logs import get_logger
 from include.monitoring.drift import detect_drift
 from include.monitoring.drift_report import PAGE, write_evidently, write_page
+from include.monitoring.evaluations import deployed_evaluations
+from include.monitoring.expected import expected_performance
 from include.monitoring.performance import realised_performance
 from include.monitoring.results import KIND, day_dir, read_result, result_days, write_result
 from include.monitoring.retraining import retrain_request, settling_time
@@ -35,8 +37,8 @@ def monitor_day(project: Project, settings: Settings, day: dt.date) -> dict[str,
 
     Returns:
         The content of ``result.json``: ``project``, ``day``, ``model_version``, ``trained_through``,
-        ``evaluated_through``, ``drift`` (see ``DriftVerdict``), ``performance`` (see ``Performance``), ``served`` (see
-        ``Served``; absent in results that precede the prediction log), ``reference_days``, ``current_days``,
+        ``evaluated_through``, ``drift`` (see ``DriftVerdict``), ``performance`` (see ``Performance``),
+        ``expected`` (see ``Expected``), ``served`` (see ``Served``), ``reference_days``, ``current_days``,
         ``evidently_left_out``, ``retrain_reason`` (None if no training is requested), ``report`` (relative to the
         reports' folder), ``seconds``.
 
@@ -53,8 +55,10 @@ def monitor_day(project: Project, settings: Settings, day: dt.date) -> dict[str,
     features = monitored_features(project, contract)
     verdict = detect_drift(reference.rows, current.rows, features, project.monitoring)
     drawn = [spec for spec in features if spec.name not in verdict.left_out]
-    performance = realised_performance(lake, project, contract, version, day)
-    served = monitor_served(lake, project, version, day, reference.rows, features, performance.test_auc)
+    evaluations = deployed_evaluations(settings)
+    performance = realised_performance(lake, project, evaluations, day)
+    expected = expected_performance(lake, project, evaluations, day)
+    served = monitor_served(lake, project, version, day, reference.rows, features)
     result: dict[str, Any] = {
         "format": 1,
         "project": project.name,
@@ -64,6 +68,7 @@ def monitor_day(project: Project, settings: Settings, day: dt.date) -> dict[str,
         "evaluated_through": str(contract.evaluation.trained_through) if contract.evaluation else None,
         "drift": verdict.as_dict(),
         "performance": performance.as_dict(),
+        "expected": expected.as_dict(),
         "served": served.as_dict(),
         "reference_days": [str(present) for present in reference.days],
         "current_days": [str(present) for present in current.days],
@@ -85,8 +90,7 @@ def monitor_day(project: Project, settings: Settings, day: dt.date) -> dict[str,
             "model_version": version,
             "drifted": verdict.drifted,
             "drifted_features": len(verdict.drifted_features),
-            "performance": result["performance"]["state"],
-            "auc": result["performance"]["auc"],
+            "performance": performance.reason,
             "answers": sum(model.answers for model in served.models),
             "retrain": result["retrain_reason"] is not None,
             "seconds": result["seconds"],

@@ -166,7 +166,6 @@ def _documents(title: str, table: Path, customer: str, label: str, value: str, f
                 "window_days": 7,
                 "min_drifted_features": max(number // 10, 2),
                 "retrain_on_drift": True,
-                "max_auc_drop": 0.05,
                 "sample_rows": 2000,
             }
         ),

@@ -15,9 +15,7 @@ from include.monitoring.drift import DriftError, DriftVerdict, FeatureDrift, det
 from include.projects.features import Aggregate, Attribute, FeatureSpec, Validation
 from include.projects.monitoring import Monitoring
 
-MONITORING = Monitoring(
-    window_days=7, min_drifted_features=1, retrain_on_drift=True, max_auc_drop=0.05, sample_rows=2000
-)
+MONITORING = Monitoring(window_days=7, min_drifted_features=1, retrain_on_drift=True, sample_rows=2000)
 AMOUNT = FeatureSpec(
     name="amount",
     description="",
