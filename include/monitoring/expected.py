@@ -127,7 +127,8 @@ def _record(lake: Lake, project: Project, evaluations: Evaluations, day: dt.date
         return ()
     labelled = read_labelled_scores(lake, project, days)
     found = []
-    for (scored, version), rows in labelled.groupby(["dt", "model_version"]):
+    for scored, rows in labelled.groupby("dt"):
+        version = str(rows["model_version"].iloc[0])
         probability, offered = score_columns(rows)
         realised = realised_metrics(project, rows["churned"].to_numpy() == 1, probability, offered)
         for name, estimate in _estimates(project, evaluations, version, rows).items():

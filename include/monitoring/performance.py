@@ -174,7 +174,8 @@ def read_labelled_scores(lake: Lake, project: Project, days: Sequence[dt.date]) 
     """
     columns = ["dt", "customer_id", "churn_probability", "prediction", "model_version"]
     scores = lake.table(SCORES_TABLE).read(days, columns).to_pandas()
-    return scores.merge(read_labels(lake, project, days), on=["dt", "customer_id"])
+    rows: pd.DataFrame = scores.merge(read_labels(lake, project, days), on=["dt", "customer_id"])
+    return rows
 
 
 def read_labels(lake: Lake, project: Project, days: Sequence[dt.date]) -> pd.DataFrame:

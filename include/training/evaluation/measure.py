@@ -91,8 +91,9 @@ def resampled_decision_metrics(
         costs: The costs of a missed churner and of a needless offer.
     """
     kept = offered & (churned == 1)
-    columns = [np.ones(len(churned)), churned, offered, kept, savings(churned, offered, costs)]
-    rows, churners, offers, reached, saved = bootstrap.totals(np.column_stack(columns)).T
+    saving = savings(churned, offered, costs)
+    columns = np.column_stack([np.ones(len(churned)), churned, offered, kept, saving])
+    rows, churners, offers, reached, saved = bootstrap.totals(columns).T
     return {
         "accuracy": (rows - churners - offers + 2 * reached) / rows,
         "precision": _share(reached, offers),
