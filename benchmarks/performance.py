@@ -37,7 +37,7 @@ from include.monitoring.windows import latest_per_customer
 from include.projects import Project
 from include.training.data.build import build_dataset
 from include.training.data.rows import concatenate, load_rows, model_contract
-from include.training.evaluation.estimate import estimate_errors, estimate_metrics, realised_metrics
+from include.training.evaluation.estimate import estimate_errors, estimate_intervals, realised_metrics
 from include.training.evaluation.measure import measure
 from include.training.fitting.recipe_fitter import RecipeFitter
 from include.training.model.contract import RecipeEvaluation, reaches_threshold
@@ -112,8 +112,8 @@ def verdicts(project: Project, scored: Scored) -> dict[dt.date, ModelPerformance
         project: The project.
         scored: The scores.
     """
-    by_day = dict(list(scored.rows.groupby("dt")))
-    days, found = sorted(by_day), {}
+    days: list[dt.date] = sorted(scored.rows["dt"].unique())
+    by_day, found = dict(list(scored.rows.groupby("dt"))), {}
     for last in days[project.monitoring.window_days - 1 :]:
         version = by_day[last]["model_version"].iloc[0]
         span = DayRange.ending(last, project.monitoring.window_days)
@@ -135,11 +135,10 @@ def coverage(project: Project, scored: Scored) -> dict[str, float]:
     for _, rows in scored.rows.groupby("dt"):
         probability, offered = rows["churn_probability"].to_numpy(float), rows["prediction"].to_numpy() == "churn"
         realised = realised_metrics(project, rows["churned"].to_numpy() == 1, probability, offered)
-        estimates = estimate_metrics(project, probability, offered)
         errors = scored.evaluations[rows["model_version"].iloc[0]].estimate_errors
+        estimates = estimate_intervals(project, probability, offered, errors)
         for name in _ESTIMATED:
-            value = estimates[name].with_interval(errors[name])
-            covered[name].append(value.low <= realised[name] <= value.high)
+            covered[name].append(estimates[name].low <= realised[name] <= estimates[name].high)
     return {name: round(float(np.mean(values)), 4) for name, values in covered.items()}
 
 

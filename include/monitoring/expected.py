@@ -18,7 +18,7 @@ from include.lake.table_names import SCORES_TABLE
 from include.monitoring.evaluations import Evaluations
 from include.monitoring.performance import matured_days, read_labelled_scores, score_columns
 from include.projects import Project
-from include.training.evaluation.estimate import estimate_metrics, realised_metrics
+from include.training.evaluation.estimate import estimate_intervals, realised_metrics
 from include.training.model.contract import MetricValue
 
 RECORDED_DAYS = 12
@@ -112,13 +112,7 @@ def _estimates(project: Project, evaluations: Evaluations, version: str, rows: p
     evaluation = evaluations(version)
     if evaluation is None:
         return {}
-    probability, offered = score_columns(rows)
-    estimates = estimate_metrics(project, probability, offered)
-    return {
-        name: estimate.with_interval(evaluation.estimate_errors[name])
-        for name, estimate in estimates.items()
-        if name in evaluation.estimate_errors
-    }
+    return estimate_intervals(project, *score_columns(rows), evaluation.estimate_errors)
 
 
 def _record(lake: Lake, project: Project, evaluations: Evaluations, day: dt.date) -> tuple[RecordedEstimate, ...]:

@@ -12,7 +12,7 @@ from include.lake.table_names import SCORES_TABLE
 from include.monitoring.evaluations import deployed_evaluations
 from include.monitoring.expected import Expected, expected_performance
 from include.retention.retention_list import score_day
-from include.training.evaluation.estimate import estimate_metrics, realised_metrics
+from include.training.evaluation.estimate import estimate_intervals, estimate_metrics, realised_metrics
 from tests.monitoring.conftest import Production
 from tests.training.gold import small_project
 
@@ -30,8 +30,8 @@ def test_intervals_of_calibrated_probabilities_cover_the_true_metrics() -> None:
         probability = random.beta(1, 6, 800)
         offered = probability >= 0.1
         realised = realised_metrics(project, random.random(800) < probability, probability, offered)
-        for name, estimate in estimate_metrics(project, probability, offered).items():
-            value = estimate.with_interval(0.0)
+        errors = dict.fromkeys(realised, 0.0)
+        for name, value in estimate_intervals(project, probability, offered, errors).items():
             covered.setdefault(name, []).append(value.low <= realised[name] <= value.high)
     assert set(covered) == {"auc", "precision", "recall", "saving_usd_per_1000", "observed_churn"}
     for name, hits in covered.items():
@@ -57,11 +57,13 @@ def test_undefined_metrics_are_left_out() -> None:
     assert "precision" not in estimate_metrics(small_project(), probability, nobody)
 
 
-def test_error_of_earlier_estimates_widens_the_interval() -> None:
-    probability = np.random.default_rng(2).beta(1, 6, 300)
-    estimate = estimate_metrics(small_project(), probability, probability >= 0.1)["auc"]
-    narrow, wide = estimate.with_interval(0.0), estimate.with_interval(0.1)
+def test_errors_of_earlier_estimates_widen_the_intervals() -> None:
+    project, probability = small_project(), np.random.default_rng(2).beta(1, 6, 300)
+    narrow, wide, widest = (
+        estimate_intervals(project, probability, probability >= 0.1, {"auc": error})["auc"] for error in (0, 0.1, 1)
+    )
     assert wide.low < narrow.low < narrow.value == wide.value < narrow.high < wide.high
+    assert (widest.low, widest.high) == (0, 1)
 
 
 def test_estimate_of_a_scored_day_is_later_compared_with_its_labels(production: Production) -> None:

@@ -23,6 +23,8 @@ from include.training.model.contract import MetricValue, reaches_threshold
 _DRAWS = 200
 _Z = 1.96
 """The normal quantile of a 95 % interval."""
+_SHARES = {"auc", "precision", "recall", "observed_churn"}
+"""The metrics that lie between 0 and 1."""
 
 
 @dataclass(frozen=True)
@@ -32,14 +34,31 @@ class Estimate:
     value: float
     deviation: float
 
-    def with_interval(self, error: float) -> MetricValue:
-        """Return the value with a 95 % interval.
 
-        Args:
-            error: The root mean square error of earlier estimates, which adds to the chance in the labels.
-        """
-        half = _Z * float(np.hypot(self.deviation, error))
-        return MetricValue(self.value, self.value - half, self.value + half)
+def estimate_intervals(
+    project: Project, probabilities: NDArray[np.float64], offered: NDArray[np.bool_], errors: dict[str, float]
+) -> dict[str, MetricValue]:
+    """Return the metrics of ``estimate_metrics`` with 95 % intervals.
+
+    The width follows from two errors that are assumed to be independent: the chance in the labels, and the errors of
+    earlier estimates.
+
+    Args:
+        project: The costs, and the seed of the draws.
+        probabilities: The churn probabilities, shape (n,).
+        offered: Which customers get an offer, shape (n,).
+        errors: The root mean square errors of earlier estimates; see ``estimate_errors``. A metric without an error is
+            left out.
+    """
+    found = {}
+    for name, estimate in estimate_metrics(project, probabilities, offered).items():
+        if name in errors:
+            half = _Z * float(np.hypot(estimate.deviation, errors[name]))
+            low, high = estimate.value - half, estimate.value + half
+            found[name] = MetricValue(
+                estimate.value, *((max(low, 0.0), min(high, 1.0)) if name in _SHARES else (low, high))
+            )
+    return found
 
 
 def estimate_metrics(

@@ -68,8 +68,8 @@ def resampled_probability_metrics(
     """
     ranking = WeightedRanking(churned, probabilities)
     ranked = np.array([ranking.auc_and_average_precision(weights) for weights in bootstrap.weights()])
-    columns = [np.ones(len(churned)), churned, probabilities, (probabilities - churned) ** 2]
-    rows, churners, expected, squared = bootstrap.totals(np.column_stack(columns)).T
+    columns = np.column_stack([np.ones(len(churned)), churned, probabilities, (probabilities - churned) ** 2])
+    rows, churners, expected, squared = bootstrap.totals(columns).T
     return {
         "auc": ranked[:, 0],
         "average_precision": ranked[:, 1],
