@@ -26,8 +26,8 @@ _NORMAL = 1.96
 _STUDENT = 3.18
 """The quantile of Student's t distribution with three degrees of freedom for a 95 % interval.
 
-A test has only a few independent snapshots, since the labels of two snapshots within one horizon share days: eight weekly
-snapshots with a horizon of 30 days span less than three horizons. In addition, their errors lie in one season.
+A test has only a few independent snapshots, since the labels of two snapshots within one horizon share days: eight
+weekly snapshots with a horizon of 30 days span less than three horizons. In addition, their errors lie in one season.
 """
 _SHARES = {"auc", "precision", "recall", "observed_churn"}
 """The metrics that lie between 0 and 1."""
