@@ -69,6 +69,7 @@ def test_drift_writes_pages_and_a_result_and_requests_one_training(production: P
 
     again = monitor_day(project, settings, day)
     assert again["retrain_reason"] == result["retrain_reason"]
+    assert again["drift"] == result["drift"]
     later = production.days[21]
     shift(production, later, "days_since_purchase", 900.0)
     assert monitor_day(project, settings, later)["retrain_reason"] is None
