@@ -1,33 +1,29 @@
 """Backtest of the drift rule: replay it on the project's own past, and count the verdicts.
 
-Each past day is compared with the reference that a model trained on schedule would have had on that day, with the
-natural variation known at that time. Windows overlap and seasons count, as in production. The past is assumed to be
-free of drift: a real change in the past counts as an alarm, too.
+The past is assumed to be free of drift: a real change in the past counts as an alarm, too.
 """
 
 from __future__ import annotations
 
 import datetime as dt
-from collections.abc import Callable, Iterator, Mapping, Sequence
+import math
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from functools import lru_cache
+from itertools import pairwise
 
 import numpy as np
-import pyarrow as pa
 from scipy import stats
 
+from include.days import DayRange
 from include.errors import ChurnflowError
 from include.lake import Lake
 from include.lake.table_names import FEATURES_TABLE
-from include.monitoring.drift import detect_drift
-from include.monitoring.windows import current_window, with_scores
+from include.monitoring.drift import FeatureDrift, detect_drift
+from include.monitoring.replay import Replay
+from include.plurals import counted
 from include.projects import Project
 from include.projects.monitoring import Backtest, DriftLimits
-from include.training.data.splits import TooFewSnapshotsError, split_by_time, time_folds
-from include.training.evaluation.change import Values
-from include.training.evaluation.reference import profile_feature, snapshot_pairs
 from include.training.model.bundle import Bundle
-from include.training.model.reference_profile import SCORE, ReferenceProfile, read_profile
 
 MULTIPLIERS = (1.0, 1.25, 1.5, 2.0, 3.0)
 PERSISTENCE = ((1, 1), (2, 3), (3, 5))
@@ -39,21 +35,6 @@ _DAYS_A_YEAR = 365.25
 
 class BacktestError(ChurnflowError):
     """The past is too short for a backtest."""
-
-
-@dataclass(frozen=True)
-class ReplayedDay:
-    """The result of one past day.
-
-    Attributes:
-        severity: The largest severity of the features that count.
-        feature: The feature with this severity.
-        reason: Its change in words.
-    """
-
-    severity: float
-    feature: str
-    reason: str
 
 
 @dataclass(frozen=True)
@@ -109,7 +90,7 @@ def upper_bound(events: int) -> float:
 
 def days_for_promise(budget_per_year: float, alarms: int = 0) -> int:
     """Return the number of days after which the upper bound is within the budget, with a given number of alarms."""
-    return int(np.ceil(upper_bound(alarms) / budget_per_year * _DAYS_A_YEAR))
+    return math.ceil(upper_bound(alarms) / budget_per_year * _DAYS_A_YEAR)
 
 
 def exposure(days: Sequence[dt.date], window_days: int) -> int:
@@ -121,7 +102,7 @@ def exposure(days: Sequence[dt.date], window_days: int) -> int:
         days: The replayed days, sorted, at least one.
         window_days: The length of a window.
     """
-    gaps = [(later - day).days for day, later in zip(days, days[1:], strict=False)]
+    gaps = [(later - day).days for day, later in pairwise(days)]
     return 1 + sum(min(gap, window_days) for gap in gaps)
 
 
@@ -144,3 +125,148 @@ def outcome(
     starts = verdict & ~np.concatenate([[False], verdict[:-1]])
     alarms = tuple(days[position] for position in np.flatnonzero(starts))
     return Outcome(multiplier, exceeded_days, of_days, int(verdict.sum()), alarms, exposure(days, window_days))
+
+
+@dataclass(frozen=True)
+class BacktestResult:
+    """The outcome of a backtest.
+
+    Attributes:
+        limits: The project's limits.
+        days: The largest change of each replayed day among the features that count, in the order of days.
+        configured: The outcome of the project's limits.
+        settings: The outcomes of all compared settings, from the most to the least sensitive.
+    """
+
+    limits: DriftLimits
+    days: Mapping[dt.date, FeatureDrift]
+    configured: Outcome
+    settings: tuple[Outcome, ...]
+
+    @property
+    def through(self) -> dt.date:
+        """The last replayed day."""
+        return list(self.days)[-1]
+
+    @property
+    def recommended(self) -> Outcome | None:
+        """The most sensitive setting whose observed alarms keep the budget; None if none does."""
+        kept = (item for item in self.settings if item.alarms_per_year <= self.limits.budget_per_year)
+        return next(kept, None)
+
+
+def backtest(
+    project: Project,
+    lake: Lake,
+    bundle: Bundle | None,
+    span: DayRange,
+    report: Callable[[dt.date, FeatureDrift], None] = lambda day, worst: None,
+) -> BacktestResult:
+    """Replay the drift rule on the days of ``span`` in gold, and count its verdicts.
+
+    Args:
+        project: The project.
+        lake: The lake with ``gold/features``.
+        bundle: The deployed model, which gives the influence of each feature and the scores; None without a model.
+        span: The days to replay.
+        report: Called after each day with its largest change.
+
+    Raises:
+        BacktestError: The data has no time, or ``span`` contains no day for which a model could have been trained.
+    """
+    if not project.has_time:
+        raise BacktestError(
+            "Data without time has no past to replay.",
+            where=f"project {project.name}",
+            remedy="Use the default limits.",
+        )
+    limits, days = project.monitoring.drift, {}
+    for past in Replay(project, lake, bundle).days(span):
+        features = detect_drift(past.profile, past.window, limits).features
+        days[past.day] = max((item for item in features if item.counts), key=lambda item: item.severity)
+        report(past.day, days[past.day])
+    if not days:
+        raise BacktestError(
+            f"For no day in {span} a model could have been trained before.",
+            where=FEATURES_TABLE,
+            remedy="Ingest more history, or pass a later day.",
+        )
+    severities = {day: worst.severity for day, worst in days.items()}
+    window_days = project.monitoring.window_days
+    return BacktestResult(
+        limits=limits,
+        days=days,
+        configured=outcome(severities, limits.multiplier, limits.exceeded_days, limits.of_days, window_days),
+        settings=tuple(
+            outcome(severities, multiplier, exceeded_days, of_days, window_days)
+            for multiplier in MULTIPLIERS
+            for exceeded_days, of_days in PERSISTENCE
+        ),
+    )
+
+
+def render(result: BacktestResult, has_model: bool) -> str:
+    """Return the outcome of a backtest as text, with the lines for ``monitoring.yaml``.
+
+    Args:
+        result: The outcome.
+        has_model: Whether a model gave the influence of the features.
+    """
+    found, limits, days = result.configured, result.limits, list(result.days)
+    lines = [
+        f"{len(days):,} days in gold replayed, {days[0]} to {days[-1]}. Their windows represent {found.days:,} days.",
+        *([] if has_model else ["No model is deployed: all features count equally, and there are no scores."]),
+        "",
+        "multiplier  exceeding  verdict days  alarms  alarms a year  95 % bound",
+        *(_row(item) for item in result.settings),
+        "",
+        f"monitoring.yaml has multiplier {limits.multiplier:g}, {limits.exceeded_days} of {limits.of_days} days: "
+        f"{counted(len(found.alarms), 'alarm')}. A real change in the past counts as an alarm, too.",
+        *(f"  {day}: {result.days[day].name}, {result.days[day].reason}" for day in found.alarms),
+        _promise(found, limits),
+        _recommendation(result),
+        "",
+        "For monitoring.yaml:",
+        yaml_lines(result),
+    ]
+    return "\n".join(lines)
+
+
+def yaml_lines(result: BacktestResult) -> str:
+    """Return the lines of ``monitoring.yaml`` that record the outcome of the project's limits."""
+    found = result.configured.record(result.through)
+    return (
+        f"drift:\n  backtest: {{through: {found.through}, days: {found.days}, alarms: {found.alarms}, "
+        f"upper95_per_year: {found.upper95_per_year:g}}}"
+    )
+
+
+def _row(item: Outcome) -> str:
+    exceeding = f"{item.exceeded_days} of {item.of_days}"
+    return (
+        f"{item.multiplier:10g}  {exceeding:>9}  {item.verdict_days:12,}  {len(item.alarms):6,}  "
+        f"{item.alarms_per_year:13.2f}  {item.upper95_per_year:10.2f}"
+    )
+
+
+def _promise(found: Outcome, limits: DriftLimits) -> str:
+    budget = f"the budget of {limits.budget_per_year:g} a year"
+    if found.upper95_per_year <= limits.budget_per_year:
+        return f"The 95 % bound, {found.upper95_per_year:.2f} alarms a year, is within {budget}."
+    needed = days_for_promise(limits.budget_per_year)
+    if found.alarms_per_year <= limits.budget_per_year:
+        return (
+            f"The observed alarms keep {budget}, but the history is too short to promise it: the 95 % bound is "
+            f"{found.upper95_per_year:.2f} a year. Without an alarm, {needed:,} days are needed."
+        )
+    return f"The observed alarms, {found.alarms_per_year:.2f} a year, exceed {budget}."
+
+
+def _recommendation(result: BacktestResult) -> str:
+    best = result.recommended
+    if best is None:
+        return "No compared setting keeps the budget."
+    return (
+        f"The most sensitive setting whose observed alarms keep the budget: multiplier {best.multiplier:g}, "
+        f"{best.exceeded_days} of {best.of_days} days."
+    )
