@@ -26,7 +26,13 @@ def root_causes(project: Project, drifted: Collection[str], sources: Sequence[So
     names = feature_sources(project)
     features = {source.name: sum(source.name in names.get(feature, ()) for feature in drifted) for source in sources}
     stated = [source for source in sources if features[source.name] or source.severity >= 1]
-    stated.sort(key=lambda source: (-source.severity if source.severity >= 1 else 0, not source.findings, -features[source.name]))
+    stated.sort(
+        key=lambda source: (
+            -source.severity if source.severity >= 1 else 0,
+            not source.findings,
+            -features[source.name],
+        )
+    )
     return [_sentence(source, features[source.name]) for source in stated]
 
 

@@ -150,7 +150,7 @@ def source_health(
         volume, freshness = _compare(rows[name], project, trained_through, day)
         quarantined, finding = _quarantine(lake, name, window, trained_through)
         findings = [
-            *_volume_findings(volume, window),
+            *_volume_findings(volume),
             *_freshness_findings(freshness),
             *(SourceFinding("schema", text) for text in changes.get(name, [])),
             *([finding] if finding else []),
@@ -181,18 +181,13 @@ def _severity(volume: Volume, freshness: Freshness) -> float:
     return max(volume.severity if volume.fell else 0.0, freshness.severity)
 
 
-def _volume_findings(volume: Volume, window: DayRange) -> list[SourceFinding]:
-    if volume.severity < 1 or volume.change is None or volume.expected is None:
+def _volume_findings(volume: Volume) -> list[SourceFinding]:
+    if volume.severity < 1 or volume.change is None:
         return []
     verb = "fell" if volume.fell else "rose"
     since = f" since {volume.since}" if volume.since else ""
-    return [
-        SourceFinding(
-            "volume",
-            f"rows {verb} by {abs(volume.change):.0%}{since} "
-            f"({volume.rows:,} of {window}; {volume.expected:,.0f} expected)",
-        )
-    ]
+    text = f"rows {verb} by {abs(volume.change):.0%}{since} ({volume.rows:,} instead of {volume.expected:,.0f})"
+    return [SourceFinding("volume", text)]
 
 
 def _freshness_findings(freshness: Freshness) -> list[SourceFinding]:
@@ -233,7 +228,9 @@ def _quarantine(
     refused = sum(quarantine.row_counts(window).values())
     if not refused:
         return {}, None
-    rules = Counter(rule for text in quarantine.read(window, ["rules"])["rules"].to_pylist() for rule in text.split(", "))
+    rules = Counter(
+        rule for text in quarantine.read(window, ["rules"])["rules"].to_pylist() for rule in text.split(", ")
+    )
     earlier = DayRange.ending(trained_through, HISTORY_DAYS)
     past, kept = (sum(table.row_counts(earlier).values()) for table in (quarantine, silver))
     usual = past / (past + kept) if past + kept else 0.0
