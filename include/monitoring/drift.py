@@ -3,8 +3,8 @@
 A feature drifted on a day if it changed by more than ``multiplier`` times its natural variation, that is, its largest
 change between past snapshots, and if the change is significant: its p-value is below .05 divided by the number of
 features (Bonferroni's correction: Dunn, "Multiple Comparisons among Means", JASA 56, 1961). A day exceeds the limits if
-a feature drifted that the model uses, if the scores drifted, or if the source of such a feature delivered far fewer rows
-than before. The verdict is drift if enough of the last days exceed.
+a feature drifted that the model uses, if the scores drifted, or if a source of such features delivered far fewer rows.
+The verdict is drift if enough of the last days exceed.
 
 docs/decisions/0016-own-drift-rules.md explains why the project does not use the rules of a library.
 """
