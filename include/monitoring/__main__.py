@@ -11,8 +11,7 @@ from include.command_line import CommandLine
 from include.days import DayRange, parse_day
 from include.lake import open_lake
 from include.logs import configure_json_logs
-from include.monitoring.backtest import backtest, render
-from include.monitoring.drift import FeatureDrift
+from include.monitoring.backtest import LargestChange, backtest, render
 from include.projects import load_project
 from include.retention.retention_list import ScoringError, deployed_bento
 from include.settings import get_settings
@@ -42,8 +41,8 @@ def run_backtest(
     typer.echo(render(result, has_model=bundle is not None))
 
 
-def _report(day: dt.date, worst: FeatureDrift) -> None:
-    typer.echo(f"{day}  {worst.severity:5.2f}  {worst.name}", err=True)
+def _report(day: dt.date, largest: LargestChange) -> None:
+    typer.echo(f"{day}  {largest.severity:5.2f}  {largest.text}", err=True)
 
 
 if __name__ == "__main__":

@@ -18,8 +18,9 @@ from include.days import DayRange
 from include.errors import ChurnflowError
 from include.lake import Lake
 from include.lake.table_names import FEATURES_TABLE
-from include.monitoring.drift import FeatureDrift, detect_drift
-from include.monitoring.replay import Replay
+from include.monitoring.drift import detect_drift
+from include.monitoring.replay import PastDay, Replay
+from include.monitoring.source_health import source_severity
 from include.plurals import counted
 from include.projects import Project
 from include.projects.monitoring import Backtest, DriftLimits
@@ -128,18 +129,31 @@ def outcome(
 
 
 @dataclass(frozen=True)
+class LargestChange:
+    """The largest change of a day, among the features and sources that count.
+
+    Attributes:
+        severity: Its severity.
+        text: The change in words.
+    """
+
+    severity: float
+    text: str
+
+
+@dataclass(frozen=True)
 class BacktestResult:
     """The outcome of a backtest.
 
     Attributes:
         limits: The project's limits.
-        days: The largest change of each replayed day among the features that count, in the order of days.
+        days: The largest change of each replayed day, in the order of days.
         configured: The outcome of the project's limits.
         settings: The outcomes of all compared settings, from the most to the least sensitive.
     """
 
     limits: DriftLimits
-    days: Mapping[dt.date, FeatureDrift]
+    days: Mapping[dt.date, LargestChange]
     configured: Outcome
     settings: tuple[Outcome, ...]
 
@@ -160,7 +174,7 @@ def backtest(
     lake: Lake,
     bundle: Bundle | None,
     span: DayRange,
-    report: Callable[[dt.date, FeatureDrift], None] = lambda day, worst: None,
+    report: Callable[[dt.date, LargestChange], None] = lambda day, largest: None,
 ) -> BacktestResult:
     """Replay the drift rule on the days of ``span`` in gold, and count its verdicts.
 
@@ -181,9 +195,9 @@ def backtest(
             remedy="Use the default limits.",
         )
     limits, days = project.monitoring.drift, {}
-    for past in Replay(project, lake, bundle).days(span):
-        features = detect_drift(past.profile, past.window, limits).features
-        days[past.day] = max((item for item in features if item.counts), key=lambda item: item.severity)
+    replay = Replay(project, lake, bundle, span.last)
+    for past in replay.days(span):
+        days[past.day] = largest_change(project, replay, past)
         report(past.day, days[past.day])
     if not days:
         raise BacktestError(
@@ -191,7 +205,7 @@ def backtest(
             where=FEATURES_TABLE,
             remedy="Ingest more history, or pass a later day.",
         )
-    severities = {day: worst.severity for day, worst in days.items()}
+    severities = {day: largest.severity for day, largest in days.items()}
     window_days = project.monitoring.window_days
     return BacktestResult(
         limits=limits,
@@ -203,6 +217,23 @@ def backtest(
             for exceeded_days, of_days in PERSISTENCE
         ),
     )
+
+
+def largest_change(project: Project, replay: Replay, past: PastDay) -> LargestChange:
+    """Return the largest change of a past day, among the features and sources that count.
+
+    Args:
+        project: The project.
+        replay: The past, with the rows of the sources.
+        past: The day.
+    """
+    drift = detect_drift(past.profile, past.window, project.monitoring.drift)
+    trained_through = past.profile.days[-1]
+    sources = source_severity(replay.source_rows, replay.counting, project, trained_through, past.day)
+    if sources > drift.severity:
+        return LargestChange(sources, "a source delivered fewer rows than usual")
+    worst = max((item for item in drift.features if item.counts), key=lambda item: item.severity)
+    return LargestChange(worst.severity, f"{worst.name}: {worst.reason}")
 
 
 def render(result: BacktestResult, has_model: bool) -> str:
@@ -222,7 +253,7 @@ def render(result: BacktestResult, has_model: bool) -> str:
         "",
         f"monitoring.yaml has multiplier {limits.multiplier:g}, {limits.exceeded_days} of {limits.of_days} days: "
         f"{counted(len(found.alarms), 'alarm')}. A real change in the past counts as an alarm, too.",
-        *(f"  {day}: {result.days[day].name}, {result.days[day].reason}" for day in found.alarms),
+        *(f"  {day}: {result.days[day].text}" for day in found.alarms),
         _promise(found, limits),
         _recommendation(result),
         "",

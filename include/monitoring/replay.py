@@ -18,6 +18,8 @@ from include.days import DayRange
 from include.lake import Lake
 from include.lake.day_parts import split_by_day
 from include.lake.table_names import FEATURES_TABLE
+from include.monitoring.source_health import counting_sources
+from include.monitoring.source_rows import read_source_rows
 from include.monitoring.windows import with_scores
 from include.projects import Project
 from include.training.data.splits import TooFewSnapshotsError, split_by_time, time_folds
@@ -47,12 +49,17 @@ class Replay:
 
     Args:
         project: The project, which has time.
-        lake: The lake with ``gold/features``.
+        lake: The lake with ``gold/features`` and the silver tables.
         bundle: The model that gives the influence of each feature and the scores. Without a model, all features have
             the same influence, and there are no scores.
+        last: The last day of the past.
+
+    Attributes:
+        source_rows: The number of rows of each source by day; see ``source_severity``.
+        counting: The sources that count for the verdict.
     """
 
-    def __init__(self, project: Project, lake: Lake, bundle: Bundle | None) -> None:
+    def __init__(self, project: Project, lake: Lake, bundle: Bundle | None, last: dt.date) -> None:
         self._project = project
         self._table = lake.table(FEATURES_TABLE)
         self._days = self._table.days()
@@ -67,6 +74,8 @@ class Replay:
             self._influence = {name: 1.0 for name in specs if name not in excluded}
         self._kinds = {name: specs.get(name, "number") for name in self._influence}
         self._snapshots: dict[dt.date, dict[str, Values]] = {}
+        self.source_rows = read_source_rows(lake, project, last)
+        self.counting = counting_sources(project, self._influence, project.monitoring.drift.min_influence)
 
     def days(self, span: DayRange) -> Iterator[PastDay]:
         """Yield the days of ``span`` in gold for which a model would have served, in their order.
