@@ -33,7 +33,8 @@ def shift_mean(values: NDArray[np.float64], rng: np.random.Generator) -> NDArray
 def widen(values: NDArray[np.float64], rng: np.random.Generator) -> NDArray[np.float64]:
     """Multiply the variance by 1.5; the mean stays."""
     mean = np.nanmean(values)
-    return mean + (values - mean) * VARIANCE**0.5
+    widened: NDArray[np.float64] = mean + (values - mean) * VARIANCE**0.5
+    return widened
 
 
 def lose(values: NDArray[np.float64], rng: np.random.Generator) -> NDArray[np.float64]:

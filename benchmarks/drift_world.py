@@ -9,7 +9,6 @@ import time
 from include.days import DayRange
 from include.features.compile import feature_batches
 from include.features.labels import build_labels
-from include.ingest import ingest_days
 from include.lake import open_lake
 from include.lake.table_names import FEATURES_TABLE
 from include.projects import Project

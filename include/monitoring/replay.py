@@ -10,6 +10,7 @@ import datetime as dt
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
+from itertools import pairwise
 
 import numpy as np
 import pyarrow as pa
@@ -84,7 +85,7 @@ class Replay:
             span: The days to replay.
         """
         trainings = [day for day in DayRange(self._project.first_snapshot, span.last) if self._is_training(day)]
-        for training, following in zip(trainings, [*trainings[1:], span.last], strict=True):
+        for training, following in pairwise([*trainings, span.last]):
             judged = [day for day in self._days if training < day <= following and day in span]
             if judged:
                 profile = self.profile(training)
