@@ -29,6 +29,9 @@ from include.training.evaluation.reference import profile_feature, snapshot_pair
 from include.training.model.bundle import Bundle
 from include.training.model.reference_profile import ReferenceProfile, read_profile
 
+_BLOCK_DAYS = 7
+"""The days whose windows are read at once: they overlap, and a read of many days takes little longer than of one."""
+
 
 @dataclass(frozen=True)
 class PastDay:
@@ -89,8 +92,9 @@ class Replay:
             judged = [day for day in self._days if training < day <= following and day in span]
             if judged:
                 profile = self.profile(training)
-                for day in judged:
-                    yield PastDay(day, profile, self.window(day))
+                for start in range(0, len(judged), _BLOCK_DAYS):
+                    for day, window in self._windows(judged[start : start + _BLOCK_DAYS]).items():
+                        yield PastDay(day, profile, window)
 
     def profile(self, training: dt.date) -> ReferenceProfile:
         """Return the reference profile of a model that is trained on ``training``.
@@ -120,8 +124,16 @@ class Replay:
         Args:
             day: A day in gold.
         """
-        span = DayRange.ending(day, self._project.monitoring.window_days)
-        return self._latest(self._read([present for present in self._days if present in span]))
+        return self._windows([day])[day]
+
+    def _windows(self, days: list[dt.date]) -> dict[dt.date, pa.Table]:
+        spans = {day: DayRange.ending(day, self._project.monitoring.window_days) for day in days}
+        first = spans[days[0]].first
+        parts = self._read([day for day in self._days if first <= day <= days[-1]])
+        return {
+            day: self._latest({present: rows for present, rows in parts.items() if present in span})
+            for day, span in spans.items()
+        }
 
     def _is_training(self, day: dt.date) -> bool:
         if not self._project.is_training_due(DayRange.single(day)):
