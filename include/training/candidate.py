@@ -113,7 +113,7 @@ def make_candidate(project: Project, settings: Settings, dataset: DatasetRef) ->
         choice.probabilities,
         project.training,
         manifest.horizon_days,
-        fitter.fit_parts(train, choice.recipe),
+        fitter.fit_parts(train, choice.recipe, choice.evaluated.history.half_life_days),
     )
 
     fit_started = time.perf_counter()
@@ -122,7 +122,12 @@ def make_candidate(project: Project, settings: Settings, dataset: DatasetRef) ->
     comparison = choice.comparison
     if not (model.calibration.calibrator.ranks and choice.evaluated.calibration.calibrator.ranks):
         comparison = replace(comparison, promote=False, reason=NO_RANKING)
-    contract = contract.model_copy(update={"evaluation": _recipe_evaluation(dataset, evaluation)})
+    contract = contract.model_copy(
+        update={
+            "half_life_days": model.history.half_life_days,
+            "evaluation": _recipe_evaluation(dataset, evaluation),
+        }
+    )
     return Candidate(
         project=project,
         dataset=dataset,
