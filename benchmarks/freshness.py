@@ -1,9 +1,10 @@
 """How fresh the models of weekly trainings are: ``make bench NAME=freshness``, about ten minutes.
 
 Two worlds are replayed: a year of the grocery data, and a simulated business whose churn gets other causes on a day.
-At the end of each snapshot day, a booster is fitted on all rows whose labels are known by then, and scores the customers
-of this day. The boosters have fixed hyperparameters. The product chooses the half-life of the rows' weights. For the
-comparison, a booster of each other half-life scores the same customers, and so does the first booster of the replay.
+At the end of each snapshot day, a booster is fitted on all rows whose labels are known by then, and scores the
+customers of this day. The boosters have fixed hyperparameters. The product chooses the half-life of the rows' weights.
+For the comparison, a booster of each other half-life scores the same customers, and so does the first booster of the
+replay.
 """
 
 from __future__ import annotations
@@ -97,7 +98,9 @@ months with the new causes.
 """
 
 
-def replay(home: Path, folder: Path, project_name: str, last: dt.date, first_scored: dt.date | None, workers: int) -> list[Week]:
+def replay(
+    home: Path, folder: Path, project_name: str, last: dt.date, first_scored: dt.date | None, workers: int
+) -> list[Week]:
     """Return the scores of each snapshot of a world.
 
     Args:
