@@ -83,7 +83,7 @@ def choose_history(rows: Rows, project: Project, horizon_days: int, fit_booster:
     number of half-lives (Bonferroni), since the best of several half-lives may be better by chance.
 
     The fits use at most about 100,000 rows, of a sample of customers. The history has equal weights, without a
-    comparison, if the rows known before the snapshots cover less than two horizons or have one label only.
+    comparison, if the rows known before the snapshots cover less than a horizon or have one label only.
 
     Args:
         rows: The rows, with the features of the model.
@@ -132,4 +132,4 @@ def choose_history(rows: Rows, project: Project, horizon_days: int, fit_booster:
 def _is_comparable(known: Rows, valid: Rows, horizon_days: int) -> bool:
     if len(np.unique(known.churned)) < 2 or len(np.unique(valid.churned)) < 2:
         return False
-    return bool(known.days.max() - known.days.min() >= np.timedelta64(2 * horizon_days, "D"))
+    return bool(known.days.max() - known.days.min() >= np.timedelta64(horizon_days, "D"))

@@ -80,8 +80,8 @@ def test_choice_does_not_depend_on_the_number_of_workers(project: Project) -> No
     assert choose(project, rows, workers=1) == choose(project, rows, workers=4)
 
 
-@pytest.mark.parametrize("snapshots", [1, 3, 14])
-def test_a_history_of_less_than_two_horizons_is_not_compared(project: Project, snapshots: int) -> None:
+@pytest.mark.parametrize("snapshots", [1, 3, 9])
+def test_a_history_of_less_than_a_horizon_is_not_compared(project: Project, snapshots: int) -> None:
     assert choose(project, weekly_rows(1, snapshots=snapshots)) == History()
 
 
