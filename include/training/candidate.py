@@ -15,10 +15,12 @@ from include.training.data.dataset import DatasetRef
 from include.training.data.rows import Rows, concatenate, evenly_spaced, load_rows, model_contract
 from include.training.evaluation.evaluate import Evaluation, evaluate, require_both_labels
 from include.training.evaluation.leakage import LeakageReport, check_leakage
+from include.training.evaluation.reference import make_profile
 from include.training.fitting.fitted_model import FittedModel
 from include.training.fitting.recipe_fitter import RecipeFitter
 from include.training.model.bundle import Bundle, Sample
 from include.training.model.contract import ModelContract, RecipeEvaluation
+from include.training.model.reference_profile import ReferenceProfile
 from include.training.recipe import Recipe
 from include.training.recipe_choice import NO_RANKING, Comparison, choose_recipe
 from include.training.tuning.tune import TuningResult, make_search, open_study, tune
@@ -43,6 +45,7 @@ class Candidate:
         test: The n test rows, with the features of the recipe.
         probabilities: The churn probabilities of ``evaluated`` for the test rows, shape (n,).
         samples: Rows of the newest day with the probabilities of ``model``.
+        profile: The reference profile of drift detection.
         leakage: The result of the leakage checks.
         seconds: Wall time of the tuning (``tune``), by all workers, and of the final fit (``fit``).
     """
@@ -59,6 +62,7 @@ class Candidate:
     test: Rows
     probabilities: NDArray[np.float32]
     samples: tuple[Sample, ...]
+    profile: ReferenceProfile
     leakage: LeakageReport
     seconds: dict[str, float]
 
@@ -70,7 +74,8 @@ class Candidate:
     def bundle(self, run_id: str) -> Bundle:
         """Return the model's bundle."""
         contract = self.contract.model_copy(update={"run_id": run_id})
-        return replace(self.model.bundle(contract), samples=self.samples)
+        profile = self.profile.model_dump_json().encode()
+        return replace(self.model.bundle(contract), samples=self.samples, profile=profile)
 
 
 def make_candidate(project: Project, settings: Settings, dataset: DatasetRef) -> Candidate:
@@ -128,6 +133,7 @@ def make_candidate(project: Project, settings: Settings, dataset: DatasetRef) ->
             "evaluation": _recipe_evaluation(dataset, evaluation),
         }
     )
+    fitted_rows, bundle = rows.with_features(choice.recipe.features), model.bundle(contract)
     return Candidate(
         project=project,
         dataset=dataset,
@@ -140,7 +146,8 @@ def make_candidate(project: Project, settings: Settings, dataset: DatasetRef) ->
         evaluation=evaluation,
         test=test,
         probabilities=choice.probabilities,
-        samples=_samples(model.bundle(contract), rows.with_features(choice.recipe.features)),
+        samples=_samples(bundle, fitted_rows),
+        profile=make_profile(project, fitted_rows, bundle, model.calibration.out_of_fold),
         leakage=leakage,
         seconds={
             "tune": round(tuned.earlier_seconds + tuning_ended - started, 2),
