@@ -39,12 +39,13 @@ def monitor_day(project: Project, settings: Settings, day: dt.date) -> dict[str,
 
     Returns:
         The content of ``result.json``: ``project``, ``day``, ``model_version``, ``trained_through``,
-        ``evaluated_through``, ``drift`` (see ``DriftVerdict``), ``root_causes`` (sentences), ``sources`` (see
-        ``SourceHealth``), ``performance`` (see ``Performance``), ``served`` (see
-        ``Served``; absent in results that precede the prediction log), ``reference_days``, ``reference_rows``,
-        ``current_days``, ``new_columns`` (columns of gold that the model does not use), ``left_out`` (features that
-        change with time), ``evidently`` (the features that Evidently draws), ``retrain_reason`` (None if no training is
-        requested), ``report`` (relative to the reports' folder), ``seconds``.
+        ``evaluated_through``, ``drift`` (see ``DriftVerdict``), ``root_causes`` (sentences; see ``root_causes``),
+        ``sources`` (see ``SourceHealth``), ``performance`` (see ``Performance``), ``served`` (see ``Served``; absent in
+        results that precede the prediction log), ``reference_days`` and ``reference_rows`` (of the reference profile),
+        ``snapshot_pairs`` (see ``ReferenceProfile``), ``current_days``, ``new_columns`` (columns of gold that the model
+        does not use), ``left_out`` (features that change with time), ``evidently`` (the features that Evidently draws),
+        ``retrain_reason`` (None if no training is requested), ``report`` (relative to the reports' folder),
+        ``seconds``.
 
     Raises:
         ScoringError: No model is deployed.
@@ -90,6 +91,7 @@ def monitor_day(project: Project, settings: Settings, day: dt.date) -> dict[str,
         "served": served.as_dict(),
         "reference_days": [str(present) for present in profile.days],
         "reference_rows": profile.rows,
+        "snapshot_pairs": profile.pairs,
         "current_days": [str(present) for present in current.days],
         "new_columns": new_columns(lake, contract),
         "left_out": list(profile.left_out),

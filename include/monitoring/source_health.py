@@ -173,6 +173,8 @@ def source_health(
 
 
 def _compare(rows: SourceRows, project: Project, trained_through: dt.date, day: dt.date) -> tuple[Volume, Freshness]:
+    if day < rows.first:
+        return Volume(0), Freshness(None, 0, None)
     volume = compare_volume(rows, day, trained_through, project.monitoring.window_days)
     return volume, compare_freshness(rows, day, trained_through)
 
