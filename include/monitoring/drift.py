@@ -157,18 +157,22 @@ def detect_drift(profile: ReferenceProfile, current: pa.Table, limits: DriftLimi
 
 
 def judge(
-    days: Mapping[dt.date, DayDrift], sources: Mapping[dt.date, float], limits: DriftLimits, has_time: bool
+    days: Mapping[dt.date, DayDrift],
+    limits: DriftLimits,
+    has_time: bool,
+    sources: Mapping[dt.date, float] | None = None,
 ) -> DriftVerdict:
     """Return the verdict over the last days.
 
     Args:
         days: The results of the last ``of_days`` days in gold, up to the monitored day, in the order of days.
-        sources: The largest severity of the sources that count, by day; 0 for a day that is left out.
         limits: The project's limits.
         has_time: Whether the data has time; else the newest delivery alone decides.
+        sources: The largest severity of the sources that count, by day (see ``source_severity``); by default, only
+            features and scores decide.
     """
     wanted, of = (limits.exceeded_days, limits.of_days) if has_time else (1, 1)
-    severities = {day: max(result.severity, sources.get(day, 0.0)) for day, result in days.items()}
+    severities = {day: max(result.severity, (sources or {}).get(day, 0.0)) for day, result in days.items()}
     exceeding = tuple(day for day, severity in severities.items() if severity >= limits.multiplier)
     latest = list(days.values())[-1]
     reason = (

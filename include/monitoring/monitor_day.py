@@ -68,9 +68,9 @@ def monitor_day(project: Project, settings: Settings, day: dt.date) -> dict[str,
     trained = contract.trained_through
     verdict = judge(
         {judged: detect_drift(profile, with_scores(window.rows, bundle), limits) for judged, window in windows.items()},
-        {judged: source_severity(rows, counting, project, trained, judged) for judged in windows},
         limits,
         project.has_time,
+        {judged: source_severity(rows, counting, project, trained, judged) for judged in windows},
     )
     sources = source_health(lake, project, rows, counting, settings.reports_dir, trained, day)
     drifted = [*verdict.latest.drifted_features, *verdict.latest.informing_features]
