@@ -172,8 +172,9 @@ def judge(
             features and scores decide.
     """
     wanted, of = (limits.exceeded_days, limits.of_days) if has_time else (1, 1)
-    severities = {day: max(result.severity, (sources or {}).get(day, 0.0)) for day, result in days.items()}
-    exceeding = tuple(day for day, severity in severities.items() if severity >= limits.multiplier)
+    of_sources = {day: (sources or {}).get(day, 0.0) for day in days}
+    severities = {day: max(result.severity, of_sources[day]) for day, result in days.items()}
+    exceeding = tuple(day for day, result in days.items() if result.exceeds or of_sources[day] >= limits.multiplier)
     latest = list(days.values())[-1]
     reason = (
         f"{len(exceeding)} of the last {counted(len(days), 'day')} exceed the limits; drift means {wanted} of {of}. "
