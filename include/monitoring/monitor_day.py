@@ -8,7 +8,7 @@ from typing import Any
 
 from include.lake import open_lake
 from include.logs import get_logger
-from include.monitoring.drift import detect_drift, judge
+from include.monitoring.drift import DayDrift, detect_drift, judge
 from include.monitoring.drift_report import PAGE, write_evidently, write_page
 from include.monitoring.performance import realised_performance
 from include.monitoring.results import KIND, day_dir, read_result, result_days, write_result
@@ -50,29 +50,25 @@ def monitor_day(project: Project, settings: Settings, day: dt.date) -> dict[str,
     Raises:
         ScoringError: No model is deployed.
         BundleError: The deployed model has no reference profile.
-        WindowError: Gold has no rows for the day's window.
+        WindowError: Gold has no rows of the day.
     """
     start = time.perf_counter()
     lake, folder = open_lake(settings), day_dir(settings.reports_dir, day)
     deployed = deployed_bento(settings)
     bundle, version = deployed.load_bundle(), deployed.model_version
     contract, profile, limits = bundle.contract, read_profile(bundle), project.monitoring.drift
-    current = current_window(lake, project, contract, day)
     # The last days are compared again, so that the verdict depends neither on earlier results nor on their order.
-    windows = {
-        judged: current_window(lake, project, contract, judged)
-        for judged in judged_days(lake, day, limits.of_days if project.has_time else 1)
-    }
+    found: dict[dt.date, DayDrift] = {}
+    for judged in judged_days(lake, day, limits.of_days if project.has_time else 1):
+        current = current_window(lake, project, contract, judged)
+        rows = with_scores(current.rows, bundle)
+        found[judged] = detect_drift(profile, rows, limits)
     influences = {name: feature.influence for name, feature in profile.features.items()}
-    counting, rows = counting_sources(project, influences, limits.min_influence), read_source_rows(lake, project, day)
+    counting, deliveries = counting_sources(project, influences), read_source_rows(lake, project, day)
     trained = contract.trained_through
-    verdict = judge(
-        {judged: detect_drift(profile, with_scores(window.rows, bundle), limits) for judged, window in windows.items()},
-        limits,
-        project.has_time,
-        {judged: source_severity(rows, counting, project, trained, judged) for judged in windows},
-    )
-    sources = source_health(lake, project, rows, counting, settings.reports_dir, trained, day)
+    severities = {judged: source_severity(deliveries, counting, project, trained, judged) for judged in found}
+    verdict = judge(found, limits, project.has_time, severities)
+    sources = source_health(lake, project, deliveries, counting, settings.reports_dir, trained, day)
     drifted = [*verdict.latest.drifted_features, *verdict.latest.informing_features]
     reference = reference_window(lake, contract, profile)
     performance = realised_performance(lake, project, contract, version, day)
@@ -97,7 +93,7 @@ def monitor_day(project: Project, settings: Settings, day: dt.date) -> dict[str,
         "left_out": list(profile.left_out),
         "evidently": write_evidently(
             with_scores(reference.rows, bundle),
-            with_scores(current.rows, bundle),
+            rows,
             profile,
             verdict.latest,
             limits.multiplier,

@@ -57,7 +57,7 @@ def test_days_outside_the_window_are_left_out(production: Production) -> None:
 
 def test_last_days_in_gold_are_judged(production: Production) -> None:
     days = production.days
-    assert judged_days(production.lake, days[9] + dt.timedelta(days=3), 3) == days[7:10]
+    assert judged_days(production.lake, days[9], 3) == days[7:10]
     assert judged_days(production.lake, days[1], 3) == days[:2]
 
 
@@ -80,6 +80,6 @@ def test_scores_of_rows_without_a_column_are_those_of_missing_values(production:
     assert with_scores(rows, bundle)[SCORE] != expected
 
 
-def test_window_without_rows_is_an_error(production: Production) -> None:
-    with pytest.raises(WindowError, match="has rows"):
-        current_window(production.lake, production.project, production.bundle.contract, dt.date(2019, 1, 1))
+def test_day_without_rows_is_an_error(production: Production) -> None:
+    with pytest.raises(WindowError, match=r"2017-\d\d-\d\d has no rows.*Run churn_ingest"):
+        judged_days(production.lake, production.days[9] + dt.timedelta(days=1), 3)

@@ -222,8 +222,9 @@ def _normed_wasserstein(
     if not profile.variance:
         return 0.0
     inside = float(((gaps_at[:-1] + gaps_below[1:]) / 2 * np.diff(edges)).sum())
-    wide = values.astype(np.float64)
-    outside = float((np.maximum(edges[0] - wide, 0) + np.maximum(wide - edges[-1], 0)).mean())
+    low = values[: np.searchsorted(values, np.float32(edges[0]))].astype(np.float64)
+    high = values[np.searchsorted(values, np.float32(edges[-1]), side="right") :].astype(np.float64)
+    outside = float((edges[0] - low).sum() + (high - edges[-1]).sum()) / len(values)
     return (inside + outside) / math.sqrt(profile.variance)
 
 
@@ -233,9 +234,9 @@ def _moments(values: NDArray[np.float32]) -> tuple[float, float, float]:
     mean = float(wide.mean())
     if values[0] == values[-1]:  # the computed deviation of a constant may be a rounding error instead of zero
         return mean, 0.0, 0.0
-    squares = (wide - mean) ** 2
-    variance = float(squares.mean())
-    return mean, variance, float(np.dot(squares, squares)) / len(wide) / variance**2 if variance else 0.0
+    wide -= mean
+    variance = float(np.square(wide, out=wide).mean())
+    return mean, variance, float(np.square(wide, out=wide).mean()) / variance**2 if variance else 0.0
 
 
 def _mean_p(profile: NumberProfile, moments: tuple[float, float, float], m: int) -> float:
