@@ -46,7 +46,7 @@ def test_registered_model_knows_the_latest_snapshots_and_the_evaluated_one_does_
     assert candidate.contract.trained_through == manifest.test.days[-1]
     assert candidate.evaluated_through == manifest.train.days[-1]
     assert candidate.contract.evaluation is not None
-    assert candidate.contract.evaluation.auc == candidate.evaluation.auc
+    assert candidate.contract.evaluation.metrics["auc"].value == candidate.evaluation.auc
     changed = Path(shutil.copytree(dataset.folder, tmp_path / "changed"))
     for part in (manifest.gap, manifest.test):
         flip_labels(changed / part.file, project.label.name)

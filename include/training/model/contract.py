@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import datetime as dt
 from collections.abc import Sequence
+from dataclasses import dataclass
 from functools import cached_property
 from typing import Any, Literal, Self
 
@@ -66,6 +67,15 @@ class FeatureContract(_Frozen):
         return self
 
 
+@dataclass(frozen=True)
+class MetricValue:
+    """The value of a metric, and the ends of its 95 % interval."""
+
+    value: float
+    low: float
+    high: float
+
+
 class RecipeEvaluation(_Frozen):
     """The evaluation of a model's recipe, by another model of the same recipe that was not fitted on the test rows.
 
@@ -73,17 +83,16 @@ class RecipeEvaluation(_Frozen):
         trained_through: The last snapshot day that the evaluated model was fitted on.
         first_day: The first snapshot day of the test.
         last_day: The last snapshot day of the test.
-        auc: Its area under the ROC curve.
-        auc_low: The lower end of its 95 % interval.
-        auc_high: The upper end.
+        metrics: The metrics on the test, under the names of ``measure``, with intervals by bootstrap over customers.
+        estimate_errors: The root mean square error, over the snapshots of the test, of the metrics that
+            ``estimate_metrics`` expects from the probabilities alone.
     """
 
     trained_through: dt.date
     first_day: dt.date
     last_day: dt.date
-    auc: float
-    auc_low: float
-    auc_high: float
+    metrics: dict[str, MetricValue]
+    estimate_errors: dict[str, float]
 
 
 class ModelContract(_Frozen):
