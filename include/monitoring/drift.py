@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import datetime as dt
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 import pyarrow as pa
@@ -27,6 +27,7 @@ from include.training.model.reference_profile import CategoryProfile, NumberProf
 
 SIGNIFICANCE = 0.05
 """The significance level, which is divided by the number of features."""
+_GONE = "gold no longer has this column"
 
 
 class DriftError(ChurnflowError):
@@ -150,26 +151,37 @@ def detect_drift(profile: ReferenceProfile, current: pa.Table, limits: DriftLimi
             "The current window has no rows.", where=FEATURES_TABLE, remedy="Run churn_ingest for its days."
         )
     level = SIGNIFICANCE / len(profile.features)
-    found = [_feature(name, reference, current, limits, level) for name, reference in profile.features.items()]
+    columns = dict(zip(current.column_names, current.columns, strict=True))
+    gone = pa.chunked_array([pa.nulls(current.num_rows, pa.float64())])
+    found = [
+        _feature(name, reference, Values.of_column(columns.get(name, gone), reference.kind), limits, level)
+        for name, reference in profile.features.items()
+    ]
+    found = [item if item.name in columns else replace(item, reason=_GONE) for item in found]
     found.sort(key=lambda item: (not item.drifted, item.drifted and not item.counts, -item.severity, item.name))
     severity = max((item.severity for item in found if item.counts), default=0.0)
     return DayDrift(severity, severity >= limits.multiplier, current.num_rows, tuple(found))
 
 
 def judge(
-    days: Mapping[dt.date, DayDrift], sources: Mapping[dt.date, float], limits: DriftLimits, has_time: bool
+    days: Mapping[dt.date, DayDrift],
+    limits: DriftLimits,
+    has_time: bool,
+    sources: Mapping[dt.date, float] | None = None,
 ) -> DriftVerdict:
     """Return the verdict over the last days.
 
     Args:
         days: The results of the last ``of_days`` days in gold, up to the monitored day, in the order of days.
-        sources: The largest severity of the sources that count, by day; 0 for a day that is left out.
         limits: The project's limits.
         has_time: Whether the data has time; else the newest delivery alone decides.
+        sources: The largest severity of the sources that count, by day (see ``source_severity``); by default, only
+            features and scores decide.
     """
     wanted, of = (limits.exceeded_days, limits.of_days) if has_time else (1, 1)
-    severities = {day: max(result.severity, sources.get(day, 0.0)) for day, result in days.items()}
-    exceeding = tuple(day for day, severity in severities.items() if severity >= limits.multiplier)
+    of_sources = {day: (sources or {}).get(day, 0.0) for day in days}
+    severities = {day: max(result.severity, of_sources[day]) for day, result in days.items()}
+    exceeding = tuple(day for day, result in days.items() if result.exceeds or of_sources[day] >= limits.multiplier)
     latest = list(days.values())[-1]
     reason = (
         f"{len(exceeding)} of the last {counted(len(days), 'day')} exceed the limits; drift means {wanted} of {of}. "
@@ -181,19 +193,14 @@ def judge(
 
 
 def _feature(
-    name: str, reference: NumberProfile | CategoryProfile, current: pa.Table, limits: DriftLimits, level: float
+    name: str, reference: NumberProfile | CategoryProfile, values: Values, limits: DriftLimits, level: float
 ) -> FeatureDrift:
-    gone = name not in current.column_names
-    column = pa.chunked_array([pa.nulls(current.num_rows, pa.float64())]) if gone else current[name]
-    values = Values.of_column(column, reference.kind)
     found = changes(reference, values)
     severities = [_severity(change, reference, level) for change in found]
     worst = max(range(len(found)), key=severities.__getitem__)
     change, severity = found[worst], severities[worst]
     limit = _limit(change.rule, reference)
-    if gone:
-        reason = "gold no longer has this column"
-    elif not values.present and reference.values:
+    if not values.present and reference.values:
         reason = "all values are missing"
     elif len(found) == 1 and not severity:
         reason = f"fewer than {MIN_VALUES} values on one side; only the missing rate was compared"

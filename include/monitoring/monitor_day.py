@@ -1,4 +1,4 @@
-"""Monitor one day: drift, realised performance and served predictions, as one task."""
+"""Monitor one day: drift, realised and expected performance, and served predictions, as one task."""
 
 from __future__ import annotations
 
@@ -8,8 +8,10 @@ from typing import Any
 
 from include.lake import open_lake
 from include.logs import get_logger
-from include.monitoring.drift import detect_drift, judge
+from include.monitoring.drift import DayDrift, detect_drift, judge
 from include.monitoring.drift_report import PAGE, write_evidently, write_page
+from include.monitoring.evaluations import deployed_evaluations
+from include.monitoring.expected import expected_performance
 from include.monitoring.performance import realised_performance
 from include.monitoring.results import KIND, day_dir, read_result, result_days, write_result
 from include.monitoring.retraining import retrain_request, settling_time
@@ -39,43 +41,42 @@ def monitor_day(project: Project, settings: Settings, day: dt.date) -> dict[str,
 
     Returns:
         The content of ``result.json``: ``project``, ``day``, ``model_version``, ``trained_through``,
-        ``evaluated_through``, ``drift`` (see ``DriftVerdict``), ``root_causes`` (sentences), ``sources`` (see
-        ``SourceHealth``), ``performance`` (see ``Performance``), ``served`` (see
-        ``Served``; absent in results that precede the prediction log), ``reference_days``, ``reference_rows``,
-        ``current_days``, ``new_columns`` (columns of gold that the model does not use), ``left_out`` (features that
-        change with time), ``evidently`` (the features that Evidently draws), ``retrain_reason`` (None if no training is
-        requested), ``report`` (relative to the reports' folder), ``seconds``.
+        ``evaluated_through``, ``drift`` (see ``DriftVerdict``), ``root_causes`` (sentences; see ``root_causes``),
+        ``sources`` (see ``SourceHealth``), ``performance`` (see ``Performance``), ``expected`` (see ``Expected``),
+        ``served`` (see ``Served``), ``reference_days`` and ``reference_rows`` (of the reference profile),
+        ``snapshot_pairs`` (see ``ReferenceProfile``), ``current_days``, ``new_columns`` (columns of gold that the model
+        does not use), ``left_out`` (features that change with time), ``evidently`` (the features that Evidently draws),
+        ``retrain_reason`` (None if no training is requested), ``report`` (relative to the reports' folder),
+        ``seconds``.
 
     Raises:
         ScoringError: No model is deployed.
         BundleError: The deployed model has no reference profile.
-        WindowError: Gold has no rows for the day's window.
+        WindowError: Gold has no rows of the day.
     """
     start = time.perf_counter()
     lake, folder = open_lake(settings), day_dir(settings.reports_dir, day)
     deployed = deployed_bento(settings)
     bundle, version = deployed.load_bundle(), deployed.model_version
     contract, profile, limits = bundle.contract, read_profile(bundle), project.monitoring.drift
-    current = current_window(lake, project, contract, day)
     # The last days are compared again, so that the verdict depends neither on earlier results nor on their order.
-    windows = {
-        judged: current_window(lake, project, contract, judged)
-        for judged in judged_days(lake, day, limits.of_days if project.has_time else 1)
-    }
+    found: dict[dt.date, DayDrift] = {}
+    for judged in judged_days(lake, day, limits.of_days if project.has_time else 1):
+        current = current_window(lake, project, contract, judged)
+        rows = with_scores(current.rows, bundle)
+        found[judged] = detect_drift(profile, rows, limits)
     influences = {name: feature.influence for name, feature in profile.features.items()}
-    counting, rows = counting_sources(project, influences, limits.min_influence), read_source_rows(lake, project, day)
+    counting, deliveries = counting_sources(project, influences), read_source_rows(lake, project, day)
     trained = contract.trained_through
-    verdict = judge(
-        {judged: detect_drift(profile, with_scores(window.rows, bundle), limits) for judged, window in windows.items()},
-        {judged: source_severity(rows, counting, project, trained, judged) for judged in windows},
-        limits,
-        project.has_time,
-    )
-    sources = source_health(lake, project, rows, counting, settings.reports_dir, trained, day)
+    severities = {judged: source_severity(deliveries, counting, project, trained, judged) for judged in found}
+    verdict = judge(found, limits, project.has_time, severities)
+    sources = source_health(lake, project, deliveries, counting, settings.reports_dir, trained, day)
     drifted = [*verdict.latest.drifted_features, *verdict.latest.informing_features]
     reference = reference_window(lake, contract, profile)
-    performance = realised_performance(lake, project, contract, version, day)
-    served = monitor_served(lake, project, version, day, profile, performance.test_auc)
+    evaluations = deployed_evaluations(settings)
+    performance = realised_performance(lake, project, evaluations, day)
+    expected = expected_performance(lake, project, evaluations, day)
+    served = monitor_served(lake, project, version, day, profile)
     result: dict[str, Any] = {
         "format": 1,
         "project": project.name,
@@ -87,15 +88,17 @@ def monitor_day(project: Project, settings: Settings, day: dt.date) -> dict[str,
         "root_causes": root_causes(project, [feature.name for feature in drifted], sources),
         "sources": [source.as_dict() for source in sources],
         "performance": performance.as_dict(),
+        "expected": expected.as_dict(),
         "served": served.as_dict(),
         "reference_days": [str(present) for present in profile.days],
         "reference_rows": profile.rows,
+        "snapshot_pairs": profile.pairs,
         "current_days": [str(present) for present in current.days],
         "new_columns": new_columns(lake, contract),
         "left_out": list(profile.left_out),
         "evidently": write_evidently(
             with_scores(reference.rows, bundle),
-            with_scores(current.rows, bundle),
+            rows,
             profile,
             verdict.latest,
             limits.multiplier,
@@ -117,8 +120,7 @@ def monitor_day(project: Project, settings: Settings, day: dt.date) -> dict[str,
             "model_version": version,
             "drifted": verdict.drifted,
             "drifted_features": len(verdict.latest.drifted_features),
-            "performance": result["performance"]["state"],
-            "auc": result["performance"]["auc"],
+            "performance": performance.reason,
             "answers": sum(model.answers for model in served.models),
             "retrain": result["retrain_reason"] is not None,
             "seconds": result["seconds"],

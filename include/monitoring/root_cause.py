@@ -38,5 +38,8 @@ def root_causes(project: Project, drifted: Collection[str], sources: Sequence[So
 
 def _sentence(source: SourceHealth, features: int) -> str:
     start = f"{counted(features, 'feature') if features else 'No feature'} of '{source.name}' drifted; "
-    findings = "; ".join(finding.text for finding in source.findings)
-    return start + (findings or f"nothing unusual in the deliveries of '{source.name}'") + "."
+    findings = [finding.text for finding in source.findings]
+    if not any(finding.kind in ("volume", "freshness") for finding in source.findings):
+        change = f" (rows {source.change:+.0%})" if source.change is not None else ""
+        findings.append(f"the number of rows of '{source.name}' is not unusual{change}")
+    return start + "; ".join(findings) + "."

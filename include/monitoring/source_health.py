@@ -89,18 +89,17 @@ class SourceHealth:
         return asdict(self) | {"change": self.change, "findings": [asdict(finding) for finding in self.findings]}
 
 
-def counting_sources(project: Project, influences: Mapping[str, float], min_influence: float) -> frozenset[str]:
+def counting_sources(project: Project, influences: Mapping[str, float]) -> frozenset[str]:
     """Return the sources of the population, of the label and of the features with at least ``min_influence``.
 
     Args:
         project: The project.
         influences: The influence of each feature of the model, from 0 to 1.
-        min_influence: The lowest influence of a feature that counts.
     """
     used = [
         name
         for feature, names in feature_sources(project).items()
-        if influences.get(feature, 0.0) >= min_influence
+        if influences.get(feature, 0.0) >= project.monitoring.drift.min_influence
         for name in names
     ]
     return frozenset({project.population.source, project.label.source, *used})
@@ -173,6 +172,8 @@ def source_health(
 
 
 def _compare(rows: SourceRows, project: Project, trained_through: dt.date, day: dt.date) -> tuple[Volume, Freshness]:
+    if day < rows.first:
+        return Volume(0), Freshness(None, 0, None)
     volume = compare_volume(rows, day, trained_through, project.monitoring.window_days)
     return volume, compare_freshness(rows, day, trained_through)
 

@@ -44,6 +44,24 @@ class Window:
     rows: pa.Table
 
 
+def judged_days(lake: Lake, day: dt.date, count: int) -> list[dt.date]:
+    """Return the last days in gold, up to the monitored day, sorted.
+
+    Args:
+        lake: The lake with ``gold/features``.
+        day: The monitored day.
+        count: The largest number of days.
+
+    Raises:
+        WindowError: Gold contains no rows of ``day``.
+        LakeError: There is no ``gold/features`` yet.
+    """
+    days = [present for present in lake.table(FEATURES_TABLE).days() if present <= day]
+    if day not in days:
+        raise WindowError(f"{day} has no rows.", where=FEATURES_TABLE, remedy="Run churn_ingest for that day.")
+    return days[-count:]
+
+
 def current_window(lake: Lake, project: Project, contract: ModelContract, day: dt.date) -> Window:
     """Return the rows of the ``window_days`` that end with ``day``.
 
@@ -51,18 +69,10 @@ def current_window(lake: Lake, project: Project, contract: ModelContract, day: d
         lake: The lake with ``gold/features``.
         project: The project's window length.
         contract: The contract of the deployed model.
-        day: The monitored day.
-
-    Raises:
-        WindowError: Gold contains no rows of those days.
-        LakeError: There is no ``gold/features`` yet.
+        day: A day in gold.
     """
     span = DayRange.ending(day, project.monitoring.window_days if project.has_time else 1)
     days = [present for present in lake.table(FEATURES_TABLE).days() if present in span]
-    if not days:
-        raise WindowError(
-            f"No day in {span} has rows.", where=FEATURES_TABLE, remedy="Run churn_ingest for those days."
-        )
     return _latest_rows(lake, contract, days)
 
 
@@ -77,17 +87,6 @@ def reference_window(lake: Lake, contract: ModelContract, profile: ReferenceProf
     if not set(profile.days) <= set(lake.table(FEATURES_TABLE).days()):
         return None
     return _latest_rows(lake, contract, profile.days)
-
-
-def judged_days(lake: Lake, day: dt.date, count: int) -> list[dt.date]:
-    """Return the last ``count`` days in gold up to ``day``, sorted.
-
-    Args:
-        lake: The lake with ``gold/features``.
-        day: The monitored day.
-        count: The largest number of days.
-    """
-    return [present for present in lake.table(FEATURES_TABLE).days() if present <= day][-count:]
 
 
 def new_columns(lake: Lake, contract: ModelContract) -> list[str]:

@@ -10,13 +10,12 @@ import pyarrow as pa
 import pytest
 from sklearn.metrics import roc_auc_score
 
-from include.days import DayRange
 from include.lake.table_names import FEATURES_TABLE, LABELS_TABLE, PREDICTIONS_TABLE
 from include.monitoring.served import Served, monitor_served
-from include.monitoring.windows import monitored_features, reference_window
 from include.serving.prediction_log.collect import collect_predictions
 from include.serving.prediction_log.predictions import Predictions
 from include.training.model.bundle import Bundle
+from include.training.model.reference_profile import SCORE, read_profile
 from tests.monitoring.conftest import CUSTOMERS, Production, shift
 from tests.serving.prediction_log.logs import log_all
 
@@ -50,10 +49,7 @@ def serve(production: Production, groups: Sequence[Predictions], version: str = 
 
 
 def served(production: Production, day: dt.date) -> Served:
-    contract = production.bundle.contract
-    features = monitored_features(production.project, contract)
-    reference = reference_window(production.lake, production.project, contract).rows
-    return monitor_served(production.lake, production.project, "1", day, reference, features, 0.8)
+    return monitor_served(production.lake, production.project, "1", day, read_profile(production.bundle))
 
 
 def labels(production: Production, day: dt.date) -> dict[str, int]:
@@ -95,11 +91,12 @@ def test_predictions_are_evaluated_once_their_labels_are_known(production: Produ
     matured = scored + dt.timedelta(days=production.project.label.horizon_days)
     before = served(production, matured - dt.timedelta(days=1)).performance
     assert before.state == "not yet known"
-    after = served(production, matured).performance
+    performance = served(production, matured).performance
+    (after,) = performance.models
     known = labels(production, scored)
     churned = [known[customer] for customer in given.customer_ids]
-    assert (after.state, after.rows) == ("known", 300)
-    assert after.auc == pytest.approx(roc_auc_score(churned, given.probabilities))
+    assert (performance.state, after.customers) == ("known", 300)
+    assert after.metrics["auc"].value == pytest.approx(roc_auc_score(churned, given.probabilities))
     assert (after.first_day, after.last_day) == (str(scored), str(scored))
 
 
@@ -107,8 +104,8 @@ def test_prediction_by_id_refers_to_the_day_of_its_features(production: Producti
     scored = production.days[SCORED]
     serve(production, [answers(production, scored, by_id=True)])
     matured = scored + dt.timedelta(days=production.project.label.horizon_days)
-    performance = served(production, matured).performance
-    assert (performance.first_day, performance.rows) == (str(scored), CUSTOMERS)
+    (performance,) = served(production, matured).performance.models
+    assert (performance.first_day, performance.customers) == (str(scored), CUSTOMERS)
 
 
 def test_latest_prediction_of_each_customer_is_evaluated(production: Production) -> None:
@@ -118,11 +115,11 @@ def test_latest_prediction_of_each_customer_is_evaluated(production: Production)
     serve(production, [last])
     serve(production, [wrong])
     matured = scored + dt.timedelta(days=production.project.label.horizon_days)
-    performance = served(production, matured).performance
+    (performance,) = served(production, matured).performance.models
     known = labels(production, scored)
     churned = [known[customer] for customer in last.customer_ids]
-    assert performance.rows == CUSTOMERS
-    assert performance.auc == pytest.approx(roc_auc_score(churned, last.probabilities))
+    assert performance.customers == CUSTOMERS
+    assert performance.metrics["auc"].value == pytest.approx(roc_auc_score(churned, last.probabilities))
 
 
 def test_predictions_of_an_earlier_model_are_not_evaluated(production: Production) -> None:
@@ -134,15 +131,7 @@ def test_predictions_of_an_earlier_model_are_not_evaluated(production: Productio
 
 
 def test_customers_of_the_training_data_have_not_drifted(production: Production) -> None:
-    # The training rows have 64-bit floats, and the logged rows have 32-bit floats.
     learned = production.bundle.contract.trained_through
-    features = production.lake.table(FEATURES_TABLE)
-    rows = features.read([learned])
-    tenths = pa.array(np.asarray(rows["days_since_purchase"]) // 10 / 10)
-    features.replace(
-        DayRange.single(learned),
-        rows.set_column(rows.schema.get_field_index("days_since_purchase"), "days_since_purchase", tenths),
-    )
     serve(production, [answers(production, learned)])
     found = served(production, learned).drift
     assert (found.customers, found.drifted) == (CUSTOMERS, ())
@@ -152,7 +141,7 @@ def test_customers_unlike_the_training_data_have_drifted(production: Production)
     day = production.days[LATER]
     shift(production, day, "days_since_purchase", 900.0)
     serve(production, [answers(production, day)])
-    assert served(production, day).drift.drifted == ("days_since_purchase",)
+    assert served(production, day).drift.drifted == ("days_since_purchase", SCORE)
 
 
 def test_few_customers_are_not_compared(production: Production) -> None:

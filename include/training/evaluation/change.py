@@ -184,8 +184,11 @@ def _numbers(profile: NumberProfile, values: NDArray[np.float32]) -> list[Change
     # The asymptotic distribution of the two-sample statistic (Kolmogorov 1933, Smirnov 1948). The distance at the edges
     # is at most the distance over all values, so the p-value is not too low.
     ks_p = float(stats.kstwobign.sf(distance * math.sqrt(n * m / (n + m))))
-    moments = _moments(values)
-    normed = _normed_wasserstein(profile, edges.astype(np.float64), gaps_at, gaps_below, values, int(below[0]))
+    # A value counts as at most one range of the reference away from it, so a single wrong value changes little.
+    span = edges[-1] - edges[0]
+    limited = np.clip(values, edges[0] - span, edges[-1] + span) if span else values
+    moments = _moments(limited)
+    normed = _normed_wasserstein(profile, edges.astype(np.float64), gaps_at, gaps_below, limited)
     # The Wasserstein distance has no p-value. The Kolmogorov-Smirnov test alone has little power against changes of the
     # tails or the variance. Therefore the lowest p-value of three tests is used, multiplied by 3 (Bonferroni).
     lowest = min(ks_p, _mean_p(profile, moments, m), _variance_p(profile, moments, m))
@@ -203,21 +206,25 @@ def _normed_wasserstein(
     gaps_at: NDArray[np.float64],
     gaps_below: NDArray[np.float64],
     values: NDArray[np.float32],
-    below_minimum: int,
 ) -> float:
     """Return the first Wasserstein distance divided by the reference's standard deviation; 0 for a constant reference.
 
     The distance is the area between the two distribution functions, by the trapezoidal rule between the edges. Beyond
-    the minimum and the maximum of the reference, the area is the mean excess of the new values. The excess of a value
-    counts at most the reference's range, so a single wrong value cannot dominate the distance.
+    the minimum and the maximum of the reference, the area is the mean excess of the new values.
+
+    Args:
+        profile: The reference.
+        edges: Its k edges, shape (k,).
+        gaps_at: The absolute difference of the shares of values up to each edge, inclusive, shape (k,).
+        gaps_below: The same for values below each edge, shape (k,).
+        values: The new values, sorted.
     """
-    span = edges[-1] - edges[0]
-    if not span or not profile.variance:
+    if not profile.variance:
         return 0.0
     inside = float(((gaps_at[:-1] + gaps_below[1:]) / 2 * np.diff(edges)).sum())
-    low = edges[0] - values[:below_minimum].astype(np.float64)
-    high = values[np.searchsorted(values, np.float32(edges[-1]), side="right") :].astype(np.float64) - edges[-1]
-    outside = float(np.minimum(low, span).sum() + np.minimum(high, span).sum()) / len(values)
+    low = values[: np.searchsorted(values, np.float32(edges[0]))].astype(np.float64)
+    high = values[np.searchsorted(values, np.float32(edges[-1]), side="right") :].astype(np.float64)
+    outside = float((edges[0] - low).sum() + (high - edges[-1]).sum()) / len(values)
     return (inside + outside) / math.sqrt(profile.variance)
 
 
@@ -227,9 +234,9 @@ def _moments(values: NDArray[np.float32]) -> tuple[float, float, float]:
     mean = float(wide.mean())
     if values[0] == values[-1]:  # the computed deviation of a constant may be a rounding error instead of zero
         return mean, 0.0, 0.0
-    squares = (wide - mean) ** 2
-    variance = float(squares.mean())
-    return mean, variance, float(np.dot(squares, squares)) / len(wide) / variance**2 if variance else 0.0
+    wide -= mean
+    variance = float(np.square(wide, out=wide).mean())
+    return mean, variance, float(np.square(wide, out=wide).mean()) / variance**2 if variance else 0.0
 
 
 def _mean_p(profile: NumberProfile, moments: tuple[float, float, float], m: int) -> float:

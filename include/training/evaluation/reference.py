@@ -28,7 +28,10 @@ from include.training.model.reference_profile import (
     Rule,
 )
 
-_MAX_PAIRS = 30
+_WEEK = 7
+_MAX_PAIRS = 60
+_MAX_ROWS = 20_000
+"""Of a larger snapshot, so many rows are compared, which bounds the time of the training."""
 
 Positions = NDArray[np.int64]
 SnapshotPair = tuple[dt.date, dt.date]
@@ -79,7 +82,7 @@ def make_profile(project: Project, rows: Rows, bundle: Bundle, probabilities: ND
 
 
 def snapshot_pairs(project: Project, days: Sequence[dt.date]) -> list[SnapshotPair]:
-    """Return at most 30 pairs of snapshots that are as far apart as the reference and a day on which its model serves.
+    """Return at most 60 pairs of snapshots that are as far apart as the reference and a day on which its model serves.
 
     The labels of the last training snapshot become known one horizon later. The model then serves until the next
     training, and that snapshot may precede the training by the days between two snapshots.
@@ -94,7 +97,7 @@ def snapshot_pairs(project: Project, days: Sequence[dt.date]) -> list[SnapshotPa
     if not project.has_time:
         return []
     shortest = project.label.horizon_days
-    longest = shortest + project.training.every_days
+    longest = shortest + project.training.every_days + (_WEEK - 1 if project.snapshots else 0)
     pairs = [(first, last) for last, first in product(days, days) if shortest <= (last - first).days <= longest]
     return [pairs[position] for position in evenly_spaced(len(pairs), _MAX_PAIRS)] if pairs else []
 
@@ -126,7 +129,11 @@ def _values(rows: Rows, position: int, is_category: bool, at: Positions) -> Valu
 
 
 def _by_day(read: Callable[[Positions], Values], positions: Mapping[dt.date, Positions]) -> Callable[[dt.date], Values]:
-    return lambda day: read(positions[day])
+    def read_day(day: dt.date) -> Values:
+        found = positions[day]
+        return read(found[evenly_spaced(len(found), _MAX_ROWS)])
+
+    return read_day
 
 
 def _latest_per_customer(rows: Rows, positions: Sequence[Positions]) -> Positions:
