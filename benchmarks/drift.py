@@ -2,7 +2,8 @@
 
 The placebo days are days of a simulated business with weekly and yearly seasons, in which nothing else changes. The
 reference is renewed every 28 days, as in production. On some of these days a change is injected, from that day on. The
-limits are the defaults of ``monitoring.yaml``; they do not depend on the placebo days. The weeks of the grocery
+limits are the defaults of ``monitoring.yaml``; they do not depend on the placebo days. A change of the labels is
+found by the realised performance, at the earliest one horizon later. The weeks of the grocery
 households are placebo days of real data, in which real changes count as false alarms, too.
 """
 
@@ -22,6 +23,7 @@ import pyarrow as pa
 import typer
 
 from benchmarks.drift_injections import CATEGORIES, DEAD, NUMBERS, Influential, change_window, stop_source
+from benchmarks.drift_labels import days_to_find, fit_tested
 from benchmarks.drift_rivals import DATASET_SHARE, Kinds, evidently_share, ks_alarms
 from benchmarks.drift_world import make_world, report
 from benchmarks.figures import print_figures
@@ -181,6 +183,27 @@ def _rivals(project: Project, replay: Replay, past: PastDay) -> dict[str, float]
     }
 
 
+def change_labels(project: Project, lake: Lake, injected: list[Injected], training: dt.date) -> list[Injected]:
+    """Return changes of the labels with the same start days as ``injected``, found by the realised performance.
+
+    Args:
+        project: The project.
+        lake: The lake.
+        injected: The other changes.
+        training: The day on which the evaluated model is trained.
+    """
+    recipe = Recipe(
+        features=tuple(spec.name for spec in project.features),
+        hyperparameters=_HYPERPARAMETERS,
+    )
+    tested = fit_tested(project, lake, training, recipe)
+    return [
+        Injected(kind, number, start, days_to_find=days)
+        for number, start in enumerate(sorted({change.start for change in injected}))
+        for kind, days in days_to_find(project, lake, tested, start, SEED + number).items()
+    ]
+
+
 def per_year(verdicts: list[bool], window_days: int) -> float:
     """Return the windows a year with a verdict, of windows that do not overlap.
 
@@ -286,19 +309,22 @@ def main(
         bundle = fit_model(project, settings, span.first)
         report("model fitted")
         placebo = run_placebo(project, open_lake(settings), bundle, span, starts, rival_days)
+        labels = change_labels(project, open_lake(settings), placebo.injected, span.first)
+        report("labels changed")
         weeks = grocery(Path(folder) / "grocery") if with_grocery else None
     limits, window_days = project.monitoring.drift, project.monitoring.window_days
     severities = {day: largest.severity for day, largest in placebo.days.items()}
     found = outcome(severities, limits.multiplier, limits.exceeded_days, limits.of_days, window_days)
     shares = [rival["evidently_share"] for rival in placebo.rivals]
-    found_changes = [change for change in placebo.injected if change.days_to_find is not None]
+    injected = [*placebo.injected, *labels]
+    found_changes = [change for change in injected if change.days_to_find is not None]
     details = {
         "placebo": _summary(found, placebo.days),
         "by_multiplier": {
             str(multiplier): len(outcome(severities, multiplier, 1, 1, window_days).alarms)
             for multiplier in (1.0, 1.25, 1.5, 2.0)
         },
-        "power": power(placebo.injected),
+        "power": power(injected),
         "evidently_some_column_per_year": round(per_year([share > 0 for share in shares], window_days), 2),
         "evidently_mean_share": round(float(np.mean(shares)), 3),
         "evidently_cpu_s": round(float(np.mean([rival["evidently_cpu_s"] for rival in placebo.rivals])), 2),
@@ -311,9 +337,9 @@ def main(
         "alarms_per_year": round(found.alarms_per_year, 3),
         "alarms_per_year_upper95": round(found.upper95_per_year, 3),
         "placebo_days": len(placebo.days),
-        "injected": len(placebo.injected),
+        "injected": len(injected),
         "found": len(found_changes),
-        "days_to_find": _median_days(placebo.injected),
+        "days_to_find": _median_days(injected),
         "evidently_alarms_per_year": round(per_year([share >= DATASET_SHARE for share in shares], window_days), 2),
         "ks_alarms_per_year": round(per_year([rival["ks"] > 0 for rival in placebo.rivals], window_days), 2),
         "cpu_s_100x100k": round(cost(100, 100_000), 3),
