@@ -25,8 +25,9 @@ import typer
 from benchmarks.drift_injections import CATEGORIES, DEAD, NUMBERS, Influential, change_window, stop_source
 from benchmarks.drift_labels import days_to_find, fit_tested
 from benchmarks.drift_rivals import DATASET_SHARE, Kinds, evidently_share, ks_alarms
-from benchmarks.drift_world import make_world, report
 from benchmarks.figures import print_figures
+from benchmarks.performance import report
+from benchmarks.performance_world import SEASON, Business
 from include.days import DayRange
 from include.ingest import ingest_days
 from include.lake import Lake, open_lake
@@ -49,6 +50,7 @@ from include.training.model.bundle import Bundle
 from include.training.model.reference_profile import SCORE, ReferenceProfile, read_profile
 from include.training.recipe import Hyperparameters, Recipe
 from local.grocery_export import LAST_DAY, export
+from simulator.world import World
 
 SEED = 20230101
 HISTORY_DAYS = 400
@@ -301,10 +303,12 @@ def main(
     configure_json_logs()
     started, project = time.perf_counter(), load_project("subscription")
     with tempfile.TemporaryDirectory(prefix="churnflow-drift-") as folder:
-        settings = Settings(home=world or Path(folder), project="subscription")
-        last = project.first_day + dt.timedelta(days=days - 1)
+        parameters = World(customers=customers, first_day=project.first_day, seed=SEED, pace_days=days, season=SEASON)
+        business = Business(world or Path(folder) / "subscription", parameters)
+        settings, last = business.settings, project.first_day + dt.timedelta(days=days - 1)
         if world is None:
-            make_world(settings, project, customers, days)
+            business.append(DayRange(project.first_day, last), DayRange(project.first_snapshot, last))
+            report("simulated")
         span = DayRange(project.first_snapshot + dt.timedelta(days=HISTORY_DAYS), last)
         bundle = fit_model(project, settings, span.first)
         report("model fitted")

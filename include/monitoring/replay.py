@@ -79,7 +79,7 @@ class Replay:
         self._kinds = {name: specs.get(name, "number") for name in self._influence}
         self._snapshots: dict[dt.date, dict[str, Values]] = {}
         self.source_rows = read_source_rows(lake, project, last)
-        self.counting = counting_sources(project, self._influence, project.monitoring.drift.min_influence)
+        self.counting = counting_sources(project, self._influence)
 
     def days(self, span: DayRange) -> Iterator[PastDay]:
         """Yield the days of ``span`` in gold for which a model would have served, in their order.
