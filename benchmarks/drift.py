@@ -56,6 +56,9 @@ SEED = 20230101
 HISTORY_DAYS = 400
 """The days with gold before the first placebo day: a year of snapshots, and the horizon of their labels."""
 FOUND_WITHIN = 28
+"""The days within which a change of the features or sources must be found."""
+_LAST_START = 90
+"""The placebo days from the last start day on, within which the labels of its snapshots become known."""
 _HYPERPARAMETERS = Hyperparameters(
     n_estimators=200, max_depth=3, learning_rate=0.05, subsample=0.8, colsample_bytree=0.5, min_child_weight=20
 )
@@ -135,7 +138,7 @@ def run_placebo(project: Project, lake: Lake, bundle: Bundle, span: DayRange, st
         rival_days: The number of days on which the other rules are evaluated.
     """
     replay, features = Replay(project, lake, bundle, span.last), influential(project, bundle)
-    offsets = np.linspace(0, len(span) - FOUND_WITHIN, starts).astype(int).tolist()
+    offsets = np.linspace(0, len(span) - _LAST_START, starts).astype(int).tolist()
     injected = [
         Injected(kind, number, span.first + dt.timedelta(days=offset))
         for kind in (*NUMBERS, CATEGORIES, DEAD)

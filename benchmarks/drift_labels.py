@@ -114,7 +114,9 @@ def _changed(rows: pd.DataFrame, seed: int) -> Mapping[str, pd.DataFrame]:
 
 
 def _first_decay(project: Project, tested: Tested, rows: pd.DataFrame, start: dt.date) -> int | None:
-    for day, scored in rows.groupby("dt"):
+    days: list[dt.date] = sorted(rows["dt"].unique())
+    for day in days:
+        scored = rows[rows["dt"] == day]
         if evaluate_model("1", scored, tested.evaluation, project).verdict == "decayed":
             return (day - start).days + project.label.horizon_days
     return None
