@@ -3,7 +3,8 @@
 A feature drifted on a day if it changed by more than ``multiplier`` times its natural variation, that is, its largest
 change between past snapshots, and if the change is significant: its p-value is below .05 divided by the number of
 features (Bonferroni's correction: Dunn, "Multiple Comparisons among Means", JASA 56, 1961). A day exceeds the limits if
-a feature drifted that the model uses, or if the scores drifted. The verdict is drift if enough of the last days exceed.
+a feature drifted that the model uses, if the scores drifted, or if a source of such features delivered far fewer rows.
+The verdict is drift if enough of the last days exceed.
 
 docs/decisions/0016-own-drift-rules.md explains why the project does not use the rules of a library.
 """
@@ -102,7 +103,7 @@ class DriftVerdict:
         drifted: Whether at least ``exceeded_days`` of the judged days exceed.
         reason: The verdict in words.
         promise: What is known about the number of false verdicts a year.
-        days: The judged days with their severities, in the order of days.
+        days: The judged days with the largest severity of features and sources, in the order of days.
         exceeding_days: The judged days that exceed.
         latest: The result of the last judged day.
     """
@@ -162,16 +163,25 @@ def detect_drift(profile: ReferenceProfile, current: pa.Table, limits: DriftLimi
     return DayDrift(severity, severity >= limits.multiplier, current.num_rows, tuple(found))
 
 
-def judge(days: Mapping[dt.date, DayDrift], limits: DriftLimits, has_time: bool) -> DriftVerdict:
+def judge(
+    days: Mapping[dt.date, DayDrift],
+    limits: DriftLimits,
+    has_time: bool,
+    sources: Mapping[dt.date, float] | None = None,
+) -> DriftVerdict:
     """Return the verdict over the last days.
 
     Args:
         days: The results of the last ``of_days`` days in gold, up to the monitored day, in the order of days.
         limits: The project's limits.
         has_time: Whether the data has time; else the newest delivery alone decides.
+        sources: The largest severity of the sources that count, by day (see ``source_severity``); by default, only
+            features and scores decide.
     """
     wanted, of = (limits.exceeded_days, limits.of_days) if has_time else (1, 1)
-    exceeding = tuple(day for day, result in days.items() if result.exceeds)
+    of_sources = {day: (sources or {}).get(day, 0.0) for day in days}
+    severities = {day: max(result.severity, of_sources[day]) for day, result in days.items()}
+    exceeding = tuple(day for day, result in days.items() if result.exceeds or of_sources[day] >= limits.multiplier)
     latest = list(days.values())[-1]
     reason = (
         f"{len(exceeding)} of the last {counted(len(days), 'day')} exceed the limits; drift means {wanted} of {of}. "
@@ -179,7 +189,6 @@ def judge(days: Mapping[dt.date, DayDrift], limits: DriftLimits, has_time: bool)
     )
     informing = len(latest.informing_features)
     reason += f", and {informing} with little influence on the model." if informing else "."
-    severities = {day: result.severity for day, result in days.items()}
     return DriftVerdict(len(exceeding) >= wanted, reason, limits.promise, severities, exceeding, latest)
 
 

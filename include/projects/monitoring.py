@@ -71,13 +71,13 @@ class Monitoring(Config):
     Attributes:
         window_days: The days of production data that are compared with the training data, with one row per customer.
         retrain_on_drift: Whether drift requests a training.
-        max_auc_drop: The largest allowed difference between the test's AUC and the realised AUC.
+        min_churners: The number of churners with matured labels from which there is a verdict on the performance.
         sample_rows: The largest number of rows in the sample of the HTML report.
         drift: When a change of the inputs or of the scores is drift.
     """
 
     window_days: int = Field(ge=1)
     retrain_on_drift: bool
-    max_auc_drop: float = Field(gt=0, lt=1)
+    min_churners: int = Field(default=100, ge=20)
     sample_rows: int = Field(ge=100, le=10_000)
     drift: DriftLimits = DriftLimits()

@@ -25,6 +25,7 @@ from include.training.data.build import build_dataset
 from include.training.data.dataset import DataVersion, dataset_dir, record_data_version
 from include.training.evaluation.leakage import LEAKAGE_FILE, LeakageError, LeakageReport
 from include.training.evaluation.requirements import REQUIREMENTS_FILE, RequirementsError
+from include.training.fitting.history import half_life_text
 from include.training.model.bundle import Bundle
 from include.training.model.reference_profile import SCORE, read_profile
 from include.training.release.champion import champion_recipe
@@ -206,6 +207,8 @@ def test_training_command_registers_a_challenger(tmp_path: Path, monkeypatch: py
     assert trained["evaluated_through"] < str(bundle.contract.evaluation.first_day) < trained["trained_through"]
     assert registered.tags["trained_through"] == trained["trained_through"]
     assert registered.tags["evaluated_through"] == trained["evaluated_through"]
+    assert registered.tags["history"] == run.data.params["history"] == trained["history"]
+    assert trained["history"] == half_life_text(bundle.contract.half_life_days)
 
     on_a_gpu = run_command(settings, folder, result, CHURN_TRAINING__DEVICE="cuda")
     if HAS_GPU:
