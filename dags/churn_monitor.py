@@ -18,7 +18,7 @@ DOC = """
 
 Collects the endpoint's predictions from the prediction log into `gold/predictions`. Compares the latest production
 data, feature by feature, with the latest training data of the serving model; evaluates the scores with matured labels;
-and writes an HTML report and `result.json`.
+estimates the performance of the day's scores; and writes an HTML report and `result.json`.
 
 After drift or decay, it sends an **alert** (to Slack if the connection `slack_churn` exists, otherwise to the task's
 log) and **requests a training**. There is no request within one label horizon of the model's data set or of an earlier

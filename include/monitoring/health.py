@@ -39,7 +39,8 @@ class ModelHealth:
         monitored_day: The newest day with a monitoring result; None before the first.
         drift: The ``drift`` part of that result.
         performance: The ``performance`` part of that result.
-        served: The ``served`` part of that result; None in results that precede the prediction log.
+        expected: The ``expected`` part of that result.
+        served: The ``served`` part of that result.
         reports: All reports, newest day first.
     """
 
@@ -52,6 +53,7 @@ class ModelHealth:
     monitored_day: dt.date | None
     drift: dict[str, Any] | None
     performance: dict[str, Any] | None
+    expected: dict[str, Any] | None
     served: dict[str, Any] | None
     reports: tuple[Report, ...]
 
@@ -77,6 +79,7 @@ def model_health(settings: Settings) -> ModelHealth:
         monitored_day=dt.date.fromisoformat(result["day"]) if result else None,
         drift=result["drift"] if result else None,
         performance=result["performance"] if result else None,
+        expected=result.get("expected") if result else None,
         served=result.get("served") if result else None,
         reports=tuple(list_reports(settings.reports_dir)),
     )

@@ -10,6 +10,18 @@ from prometheus_client import CollectorRegistry, Gauge, generate_latest
 from include.monitoring.health import ModelHealth, model_health
 from include.settings import Settings
 
+_REALISED = {
+    "accuracy": ("accuracy", "accuracy at the model's threshold"),
+    "auc": ("auc", "area under the ROC curve"),
+    "average_precision": ("average_precision", "average precision"),
+    "brier": ("brier_score", "Brier score"),
+    "observed_over_expected": ("observed_over_expected", "ratio of observed and expected churn"),
+    "precision": ("precision", "precision at the model's threshold"),
+    "recall": ("recall", "recall at the model's threshold"),
+    "saving_usd_per_1000": ("saving_usd_per_1000", "saving in US dollars per 1,000 customers"),
+}
+_ESTIMATED = _REALISED | {"observed_churn": ("churn", "share of customers who churn")}
+
 CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
 
 
@@ -54,17 +66,58 @@ def _drift(health: ModelHealth, registry: CollectorRegistry) -> None:
 
 
 def _performance(health: ModelHealth, registry: CollectorRegistry) -> None:
-    described = {
-        "accuracy": ("ml_model_accuracy", "Realised accuracy on matured labels."),
-        "auc": ("ml_model_auc", "Realised area under the ROC curve on matured labels."),
-        "test_auc": ("ml_model_test_auc", "Area under the ROC curve on the model's test set."),
-        "brier": ("ml_model_brier_score", "Realised Brier score on matured labels."),
-        "observed_over_expected": ("ml_model_observed_over_expected", "Observed churn divided by expected churn."),
-    }
-    for key, (name, text) in described.items():
-        value = (health.performance or {}).get(key)
-        if value is not None:
-            _set(name, text, value, health, registry)
+    performance = health.performance or {}
+    for model in performance.get("models", [])[:1]:
+        for key, (name, text) in _REALISED.items():
+            _with_interval(
+                f"ml_model_{name}", f"Realised {text} on matured labels", model["metrics"].get(key), health, registry
+            )
+            _with_interval(
+                f"ml_model_test_{name}",
+                f"{text} on the test of the recipe",
+                model["promised"].get(key),
+                health,
+                registry,
+            )
+        _set(
+            "ml_model_churners",
+            "Number of churners among the customers with matured labels.",
+            model["churners"],
+            health,
+            registry,
+        )
+        decayed = float(performance["decayed"])
+        _set("ml_model_decayed", "1 if the realised performance shows a decay, else 0.", decayed, health, registry)
+    _segments(performance.get("segments", []), health, registry)
+    for key, value in ((health.expected or {}).get("metrics") or {}).items():
+        name, text = _ESTIMATED[key]
+        help_text = f"Expected {text}, estimated from probabilities before labels are known; blind to a changed concept"
+        _with_interval(f"ml_model_expected_{name}", help_text, value, health, registry)
+
+
+def _segments(segments: list[dict[str, Any]], health: ModelHealth, registry: CollectorRegistry) -> None:
+    known = [segment for segment in segments if "auc" in segment["metrics"]]
+    if not known:
+        return
+    gauge = Gauge(
+        "ml_segment_auc",
+        "Realised area under the ROC curve by segment.",
+        ["project", "feature", "segment"],
+        registry=registry,
+    )
+    for segment in known:
+        labels = (health.project, segment["feature"], segment["value"])
+        gauge.labels(*labels).set(segment["metrics"]["auc"]["value"])
+
+
+def _with_interval(
+    name: str, text: str, value: dict[str, float] | None, health: ModelHealth, registry: CollectorRegistry
+) -> None:
+    if value is None:
+        return
+    _set(name, f"{text}.", value["value"], health, registry)
+    for bound, described in (("low", "Lower"), ("high", "Upper")):
+        _set(f"{name}_{bound}", f"{described} bound of the 95 % interval of {name}.", value[bound], health, registry)
 
 
 def _served(health: ModelHealth, registry: CollectorRegistry) -> None:
@@ -87,9 +140,11 @@ def _served(health: ModelHealth, registry: CollectorRegistry) -> None:
         ),
     }
     _by_version(figures, ["model_version", "shadow_version"], served.get("shadows", []), health, registry)
-    auc = served.get("performance", {}).get("auc")
-    if auc is not None:
-        _set("ml_served_auc", "Realised area under the ROC curve of served predictions.", auc, health, registry)
+    for model in served.get("performance", {}).get("models", []):
+        auc = model["metrics"].get("auc")
+        _with_interval(
+            "ml_served_auc", "Realised area under the ROC curve of served predictions", auc, health, registry
+        )
 
 
 def _by_version(

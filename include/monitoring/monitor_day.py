@@ -1,4 +1,4 @@
-"""Monitor one day: drift, realised performance and served predictions, as one task."""
+"""Monitor one day: drift, realised and expected performance, and served predictions, as one task."""
 
 from __future__ import annotations
 
@@ -10,6 +10,8 @@ from include.lake import open_lake
 from include.logs import get_logger
 from include.monitoring.drift import DayDrift, detect_drift, judge
 from include.monitoring.drift_report import PAGE, write_evidently, write_page
+from include.monitoring.evaluations import deployed_evaluations
+from include.monitoring.expected import expected_performance
 from include.monitoring.performance import realised_performance
 from include.monitoring.results import KIND, day_dir, read_result, result_days, write_result
 from include.monitoring.retraining import retrain_request, settling_time
@@ -40,8 +42,8 @@ def monitor_day(project: Project, settings: Settings, day: dt.date) -> dict[str,
     Returns:
         The content of ``result.json``: ``project``, ``day``, ``model_version``, ``trained_through``,
         ``evaluated_through``, ``drift`` (see ``DriftVerdict``), ``root_causes`` (sentences; see ``root_causes``),
-        ``sources`` (see ``SourceHealth``), ``performance`` (see ``Performance``), ``served`` (see ``Served``; absent in
-        results that precede the prediction log), ``reference_days`` and ``reference_rows`` (of the reference profile),
+        ``sources`` (see ``SourceHealth``), ``performance`` (see ``Performance``), ``expected`` (see ``Expected``),
+        ``served`` (see ``Served``), ``reference_days`` and ``reference_rows`` (of the reference profile),
         ``snapshot_pairs`` (see ``ReferenceProfile``), ``current_days``, ``new_columns`` (columns of gold that the model
         does not use), ``left_out`` (features that change with time), ``evidently`` (the features that Evidently draws),
         ``retrain_reason`` (None if no training is requested), ``report`` (relative to the reports' folder),
@@ -71,8 +73,10 @@ def monitor_day(project: Project, settings: Settings, day: dt.date) -> dict[str,
     sources = source_health(lake, project, deliveries, counting, settings.reports_dir, trained, day)
     drifted = [*verdict.latest.drifted_features, *verdict.latest.informing_features]
     reference = reference_window(lake, contract, profile)
-    performance = realised_performance(lake, project, contract, version, day)
-    served = monitor_served(lake, project, version, day, profile, performance.test_auc)
+    evaluations = deployed_evaluations(settings)
+    performance = realised_performance(lake, project, evaluations, day)
+    expected = expected_performance(lake, project, evaluations, day)
+    served = monitor_served(lake, project, version, day, profile)
     result: dict[str, Any] = {
         "format": 1,
         "project": project.name,
@@ -84,6 +88,7 @@ def monitor_day(project: Project, settings: Settings, day: dt.date) -> dict[str,
         "root_causes": root_causes(project, [feature.name for feature in drifted], sources),
         "sources": [source.as_dict() for source in sources],
         "performance": performance.as_dict(),
+        "expected": expected.as_dict(),
         "served": served.as_dict(),
         "reference_days": [str(present) for present in profile.days],
         "reference_rows": profile.rows,
@@ -115,8 +120,7 @@ def monitor_day(project: Project, settings: Settings, day: dt.date) -> dict[str,
             "model_version": version,
             "drifted": verdict.drifted,
             "drifted_features": len(verdict.latest.drifted_features),
-            "performance": result["performance"]["state"],
-            "auc": result["performance"]["auc"],
+            "performance": performance.reason,
             "answers": sum(model.answers for model in served.models),
             "retrain": result["retrain_reason"] is not None,
             "seconds": result["seconds"],

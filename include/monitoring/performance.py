@@ -1,115 +1,184 @@
-"""Realised performance: scores compared with the labels that are known after the label's horizon."""
+"""Realised performance: scores compared with the labels that are known after the label's horizon.
+
+A model has decayed if an interval says so, not a point: with a few hundred churners, an AUC varies by some hundredths
+without any change of the model.
+"""
 
 from __future__ import annotations
 
 import datetime as dt
-import math
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
 import numpy as np
 import pandas as pd
-from sklearn.metrics import brier_score_loss, roc_auc_score
+import pyarrow as pa
+from numpy.typing import NDArray
+from sklearn.metrics import roc_auc_score
 
 from include.days import DayRange
 from include.features.known_churners import known_churners
 from include.features.point_in_time import CUSTOMER_ID
 from include.lake import Lake, connect
-from include.lake.table_names import LABELS_TABLE, SCORES_TABLE
+from include.lake.table_names import FEATURES_TABLE, LABELS_TABLE, SCORES_TABLE
+from include.monitoring.evaluations import Evaluations
 from include.monitoring.windows import latest_per_customer
 from include.plurals import counted
 from include.projects import Project
-from include.training.model.contract import ModelContract
+from include.training.evaluation.measure import measure
+from include.training.evaluation.metrics import expected_calibration_error, reliability
+from include.training.evaluation.segments import ENOUGH_CUSTOMERS, segment_masks
+from include.training.model.contract import MetricValue, RecipeEvaluation
+
+CALIBRATION_TOLERANCE = 1.2
+"""The largest tolerated ratio of observed and expected churn, in both directions; the calibrator's warning uses the
+same tolerance of 20 %."""
+
+
+@dataclass(frozen=True)
+class ModelPerformance:
+    """The realised performance of one model.
+
+    Attributes:
+        model_version: The version of the model.
+        first_day: The first scored day that is evaluated.
+        last_day: The last scored day that is evaluated.
+        customers: The number of customers, each with the latest score.
+        churners: The number of those who churned.
+        expected_churn: The mean churn probability.
+        calibration_error: The expected calibration error; it has no interval, since resampling biases it upwards.
+        metrics: The metrics of ``measure`` with their 95 % intervals.
+        promised: The same metrics on the test of the model's recipe; empty if they are not known.
+        verdict: ``decayed``, ``not decayed`` or ``no verdict``.
+        reason: The verdict in words.
+    """
+
+    model_version: str
+    first_day: str
+    last_day: str
+    customers: int
+    churners: int
+    expected_churn: float
+    calibration_error: float
+    metrics: dict[str, MetricValue]
+    promised: dict[str, MetricValue]
+    verdict: str
+    reason: str
+
+
+@dataclass(frozen=True)
+class SegmentPerformance:
+    """The realised performance of a model in a segment of its customers.
+
+    Attributes:
+        feature: The feature that cuts the customers into segments.
+        value: The common value or range, as text.
+        customers: The number of customers.
+        churners: The number of those who churned.
+        metrics: The metrics of ``measure`` with their 95 % intervals.
+    """
+
+    feature: str
+    value: str
+    customers: int
+    churners: int
+    metrics: dict[str, MetricValue]
 
 
 @dataclass(frozen=True)
 class Performance:
-    """The realised performance of scores; every metric is None until labels have matured.
+    """The realised performance of scores.
 
     Attributes:
         state: ``known``; ``not yet known`` until a scored day has matured; ``not known`` for data without time.
         reason: The result in words.
-        decayed: Whether the AUC is lower than on the test set by more than the project allows.
-        first_day: The first scored day that is evaluated.
-        last_day: The last scored day that is evaluated.
-        rows: The number of customers, each with the latest score.
-        auc: Area under the ROC curve; also None if all customers have the same label.
-        test_auc: The deployed model's AUC on its test set.
-        brier: Brier score.
-        accuracy: Share of customers whose prediction equals the label.
-        observed_churn: Share of customers who churned.
-        expected_churn: The mean churn probability.
-        observed_over_expected: ``observed_churn`` divided by ``expected_churn``. If the ratio is far from 1, the model
-            is no longer calibrated.
+        decayed: Whether the model with the latest matured scores has decayed.
+        models: The models with matured scores in the window, the latest scores first.
+        segments: The performance of the first of ``models`` in the segments of ``training.segments``.
     """
 
     state: str
     reason: str
     decayed: bool = False
-    first_day: str | None = None
-    last_day: str | None = None
-    rows: int = 0
-    auc: float | None = None
-    test_auc: float | None = None
-    brier: float | None = None
-    accuracy: float | None = None
-    observed_churn: float | None = None
-    expected_churn: float | None = None
-    observed_over_expected: float | None = None
+    models: tuple[ModelPerformance, ...] = ()
+    segments: tuple[SegmentPerformance, ...] = ()
 
     def as_dict(self) -> dict[str, Any]:
         """Return the performance as plain JSON types."""
-        return asdict(self)
+        plain = asdict(self)
+        return plain | {"models": list(plain["models"]), "segments": list(plain["segments"])}
 
 
-def realised_performance(
-    lake: Lake, project: Project, contract: ModelContract, version: str, day: dt.date
-) -> Performance:
+def realised_performance(lake: Lake, project: Project, evaluations: Evaluations, day: dt.date) -> Performance:
     """Evaluate the scores of the latest ``window_days`` that had matured when ``day`` ended, with their current labels.
 
+    The models that made these scores are evaluated one by one. If a training is due more often than a label takes to
+    mature, none of them is the deployed model.
+
     Args:
-        lake: The lake with ``gold/scores`` and ``gold/labels``.
-        project: The project's label and the allowed decrease of the AUC.
-        contract: The contract of the deployed model, with the evaluation of its recipe.
-        version: The version of the deployed model.
+        lake: The lake with ``gold/scores``, ``gold/labels`` and ``gold/features``.
+        project: The project's label, costs, segments and rules of monitoring.
+        evaluations: The evaluations of the models' recipes.
         day: The monitored day.
     """
     if not project.has_time:
         return Performance(
             "not known", "The data has no time: labels are delivered with the features, not after the score."
         )
-    days = _matured(lake, project, day)
+    days = matured_days(lake, project, day)
     if not days:
         return Performance(
             "not yet known",
             f"No scored day has matured by {day}; a label takes {counted(project.label.horizon_days, 'day')}.",
         )
-    joined = _scores_with_labels(lake, project, days, version)
-    if joined.empty:
-        return Performance("not yet known", f"No score of model version {version} has matured by {day}.")
-    return evaluate_predictions(joined, days, contract.evaluation.auc if contract.evaluation else None, project)
+    span = DayRange.ending(days[-1], project.monitoring.window_days)
+    rows = read_labelled_scores(lake, project, [scored for scored in days if scored in span])
+    if rows.empty:
+        return Performance("not yet known", f"No customer who was scored from {span.first} to {span.last} has a label.")
+    last = rows.groupby("model_version")["dt"].max().sort_values(kind="stable", ascending=False)
+    by_model = {version: latest_per_customer(rows[rows["model_version"] == version]) for version in last.index}
+    models = tuple(
+        evaluate_model(version, scored, evaluations(version), project) for version, scored in by_model.items()
+    )
+    return Performance(
+        state="known",
+        reason=f"Model version {models[0].model_version}: {models[0].reason}",
+        decayed=models[0].verdict == "decayed",
+        models=models,
+        segments=_segments(lake, project, by_model[models[0].model_version]),
+    )
 
 
-def _matured(lake: Lake, project: Project, day: dt.date) -> list[dt.date]:
+def matured_days(lake: Lake, project: Project, day: dt.date) -> list[dt.date]:
+    """Return the scored days whose labels were known when ``day`` ended, sorted.
+
+    Args:
+        lake: The lake with ``gold/scores`` and ``gold/labels``.
+        project: The project's label.
+        day: The monitored day.
+    """
     horizon = dt.timedelta(days=project.label.horizon_days)
     labelled = set(lake.table(LABELS_TABLE).days())
-    matured = [scored for scored in lake.table(SCORES_TABLE).days() if scored + horizon <= day and scored in labelled]
-    if not matured:
-        return []
-    span = DayRange.ending(matured[-1], project.monitoring.window_days)
-    return [scored for scored in matured if scored in span]
+    return [scored for scored in lake.table(SCORES_TABLE).days() if scored + horizon <= day and scored in labelled]
 
 
-def _scores_with_labels(lake: Lake, project: Project, days: list[dt.date], version: str) -> pd.DataFrame:
+def read_labelled_scores(lake: Lake, project: Project, days: Sequence[dt.date]) -> pd.DataFrame:
+    """Return the columns ``dt``, ``customer_id``, ``churn_probability``, ``prediction``, ``model_version`` and
+    ``churned`` of the scores of some days.
+
+    Args:
+        lake: The lake with ``gold/scores`` and ``gold/labels``.
+        project: The project, which names the label.
+        days: The days.
+    """
     columns = ["dt", "customer_id", "churn_probability", "prediction", "model_version"]
     scores = lake.table(SCORES_TABLE).read(days, columns).to_pandas()
-    # Scores of earlier models do not measure the deployed model.
-    scores = scores[scores["model_version"] == version]
-    joined = scores.merge(read_labels(lake, project, days), on=["dt", "customer_id"])
-    return latest_per_customer(joined)
+    rows: pd.DataFrame = scores.merge(read_labels(lake, project, days), on=["dt", "customer_id"])
+    return rows
 
 
-def read_labels(lake: Lake, project: Project, days: list[dt.date]) -> pd.DataFrame:
+def read_labels(lake: Lake, project: Project, days: Sequence[dt.date]) -> pd.DataFrame:
     """Return the columns ``dt``, ``customer_id`` and ``churned`` of the labels of some days.
 
     Customers who were known to have churned on the day are left out: they are not on the retention list, and with a
@@ -129,36 +198,56 @@ def read_labels(lake: Lake, project: Project, days: list[dt.date]) -> pd.DataFra
     return rows
 
 
-def evaluate_predictions(
-    joined: pd.DataFrame, days: list[dt.date], test_auc: float | None, project: Project
-) -> Performance:
-    """Return the realised performance of predictions.
+def score_columns(rows: pd.DataFrame) -> tuple[NDArray[np.float64], NDArray[np.bool_]]:
+    """Return the churn probabilities of n scores, and which of the customers get an offer, each of shape (n,)."""
+    return rows["churn_probability"].to_numpy(dtype=float), rows["prediction"].to_numpy() == "churn"
+
+
+def evaluate_model(
+    version: str, rows: pd.DataFrame, evaluation: RecipeEvaluation | None, project: Project
+) -> ModelPerformance:
+    """Return the realised performance of one model's predictions, and whether the model has decayed.
+
+    The ranking has decayed if the upper bound of the AUC is below the lower bound of the AUC on the test. The test is a
+    sample of customers and weeks, too, so its AUC is as uncertain as the realised AUC. The calibration has decayed if
+    the interval of observed over expected churn lies outside the tolerance. With fewer than ``min_churners`` churners,
+    there is no verdict.
 
     Args:
-        joined: ``churn_probability``, ``prediction`` and ``churned``, one row per customer; not empty.
-        days: The days of the labels, sorted.
-        test_auc: The model's AUC on its test set; None if it is not known.
-        project: The project's allowed decrease of the AUC.
+        version: The version of the model.
+        rows: ``dt``, ``customer_id``, ``churn_probability``, ``prediction`` and ``churned``, one row per customer; not
+            empty.
+        evaluation: The evaluation of the model's recipe; None if it is not known.
+        project: The project's costs, resamples and number of churners for a verdict.
     """
-    churned, probability = joined["churned"].to_numpy(dtype=float), joined["churn_probability"].to_numpy(dtype=float)
-    observed, expected = float(churned.mean()), float(probability.mean())
-    auc = roc_auc(churned, probability)
-    drop = test_auc - auc if test_auc is not None and auc is not None else None
-    decayed = drop is not None and drop > project.monitoring.max_auc_drop
-    return Performance(
-        state="known",
-        reason=_summary(auc, test_auc, decayed, project.monitoring.max_auc_drop, observed, expected),
-        decayed=decayed,
-        first_day=str(days[0]),
-        last_day=str(days[-1]),
-        rows=len(joined),
-        auc=auc,
-        test_auc=test_auc,
-        brier=float(brier_score_loss(churned, probability)),
-        accuracy=float(np.mean((joined["prediction"].to_numpy() == "churn") == (churned == 1))),
-        observed_churn=observed,
-        expected_churn=expected,
-        observed_over_expected=observed / expected if expected else None,
+    churned, (probability, offered) = rows["churned"].to_numpy(dtype=np.int8), score_columns(rows)
+    metrics = measure(project, rows["customer_id"].to_numpy(), churned, probability, offered)
+    promised = evaluation.metrics if evaluation else {}
+    churners, enough = int(churned.sum()), project.monitoring.min_churners
+    reasons = _decay(metrics, promised)
+    if churners < enough:
+        verdict = "no verdict"
+        reason = f"{counted(churners, 'churner')} of {len(rows):,} customers; a verdict needs {enough} churners."
+    elif not promised or "auc" not in metrics:
+        verdict = "no verdict"
+        reason = "All customers churned." if promised else "The evaluation of its recipe is not known."
+    elif reasons:
+        verdict, reason = "decayed", " ".join(reasons)
+    else:
+        verdict = "not decayed"
+        reason = f"{_auc(metrics['auc'], promised['auc'])}, and {_ratio(metrics['observed_over_expected'])}."
+    return ModelPerformance(
+        model_version=version,
+        first_day=str(rows["dt"].min()),
+        last_day=str(rows["dt"].max()),
+        customers=len(rows),
+        churners=churners,
+        expected_churn=float(probability.mean()),
+        calibration_error=expected_calibration_error(reliability(churned, probability)),
+        metrics=metrics,
+        promised=promised,
+        verdict=verdict,
+        reason=reason,
     )
 
 
@@ -169,19 +258,51 @@ def roc_auc(churned: Any, probability: Any) -> float | None:
         churned: The labels, 0 or 1, shape (n,).
         probability: The churn probabilities, shape (n,).
     """
-    if len(np.unique(churned)) < 2:
-        return None
-    auc = float(roc_auc_score(churned, probability))
-    return None if math.isnan(auc) else auc
+    return float(roc_auc_score(churned, probability)) if len(np.unique(churned)) > 1 else None
 
 
-def _summary(
-    auc: float | None, test_auc: float | None, decayed: bool, allowed: float, observed: float, expected: float
-) -> str:
-    churn = f"{observed:.1%} of the customers churned, {expected:.1%} were expected"
-    if auc is None:
-        return f"No AUC, since all customers have the same label; {churn}."
-    if test_auc is None:
-        return f"Realised AUC {auc:.3f}; the AUC on the test set is not known; {churn}."
-    relation = "below" if decayed else "not below"
-    return f"Realised AUC {auc:.3f} is {relation} the test set's {test_auc:.3f} by more than {allowed:g}; {churn}."
+def _decay(metrics: dict[str, MetricValue], promised: dict[str, MetricValue]) -> list[str]:
+    reasons = []
+    if "auc" in metrics and "auc" in promised and metrics["auc"].high < promised["auc"].low:
+        reasons.append(f"Its ranking has decayed: {_auc(metrics['auc'], promised['auc'])}.")
+    ratio = metrics["observed_over_expected"]
+    if ratio.low > CALIBRATION_TOLERANCE or ratio.high < 1 / CALIBRATION_TOLERANCE:
+        tolerance = f"{1 / CALIBRATION_TOLERANCE:.2f} to {CALIBRATION_TOLERANCE:.2f}"
+        reasons.append(f"Its calibration has decayed: {_ratio(ratio)}; tolerated are {tolerance}.")
+    return reasons
+
+
+def _auc(realised: MetricValue, promised: MetricValue) -> str:
+    return f"realised AUC {_interval(realised, 3)}, on the test {_interval(promised, 3)}"
+
+
+def _ratio(value: MetricValue) -> str:
+    return f"observed over expected churn {_interval(value, 2)}"
+
+
+def _interval(value: MetricValue, digits: int) -> str:
+    return f"{value.value:.{digits}f} ({value.low:.{digits}f} to {value.high:.{digits}f})"
+
+
+def _segments(lake: Lake, project: Project, rows: pd.DataFrame) -> tuple[SegmentPerformance, ...]:
+    """Return the performance in each segment that has enough customers and both labels."""
+    specs = {spec.name: spec for spec in project.features}
+    names = list(project.training.segments)
+    if not names:
+        return ()
+    features = lake.table(FEATURES_TABLE).read(sorted(set(rows["dt"])), ["dt", "customer_id", *names]).to_pandas()
+    joined = rows.merge(features, on=["dt", "customer_id"])
+    churned, (probability, offered) = joined["churned"].to_numpy(dtype=np.int8), score_columns(joined)
+    customers = joined["customer_id"].to_numpy()
+    return tuple(
+        SegmentPerformance(
+            feature=name,
+            value=value,
+            customers=int(mask.sum()),
+            churners=int(churned[mask].sum()),
+            metrics=measure(project, customers[mask], churned[mask], probability[mask], offered[mask]),
+        )
+        for name in names
+        for value, mask in segment_masks(specs[name], pa.chunked_array([pa.array(joined[name], from_pandas=True)]))
+        if mask.sum() >= ENOUGH_CUSTOMERS
+    )

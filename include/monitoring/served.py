@@ -19,7 +19,7 @@ from include.days import DayRange
 from include.lake import Lake, connect
 from include.lake.table_names import LABELS_TABLE, PREDICTIONS_TABLE
 from include.monitoring.drift import detect_drift
-from include.monitoring.performance import Performance, evaluate_predictions, read_labels, roc_auc
+from include.monitoring.performance import Performance, evaluate_model, read_labels, roc_auc
 from include.plurals import counted
 from include.projects import Project
 from include.training.model.reference_profile import SCORE, ReferenceProfile
@@ -118,6 +118,7 @@ class Served:
             "models": list(plain["models"]),
             "shadows": list(plain["shadows"]),
             "drift": plain["drift"] | {"drifted": drifted},
+            "performance": self.performance.as_dict(),
         }
 
 
@@ -127,7 +128,6 @@ def monitor_served(
     version: str,
     day: dt.date,
     profile: ReferenceProfile,
-    test_auc: float | None,
 ) -> Served:
     """Return the monitoring result of the predictions of the UTC day ``day`` and of earlier, labelled predictions.
 
@@ -137,7 +137,6 @@ def monitor_served(
         version: The version of the deployed model.
         day: The monitored day.
         profile: The reference profile of the deployed model.
-        test_auc: The deployed model's AUC on its test set; None if it is not known.
     """
     models = _traffic(lake, day) if day in lake.table(PREDICTIONS_TABLE).days() else ()
     labelled = _labelled_predictions(lake, project, version, day)
@@ -147,7 +146,7 @@ def monitor_served(
         drift=_drift(lake, project, version, day, profile)
         if any(model.model_version == version for model in models)
         else ServedDrift(f"The deployed model made no predictions on {day}."),
-        performance=_performance(project, labelled, test_auc, version, day),
+        performance=_performance(project, labelled, version, day),
         shadows=_compare_shadows(lake, day, version, labelled) if models else (),
     )
 
@@ -233,14 +232,14 @@ def _predictions_for(lake: Lake, version: str, requested: DayRange, days: DayRan
     return rows
 
 
-def _performance(
-    project: Project, labelled: pd.DataFrame | None, test_auc: float | None, version: str, day: dt.date
-) -> Performance:
+def _performance(project: Project, labelled: pd.DataFrame | None, version: str, day: dt.date) -> Performance:
     if not project.has_time:
         return Performance("not known", "The data has no time: no label arrives after a prediction.")
     if labelled is None:
         return Performance("not yet known", f"No prediction of model version {version} has matured by {day}.")
-    return evaluate_predictions(labelled, sorted(set(labelled["dt"])), test_auc, project)
+    # Clients choose these customers, so they may differ from those of the test: there is no verdict.
+    model = evaluate_model(version, labelled, None, project)
+    return Performance("known", f"{counted(model.customers, 'customer')} with known labels.", models=(model,))
 
 
 def _compare_shadows(

@@ -6,6 +6,7 @@ import datetime as dt
 
 from pydantic import Field, model_validator
 
+from include.plurals import counted
 from include.projects.yaml_files import Config
 
 
@@ -58,7 +59,7 @@ class DriftLimits(Config):
             return f"No backtest is recorded in monitoring.yaml, so {budget} for false verdicts is not promised."
         found = self.backtest
         outcome = (
-            f"{found.alarms} false verdicts on {found.days:,} past days, "
+            f"{counted(found.alarms, 'false verdict')} on {found.days:,} past days, "
             f"at most {found.upper95_per_year:.1f} a year with 95 % confidence"
         )
         kept = found.upper95_per_year <= self.budget_per_year
@@ -71,13 +72,13 @@ class Monitoring(Config):
     Attributes:
         window_days: The days of production data that are compared with the training data, with one row per customer.
         retrain_on_drift: Whether drift requests a training.
-        max_auc_drop: The largest allowed difference between the test's AUC and the realised AUC.
+        min_churners: The number of churners with matured labels from which there is a verdict on the performance.
         sample_rows: The largest number of rows in the sample of the HTML report.
         drift: When a change of the inputs or of the scores is drift.
     """
 
     window_days: int = Field(ge=1)
     retrain_on_drift: bool
-    max_auc_drop: float = Field(gt=0, lt=1)
+    min_churners: int = Field(default=100, ge=20)
     sample_rows: int = Field(ge=100, le=10_000)
     drift: DriftLimits = DriftLimits()

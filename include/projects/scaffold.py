@@ -165,7 +165,6 @@ def _documents(title: str, table: Path, customer: str, label: str, value: str, f
             {
                 "window_days": 7,
                 "retrain_on_drift": True,
-                "max_auc_drop": 0.05,
                 "sample_rows": 2000,
                 "drift": _Inline(budget_per_year=1, multiplier=1.5, exceeded_days=2, of_days=3, min_influence=0.01),
             }

@@ -13,19 +13,32 @@ from include.projects import Project
 from include.settings import Settings
 from include.training.data.dataset import DatasetRef
 from include.training.data.rows import Rows, concatenate, evenly_spaced, load_rows, model_contract
+from include.training.evaluation.estimate import estimate_errors
 from include.training.evaluation.evaluate import Evaluation, evaluate, require_both_labels
 from include.training.evaluation.leakage import LeakageReport, check_leakage
 from include.training.evaluation.reference import make_profile
 from include.training.fitting.fitted_model import FittedModel
 from include.training.fitting.recipe_fitter import RecipeFitter
 from include.training.model.bundle import Bundle, Sample
-from include.training.model.contract import ModelContract, RecipeEvaluation
+from include.training.model.contract import MetricValue, ModelContract, RecipeEvaluation
 from include.training.model.reference_profile import ReferenceProfile
 from include.training.recipe import Recipe
 from include.training.recipe_choice import NO_RANKING, Comparison, choose_recipe
 from include.training.tuning.tune import TuningResult, make_search, open_study, tune
 
 _SAMPLES = 20
+_TEST_METRICS = {
+    "auc": "auc",
+    "average_precision": "pr_auc",
+    "brier": "brier",
+    "observed_over_expected": "observed_over_expected",
+    "observed_churn": "positive_ratio",
+    "accuracy": "accuracy_at_threshold",
+    "precision": "precision_at_threshold",
+    "recall": "recall_at_threshold",
+    "saving_usd_per_1000": "saving_usd_per_1000_at_threshold",
+}
+"""The metrics in the contract, and their names in the evaluation."""
 
 
 @dataclass(frozen=True)
@@ -118,7 +131,7 @@ def make_candidate(project: Project, settings: Settings, dataset: DatasetRef) ->
         choice.probabilities,
         project.training,
         manifest.horizon_days,
-        fitter.fit_parts(train, choice.recipe),
+        fitter.fit_parts(train, choice.recipe, choice.evaluated.history.half_life_days),
     )
 
     fit_started = time.perf_counter()
@@ -127,7 +140,8 @@ def make_candidate(project: Project, settings: Settings, dataset: DatasetRef) ->
     comparison = choice.comparison
     if not (model.calibration.calibrator.ranks and choice.evaluated.calibration.calibrator.ranks):
         comparison = replace(comparison, promote=False, reason=NO_RANKING)
-    contract = contract.model_copy(update={"evaluation": _recipe_evaluation(dataset, evaluation)})
+    tested = _recipe_evaluation(project, dataset, test, choice.probabilities, evaluation)
+    contract = contract.model_copy(update={"half_life_days": model.history.half_life_days, "evaluation": tested})
     fitted_rows, bundle = rows.with_features(choice.recipe.features), model.bundle(contract)
     return Candidate(
         project=project,
@@ -151,15 +165,19 @@ def make_candidate(project: Project, settings: Settings, dataset: DatasetRef) ->
     )
 
 
-def _recipe_evaluation(dataset: DatasetRef, evaluation: Evaluation) -> RecipeEvaluation:
-    manifest, interval = dataset.manifest, evaluation.intervals["auc"]
+def _recipe_evaluation(
+    project: Project, dataset: DatasetRef, test: Rows, probabilities: NDArray[np.float32], evaluation: Evaluation
+) -> RecipeEvaluation:
+    manifest, found = dataset.manifest, evaluation.metrics()
     return RecipeEvaluation(
         trained_through=manifest.train.days[-1],
         first_day=manifest.test.days[0],
         last_day=manifest.test.days[-1],
-        auc=evaluation.auc,
-        auc_low=interval.low,
-        auc_high=interval.high,
+        metrics={
+            name: MetricValue(found[key], found[f"{key}_low"], found[f"{key}_high"])
+            for name, key in _TEST_METRICS.items()
+        },
+        estimate_errors=estimate_errors(project, test, probabilities, evaluation.threshold),
     )
 
 

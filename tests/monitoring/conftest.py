@@ -18,7 +18,7 @@ from include.settings import Settings
 from include.training.data.rows import Rows
 from include.training.evaluation.reference import make_profile
 from include.training.model.bundle import Bundle
-from include.training.model.contract import FeatureContract, RecipeEvaluation
+from include.training.model.contract import FeatureContract, MetricValue, RecipeEvaluation
 from tests.serving.servers import record_deployment
 from tests.training.contracts import contract_of
 from tests.training.gold import small_project, snapshot_days, write_gold
@@ -41,7 +41,8 @@ class Production:
 @pytest.fixture
 def production(tmp_path: Path) -> Production:
     content = small_project().model_dump()
-    content["monitoring"] |= {"sample_rows": 200, "drift": {"exceeded_days": 1, "of_days": 1}}
+    content["training"]["resamples"] = 100
+    content["monitoring"] |= {"sample_rows": 200, "min_churners": 20, "drift": {"exceeded_days": 1, "of_days": 1}}
     project = Project.model_validate(content)
     settings = Settings(home=tmp_path, project=project.name)
     lake, days = open_lake(settings), snapshot_days(project, 24)
@@ -71,9 +72,9 @@ def _train(project: Project, lake: Lake, days: list[dt.date]) -> Bundle:
             trained_through=days[0],
             first_day=days[-2],
             last_day=days[-1],
-            auc=TEST_AUC,
-            auc_low=TEST_AUC - 0.03,
-            auc_high=TEST_AUC + 0.03,
+            metrics={"auc": MetricValue(TEST_AUC, TEST_AUC - 0.03, TEST_AUC + 0.03)},
+            estimate_errors=dict.fromkeys(("auc", "precision", "recall", "observed_churn"), 0.01)
+            | {"saving_usd_per_1000": 500.0},
         ),
     )
     keys = ["dt", "customer_id"]

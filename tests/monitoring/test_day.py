@@ -19,7 +19,7 @@ from include.retention.retention_list import ScoringError, deployed_bento, score
 from include.settings import ProjectMismatchError, Settings
 from include.training.model.bundle import Bundle
 from include.training.model.reference_profile import SCORE
-from tests.monitoring.conftest import CUSTOMERS, Production, shift
+from tests.monitoring.conftest import CUSTOMERS, TEST_AUC, Production, shift
 from tests.monitoring.test_served import answers, serve
 
 
@@ -62,13 +62,23 @@ def test_drift_writes_pages_and_a_result_and_requests_one_training(production: P
     assert health.trained_through == production.bundle.contract.trained_through
     assert [report.path for report in health.reports] == [result["report"]]
     exposed = metrics(settings)
-    assert exposed["ml_model_accuracy"] == pytest.approx(result["performance"]["accuracy"])
+    (model,) = result["performance"]["models"]
+    accuracy = model["metrics"]["accuracy"]
+    assert exposed["ml_model_accuracy"] == pytest.approx(accuracy["value"])
+    assert exposed["ml_model_accuracy_low"] == pytest.approx(accuracy["low"])
+    assert exposed["ml_model_test_auc"] == TEST_AUC
+    assert exposed["ml_model_decayed"] == result["performance"]["decayed"]
+    assert result["performance"]["segments"]
+    assert result["expected"]["metrics"] is None
+    assert {past["day"] for past in result["expected"]["record"]} == {str(scored)}
+    assert "Earlier estimates" in page
     assert exposed["ml_drift_detected"] == 1
     assert exposed["ml_served_answers"] == exposed["ml_shadow_rows"] == CUSTOMERS
     assert exposed["ml_shadow_decisions_that_differ"] == 0
 
     again = monitor_day(project, settings, day)
     assert again["retrain_reason"] == result["retrain_reason"]
+    assert again["drift"] == result["drift"]
     later = production.days[21]
     shift(production, later, "days_since_purchase", 900.0)
     assert monitor_day(project, settings, later)["retrain_reason"] is None
@@ -104,15 +114,6 @@ def test_damaged_result_is_an_error_with_its_path(tmp_path_factory: pytest.TempP
     write_result(settings.reports_dir, dt.date(2017, 12, 1), {"project": "grocery", "day": "2017-12-01"})
     with pytest.raises(ResultError, match="2017-12-01"):
         model_health(settings)
-
-
-def test_result_without_served_predictions_is_read(tmp_path_factory: pytest.TempPathFactory) -> None:
-    settings = Settings(home=tmp_path_factory.mktemp("old"))
-    drift = {"drifted": False, "drifted_features": 0}
-    old = {"project": "grocery", "day": "2017-12-01", "drift": drift, "performance": {"auc": 0.8}}
-    write_result(settings.reports_dir, dt.date(2017, 12, 1), old)
-    assert model_health(settings).served is None
-    assert metrics(settings)["ml_model_auc"] == 0.8
 
 
 def test_deployment_and_result_of_another_project_are_refused(production: Production) -> None:

@@ -49,8 +49,7 @@ def serve(production: Production, groups: Sequence[Predictions], version: str = 
 
 
 def served(production: Production, day: dt.date) -> Served:
-    profile = read_profile(production.bundle)
-    return monitor_served(production.lake, production.project, "1", day, profile, 0.8)
+    return monitor_served(production.lake, production.project, "1", day, read_profile(production.bundle))
 
 
 def labels(production: Production, day: dt.date) -> dict[str, int]:
@@ -92,11 +91,12 @@ def test_predictions_are_evaluated_once_their_labels_are_known(production: Produ
     matured = scored + dt.timedelta(days=production.project.label.horizon_days)
     before = served(production, matured - dt.timedelta(days=1)).performance
     assert before.state == "not yet known"
-    after = served(production, matured).performance
+    performance = served(production, matured).performance
+    (after,) = performance.models
     known = labels(production, scored)
     churned = [known[customer] for customer in given.customer_ids]
-    assert (after.state, after.rows) == ("known", 300)
-    assert after.auc == pytest.approx(roc_auc_score(churned, given.probabilities))
+    assert (performance.state, after.customers) == ("known", 300)
+    assert after.metrics["auc"].value == pytest.approx(roc_auc_score(churned, given.probabilities))
     assert (after.first_day, after.last_day) == (str(scored), str(scored))
 
 
@@ -104,8 +104,8 @@ def test_prediction_by_id_refers_to_the_day_of_its_features(production: Producti
     scored = production.days[SCORED]
     serve(production, [answers(production, scored, by_id=True)])
     matured = scored + dt.timedelta(days=production.project.label.horizon_days)
-    performance = served(production, matured).performance
-    assert (performance.first_day, performance.rows) == (str(scored), CUSTOMERS)
+    (performance,) = served(production, matured).performance.models
+    assert (performance.first_day, performance.customers) == (str(scored), CUSTOMERS)
 
 
 def test_latest_prediction_of_each_customer_is_evaluated(production: Production) -> None:
@@ -115,11 +115,11 @@ def test_latest_prediction_of_each_customer_is_evaluated(production: Production)
     serve(production, [last])
     serve(production, [wrong])
     matured = scored + dt.timedelta(days=production.project.label.horizon_days)
-    performance = served(production, matured).performance
+    (performance,) = served(production, matured).performance.models
     known = labels(production, scored)
     churned = [known[customer] for customer in last.customer_ids]
-    assert performance.rows == CUSTOMERS
-    assert performance.auc == pytest.approx(roc_auc_score(churned, last.probabilities))
+    assert performance.customers == CUSTOMERS
+    assert performance.metrics["auc"].value == pytest.approx(roc_auc_score(churned, last.probabilities))
 
 
 def test_predictions_of_an_earlier_model_are_not_evaluated(production: Production) -> None:

@@ -81,17 +81,27 @@ def monitored() -> dict[str, Any]:
         },
         "performance": {
             "state": "known",
-            "reason": "AUC 0.841 against 0.855 on the test.",
+            "reason": "Model version 7: realised AUC 0.841.",
             "decayed": False,
-            "first_day": "2017-10-28",
-            "last_day": "2017-11-03",
-            "rows": 2245,
-            "auc": 0.841,
-            "test_auc": 0.855,
-            "brier": 0.0912,
-            "accuracy": 0.873,
-            "observed_churn": 0.126,
-            "expected_churn": 0.131,
-            "observed_over_expected": 0.96,
+            "models": [
+                {
+                    "model_version": "7",
+                    "first_day": "2017-10-28",
+                    "last_day": "2017-11-03",
+                    "customers": 2245,
+                    "churners": 283,
+                    "expected_churn": 0.131,
+                    "calibration_error": 0.02,
+                    "metrics": {
+                        "auc": {"value": 0.841, "low": 0.812, "high": 0.866},
+                        "accuracy": {"value": 0.873, "low": 0.85, "high": 0.89},
+                        "observed_churn": {"value": 0.126, "low": 0.11, "high": 0.14},
+                    },
+                    "promised": {"auc": {"value": 0.855, "low": 0.84, "high": 0.87}},
+                    "verdict": "not decayed",
+                    "reason": "realised AUC 0.841",
+                }
+            ],
+            "segments": [],
         },
     }

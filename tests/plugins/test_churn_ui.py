@@ -99,9 +99,9 @@ class TestHealthPage:
             "<dd>0.841",
             "<dd>0.855",
             "87.3%",
-            "2,245",
+            "(0.812 to 0.866)",
+            "2,245, 283",
             "12.6%",
-            "13.1%",
             "2017-10-28",
             "2017-11-03",
             "not decayed",
@@ -112,7 +112,12 @@ class TestHealthPage:
         assert "share &lt;b&gt;up&lt;/b&gt;" in page
 
     def test_unknown_performance(self, reader: TestClient, settings: Settings, monitored: dict[str, Any]) -> None:
-        unknown = {**monitored["performance"], "state": "not yet known", "reason": "No scored day has matured."}
+        unknown = {
+            **monitored["performance"],
+            "state": "not yet known",
+            "models": [],
+            "reason": "No scored day has matured.",
+        }
         write_result(settings.reports_dir, DAY, {**monitored, "performance": unknown})
         page = reader.get("/churn/health").text
         assert "No scored day has matured." in page
@@ -210,6 +215,7 @@ def test_metrics_have_prometheus_text_format(reader: TestClient, settings: Setti
     answer = reader.get("/churn/metrics")
     assert answer.headers["content-type"] == "text/plain; version=0.0.4; charset=utf-8"
     assert 'ml_model_info{model_version="7",project="grocery"} 1.0' in answer.text
+    assert 'ml_model_auc_low{project="grocery"} 0.812' in answer.text
 
 
 def test_airflow_links_the_page_in_the_navigation_and_on_dags(reader: TestClient) -> None:

@@ -15,11 +15,11 @@ from include.projects.requirements import Costs
 from include.training.data.rows import Rows
 from include.training.evaluation.baselines import NO_OFFERS, Baseline, baselines
 from include.training.evaluation.bootstrap import CustomerBootstrap, Interval, interval
-from include.training.evaluation.decisions import Decisions, SavingPoint, decide, saving_curve, savings
+from include.training.evaluation.decisions import Decisions, SavingPoint, decide, saving_curve
+from include.training.evaluation.measure import resampled_decision_metrics, resampled_probability_metrics
 from include.training.evaluation.metrics import (
     Decile,
     ReliabilityBin,
-    WeightedRanking,
     deciles,
     expected_calibration_error,
     reliability,
@@ -159,36 +159,14 @@ def _intervals(
     threshold: float,
     costs: Costs,
 ) -> dict[str, Interval]:
-    ranking = WeightedRanking(churned, scores)
-    ranked = np.array([ranking.auc_and_average_precision(weights) for weights in bootstrap.weights()])
-    sums = bootstrap.totals(np.column_stack([np.ones(len(scores)), churned, scores, (scores - churned) ** 2]))
-    rows, churners, expected, squared = sums.T
-    resampled = {"auc": ranked[:, 0], "pr_auc": ranked[:, 1], "brier": squared / rows}
-    resampled |= {"observed_over_expected": _share(churners, expected), "positive_ratio": churners / rows}
-    resampled |= _resampled_decisions(bootstrap, churned, reaches_threshold(scores, HALF), costs)
-    resampled |= _at_threshold(_resampled_decisions(bootstrap, churned, reaches_threshold(scores, threshold), costs))
+    resampled = resampled_probability_metrics(bootstrap, churned, scores)
+    resampled["pr_auc"] = resampled.pop("average_precision")
+    resampled["positive_ratio"] = resampled.pop("observed_churn")
+    resampled |= resampled_decision_metrics(bootstrap, churned, reaches_threshold(scores, HALF), costs)
+    resampled |= _at_threshold(
+        resampled_decision_metrics(bootstrap, churned, reaches_threshold(scores, threshold), costs)
+    )
     return {name: interval(values) for name, values in resampled.items()}
-
-
-def _resampled_decisions(
-    bootstrap: CustomerBootstrap, churned: NDArray[np.int8], offered: NDArray[np.bool_], costs: Costs
-) -> dict[str, NDArray[np.float64]]:
-    """Return the metrics of ``Decisions`` in every resample, each of shape (resamples,)."""
-    kept = offered & (churned == 1)
-    columns = [np.ones(len(churned)), churned, offered, kept, savings(churned, offered, costs)]
-    rows, churners, offers, reached, saved = bootstrap.totals(np.column_stack(columns)).T
-    return {
-        "accuracy": (rows - churners - offers + 2 * reached) / rows,
-        "precision": _share(reached, offers),
-        "recall": _share(reached, churners),
-        "f1": _share(2 * reached, offers + churners),
-        "offers_per_1000": offers / rows * 1000,
-        "saving_usd_per_1000": saved / rows * 1000,
-    }
-
-
-def _share(part: NDArray[np.float64], whole: NDArray[np.float64]) -> NDArray[np.float64]:
-    return np.divide(part, whole, out=np.zeros_like(part), where=whole > 0)
 
 
 def _at_threshold(metrics: dict[str, Metric]) -> dict[str, Metric]:

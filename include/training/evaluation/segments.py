@@ -6,6 +6,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
+import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import NDArray
 from sklearn.metrics import roc_auc_score
@@ -93,14 +94,23 @@ def evaluate_segments(
 
     found: list[Segment] = []
     for feature in project.training.segments:
-        members = [segment(feature, value, mask) for value, mask in _masks(specs[feature], test) if mask.any()]
+        members = [
+            segment(feature, value, mask)
+            for value, mask in segment_masks(specs[feature], test.features[feature])
+            if mask.any()
+        ]
         if sum(member.metrics is not None for member in members) >= _FEWEST_SEGMENTS:
             found += members
     return tuple(found)
 
 
-def _masks(spec: FeatureSpec, test: Rows) -> Iterator[tuple[str, NDArray[np.bool_]]]:
-    column = test.features[spec.name]
+def segment_masks(spec: FeatureSpec, column: pa.ChunkedArray) -> Iterator[tuple[str, NDArray[np.bool_]]]:
+    """Yield the common value or range of each segment of n rows, as text, and a mask of its rows, shape (n,).
+
+    Args:
+        spec: The feature that cuts the rows into segments.
+        column: Its values, n rows.
+    """
     if spec.dtype == "category":
         texts = np.array(column.to_pylist(), dtype=object)
         yield from ((category, texts == category) for category in spec.categories)

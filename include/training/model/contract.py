@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import datetime as dt
 from collections.abc import Sequence
+from dataclasses import dataclass
 from functools import cached_property
 from typing import Any, Literal, Self
 
@@ -66,6 +67,15 @@ class FeatureContract(_Frozen):
         return self
 
 
+@dataclass(frozen=True)
+class MetricValue:
+    """The value of a metric, and the ends of its 95 % interval."""
+
+    value: float
+    low: float
+    high: float
+
+
 class RecipeEvaluation(_Frozen):
     """The evaluation of a model's recipe, by another model of the same recipe that was not fitted on the test rows.
 
@@ -73,17 +83,16 @@ class RecipeEvaluation(_Frozen):
         trained_through: The last snapshot day that the evaluated model was fitted on.
         first_day: The first snapshot day of the test.
         last_day: The last snapshot day of the test.
-        auc: Its area under the ROC curve.
-        auc_low: The lower end of its 95 % interval.
-        auc_high: The upper end.
+        metrics: The metrics on the test, under the names of ``measure``, with intervals by bootstrap over customers.
+        estimate_errors: The root mean square error, over the snapshots of the test, of the metrics that
+            ``estimate_metrics`` expects from the probabilities alone.
     """
 
     trained_through: dt.date
     first_day: dt.date
     last_day: dt.date
-    auc: float
-    auc_low: float
-    auc_high: float
+    metrics: dict[str, MetricValue]
+    estimate_errors: dict[str, float]
 
 
 class ModelContract(_Frozen):
@@ -94,6 +103,7 @@ class ModelContract(_Frozen):
         project: The project whose features are the inputs.
         run_id: The MLflow run that trained it.
         trained_through: The last snapshot day that the model was fitted on.
+        half_life_days: The age in days that halves the weight of a row; None if the weights are equal.
         label: The label's column.
         horizon_days: Days after the snapshot that the label covers; 0 if the label is a column of the row.
         threshold: The lowest probability that is predicted as ``churn``.
@@ -106,6 +116,7 @@ class ModelContract(_Frozen):
     project: str
     run_id: str
     trained_through: dt.date
+    half_life_days: float | None = None
     label: str
     horizon_days: int = Field(ge=0)
     threshold: float = Field(ge=0, le=1)
