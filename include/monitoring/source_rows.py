@@ -32,8 +32,8 @@ MIN_COMPARISONS = 28
 MIN_DELIVERIES = 20
 """With fewer past days with rows, the gaps between them have no rule.
 
-If n gaps are exponential, the next gap is 1.5 times as long as the longest with a probability of n! Γ(2.5) / Γ(n + 2.5),
-which is 1.4 % for n = 20.
+If n gaps are exponential, the next gap exceeds 1.5 times the longest with the probability n! Γ(2.5) / Γ(n + 2.5), which
+is 1.4 % for n = 20.
 """
 
 
