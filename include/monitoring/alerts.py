@@ -56,6 +56,8 @@ def run_failure(dag_id: str, run_id: str, failures: Mapping[str, str | None], re
 def monitoring_alert(result: dict[str, Any]) -> Message | None:
     """Return the alert for a day with drift or decay; None for any other day.
 
+    Every day with the verdict has an alert, not only the first of consecutive days.
+
     Args:
         result: The result of ``monitor_day``.
     """
@@ -65,16 +67,16 @@ def monitoring_alert(result: dict[str, Any]) -> Message | None:
         return None
     lines = [f"Model version {result['model_version']}, trained through {result['trained_through']}"]
     if drift["drifted"]:
-        lines += [drift["reason"], *(f"{row['name']}: {row['reason']}" for row in _most_severe(drift["features"]))]
+        lines += [drift["reason"], *result["root_causes"]]
+        lines += [
+            f"{row['name']}: {row['reason']}"
+            for row in drift["features"][: drift["drifted_features"]][:_FEATURES_SHOWN]
+        ]
+        lines.append(drift["promise"])
     if performance["decayed"]:
         lines.append(performance["reason"])
     lines.append(f"Report: {result['report']}")
     return Message(f"Churn model, {result['project']}, {result['day']}: {' and '.join(problems)}", tuple(lines))
-
-
-def _most_severe(features: list[dict[str, Any]]) -> list[dict[str, Any]]:
-    drifted = [row for row in features if row["drifted"]]
-    return sorted(drifted, key=lambda row: -row["severity"])[:_FEATURES_SHOWN]
 
 
 def _escape(text: str) -> str:

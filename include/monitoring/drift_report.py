@@ -1,22 +1,26 @@
 """The reports of a monitored day: a page with the results, and Evidently's page with every distribution.
 
-Evidently only draws the distributions; the verdicts come from ``drift``. Evidently fails on a column without values.
-It therefore receives only columns with values, converted to types that it can draw, and a sample of the rows.
+Evidently draws the distributions of a sample, and shows the project's own verdicts: its statistical tests are replaced
+by a test that returns the result of ``drift``. Evidently fails on a column without values. It therefore receives only
+columns with values, converted to types that it can draw.
 """
 
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pandas as pd
+import pyarrow as pa
 
 from include.local_files import write_atomically
-from include.projects.features import FeatureSpec
+from include.monitoring.drift import DayDrift
 from include.reporting import html_templates
+from include.training.evaluation.change import as_numbers
+from include.training.model.reference_profile import ReferenceProfile
 
 PAGE = "index.html"
 EVIDENTLY_PAGE = "evidently.html"
@@ -37,61 +41,97 @@ def write_page(result: dict[str, Any], folder: Path) -> Path:
 
 
 def write_evidently(
-    reference: pd.DataFrame, current: pd.DataFrame, features: Sequence[FeatureSpec], sample_rows: int, folder: Path
+    reference: pa.Table,
+    current: pa.Table,
+    profile: ReferenceProfile,
+    found: DayDrift,
+    multiplier: float,
+    sample_rows: int,
+    folder: Path,
 ) -> list[str]:
-    """Write Evidently's drift report, ``evidently.html``.
+    """Write Evidently's page, ``evidently.html``, with the distributions and the verdict of each feature.
 
     Args:
-        reference: The reference window, one row per customer.
-        current: The current window, one row per customer.
-        features: The features to draw.
-        sample_rows: The largest number of rows drawn from each window, with a fixed seed.
+        reference: The reference rows, one per customer.
+        current: The rows of the day's window, one per customer.
+        profile: The reference profile.
+        found: The result of the day.
+        multiplier: The severity from which a feature drifted.
+        sample_rows: The largest number of rows drawn from each side, with a fixed seed.
         folder: The folder of the day's reports.
 
     Returns:
-        The features that are left out because one window has no values. If all are left out, no page is written.
+        The drawn features; those without values on one side are left out. If all are left out, no page is written.
     """
-    frames = [_sample(frame, sample_rows) for frame in (reference, current)]
-    drawable = [spec for spec in features if all(_has_values(frame, spec.name) for frame in frames)]
-    left_out = [spec.name for spec in features if spec not in drawable]
-    if drawable:
-        before, after = (_typed(frame, drawable) for frame in frames)
-        _render(before, after, drawable, folder / EVIDENTLY_PAGE)
-    return left_out
+    kinds = {name: feature.kind for name, feature in profile.features.items()}
+    before, after = (_drawable(_sample(rows, sample_rows), kinds) for rows in (reference, current))
+    drawn = [feature.name for feature in found.features if feature.name in before and feature.name in after]
+    if drawn:
+        severities = {feature.name: feature.severity for feature in found.features}
+        _render(before[drawn], after[drawn], kinds, severities, multiplier, folder / EVIDENTLY_PAGE)
+    return drawn
 
 
-def _sample(frame: pd.DataFrame, rows: int) -> pd.DataFrame:
-    return frame.sample(rows, random_state=_SAMPLE_SEED) if len(frame) > rows else frame
+def _sample(rows: pa.Table, most: int) -> pa.Table:
+    if rows.num_rows <= most:
+        return rows
+    return rows.take(np.sort(np.random.default_rng(_SAMPLE_SEED).choice(rows.num_rows, most, replace=False)))
 
 
-def _has_values(frame: pd.DataFrame, name: str) -> bool:
-    return name in frame and bool(frame[name].notna().any())
-
-
-def _typed(frame: pd.DataFrame, features: Sequence[FeatureSpec]) -> pd.DataFrame:
+def _drawable(rows: pa.Table, kinds: Mapping[str, str]) -> pd.DataFrame:
     # Evidently does not treat booleans and nullable integers as numbers.
     columns = {
-        spec.name: frame[spec.name].astype("string").astype(object)
-        if spec.dtype == "category"
-        else frame[spec.name].astype(float).replace([np.inf, -np.inf], np.nan)
-        for spec in features
+        name: rows[name].to_pandas().astype("string").astype(object)
+        if kind == "category"
+        else pd.Series(as_numbers(rows[name])).replace([np.inf, -np.inf], np.nan)
+        for name, kind in kinds.items()
+        if name in rows.column_names
     }
-    return pd.DataFrame(columns).reset_index(drop=True)
+    return pd.DataFrame({name: column for name, column in columns.items() if column.notna().any()})
 
 
-def _render(reference: pd.DataFrame, current: pd.DataFrame, features: Sequence[FeatureSpec], path: Path) -> None:
+def _render(
+    reference: pd.DataFrame,
+    current: pd.DataFrame,
+    kinds: Mapping[str, str],
+    severities: Mapping[str, float],
+    multiplier: float,
+    path: Path,
+) -> None:
     os.environ.setdefault("DO_NOT_TRACK", "1")
     from evidently import DataDefinition, Dataset, Report
+    from evidently.legacy.calculations.stattests import StatTest, register_stattest
+    from evidently.legacy.core import ColumnType
     from evidently.presets import DataDriftPreset
 
+    def severity(reference_data: Any, current_data: Any, feature_type: Any, threshold: float) -> tuple[float, bool]:
+        found = severities[reference_data.name]
+        return found, found >= threshold
+
+    test = StatTest(
+        name="severity",
+        display_name="change divided by its limit",
+        allowed_feature_types=[ColumnType.Numerical, ColumnType.Categorical],
+    )
+    register_stattest(test, severity)
+
+    class Verdicts(DataDriftPreset):  # type: ignore[misc]
+        """The table of features, without Evidently's verdict on the whole data set, which uses another rule."""
+
+        def generate_metrics(self, context: Any) -> Any:
+            return super().generate_metrics(context)[1:]
+
+        def render(self, context: Any, child_widgets: Any = None) -> Any:
+            return super().render(context, child_widgets)[-1:]
+
     definition = DataDefinition(
-        numerical_columns=[spec.name for spec in features if spec.dtype == "number"],
-        categorical_columns=[spec.name for spec in features if spec.dtype == "category"],
+        numerical_columns=[name for name in reference if kinds[str(name)] == "number"],
+        categorical_columns=[name for name in reference if kinds[str(name)] == "category"],
     )
     data = [Dataset.from_pandas(frame, data_definition=definition) for frame in (current, reference)]
     # Evidently divides by zero for constant columns; the warnings are harmless.
     with np.errstate(all="ignore"):
-        snapshot = Report([DataDriftPreset()]).run(*data)
+        snapshot = Report([Verdicts(method=test.name, threshold=multiplier)]).run(*data)
     path.parent.mkdir(parents=True, exist_ok=True)
     scratch = path.with_name(f".{path.name}.{os.getpid()}")
     snapshot.save_html(str(scratch))

@@ -12,8 +12,8 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 import ibis
-import numpy as np
 import pandas as pd
+import pyarrow as pa
 
 from include.days import DayRange
 from include.lake import Lake, connect
@@ -22,7 +22,7 @@ from include.monitoring.drift import detect_drift
 from include.monitoring.performance import Performance, evaluate_model, read_labels, roc_auc
 from include.plurals import counted
 from include.projects import Project
-from include.projects.features import FeatureSpec
+from include.training.model.reference_profile import SCORE, ReferenceProfile
 
 MAX_CUSTOMERS = 20_000
 """The largest number of customers whose features are compared with the reference; more are sampled by a hash."""
@@ -52,12 +52,12 @@ class ModelTraffic:
 
 @dataclass(frozen=True)
 class ServedDrift:
-    """The drift of the requested customers' features against the reference window.
+    """The drift of the requested customers' features and scores against the reference profile.
 
     Attributes:
         reason: The result in words.
         customers: The number of customers compared.
-        drifted: The features that drifted, most severe first; None if nothing was compared.
+        drifted: The features that drifted and that the model uses, most severe first; None if nothing was compared.
     """
 
     reason: str
@@ -127,8 +127,7 @@ def monitor_served(
     project: Project,
     version: str,
     day: dt.date,
-    reference: pd.DataFrame,
-    features: Sequence[FeatureSpec],
+    profile: ReferenceProfile,
 ) -> Served:
     """Return the monitoring result of the predictions of the UTC day ``day`` and of earlier, labelled predictions.
 
@@ -137,15 +136,14 @@ def monitor_served(
         project: The project's rules, label and windows.
         version: The version of the deployed model.
         day: The monitored day.
-        reference: The rows of the reference window, one per customer.
-        features: The monitored features.
+        profile: The reference profile of the deployed model.
     """
     models = _traffic(lake, day) if day in lake.table(PREDICTIONS_TABLE).days() else ()
     labelled = _labelled_predictions(lake, project, version, day)
     return Served(
         reason=_summary(models, day),
         models=models,
-        drift=_drift(lake, project, version, day, reference, features)
+        drift=_drift(lake, project, version, day, profile)
         if any(model.model_version == version for model in models)
         else ServedDrift(f"The deployed model made no predictions on {day}."),
         performance=_performance(project, labelled, version, day),
@@ -177,39 +175,28 @@ def _summary(models: Sequence[ModelTraffic], day: dt.date) -> str:
     return f"{answers:,} predictions on {day}: {by_id:,} by id, {answers - by_id:,} with features."
 
 
-def _drift(
-    lake: Lake,
-    project: Project,
-    version: str,
-    day: dt.date,
-    reference: pd.DataFrame,
-    features: Sequence[FeatureSpec],
-) -> ServedDrift:
-    current = _served_features(lake, version, day, features)
-    if len(current) < _MIN_CUSTOMERS:
-        return ServedDrift(
-            f"{counted(len(current), 'customer')} with known features; a comparison needs {_MIN_CUSTOMERS} customers."
-        )
-    # The endpoint logs 32-bit floats: without the same rounding, 0.1 would differ from the reference's 0.1.
-    numbers = [spec.name for spec in features if spec.dtype == "number" and spec.name in reference]
-    rounded = reference.assign(**reference[numbers].astype(np.float32))
-    verdict = detect_drift(rounded, current, features, project.monitoring)
-    return ServedDrift(verdict.reason, len(current), tuple(feature.name for feature in verdict.drifted_features))
+def _drift(lake: Lake, project: Project, version: str, day: dt.date, profile: ReferenceProfile) -> ServedDrift:
+    current = _served_rows(lake, version, day, profile)
+    if current.num_rows < _MIN_CUSTOMERS:
+        customers = counted(current.num_rows, "customer")
+        return ServedDrift(f"{customers} with known features; a comparison needs {_MIN_CUSTOMERS} customers.")
+    found = detect_drift(profile, current, project.monitoring.drift).drifted_features
+    reason = f"{counted(len(found), 'feature')} of {len(profile.features)} drifted."
+    return ServedDrift(reason, current.num_rows, tuple(feature.name for feature in found))
 
 
-def _served_features(lake: Lake, version: str, day: dt.date, features: Sequence[FeatureSpec]) -> pd.DataFrame:
-    """Return the features of each customer's latest prediction; no rows if features are not logged."""
+def _served_rows(lake: Lake, version: str, day: dt.date, profile: ReferenceProfile) -> pa.Table:
+    """Return the features and the score of each customer's latest prediction; no rows if features are not logged."""
     predictions = lake.table(PREDICTIONS_TABLE).scan(connect(), [day])
-    columns = {spec.name: f"{spec.dtype}_{spec.name}" for spec in features}
+    columns = {name: f"{item.kind}_{name}" for name, item in profile.features.items() if name != SCORE}
     if not set(columns.values()) <= set(predictions.columns):
-        return pd.DataFrame(columns=list(columns))
+        return pa.table({name: [] for name in profile.features})
     predictions = predictions.filter(predictions.model_version == version)
     predictions = predictions.filter(ibis.or_(*(predictions[column].notnull() for column in columns.values())))
     age = ibis.row_number().over(group_by="customer_id", order_by=[ibis.desc("answered_at"), "part"])
     latest = predictions.mutate(age=age).filter(ibis._.age == 0)
     sample = latest.order_by(latest.customer_id.hash(), "customer_id").limit(MAX_CUSTOMERS)
-    rows: pd.DataFrame = sample.select(**columns).to_pyarrow().to_pandas()
-    return rows
+    return sample.select(SCORE, **columns).to_pyarrow()
 
 
 def _labelled_predictions(lake: Lake, project: Project, version: str, day: dt.date) -> pd.DataFrame | None:

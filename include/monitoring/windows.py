@@ -1,7 +1,7 @@
-"""The reference and the current window of drift detection.
+"""The rows of gold that are compared with the reference profile, and those that illustrate the reference.
 
-Both windows span the same number of days and contain one row per customer, the latest: repeated rows of a customer are
-not independent, and would make random differences significant. For data without time, each window is one delivery.
+A window spans ``window_days`` days and contains one row per customer, the latest: repeated rows of a customer are not
+independent, and would make random differences significant. For data without time, a window is one delivery.
 """
 
 from __future__ import annotations
@@ -10,15 +10,21 @@ import datetime as dt
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+import numpy as np
 import pandas as pd
+import pyarrow as pa
 
 from include.days import DayRange
 from include.errors import ChurnflowError
-from include.lake import Lake
+from include.lake import Lake, connect
 from include.lake.table_names import FEATURES_TABLE
 from include.projects import Project
-from include.projects.features import FeatureSpec
-from include.training.model.contract import ModelContract
+from include.training.evaluation.change import as_numbers
+from include.training.model.bundle import Bundle
+from include.training.model.contract import FeatureContract, ModelContract
+from include.training.model.reference_profile import SCORE, ReferenceProfile
+
+_KEYS = ("dt", "customer_id")
 
 
 class WindowError(ChurnflowError):
@@ -31,42 +37,29 @@ class Window:
 
     Attributes:
         days: The days with rows, sorted.
-        rows: The columns ``customer_id`` and the features, one row per customer.
+        rows: The model's features that gold contains, one row per customer, in the order of the customers.
     """
 
     days: tuple[dt.date, ...]
-    rows: pd.DataFrame
+    rows: pa.Table
 
 
-def monitored_features(project: Project, contract: ModelContract) -> list[FeatureSpec]:
-    """Return the features that both the model and the project contain, in the project's order.
-
-    Args:
-        project: The project.
-        contract: The contract of the deployed model.
-    """
-    known = set(contract.feature_names)
-    return [spec for spec in project.features if spec.name in known]
-
-
-def reference_window(lake: Lake, project: Project, contract: ModelContract) -> Window:
-    """Return the training rows of the ``window_days`` that end with the model's last training snapshot.
-
-    Earlier snapshots are left out: a whole year would hide the current season, and would compare the customers of many
-    weeks with those of a single week.
+def judged_days(lake: Lake, day: dt.date, count: int) -> list[dt.date]:
+    """Return the last days in gold, up to the monitored day, sorted.
 
     Args:
         lake: The lake with ``gold/features``.
-        project: The project's snapshots and window length.
-        contract: The contract of the deployed model.
+        day: The monitored day.
+        count: The largest number of days.
 
     Raises:
-        WindowError: Gold no longer contains those days.
+        WindowError: Gold contains no rows of ``day``.
         LakeError: There is no ``gold/features`` yet.
     """
-    span = _span(project, contract.trained_through)
-    days = [day for day in lake.table(FEATURES_TABLE).days() if day in span and project.is_snapshot_day(day)]
-    return _window(lake, days, span, [spec.name for spec in monitored_features(project, contract)])
+    days = [present for present in lake.table(FEATURES_TABLE).days() if present <= day]
+    if day not in days:
+        raise WindowError(f"{day} has no rows.", where=FEATURES_TABLE, remedy="Run churn_ingest for that day.")
+    return days[-count:]
 
 
 def current_window(lake: Lake, project: Project, contract: ModelContract, day: dt.date) -> Window:
@@ -76,15 +69,40 @@ def current_window(lake: Lake, project: Project, contract: ModelContract, day: d
         lake: The lake with ``gold/features``.
         project: The project's window length.
         contract: The contract of the deployed model.
-        day: The monitored day.
-
-    Raises:
-        WindowError: Gold contains no rows of those days.
-        LakeError: There is no ``gold/features`` yet.
+        day: A day in gold.
     """
-    span = _span(project, day)
+    span = DayRange.ending(day, project.monitoring.window_days if project.has_time else 1)
     days = [present for present in lake.table(FEATURES_TABLE).days() if present in span]
-    return _window(lake, days, span, [spec.name for spec in monitored_features(project, contract)])
+    return _latest_rows(lake, contract, days)
+
+
+def reference_window(lake: Lake, contract: ModelContract, profile: ReferenceProfile) -> Window | None:
+    """Return the rows of the profile's days, which illustrate the reference; None if gold no longer has these days.
+
+    Args:
+        lake: The lake with ``gold/features``.
+        contract: The contract of the deployed model.
+        profile: The model's reference profile.
+    """
+    if not set(profile.days) <= set(lake.table(FEATURES_TABLE).days()):
+        return None
+    return _latest_rows(lake, contract, profile.days)
+
+
+def new_columns(lake: Lake, contract: ModelContract) -> list[str]:
+    """Return the columns of ``gold/features`` that the model does not use, sorted."""
+    return sorted(set(lake.table(FEATURES_TABLE).schema().names) - {*_KEYS, *contract.feature_names})
+
+
+def with_scores(rows: pa.Table, bundle: Bundle) -> pa.Table:
+    """Return rows with the column ``churn_probability``, the model's scores.
+
+    Args:
+        rows: Rows with the model's features; an absent feature counts as missing in every row.
+        bundle: The model.
+    """
+    columns = {feature.name: _column(rows, feature) for feature in bundle.contract.features}
+    return rows.append_column(SCORE, pa.array(bundle.predict(columns)))
 
 
 def latest_per_customer(rows: pd.DataFrame) -> pd.DataFrame:
@@ -93,14 +111,20 @@ def latest_per_customer(rows: pd.DataFrame) -> pd.DataFrame:
     return latest.reset_index(drop=True)
 
 
-def _span(project: Project, last: dt.date) -> DayRange:
-    return DayRange.ending(last, project.monitoring.window_days if project.has_time else 1)
+def _column(rows: pa.Table, feature: FeatureContract) -> pa.ChunkedArray | np.ndarray:
+    if feature.categories:
+        return rows[feature.name] if feature.name in rows.column_names else pa.nulls(rows.num_rows, pa.string())
+    if feature.name not in rows.column_names:
+        return np.full(rows.num_rows, np.nan)
+    numbers = as_numbers(rows[feature.name])
+    # The model has no input for infinity, which drift detection counts as missing, too.
+    return np.where(np.abs(numbers) < np.finfo(np.float32).max, numbers, np.nan)
 
 
-def _window(lake: Lake, days: Sequence[dt.date], span: DayRange, features: list[str]) -> Window:
-    if not days:
-        raise WindowError(
-            f"No day in {span} has rows.", where=FEATURES_TABLE, remedy="Run churn_ingest for those days."
-        )
-    rows = lake.table(FEATURES_TABLE).read(days, ["dt", "customer_id", *features]).to_pandas()
-    return Window(tuple(days), latest_per_customer(rows).drop(columns="dt"))
+def _latest_rows(lake: Lake, contract: ModelContract, days: Sequence[dt.date]) -> Window:
+    engine = connect()
+    rows = lake.table(FEATURES_TABLE).scan(engine, days)
+    latest = rows.group_by("customer_id").aggregate(dt=rows.dt.max())
+    names = [name for name in contract.feature_names if name in rows.columns]
+    found = rows.join(latest, list(_KEYS)).order_by("customer_id").select(names)
+    return Window(tuple(days), found.to_pyarrow())

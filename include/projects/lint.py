@@ -23,12 +23,6 @@ def find_warnings(project: Project) -> Iterator[str]:
     for name in project.sources:
         if name not in used:
             yield f"sources.yaml: source {name!r} is delivered and checked, but not used"
-    monitored = [spec for spec in project.features if not spec.drifts_by_construction]
-    if project.monitoring.min_drifted_features > len(monitored):
-        yield (
-            f"monitoring.yaml: min_drifted_features is {project.monitoring.min_drifted_features}, but only "
-            f"{counted(len(monitored), 'feature')} can drift: drift will never be reported"
-        )
 
 
 def invalid_expectations(project: Project) -> Iterator[str]:

@@ -1,32 +1,69 @@
-"""``monitoring.yaml``: the drift rules and the limits of the model's performance in production."""
+"""``monitoring.yaml``: the drift rule with its budget of false verdicts, and the limits of the realised performance."""
 
 from __future__ import annotations
 
+import datetime as dt
+
 from pydantic import Field, model_validator
 
+from include.plurals import counted
 from include.projects.yaml_files import Config
 
 
-class DriftRules(Config):
-    """The limits above which a feature counts as drifted.
-
-    With the default values, 0-1 % of the days of a simulation without drift raised a false alarm.
+class Backtest(Config):
+    """The outcome of the drift rule on the project's own past, as printed by ``python -m include.monitoring backtest``.
 
     Attributes:
-        wasserstein: Numbers: the Wasserstein distance divided by the reference's standard deviation.
-        ks_distance: Numbers: the Kolmogorov-Smirnov distance; the test must also be significant.
-        category_share: Categories: the change of a category's share; the test must also be significant.
-        missing_share: The change of the missing rate; ``missing_z`` must be exceeded, too.
-        missing_z: The z-score of the missing rate's change.
-        significance: The significance level, which is divided by the number of features (Bonferroni).
+        through: The last replayed day.
+        days: The number of replayed days.
+        alarms: The number of false verdicts: runs of days with the verdict drift.
+        upper95_per_year: The 95 % upper bound of the number of false verdicts a year.
     """
 
-    wasserstein: float = 0.1
-    ks_distance: float = 0.05
-    category_share: float = 0.05
-    missing_share: float = 0.02
-    missing_z: float = 5.0
-    significance: float = 0.05
+    through: dt.date
+    days: int = Field(ge=1)
+    alarms: int = Field(ge=0)
+    upper95_per_year: float = Field(gt=0)
+
+
+class DriftLimits(Config):
+    """When a change of the inputs or of the scores is drift.
+
+    Attributes:
+        budget_per_year: The largest tolerated number of false verdicts a year.
+        multiplier: A feature drifted if it changed by this factor more than it changed between past snapshots.
+        exceeded_days: The number of days with a drifted feature from which the verdict is drift.
+        of_days: The number of days in gold, up to the monitored day, that are judged.
+        min_influence: The lowest influence of a feature that counts; a drifted feature below it is only reported.
+        backtest: The outcome of these limits on the project's own past; None if it is not known.
+    """
+
+    budget_per_year: float = Field(default=1.0, gt=0)
+    multiplier: float = Field(default=1.5, ge=1)
+    exceeded_days: int = Field(default=2, ge=1)
+    of_days: int = Field(default=3, ge=1)
+    min_influence: float = Field(default=0.01, ge=0, le=1)
+    backtest: Backtest | None = None
+
+    @model_validator(mode="after")
+    def _check_days(self) -> DriftLimits:
+        if self.exceeded_days > self.of_days:
+            raise ValueError("exceeded_days must not be above of_days")
+        return self
+
+    @property
+    def promise(self) -> str:
+        """What is known about the number of false verdicts a year, as one sentence."""
+        budget = f"the budget of {self.budget_per_year:g} a year"
+        if self.backtest is None:
+            return f"No backtest is recorded in monitoring.yaml, so {budget} for false verdicts is not promised."
+        found = self.backtest
+        outcome = (
+            f"{counted(found.alarms, 'false verdict')} on {found.days:,} past days, "
+            f"at most {found.upper95_per_year:.1f} a year with 95 % confidence"
+        )
+        kept = found.upper95_per_year <= self.budget_per_year
+        return f"Backtest: {outcome}; " + (f"{budget} is kept." if kept else f"{budget} is not promised.")
 
 
 class Monitoring(Config):
@@ -34,23 +71,14 @@ class Monitoring(Config):
 
     Attributes:
         window_days: The days of production data that are compared with the training data, with one row per customer.
-        min_drifted_features: The number of drifted features from which the verdict is drift.
         retrain_on_drift: Whether drift requests a training.
         min_churners: The number of churners with matured labels from which there is a verdict on the performance.
         sample_rows: The largest number of rows in the sample of the HTML report.
-        rules: The limits of a single feature.
+        drift: When a change of the inputs or of the scores is drift.
     """
 
     window_days: int = Field(ge=1)
-    min_drifted_features: int = Field(ge=1)
     retrain_on_drift: bool
     min_churners: int = Field(default=100, ge=20)
     sample_rows: int = Field(ge=100, le=10_000)
-    rules: DriftRules = DriftRules()
-
-    @model_validator(mode="after")
-    def _check_limits(self) -> Monitoring:
-        for name, value in self.rules:
-            if value <= 0:
-                raise ValueError(f"rules.{name} must be above zero")
-        return self
+    drift: DriftLimits = DriftLimits()

@@ -81,7 +81,7 @@ class Project(Config):
         label: The definition of churn.
         requirements: The requirements on data, model and endpoint.
         training: Tuning, split, leakage limits and promotion.
-        monitoring: The drift rules and the performance limits.
+        monitoring: The limits of drift and of the realised performance.
     """
 
     name: str = Field(pattern=r"^[a-z][a-z0-9_]*$")

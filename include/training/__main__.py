@@ -139,6 +139,7 @@ def render_training(manifest: DatasetManifest, trained: TrainingResult) -> str:
             if not verdict["ok"]
         ),
         *(("leakage", finding) for finding in trained.leakage),
+        ("history", trained.history),
         ("calibrator", trained.calibration),
         *([("warning", trained.calibration_warning)] if trained.calibration_warning else []),
     ]

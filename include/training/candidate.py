@@ -16,10 +16,12 @@ from include.training.data.rows import Rows, concatenate, evenly_spaced, load_ro
 from include.training.evaluation.estimate import estimate_errors
 from include.training.evaluation.evaluate import Evaluation, evaluate, require_both_labels
 from include.training.evaluation.leakage import LeakageReport, check_leakage
+from include.training.evaluation.reference import make_profile
 from include.training.fitting.fitted_model import FittedModel
 from include.training.fitting.recipe_fitter import RecipeFitter
 from include.training.model.bundle import Bundle, Sample
 from include.training.model.contract import MetricValue, ModelContract, RecipeEvaluation
+from include.training.model.reference_profile import ReferenceProfile
 from include.training.recipe import Recipe
 from include.training.recipe_choice import NO_RANKING, Comparison, choose_recipe
 from include.training.tuning.tune import TuningResult, make_search, open_study, tune
@@ -56,6 +58,7 @@ class Candidate:
         test: The n test rows, with the features of the recipe.
         probabilities: The churn probabilities of ``evaluated`` for the test rows, shape (n,).
         samples: Rows of the newest day with the probabilities of ``model``.
+        profile: The reference profile of drift detection.
         leakage: The result of the leakage checks.
         seconds: Wall time of the tuning (``tune``), by all workers, and of the final fit (``fit``).
     """
@@ -72,6 +75,7 @@ class Candidate:
     test: Rows
     probabilities: NDArray[np.float32]
     samples: tuple[Sample, ...]
+    profile: ReferenceProfile
     leakage: LeakageReport
     seconds: dict[str, float]
 
@@ -83,7 +87,8 @@ class Candidate:
     def bundle(self, run_id: str) -> Bundle:
         """Return the model's bundle."""
         contract = self.contract.model_copy(update={"run_id": run_id})
-        return replace(self.model.bundle(contract), samples=self.samples)
+        profile = self.profile.model_dump_json().encode()
+        return replace(self.model.bundle(contract), samples=self.samples, profile=profile)
 
 
 def make_candidate(project: Project, settings: Settings, dataset: DatasetRef) -> Candidate:
@@ -126,7 +131,7 @@ def make_candidate(project: Project, settings: Settings, dataset: DatasetRef) ->
         choice.probabilities,
         project.training,
         manifest.horizon_days,
-        fitter.fit_parts(train, choice.recipe),
+        fitter.fit_parts(train, choice.recipe, choice.evaluated.history.half_life_days),
     )
 
     fit_started = time.perf_counter()
@@ -136,7 +141,8 @@ def make_candidate(project: Project, settings: Settings, dataset: DatasetRef) ->
     if not (model.calibration.calibrator.ranks and choice.evaluated.calibration.calibrator.ranks):
         comparison = replace(comparison, promote=False, reason=NO_RANKING)
     tested = _recipe_evaluation(project, dataset, test, choice.probabilities, evaluation)
-    contract = contract.model_copy(update={"evaluation": tested})
+    contract = contract.model_copy(update={"half_life_days": model.history.half_life_days, "evaluation": tested})
+    fitted_rows, bundle = rows.with_features(choice.recipe.features), model.bundle(contract)
     return Candidate(
         project=project,
         dataset=dataset,
@@ -149,7 +155,8 @@ def make_candidate(project: Project, settings: Settings, dataset: DatasetRef) ->
         evaluation=evaluation,
         test=test,
         probabilities=choice.probabilities,
-        samples=_samples(model.bundle(contract), rows.with_features(choice.recipe.features)),
+        samples=_samples(bundle, fitted_rows),
+        profile=make_profile(project, fitted_rows, bundle, model.calibration.out_of_fold),
         leakage=leakage,
         seconds={
             "tune": round(tuned.earlier_seconds + tuning_ended - started, 2),

@@ -11,6 +11,7 @@ from dataclasses import asdict, dataclass, replace
 from typing import Any, Literal
 
 import numpy as np
+import pandas as pd
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
@@ -111,28 +112,45 @@ def choose_recipe(fitter: RecipeFitter, train: Rows, test: Rows, rows: Rows, tun
     """
     project, champion = fitter.project, fitter.dataset.manifest.champion
     rules = rule_contenders(project, train, test)
-    evaluated = fitter.fit(train, tuned)
-    candidate = _on_test(fitter, tuned, evaluated, test, "the new recipe")
+    evaluated = _evaluate(fitter, train, test, tuned, "the new recipe")
     unusable = _not_comparable(fitter, champion)
     if champion is None or unusable:
-        decision = first_decision(project, test, candidate, rules)
+        decision = first_decision(project, test, evaluated.contender, rules)
         decision = replace(decision, reason=f"{unusable}{decision.reason}")
-        return _choice(fitter, tuned, evaluated, test, _comparison("first", champion, decision, candidate, None, rules))
-    reference, kept = candidate, ""
+        return evaluated.choice(_comparison("first", champion, decision, evaluated.contender, None, rules))
+    kept = ""
     if tuned != champion.recipe:
-        own = fitter.fit(train, champion.recipe)
-        reference = _on_test(fitter, champion.recipe, own, test, "the champion's recipe")
-        decision = _new_recipe(fitter, test, rows, tuned, champion, candidate, reference, rules)
+        own = _evaluate(fitter, train, test, champion.recipe, "the champion's recipe")
+        decision = _new_recipe(fitter, test, rows, tuned, champion, evaluated.contender, own.contender, rules)
         if decision.promote:
-            comparison = _comparison("new_recipe", champion, decision, candidate, reference, rules)
-            return _choice(fitter, tuned, evaluated, test, comparison)
+            return evaluated.choice(
+                _comparison("new_recipe", champion, decision, evaluated.contender, own.contender, rules)
+            )
         kept = f"A new recipe was tried, and the champion's is kept. {decision.reason} "
         log.info("the champion's recipe is kept", extra={"reason": decision.reason})
-        evaluated, candidate = own, reference
-    decision = _refresh(fitter, test, rows, champion, candidate, rules)
+        evaluated = own
+    decision = _refresh(fitter, test, rows, champion, evaluated.contender, rules)
     decision = replace(decision, reason=f"{kept}{decision.reason}")
-    comparison = _comparison("refresh", champion, decision, candidate, reference, rules)
-    return _choice(fitter, champion.recipe, evaluated, test, comparison)
+    return evaluated.choice(_comparison("refresh", champion, decision, evaluated.contender, evaluated.contender, rules))
+
+
+@dataclass(frozen=True)
+class _Evaluated:
+    """A recipe, a model of it that is fitted on the training rows, and the model's probabilities for the test rows."""
+
+    recipe: Recipe
+    model: FittedModel
+    probabilities: NDArray[np.float32]
+    contender: Contender
+
+    def choice(self, comparison: Comparison) -> RecipeChoice:
+        return RecipeChoice(self.recipe, self.model, self.probabilities, comparison)
+
+
+def _evaluate(fitter: RecipeFitter, train: Rows, test: Rows, recipe: Recipe, name: str) -> _Evaluated:
+    model = fitter.fit(train, recipe)
+    probabilities = fitter.probabilities(model, recipe, test)
+    return _Evaluated(recipe, model, probabilities, model_contender(fitter.project, test, name, probabilities))
 
 
 def _not_comparable(fitter: RecipeFitter, champion: ChampionRecipe | None) -> str:
@@ -186,16 +204,16 @@ def _production_rows(fitter: RecipeFitter, rows: Rows) -> tuple[Rows, NDArray[np
     manifest = fitter.dataset.manifest
     if manifest.champion_scores is None:
         return None
-    scored = pq.read_table(fitter.dataset.folder / manifest.champion_scores.file).to_pandas()
-    keys = [scored["dt"].to_numpy().astype("datetime64[D]"), scored["customer_id"].to_numpy()]
-    known = dict(zip(zip(*keys, strict=True), scored["churn_probability"].to_numpy(dtype=np.float64), strict=True))
-    found = np.array([known.get(key, np.nan) for key in zip(rows.days, rows.customers.to_pylist(), strict=True)])
-    scored_rows = ~np.isnan(found)
-    production = rows.where(scored_rows)
+    scores = pq.read_table(fitter.dataset.folder / manifest.champion_scores.file).to_pandas()
+    keys = pd.DataFrame({"dt": rows.days, "customer_id": rows.customers.to_pandas()})
+    joined = keys.merge(scores.astype({"dt": keys["dt"].dtype}), "left", ["dt", "customer_id"], validate="1:1")
+    found = joined["churn_probability"].to_numpy(dtype=np.float64)
+    scored = ~np.isnan(found)
+    production = rows.where(scored)
     churners = len(np.unique(np.asarray(production.customers)[production.churned == 1]))
     if len(production.snapshot_days) < _MIN_PRODUCTION_SNAPSHOTS or churners < _MIN_PRODUCTION_CHURNERS:
         return None
-    return production, found[scored_rows]
+    return production, found[scored]
 
 
 def _refresh(
@@ -210,7 +228,7 @@ def _refresh(
 
     A newer and an older fit of the recipe are compared on the latest snapshots. The newer fit has all rows whose labels
     were known before these snapshots. The older fit lacks as many of the newest days as the champion lacks of the
-    candidate's days.
+    candidate's days. Each fit has its own half-life.
     """
     project, promotion, manifest = fitter.project, fitter.project.training.promotion, fitter.dataset.manifest
     over_baseline = gain(project, test, candidate, best_rule(rules), promotion.confidence)
@@ -224,28 +242,20 @@ def _refresh(
     older = newer & (rows.days <= rows.days[newer].max(initial=rows.days.min()) - missing)
     if not fitter.project.has_time or not _has_both_labels(rows, older) or not _has_both_labels(valid):
         return decide_refresh(over_baseline, None, promotion.refresh_margin_auc)
-    fit_parts = fitter.fit_parts(rows, champion.recipe)
     matrix = valid.with_features(champion.recipe.features).matrix
-    after, before = (
-        model_contender(project, valid, name, margins(fitted.booster, matrix))
-        for name, fitted in zip(("a newer fit", "an older fit"), fit_parts([newer, older]), strict=True)
-    )
+
+    def contender(name: str, part: Rows) -> Contender:
+        half_life_days = fitter.history(part, champion.recipe).half_life_days
+        fitted = fitter.fit_booster(part, champion.recipe, half_life_days)
+        return model_contender(project, valid, name, margins(fitted.booster, matrix))
+
+    after, before = contender("a newer fit", rows.where(newer)), contender("an older fit", rows.where(older))
     over_older = ranking_gain(project, valid, after, before, promotion.confidence)
     return decide_refresh(over_baseline, over_older, promotion.refresh_margin_auc)
 
 
 def _has_both_labels(rows: Rows, mask: NDArray[np.bool_] | None = None) -> bool:
     return len(np.unique(rows.churned if mask is None else rows.churned[mask])) == 2
-
-
-def _choice(
-    fitter: RecipeFitter, recipe: Recipe, evaluated: FittedModel, test: Rows, comparison: Comparison
-) -> RecipeChoice:
-    return RecipeChoice(recipe, evaluated, fitter.probabilities(evaluated, recipe, test), comparison)
-
-
-def _on_test(fitter: RecipeFitter, recipe: Recipe, model: FittedModel, test: Rows, name: str) -> Contender:
-    return model_contender(fitter.project, test, name, fitter.probabilities(model, recipe, test))
 
 
 def _comparison(

@@ -38,6 +38,7 @@ class TrainingResult:
         metrics: The metrics on the test set.
         verdicts: The requirements of data and model, with required and found values.
         leakage: The leakage findings, as text; a model with findings is never promoted.
+        history: The weights of the rows by age, as text.
         calibration: The calibrator, as text.
         calibration_warning: The reason why the probabilities are not reliable; empty if they are.
         seconds: Wall time of the tuning (``tune``), the final fit (``fit``) and the whole training (``total``). It
@@ -57,6 +58,7 @@ class TrainingResult:
     metrics: dict[str, float]
     verdicts: list[dict[str, Any]]
     leakage: list[str]
+    history: str
     calibration: str
     calibration_warning: str
     seconds: dict[str, float]
@@ -112,6 +114,7 @@ def train_challenger(settings: Settings, dataset_folder: Path) -> TrainingResult
         metrics={name: round(value, 6) for name, value in metrics.items()},
         verdicts=[verdict.as_dict() for verdict in verdicts],
         leakage=list(candidate.leakage.findings),
+        history=candidate.model.history.name,
         calibration=candidate.model.calibration.chosen.name,
         calibration_warning=candidate.model.calibration.warning,
         seconds=_seconds(candidate, started),

@@ -62,7 +62,8 @@ def show_health(request: Request, settings: CurrentSettings) -> HTMLResponse:
         settings: The settings of the deployment.
     """
     health = model_health(settings)
-    drifted = [feature for feature in (health.drift or {}).get("features", []) if feature["drifted"]]
+    features = (health.drift or {}).get("features", [])
+    drifted = [feature for feature in features if feature["drifted"] and feature["counts"]]
     return _page(
         request,
         "health.html",

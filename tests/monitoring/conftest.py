@@ -1,7 +1,7 @@
 from __future__ import annotations
 
 import datetime as dt
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -15,6 +15,8 @@ from include.lake.table_names import FEATURES_TABLE, LABELS_TABLE
 from include.projects import Project
 from include.serving.deployment.state import BentoReference
 from include.settings import Settings
+from include.training.data.rows import Rows
+from include.training.evaluation.reference import make_profile
 from include.training.model.bundle import Bundle
 from include.training.model.contract import FeatureContract, MetricValue, RecipeEvaluation
 from tests.serving.servers import record_deployment
@@ -40,7 +42,7 @@ class Production:
 def production(tmp_path: Path) -> Production:
     content = small_project().model_dump()
     content["training"]["resamples"] = 100
-    content["monitoring"] |= {"min_drifted_features": 1, "sample_rows": 200, "min_churners": 20}
+    content["monitoring"] |= {"sample_rows": 200, "min_churners": 20, "drift": {"exceeded_days": 1, "of_days": 1}}
     project = Project.model_validate(content)
     settings = Settings(home=tmp_path, project=project.name)
     lake, days = open_lake(settings), snapshot_days(project, 24)
@@ -76,9 +78,19 @@ def _train(project: Project, lake: Lake, days: list[dt.date]) -> Bundle:
         ),
     )
     keys = ["dt", "customer_id"]
-    rows = lake.table(FEATURES_TABLE).read(days).join(lake.table(LABELS_TABLE).read(days), keys, join_type="inner")
-    data = xgb.DMatrix(contract.encode(rows.select(contract.feature_names)), np.asarray(rows[project.label.name]))
-    return Bundle(contract, xgb.train({"objective": "binary:logistic", "nthread": 1, "max_depth": 3}, data, 20))
+    table = lake.table(FEATURES_TABLE).read(days).join(lake.table(LABELS_TABLE).read(days), keys, join_type="inner")
+    features = table.select(contract.feature_names)
+    rows = Rows(
+        days=table["dt"].to_numpy().astype("datetime64[D]"),
+        customers=table["customer_id"],
+        features=features,
+        matrix=contract.encode(features),
+        churned=table[project.label.name].to_numpy().astype(np.int8),
+    )
+    data = xgb.DMatrix(rows.matrix, rows.churned)
+    bundle = Bundle(contract, xgb.train({"objective": "binary:logistic", "nthread": 1, "max_depth": 3}, data, 20))
+    profile = make_profile(project, rows, bundle, bundle.predict_matrix(rows.matrix))
+    return replace(bundle, profile=profile.model_dump_json().encode())
 
 
 def shift(production: Production, day: dt.date, feature: str, by: float) -> None:

@@ -18,6 +18,7 @@ from include.monitoring.results import ResultError, day_dir, write_result
 from include.retention.retention_list import ScoringError, deployed_bento, score_day
 from include.settings import ProjectMismatchError, Settings
 from include.training.model.bundle import Bundle
+from include.training.model.reference_profile import SCORE
 from tests.monitoring.conftest import CUSTOMERS, TEST_AUC, Production, shift
 from tests.monitoring.test_served import answers, serve
 
@@ -39,7 +40,7 @@ def test_drift_writes_pages_and_a_result_and_requests_one_training(production: P
 
     assert result["drift"]["drifted"]
     assert [model["answers"] for model in result["served"]["models"]] == [CUSTOMERS]
-    assert result["served"]["drift"]["drifted"] == ["days_since_purchase"]
+    assert result["served"]["drift"]["drifted"] == ["days_since_purchase", SCORE]
     assert result["drift"]["features"][0]["name"] == "days_since_purchase"
     assert result["performance"]["state"] == "known"
     assert result["retrain_reason"].startswith("drift")
@@ -77,6 +78,7 @@ def test_drift_writes_pages_and_a_result_and_requests_one_training(production: P
 
     again = monitor_day(project, settings, day)
     assert again["retrain_reason"] == result["retrain_reason"]
+    assert again["drift"] == result["drift"]
     later = production.days[21]
     shift(production, later, "days_since_purchase", 900.0)
     assert monitor_day(project, settings, later)["retrain_reason"] is None

@@ -1,156 +1,222 @@
-"""Drift rules: properties of every pair of windows, and their power on simulated changes."""
+"""The drift verdict: severity of a feature, days that exceed, and the verdict over the last days."""
 
 from __future__ import annotations
 
+import datetime as dt
 import json
 import math
+from dataclasses import replace
 
 import numpy as np
-import pandas as pd
+import pyarrow as pa
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from include.monitoring.drift import DriftError, DriftVerdict, FeatureDrift, detect_drift
-from include.projects.features import Aggregate, Attribute, FeatureSpec, Validation
-from include.projects.monitoring import Monitoring
+from include.monitoring.drift import DayDrift, DriftError, FeatureDrift, detect_drift, judge
+from include.projects.monitoring import Backtest, DriftLimits
+from include.training.evaluation.change import Values, describe
+from include.training.model.reference_profile import ReferenceProfile
 
-MONITORING = Monitoring(window_days=7, min_drifted_features=1, retrain_on_drift=True, sample_rows=2000)
-AMOUNT = FeatureSpec(
-    name="amount",
-    description="",
-    type="aggregation",
-    calculation=Aggregate(function="mean", source="events", column="amount"),
-)
-SEGMENT = FeatureSpec(
-    name="segment",
-    description="",
-    type="derived",
-    calculation=Attribute(function="attribute", source="people", column="segment"),
-    validation=Validation(categories=["a", "b", "c"]),
-)
-SPECS = [AMOUNT, SEGMENT]
+LIMITS = DriftLimits()
+KINDS = {"amount": "number", "segment": "category"}
 
 numbers = st.one_of(
     st.just(math.nan), st.integers(-3, 3).map(float), st.floats(-1e6, 1e6, allow_subnormal=False), st.just(math.inf)
 )
 row = st.tuples(numbers, st.sampled_from(["a", "b", "c", "unknown", None]))
-frames = st.lists(row, min_size=1, max_size=120).map(
-    lambda rows: pd.DataFrame(rows, columns=["amount", "segment"]).astype({"amount": float, "segment": object})
+tables = st.lists(row, min_size=1, max_size=120).map(
+    lambda rows: pa.table(
+        {"amount": [number for number, _ in rows], "segment": pa.array([text for _, text in rows], pa.string())}
+    )
 )
-quick = settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+quick = settings(max_examples=25, deadline=None)
 
 
-def amounts(values: object) -> pd.DataFrame:
-    return pd.DataFrame({"amount": np.asarray(values, dtype=float)})
+def profile_of(reference: pa.Table, **changes: object) -> ReferenceProfile:
+    """Return the profile of a table whose features all have the influence .5; ``changes`` replace their attributes."""
+    described = {name: describe(Values.of_column(reference[name], KINDS[name])) for name in reference.column_names}
+    features = {name: item.model_copy(update={"influence": 0.5} | changes) for name, item in described.items()}
+    return ReferenceProfile(days=(), rows=reference.num_rows, pairs=0, features=features)
 
 
-def normal(rows: int, mean: float = 0.0, sd: float = 1.0, seed: int = 1) -> pd.DataFrame:
+def amounts(values: object) -> pa.Table:
+    return pa.table({"amount": np.asarray(values, dtype=float)})
+
+
+def normal(rows: int, mean: float = 0.0, sd: float = 1.0, seed: int = 1) -> pa.Table:
     return amounts(np.random.default_rng(seed).normal(mean, sd, rows))
 
 
-def only(verdict: DriftVerdict) -> FeatureDrift:
-    (feature,) = verdict.features
+def only(result: DayDrift) -> FeatureDrift:
+    (feature,) = result.features
     return feature
 
 
 @quick
-@given(frames)
-def test_window_does_not_drift_from_itself(frame: pd.DataFrame) -> None:
-    verdict = detect_drift(frame, frame, SPECS, MONITORING)
-    assert not verdict.drifted
-    assert verdict.drifted_features == []
+@given(tables)
+def test_window_does_not_drift_from_itself(table: pa.Table) -> None:
+    result = detect_drift(profile_of(table), table, LIMITS)
+    assert not result.exceeds
+    assert [feature.severity for feature in result.features] == [0, 0]
 
 
 @quick
-@given(frames, frames, st.integers(0, 99))
-def test_row_order_is_irrelevant(reference: pd.DataFrame, current: pd.DataFrame, seed: int) -> None:
-    shuffled = reference.sample(frac=1, random_state=seed), current.sample(frac=1, random_state=seed + 1)
-    straight, mixed = detect_drift(reference, current, SPECS, MONITORING), detect_drift(*shuffled, SPECS, MONITORING)
-    by_name = {feature.name: feature for feature in mixed.features}
-    for feature in straight.features:
-        assert by_name[feature.name].drifted == feature.drifted
-        assert by_name[feature.name].statistic == pytest.approx(feature.statistic, rel=1e-6, abs=1e-9)
-
-
-@quick
-@given(frames, frames)
-def test_figures_are_never_nan(reference: pd.DataFrame, current: pd.DataFrame) -> None:
+@given(tables, tables)
+def test_figures_are_never_nan(reference: pa.Table, current: pa.Table) -> None:
     # Strict JSON has neither NaN nor infinity.
-    json.dumps(detect_drift(reference, current, SPECS, MONITORING).as_dict(), allow_nan=False)
+    result = detect_drift(profile_of(reference), current, LIMITS)
+    verdict = judge({dt.date(2024, 1, 1): result}, LIMITS, has_time=True)
+    json.dumps(verdict.as_dict(), allow_nan=False)
 
 
-def test_small_shift_in_two_thousand_rows_is_detected() -> None:
-    feature = only(detect_drift(normal(2000), normal(2000, mean=0.25, seed=2), SPECS[:1], MONITORING))
-    assert feature.drifted
-    assert feature.statistic == pytest.approx(0.25, abs=0.06)
-
-
-def test_larger_variance_is_detected() -> None:
-    assert only(detect_drift(normal(2000), normal(2000, sd=1.3, seed=2), SPECS[:1], MONITORING)).rule == "wasserstein"
+@quick
+@given(tables, tables)
+def test_profile_survives_its_file(reference: pa.Table, current: pa.Table) -> None:
+    profile = profile_of(reference)
+    restored = ReferenceProfile.model_validate_json(profile.model_dump_json())
+    assert detect_drift(restored, current, LIMITS) == detect_drift(profile, current, LIMITS)
 
 
 @pytest.mark.parametrize("seed", range(5))
-def test_random_difference_of_few_skewed_rows_is_not_drift(seed: int) -> None:
-    rng = np.random.default_rng(seed)
-    before, after = (amounts(np.exp(1.5 * rng.standard_normal(200))) for _ in range(2))
-    feature = only(detect_drift(before, after, SPECS[:1], MONITORING))
-    assert not feature.drifted
+def test_equal_distributions_do_not_exceed(seed: int) -> None:
+    profile = profile_of(normal(2000, seed=seed))
+    assert not detect_drift(profile, normal(2000, seed=seed + 50), LIMITS).exceeds
 
 
-def test_increase_of_missing_values_is_detected() -> None:
-    before, after = normal(2000), normal(2000, seed=2)
-    before.loc[:99, "amount"], after.loc[:399, "amount"] = np.nan, np.nan
-    feature = only(detect_drift(before, after, SPECS[:1], MONITORING))
-    assert feature.rule == "missing"
-    assert (feature.missing_reference, feature.missing_current) == (0.05, 0.2)
+def test_severity_grows_with_the_shift() -> None:
+    profile = profile_of(normal(2000))
+    found = [detect_drift(profile, normal(2000, mean, seed=2), LIMITS).severity for mean in (0.2, 0.4, 0.8, 3, 9)]
+    assert found == sorted(found)
+    assert found[0] > LIMITS.multiplier
 
 
-def test_column_that_loses_all_values_drifts() -> None:
-    feature = only(detect_drift(normal(500), amounts([np.nan] * 500), SPECS[:1], MONITORING))
-    assert feature.rule == "missing"
-    assert "0.0% → 100.0%" in feature.reason
+def test_natural_variation_raises_the_limit() -> None:
+    current = normal(2000, 0.25, seed=2)
+    calm = only(detect_drift(profile_of(normal(2000)), current, LIMITS))
+    seasonal = profile_of(normal(2000), natural={"wasserstein": 0.2, "ks": 0.1, "missing": 0.0})
+    found = only(detect_drift(seasonal, current, LIMITS))
+    assert (calm.drifted, found.drifted) == (True, False)
+    assert (found.rule, found.limit) == ("wasserstein", 0.2)
+    assert found.severity == pytest.approx(found.statistic / 0.2)
 
 
-def test_column_without_values_in_both_windows_does_not_drift() -> None:
+def test_smaller_natural_variation_than_the_floor_is_ignored() -> None:
+    current = normal(2000, 0.25, seed=2)
+    steady = profile_of(normal(2000), natural={"wasserstein": 0.001, "ks": 0.001, "missing": 0.0})
+    assert detect_drift(steady, current, LIMITS) == detect_drift(profile_of(normal(2000)), current, LIMITS)
+
+
+def test_change_that_is_not_significant_has_no_severity() -> None:
+    # Of 40 rows, a difference of this size is frequent.
+    result = only(detect_drift(profile_of(normal(40)), normal(40, 0.3, seed=2), LIMITS))
+    assert result.statistic > 0.1
+    assert (result.severity, result.drifted) == (0, False)
+    assert result.reason.startswith("no significant change")
+
+
+@quick
+@given(st.floats(-1e30, 1e30), st.integers(30, 300))
+def test_one_wrong_value_does_not_exceed(value: float, rows: int) -> None:
+    reference = normal(rows)
+    wrong = np.asarray(reference["amount"]).copy()
+    wrong[0] = value
+    assert not detect_drift(profile_of(reference), amounts(wrong), LIMITS).exceeds
+
+
+def test_feature_without_influence_informs_but_does_not_exceed() -> None:
+    profile = profile_of(normal(2000), influence=0.009)
+    result = detect_drift(profile, normal(2000, 3, seed=2), LIMITS)
+    assert (result.severity, result.exceeds, result.drifted_features) == (0, False, ())
+    assert [feature.name for feature in result.informing_features] == ["amount"]
+    verdict = judge({dt.date(2024, 1, 1): result}, LIMITS, has_time=False)
+    assert not verdict.drifted
+    assert "1 with little influence" in verdict.reason
+
+
+@pytest.mark.parametrize("current", [amounts([np.nan] * 500), pa.table({"other": [1.0] * 500})])
+def test_column_without_values_is_a_finding(current: pa.Table) -> None:
+    result = detect_drift(profile_of(normal(500)), current, LIMITS)
+    feature = only(result)
+    assert result.exceeds
+    assert (feature.rule, feature.missing_current) == ("missing", 1)
+    expected = "all values are missing" if "amount" in current.column_names else "gold no longer has this column"
+    assert feature.reason == expected
+
+
+def test_category_that_is_gone_is_a_finding() -> None:
+    reference = pa.table({"segment": ["a", "b"] * 250})
+    assert detect_drift(profile_of(reference), pa.table({"other": [1.0] * 500}), LIMITS).exceeds
+
+
+def test_column_without_values_on_both_sides_does_not_drift() -> None:
     empty = amounts([np.nan] * 500)
-    assert not only(detect_drift(empty, empty, SPECS[:1], MONITORING)).drifted
+    assert detect_drift(profile_of(empty), empty, LIMITS).severity == 0
 
 
-def test_changed_constant_drifts() -> None:
-    assert only(detect_drift(amounts([5.0] * 500), amounts([6.0] * 500), SPECS[:1], MONITORING)).drifted
-
-
-def test_category_drifts_only_beyond_the_share_threshold() -> None:
-    def segments(share_a: float) -> pd.DataFrame:
+def test_category_drifts_only_beyond_its_limit() -> None:
+    def segments(share_a: float) -> pa.Table:
         count = round(20_000 * share_a)
-        return pd.DataFrame({"segment": ["a"] * count + ["b"] * (20_000 - count)})
+        return pa.table({"segment": ["a"] * count + ["b"] * (20_000 - count)})
 
-    assert not only(detect_drift(segments(0.5), segments(0.53), SPECS[1:], MONITORING)).drifted
-    assert only(detect_drift(segments(0.5), segments(0.56), SPECS[1:], MONITORING)).rule == "category_share"
-
-
-def test_new_category_is_detected() -> None:
-    before, after = (pd.DataFrame({"segment": ["a"] * a + [other] * 200}) for a, other in ((800, "b"), (800, "new")))
-    assert only(detect_drift(before, after, SPECS[1:], MONITORING)).rule == "category_share"
+    profile = profile_of(segments(0.5))
+    assert not detect_drift(profile, segments(0.57), LIMITS).exceeds
+    assert only(detect_drift(profile, segments(0.58), LIMITS)).rule == "category_share"
 
 
-def test_features_that_drift_by_construction_are_not_compared() -> None:
-    tenure = AMOUNT.model_copy(update={"drifts_by_construction": True})
-    verdict = detect_drift(normal(500), normal(500, mean=9), [tenure], MONITORING)
-    assert verdict.left_out == ("amount",)
-    assert not verdict.drifted
+def test_drifted_features_that_count_are_listed_first() -> None:
+    reference = pa.table({"amount": normal(500)["amount"], "segment": ["a", "b"] * 250})
+    profile = profile_of(reference)
+    features = profile.features | {"amount": profile.features["amount"].model_copy(update={"influence": 0.0})}
+    current = pa.table({"amount": normal(500, 9)["amount"], "segment": ["a"] * 400 + ["b"] * 100})
+    found = detect_drift(profile.model_copy(update={"features": features}), current, LIMITS)
+    assert [feature.name for feature in found.features] == ["segment", "amount"]
+    assert found.severity == found.features[0].severity < found.features[1].severity
 
 
-def test_verdict_requires_min_drifted_features() -> None:
-    two = MONITORING.model_copy(update={"min_drifted_features": 2})
-    verdict = detect_drift(normal(500), normal(500, mean=3), SPECS[:1], two)
-    assert len(verdict.drifted_features) == 1
-    assert not verdict.drifted
-
-
-def test_empty_window_and_missing_column_are_errors() -> None:
+def test_window_without_rows_is_an_error() -> None:
     with pytest.raises(DriftError, match="no rows"):
-        detect_drift(normal(10), normal(10).head(0), SPECS[:1], MONITORING)
-    with pytest.raises(DriftError, match="'amount'"):
-        detect_drift(normal(10), pd.DataFrame({"other": [1.0]}), SPECS[:1], MONITORING)
+        detect_drift(profile_of(normal(10)), normal(10).slice(0, 0), LIMITS)
+
+
+@pytest.mark.parametrize(
+    ("exceeding", "drifted"), [("001", False), ("110", True), ("011", True), ("111", True), ("1", False), ("11", True)]
+)
+def test_verdict_requires_enough_of_the_last_days(exceeding: str, drifted: bool) -> None:
+    result = detect_drift(profile_of(normal(500)), normal(500), LIMITS)
+    first = dt.date(2024, 1, 1)
+    days = {
+        first + dt.timedelta(days=at): replace(result, exceeds=flag == "1", severity=float(flag))
+        for at, flag in enumerate(exceeding)
+    }
+    verdict = judge(days, LIMITS, has_time=True)
+    assert verdict.drifted == drifted
+    assert verdict.reason.startswith(f"{exceeding.count('1')} of the last {len(days)} day")
+    assert list(verdict.days.values()) == [float(flag) for flag in exceeding]
+    plain = verdict.as_dict()
+    assert [day["exceeds"] for day in plain["days"]] == [flag == "1" for flag in exceeding]
+
+
+def test_newest_delivery_decides_without_time() -> None:
+    result = detect_drift(profile_of(normal(500)), normal(500, 3), LIMITS)
+    assert judge({dt.date(2024, 1, 1): result}, LIMITS, has_time=False).drifted
+
+
+@pytest.mark.parametrize(
+    ("upper", "expected"),
+    [
+        (
+            None,
+            "No backtest is recorded in monitoring.yaml, so the budget of 1 a year for false verdicts is not promised.",
+        ),
+        (
+            0.98,
+            "Backtest: 0 false verdicts on 1,120 past days, at most 1.0 a year with 95 % confidence; the budget of 1 a",
+        ),
+        (5.5, "the budget of 1 a year is not promised."),
+    ],
+)
+def test_promise_depends_on_the_backtest(upper: float | None, expected: str) -> None:
+    through = dt.date(2024, 1, 1)
+    backtest = upper and Backtest(through=through, days=1_120, alarms=0, upper95_per_year=upper)
+    assert expected in DriftLimits(backtest=backtest).promise

@@ -5,44 +5,53 @@ from __future__ import annotations
 from pathlib import Path
 
 import numpy as np
-import pandas as pd
+import pyarrow as pa
 import pytest
 
+from include.monitoring.drift import detect_drift
 from include.monitoring.drift_report import write_evidently
-from tests.monitoring.test_drift import AMOUNT, SEGMENT
+from include.projects.monitoring import DriftLimits
+from include.training.evaluation.change import Values, describe
+from include.training.model.reference_profile import ReferenceProfile
+
+LIMITS = DriftLimits(min_influence=0)
+KINDS = {"segment": "category"}
 
 
-def named(name: str):  # type: ignore[no-untyped-def]
-    return AMOUNT.model_copy(update={"name": name})
+def write(reference: pa.Table, current: pa.Table, folder: Path) -> list[str]:
+    columns = {name: Values.of_column(reference[name], KINDS.get(name, "number")) for name in reference.column_names}
+    features = {name: describe(values) for name, values in columns.items()}
+    profile = ReferenceProfile(days=(), rows=reference.num_rows, pairs=0, features=features)
+    found = detect_drift(profile, current, LIMITS)
+    return write_evidently(reference, current, profile, found, LIMITS.multiplier, 250, folder)
 
 
 @pytest.mark.slow
-def test_columns_that_evidently_cannot_draw_are_left_out(tmp_path: Path) -> None:
+def test_page_shows_the_verdicts_of_the_profile_for_columns_with_values(tmp_path: Path) -> None:
     rows = 300
     rng = np.random.default_rng(1)
-    frame = pd.DataFrame(
+    reference = pa.table(
         {
             "amount": rng.normal(size=rows),
             "flag": rng.random(rows) < 0.5,
-            "constant": 5.0,
-            "empty": np.nan,
-            "whole": pd.array([1, None, 3] * 100, dtype="Int64"),
+            "constant": np.full(rows, 5.0),
+            "empty": pa.nulls(rows, pa.float64()),
+            "whole": pa.array([1, None, 3] * 100),
             "endless": [np.inf, *rng.normal(size=rows - 1)],
-            "segment": rng.choice(["a", "b", None], rows),
+            "segment": pa.array(rng.choice(["a", "b", None], rows)),
         }
     )
-    current = frame.assign(sparse=[1.0] + [np.nan] * (rows - 1)).drop(columns="whole")
-    names = ["flag", "constant", "empty", "whole", "endless", "sparse"]
-    specs = [AMOUNT, SEGMENT, *(named(name) for name in names)]
-    left_out = write_evidently(frame.assign(sparse=1.0), current, specs, 250, tmp_path)
-    assert {"empty", "whole"} <= set(left_out)
-    assert not {"amount", "segment", "flag", "constant", "endless"} & set(left_out)
+    moved = pa.array(np.asarray(reference["amount"]) + 9)
+    current = reference.set_column(0, "amount", moved).drop_columns("whole")
+    assert set(write(reference, current, tmp_path)) == {"amount", "flag", "constant", "endless", "segment"}
     page = (tmp_path / "evidently.html").read_text()
-    assert "amount" in page
+    assert page.count("Not Detected") == 4
+    assert page.count("Detected") == 5
+    assert "Dataset Drift" not in page
     assert [path.name for path in tmp_path.iterdir()] == ["evidently.html"]
 
 
 def test_no_page_without_drawable_columns(tmp_path: Path) -> None:
-    frame = pd.DataFrame({"amount": [np.nan]})
-    assert write_evidently(frame, frame, [AMOUNT], 250, tmp_path) == ["amount"]
+    empty = pa.table({"amount": pa.nulls(1, pa.float64())})
+    assert write(empty, empty, tmp_path) == []
     assert list(tmp_path.iterdir()) == []

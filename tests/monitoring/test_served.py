@@ -10,13 +10,12 @@ import pyarrow as pa
 import pytest
 from sklearn.metrics import roc_auc_score
 
-from include.days import DayRange
 from include.lake.table_names import FEATURES_TABLE, LABELS_TABLE, PREDICTIONS_TABLE
 from include.monitoring.served import Served, monitor_served
-from include.monitoring.windows import monitored_features, reference_window
 from include.serving.prediction_log.collect import collect_predictions
 from include.serving.prediction_log.predictions import Predictions
 from include.training.model.bundle import Bundle
+from include.training.model.reference_profile import SCORE, read_profile
 from tests.monitoring.conftest import CUSTOMERS, Production, shift
 from tests.serving.prediction_log.logs import log_all
 
@@ -50,10 +49,7 @@ def serve(production: Production, groups: Sequence[Predictions], version: str = 
 
 
 def served(production: Production, day: dt.date) -> Served:
-    contract = production.bundle.contract
-    features = monitored_features(production.project, contract)
-    reference = reference_window(production.lake, production.project, contract).rows
-    return monitor_served(production.lake, production.project, "1", day, reference, features)
+    return monitor_served(production.lake, production.project, "1", day, read_profile(production.bundle))
 
 
 def labels(production: Production, day: dt.date) -> dict[str, int]:
@@ -135,15 +131,7 @@ def test_predictions_of_an_earlier_model_are_not_evaluated(production: Productio
 
 
 def test_customers_of_the_training_data_have_not_drifted(production: Production) -> None:
-    # The training rows have 64-bit floats, and the logged rows have 32-bit floats.
     learned = production.bundle.contract.trained_through
-    features = production.lake.table(FEATURES_TABLE)
-    rows = features.read([learned])
-    tenths = pa.array(np.asarray(rows["days_since_purchase"]) // 10 / 10)
-    features.replace(
-        DayRange.single(learned),
-        rows.set_column(rows.schema.get_field_index("days_since_purchase"), "days_since_purchase", tenths),
-    )
     serve(production, [answers(production, learned)])
     found = served(production, learned).drift
     assert (found.customers, found.drifted) == (CUSTOMERS, ())
@@ -153,7 +141,7 @@ def test_customers_unlike_the_training_data_have_drifted(production: Production)
     day = production.days[LATER]
     shift(production, day, "days_since_purchase", 900.0)
     serve(production, [answers(production, day)])
-    assert served(production, day).drift.drifted == ("days_since_purchase",)
+    assert served(production, day).drift.drifted == ("days_since_purchase", SCORE)
 
 
 def test_few_customers_are_not_compared(production: Production) -> None:

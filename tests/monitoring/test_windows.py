@@ -4,18 +4,36 @@ from __future__ import annotations
 
 import datetime as dt
 
+import numpy as np
+import pyarrow as pa
 import pytest
 
 from include.days import DayRange
 from include.lake.table_names import FEATURES_TABLE
-from include.monitoring.windows import WindowError, current_window, reference_window
+from include.monitoring.windows import (
+    WindowError,
+    current_window,
+    judged_days,
+    new_columns,
+    reference_window,
+    with_scores,
+)
+from include.training.model.reference_profile import SCORE, read_profile
 from tests.monitoring.conftest import CUSTOMERS, Production, shift
 
 
-def test_reference_is_the_last_training_snapshot(production: Production) -> None:
-    window = reference_window(production.lake, production.project, production.bundle.contract)
-    assert window.days == (production.days[3],)
-    assert len(window.rows) == CUSTOMERS
+def test_reference_window_has_the_rows_of_the_profile(production: Production) -> None:
+    contract, profile = production.bundle.contract, read_profile(production.bundle)
+    assert profile.days == (production.days[3],)
+    window = reference_window(production.lake, contract, profile)
+    assert window is not None
+    assert (window.days, window.rows.num_rows) == (profile.days, CUSTOMERS)
+
+
+def test_reference_window_is_absent_if_gold_lacks_its_days(production: Production) -> None:
+    contract, profile = production.bundle.contract, read_profile(production.bundle)
+    moved = profile.model_copy(update={"days": (dt.date(2016, 1, 1),)})
+    assert reference_window(production.lake, contract, moved) is None
 
 
 def test_current_window_contains_the_latest_row_of_each_customer(production: Production) -> None:
@@ -27,8 +45,8 @@ def test_current_window_contains_the_latest_row_of_each_customer(production: Pro
     shift(production, day, "days_since_purchase", 1000.0)
     window = current_window(production.lake, production.project, production.bundle.contract, day)
     assert window.days == (before, day)
-    assert len(window.rows) == CUSTOMERS
-    assert window.rows["days_since_purchase"].min() >= 1000
+    assert window.rows.num_rows == CUSTOMERS
+    assert np.min(window.rows["days_since_purchase"]) >= 1000
 
 
 def test_days_outside_the_window_are_left_out(production: Production) -> None:
@@ -37,6 +55,31 @@ def test_days_outside_the_window_are_left_out(production: Production) -> None:
     assert window.days == (production.days[9],)
 
 
-def test_window_without_rows_is_an_error(production: Production) -> None:
-    with pytest.raises(WindowError, match="has rows"):
-        current_window(production.lake, production.project, production.bundle.contract, dt.date(2019, 1, 1))
+def test_last_days_in_gold_are_judged(production: Production) -> None:
+    days = production.days
+    assert judged_days(production.lake, days[9], 3) == days[7:10]
+    assert judged_days(production.lake, days[1], 3) == days[:2]
+
+
+def test_columns_that_the_model_does_not_use_are_new(production: Production) -> None:
+    contract = production.bundle.contract
+    assert new_columns(production.lake, contract) == []
+    fewer = contract.with_features(contract.feature_names[1:])
+    assert new_columns(production.lake, fewer) == [contract.feature_names[0]]
+
+
+def test_scores_of_rows_without_a_column_are_those_of_missing_values(production: Production) -> None:
+    bundle = production.bundle
+    rows = current_window(production.lake, production.project, bundle.contract, production.days[9]).rows
+    position = rows.schema.get_field_index("days_since_purchase")
+    nulls = rows.set_column(position, "days_since_purchase", pa.nulls(rows.num_rows, pa.float64()))
+    endless = rows.set_column(position, "days_since_purchase", pa.array(np.full(rows.num_rows, np.inf)))
+    expected = with_scores(nulls, bundle)[SCORE]
+    assert with_scores(rows.drop_columns("days_since_purchase"), bundle)[SCORE] == expected
+    assert with_scores(endless, bundle)[SCORE] == expected
+    assert with_scores(rows, bundle)[SCORE] != expected
+
+
+def test_day_without_rows_is_an_error(production: Production) -> None:
+    with pytest.raises(WindowError, match=r"2017-\d\d-\d\d has no rows.*Run churn_ingest"):
+        judged_days(production.lake, production.days[9] + dt.timedelta(days=1), 3)

@@ -74,9 +74,9 @@ def monitored() -> dict[str, Any]:
             "reason": "2 of 3 features drifted; the limit is 2.",
             "drifted_features": 2,
             "features": [
-                {"name": "spend_28d", "drifted": True, "reason": "median 12 → 31", "severity": 3.1},
-                {"name": "visits_28d", "drifted": True, "reason": "share <b>up</b>", "severity": 2.0},
-                {"name": "quiet_one", "drifted": False, "reason": "no drift", "severity": 0.2},
+                {"name": "spend_28d", "drifted": True, "counts": True, "reason": "median 12 → 31", "severity": 3.1},
+                {"name": "visits_28d", "drifted": True, "counts": True, "reason": "share <b>up</b>", "severity": 2.0},
+                {"name": "quiet_one", "drifted": True, "counts": False, "reason": "no drift", "severity": 0.2},
             ],
         },
         "performance": {

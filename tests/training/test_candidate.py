@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import dataclasses
+import datetime as dt
 import shutil
 from pathlib import Path
 
@@ -13,8 +14,10 @@ import pytest
 from include.projects import Project
 from include.settings import Settings
 from include.training.candidate import make_candidate
+from include.training.card.model_card import make_model_card
 from include.training.data.dataset import DatasetRef
 from include.training.evaluation.evaluate import EvaluationError
+from include.training.model.bundle import Bundle
 from include.training.tuning.tune import JOURNAL_FILE
 
 
@@ -53,6 +56,19 @@ def test_registered_model_knows_the_latest_snapshots_and_the_evaluated_one_does_
     assert other.model.booster.save_raw() != candidate.model.booster.save_raw()
 
 
+def test_model_forgets_rows_from_before_a_change(project: Project, dataset: DatasetRef, tmp_path: Path) -> None:
+    changed = Path(shutil.copytree(dataset.folder, tmp_path / "changed", ignore=shutil.ignore_patterns(JOURNAL_FILE)))
+    days = dataset.manifest.train.days
+    flip_labels(changed / dataset.manifest.train.file, project.label.name, before=days[-6])
+    candidate = make_candidate(project, Settings(home=tmp_path), dataclasses.replace(dataset, folder=changed))
+    half_life = candidate.model.history.half_life_days
+    assert half_life is not None
+    candidate.bundle("run-1").save(tmp_path / "bundle")
+    assert Bundle.load(tmp_path / "bundle").contract.half_life_days == half_life
+    card = make_model_card(candidate, candidate.bundle("run-1"), "1", []).markdown
+    assert f"the registered model: half-life of {half_life:g} days" in card
+
+
 def test_model_without_skill_is_not_promoted(project: Project, dataset: DatasetRef, tmp_path: Path) -> None:
     noise = Path(shutil.copytree(dataset.folder, tmp_path / "noise", ignore=shutil.ignore_patterns(JOURNAL_FILE)))
     random = np.random.default_rng(1)
@@ -65,7 +81,8 @@ def test_model_without_skill_is_not_promoted(project: Project, dataset: DatasetR
     assert not candidate.comparison.promote
 
 
-def flip_labels(path: Path, label: str) -> None:
+def flip_labels(path: Path, label: str, before: dt.date = dt.date.max) -> None:
     rows = pq.read_table(path)
-    flipped = pc.subtract(1, rows[label]).cast(rows.schema.field(label).type)
+    flipped = pc.if_else(pc.less(rows["dt"], before), pc.subtract(1, rows[label]), rows[label])
+    flipped = flipped.cast(rows.schema.field(label).type)
     pq.write_table(rows.set_column(rows.schema.get_field_index(label), label, flipped), path)

@@ -13,7 +13,7 @@ import pytest
 from include.lake import Lake
 from include.monitoring.performance import realised_performance
 from include.monitoring.retraining import retrain_request
-from include.monitoring.windows import current_window, reference_window
+from include.monitoring.windows import current_window, judged_days
 from include.settings import Settings
 from include.training.data.build import build_dataset
 from include.training.data.dataset import DatasetError
@@ -70,8 +70,8 @@ def test_monitoring_compares_deliveries_without_performance(lake: Lake, tmp_path
     write_flat_gold(lake, project, LATER, customers=90)
     dataset = build_dataset(project, lake, DAY, tmp_path / "dataset")
     contract = model_contract(project, dataset.manifest)
-    assert reference_window(lake, project, contract).days == (DAY,)
-    assert len(current_window(lake, project, contract, LATER).rows) == 90
+    assert judged_days(lake, LATER, 1) == [LATER]
+    assert current_window(lake, project, contract, LATER).rows.num_rows == 90
     found = realised_performance(lake, project, lambda version: None, LATER)
     assert (found.state, found.models, found.decayed) == ("not known", (), False)
 

@@ -25,7 +25,9 @@ from include.training.data.build import build_dataset
 from include.training.data.dataset import DataVersion, dataset_dir, record_data_version
 from include.training.evaluation.leakage import LEAKAGE_FILE, LeakageError, LeakageReport
 from include.training.evaluation.requirements import REQUIREMENTS_FILE, RequirementsError
+from include.training.fitting.history import half_life_text
 from include.training.model.bundle import Bundle
+from include.training.model.reference_profile import SCORE, read_profile
 from include.training.release.champion import champion_recipe
 from include.training.release.promotion import PromotionError, promote
 from include.training.release.registry import Registry, RegistryError
@@ -154,6 +156,10 @@ def test_training_command_registers_a_challenger(tmp_path: Path, monkeypatch: py
     assert bundle.contract.tables == {FEATURES_TABLE: 1, LABELS_TABLE: 1}
     assert bundle.contract.feature_names == [spec.name for spec in project.features]
     assert len(bundle.samples) == 20
+    profile = read_profile(bundle)
+    assert profile.days == (bundle.contract.trained_through,)
+    assert profile.pairs > 0
+    assert set(profile.features) == {SCORE, *bundle.contract.feature_names} - set(profile.left_out)
     columns = {name: [sample.features[name] for sample in bundle.samples] for name in bundle.contract.feature_names}
     recorded = [sample.churn_probability for sample in bundle.samples]
     np.testing.assert_allclose(bundle.predict(columns), recorded, rtol=1e-6)
@@ -201,6 +207,8 @@ def test_training_command_registers_a_challenger(tmp_path: Path, monkeypatch: py
     assert trained["evaluated_through"] < str(bundle.contract.evaluation.first_day) < trained["trained_through"]
     assert registered.tags["trained_through"] == trained["trained_through"]
     assert registered.tags["evaluated_through"] == trained["evaluated_through"]
+    assert registered.tags["history"] == run.data.params["history"] == trained["history"]
+    assert trained["history"] == half_life_text(bundle.contract.half_life_days)
 
     on_a_gpu = run_command(settings, folder, result, CHURN_TRAINING__DEVICE="cuda")
     if HAS_GPU:

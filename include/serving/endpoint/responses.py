@@ -72,6 +72,9 @@ class ModelDescription(_Response):
     project: str
     run_id: str
     trained_through: dt.date = Field(description="The last snapshot day that the model was fitted on.")
+    half_life_days: float | None = Field(
+        description="The age in days that halves the weight of a training row; null if the weights are equal."
+    )
     evaluation: RecipeEvaluation | None = Field(
         description="The test of the model's recipe, by a model that was fitted on earlier snapshots only."
     )

@@ -323,3 +323,19 @@ def load_previous_audit(folder: Path, project: str, day: dt.date) -> Audit | Non
         if audit is not None and audit.accepted:
             return audit
     return None
+
+
+def load_audits(folder: Path, project: str, after: dt.date) -> list[Audit]:
+    """Load the stored audits whose last day is after a day, in the order of their days.
+
+    Args:
+        folder: The folder of audits.
+        project: The name of the project.
+        after: The day.
+
+    Raises:
+        ProjectMismatchError: An audit is of another project.
+    """
+    names = sorted(path.parent.name for path in folder.glob(f"????-??-??/{AUDIT_FILE}"))
+    days = [dt.date.fromisoformat(name) for name in names if name > str(after)]
+    return [audit for day in days if (audit := load_audit(folder, project, day)) is not None]

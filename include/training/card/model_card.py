@@ -68,6 +68,7 @@ def make_model_card(candidate: Candidate, bundle: Bundle, version: str, verdicts
             _limits(candidate),
             _data(candidate),
             _training(candidate, contract),
+            _history(candidate),
             Section(
                 "Rollback",
                 paragraphs=[
@@ -214,6 +215,32 @@ def _training(candidate: Candidate, contract: ModelContract) -> Section:
                 ("hyperparameter", "value"),
                 [(name.replace("_", " "), f"{value:.4g}") for name, value in candidate.recipe.hyperparameters],
             )
+        ],
+    )
+
+
+def _history(candidate: Candidate) -> Section:
+    """Return the weights of the rows by age, and the options that were compared."""
+    histories = {"the registered model": candidate.model.history, "the evaluated model": candidate.evaluated.history}
+    if not any(made.scores for made in histories.values()):
+        text = "All rows have equal weights: the data has no time, or too few snapshots to compare other weights."
+        return Section("History", paragraphs=[text])
+    return Section(
+        "History",
+        paragraphs=[
+            "A half-life is the age that halves the weight of a row. The options were fitted on the rows whose labels "
+            "were known before the two latest snapshots, and scored on these snapshots. A half-life is chosen only if "
+            "the lower bound of its gain in AUC over equal weights is above 0."
+        ],
+        tables=[
+            Table(
+                ("weights", "AUC"),
+                [(score.name, f"{score.auc:.4f}") for score in made.scores],
+                title=f"{title}: {made.name}"
+                + ("" if made.gain_low is None else f"; bound of the highest gain {made.gain_low:+.4f}"),
+            )
+            for title, made in histories.items()
+            if made.scores
         ],
     )
 

@@ -69,6 +69,7 @@ def fit(
     seed: int,
     max_bin: int,
     device: Device,
+    weights: NDArray[np.float64] | None = None,
 ) -> Fitted:
     """Fit a booster whose split thresholds lie between the values of the training rows (``shift_between_values``).
 
@@ -80,6 +81,7 @@ def fit(
         seed: Seeds the draws of rows and columns.
         max_bin: Histogram bins per feature.
         device: The device to train on.
+        weights: The weight of each row, shape (n,); equal weights by default.
 
     Returns:
         The booster, set to predict on the CPU, and the device that fitted it.
@@ -89,7 +91,9 @@ def fit(
     """
     # Tuning skips the shift: a fold's score hardly depends on the position of a threshold between two values.
     shifted = shift_between_values(matrix)
-    data = xgb.QuantileDMatrix(shifted, churned, feature_names=feature_names, max_bin=max_bin, nthread=1)
+    data = xgb.QuantileDMatrix(
+        shifted, churned, weight=weights, feature_names=feature_names, max_bin=max_bin, nthread=1
+    )
     parameters = booster_parameters(chosen, seed=seed, max_bin=max_bin, device=device)
     booster = xgb.train(parameters, data, chosen.n_estimators)
     used = require_device(booster, device)
@@ -103,6 +107,7 @@ def part_fitter(
     chosen: Hyperparameters,
     training: Training,
     *,
+    half_life_days: float | None,
     device: Device,
     workers: int,
 ) -> FitParts:
@@ -113,6 +118,7 @@ def part_fitter(
         feature_names: The names of the features.
         chosen: The hyperparameters of the candidate.
         training: The seed and the histogram bins.
+        half_life_days: The half-life of the rows' weights; see ``age_weights``. None: equal weights.
         device: The device to train on; a fit raises ``DeviceError`` if XGBoost trains elsewhere.
         workers: Number of parallel fits, of one thread each. The boosters do not depend on it.
     """
@@ -126,6 +132,7 @@ def part_fitter(
             seed=training.seed,
             max_bin=training.max_bin,
             device=device,
+            weights=None if half_life_days is None else age_weights(rows.days[part], half_life_days),
         )
 
     def fit_parts(parts: Sequence[NDArray[np.bool_]]) -> list[Fitted]:
@@ -133,6 +140,30 @@ def part_fitter(
             return list(pool.map(fit_part, parts))
 
     return fit_parts
+
+
+def age_weights(days: NDArray[np.datetime64], half_life_days: float) -> NDArray[np.float64]:
+    """Return weights that halve with each half-life of a row's age. Their mean is 1.
+
+    With a mean of 1, the regularization has the same effect as with equal weights: ``min_child_weight`` is a sum of
+    weighted second derivatives.
+
+    Args:
+        days: The snapshot days of n rows, shape (n,).
+        half_life_days: The half-life, above 0.
+
+    Returns:
+        The weights, shape (n,).
+
+    Example:
+        >>> days = np.array(["2024-01-01", "2024-01-29"], dtype="datetime64[D]")
+        >>> age_weights(days, half_life_days=28).round(3).tolist()
+        [0.667, 1.333]
+    """
+    age = (days.max() - days) / np.timedelta64(1, "D")
+    weights = 0.5 ** (age / half_life_days)
+    scaled: NDArray[np.float64] = weights / weights.mean()
+    return scaled
 
 
 def probe_device(device: Device) -> None:

@@ -85,12 +85,15 @@ class Calibration:
         scores: All methods and windows that were compared, the lowest log loss first.
         blocks: The churn on each block of the forward validation.
         warning: The reason why the probabilities are not reliable; empty if they are.
+        out_of_fold: The calibrated probabilities of the n training rows, each by a booster that was not fitted on the
+            row's customer, shape (n,).
     """
 
     chosen: CalibrationScore
     scores: tuple[CalibrationScore, ...]
     blocks: tuple[BlockChurn, ...]
     warning: str
+    out_of_fold: NDArray[np.float32]
 
     @property
     def calibrator(self) -> Calibrator:
@@ -171,6 +174,7 @@ def choose_calibrator(log_odds: NDArray[np.float32], rows: Rows, blocks: Sequenc
         scores=tuple(sorted((candidate.score for candidate in candidates), key=lambda score: score.log_loss)),
         blocks=churn,
         warning=_warning(has_skill, churn),
+        out_of_fold=chosen.score.calibrator.probabilities(log_odds),
     )
 
 

@@ -1,4 +1,4 @@
-"""The model bundle: a folder with a booster, its calibrator, its input contract, and recorded sample predictions.
+"""The model bundle: a folder with a booster, its calibrator, its input contract, sample predictions, and a profile.
 
 Training writes the bundle, MLflow stores it, and deployment packages it. No file is pickled, and a manifest of
 checksums detects damage. The module imports little, since it is shipped with the service.
@@ -26,10 +26,11 @@ MODEL_FILE = "model.ubj"
 CALIBRATOR_FILE = "calibrator.json"
 CONTRACT_FILE = "contract.json"
 SAMPLES_FILE = "samples.json"
+PROFILE_FILE = "profile.json"
 MANIFEST_FILE = "manifest.json"
 PREDICTION_TOLERANCE = 1e-6
 """Largest allowed difference between a probability recorded by training and the same prediction of a server."""
-_FILES = (MODEL_FILE, CALIBRATOR_FILE, CONTRACT_FILE, SAMPLES_FILE)
+_FILES = (MODEL_FILE, CALIBRATOR_FILE, CONTRACT_FILE, SAMPLES_FILE, PROFILE_FILE)
 
 
 class BundleError(ChurnflowError):
@@ -64,12 +65,15 @@ class Bundle:
         booster: The XGBoost model.
         samples: Predictions recorded by training, to compare a server's predictions with.
         calibrator: Turns the booster's log-odds into probabilities.
+        profile: The reference profile of drift detection as JSON, which serving does not read; see
+            ``include.training.model.reference_profile``. It is empty before the end of the training.
     """
 
     contract: ModelContract
     booster: xgb.Booster
     samples: tuple[Sample, ...] = ()
     calibrator: Calibrator = field(default_factory=Calibrator)
+    profile: bytes = b""
 
     def save(self, folder: Path) -> None:
         """Write the bundle into ``folder``, the manifest last: a partly written bundle has no manifest.
@@ -85,6 +89,7 @@ class Bundle:
         (folder / CONTRACT_FILE).write_text(self.contract.model_dump_json(indent=2) + "\n", encoding="utf-8")
         samples = [sample.model_dump() for sample in self.samples]
         (folder / SAMPLES_FILE).write_text(json.dumps(samples, indent=1) + "\n", encoding="utf-8")
+        (folder / PROFILE_FILE).write_bytes(self.profile)
         manifest = {name: _checksum(folder / name) for name in _FILES}
         (folder / MANIFEST_FILE).write_text(json.dumps(manifest, indent=2) + "\n", encoding="utf-8")
 
@@ -109,7 +114,7 @@ class Bundle:
             booster = xgb.Booster(params={"nthread": 1}, model_file=folder / MODEL_FILE)
         except xgb.core.XGBoostError as error:
             raise _damaged(folder, f"{MODEL_FILE} is not an XGBoost model.") from error
-        bundle = cls(contract, booster, samples, calibrator)
+        bundle = cls(contract, booster, samples, calibrator, (folder / PROFILE_FILE).read_bytes())
         bundle._check_width(str(folder))
         return bundle
 

@@ -103,6 +103,7 @@ class ModelContract(_Frozen):
         project: The project whose features are the inputs.
         run_id: The MLflow run that trained it.
         trained_through: The last snapshot day that the model was fitted on.
+        half_life_days: The age in days that halves the weight of a row; None if the weights are equal.
         label: The label's column.
         horizon_days: Days after the snapshot that the label covers; 0 if the label is a column of the row.
         threshold: The lowest probability that is predicted as ``churn``.
@@ -115,6 +116,7 @@ class ModelContract(_Frozen):
     project: str
     run_id: str
     trained_through: dt.date
+    half_life_days: float | None = None
     label: str
     horizon_days: int = Field(ge=0)
     threshold: float = Field(ge=0, le=1)

@@ -25,7 +25,22 @@ def champion_recipe(settings: Settings) -> ChampionRecipe | None:
         RegistryError: The recipe cannot be fetched.
     """
     registry = Registry(settings)
-    version = registry.version_of("champion")
+    return recipe_of(registry, registry.version_of("champion"))
+
+
+def recipe_of(registry: Registry, version: str | None) -> ChampionRecipe | None:
+    """Return the recipe of a champion.
+
+    Args:
+        registry: The project's registry.
+        version: The champion's version; None if there is no champion.
+
+    Returns:
+        The recipe; None if there is no champion, or if another version of the code recorded its recipe.
+
+    Raises:
+        RegistryError: The recipe cannot be fetched.
+    """
     document = registry.document(version, RECIPE_FILE) if version else None
     if version is None or document is None:
         return None

@@ -12,7 +12,7 @@ from include.logs import get_logger
 from include.settings import Settings
 from include.training.evaluation.leakage import LEAKAGE_FILE, require_no_leakage
 from include.training.recipe_choice import Comparison
-from include.training.release.champion import champion_recipe
+from include.training.release.champion import recipe_of
 from include.training.release.registry import Registry
 from include.training.release.tracking import COMPARISON_FILE
 
@@ -64,7 +64,7 @@ def promote(settings: Settings, version: str) -> PromotionResult:
         return PromotionResult(True, f"Version {version} already is the champion.", version)
     require_no_leakage(registry.document(version, LEAKAGE_FILE), f"{registry.name} version {version}")
     comparison = _comparison(registry, version)
-    current = champion_recipe(settings)
+    current = recipe_of(registry, champion_version)
     if (current.version if current else None) != comparison.champion_version:
         raise PromotionError(
             f"Version {version} was compared with {_named(comparison.champion_version)}, and the champion is now "

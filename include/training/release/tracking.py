@@ -74,7 +74,7 @@ def log_run(candidate: Candidate, verdicts: list[Verdict], run_id: str) -> str:
         | {"features": len(candidate.recipe.features)}
         | {f"{name}_rows": part.rows for name, part in manifest.parts.items()}
         | {"device": candidate.model.device, "threshold": candidate.contract.threshold}
-        | {"calibrator": candidate.model.calibration.chosen.name}
+        | {"calibrator": candidate.model.calibration.chosen.name, "history": candidate.model.history.name}
     )
     mlflow.log_metrics(
         candidate.evaluation.metrics()
@@ -144,7 +144,8 @@ def register(candidate: Candidate, verdicts: list[Verdict], registry: Registry, 
     """
     evaluated = candidate.evaluated_through
     days = {"trained_through": str(candidate.contract.trained_through), "evaluated_through": str(evaluated)}
-    version = registry.register(source, run_id, tags=_data_tags(candidate.dataset.manifest) | days)
+    tags = _data_tags(candidate.dataset.manifest) | days | {"history": candidate.model.history.name}
+    version = registry.register(source, run_id, tags=tags)
     card = make_model_card(candidate, candidate.bundle(run_id), version, verdicts)
     _log_card(card)
     registry.describe(version, card.summary, tags={"model_card": f"runs:/{run_id}/{CARD_PAGE}"})

@@ -55,7 +55,7 @@ def check(project: Project, extra: Extra, chosen: Hyperparameters = MODEST, hori
     contract = CONTRACT.model_copy(update={"features": features})
 
     training = project.training.model_copy(update={"resamples": 100, "seed": 1, "max_bin": 256})
-    fit_parts = part_fitter(train, NAMES, chosen, training, device="cpu", workers=2)
+    fit_parts = part_fitter(train, NAMES, chosen, training, half_life_days=None, device="cpu", workers=2)
     (fitted,) = fit_parts([np.ones(len(train), dtype=bool)])
     bundle = Bundle(contract, fitted.booster)
     return check_leakage(train, test, bundle, bundle.predict_matrix(test.matrix), training, horizon, fit_parts)

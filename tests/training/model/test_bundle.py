@@ -17,6 +17,7 @@ from include.lake.table_names import FEATURES_TABLE
 from include.training.model.bundle import Bundle, BundleError, Sample
 from include.training.model.calibrator import Calibrator
 from include.training.model.contract import EncodingError, FeatureContract, ModelContract
+from include.training.model.reference_profile import CategoryProfile, NumberProfile, ReferenceProfile, read_profile
 from tests.training.contracts import contract_of
 
 CALIBRATOR = Calibrator(method="logistic", slope=0.7, intercept=-0.4)
@@ -28,6 +29,16 @@ CONTRACT = contract_of(
     threshold=0.4,
     tables={FEATURES_TABLE: 4},
 )
+PROFILE = ReferenceProfile(
+    days=(CONTRACT.trained_through,),
+    rows=200,
+    pairs=2,
+    features={
+        "spend": NumberProfile(rows=200, edges=(0.1, 0.2), at_most=(90, 190), below=(0, 90), natural={"ks": 0.1}),
+        "tier": CategoryProfile(rows=200, counts={"bronze": 120}, influence=0.2),
+    },
+)
+FILES = ["model.ubj", "calibrator.json", "contract.json", "samples.json", "profile.json"]
 NAMES = CONTRACT.feature_names
 
 numbers = st.none() | st.floats(-1e30, 1e30)
@@ -54,7 +65,7 @@ def bundle() -> Bundle:
         features={"spend": columns["spend"][0], "visits": int(columns["visits"][0]), "tier": str(columns["tier"][0])},
         churn_probability=probability,
     )
-    return Bundle(CONTRACT, booster, (sample,), CALIBRATOR)
+    return Bundle(CONTRACT, booster, (sample,), CALIBRATOR, PROFILE.model_dump_json().encode())
 
 
 class TestEncode:
@@ -120,6 +131,7 @@ class TestBundle:
         assert loaded.contract == bundle.contract
         assert loaded.samples == bundle.samples
         assert loaded.calibrator == CALIBRATOR
+        assert read_profile(loaded) == PROFILE
         np.testing.assert_array_equal(loaded.predict(columns), bundle.predict(columns))
 
     @given(rows=rows, order=st.permutations(NAMES))
@@ -159,7 +171,7 @@ class TestBundle:
     def test_predicts_nothing_for_no_rows(self, bundle: Bundle) -> None:
         assert bundle.predict({"spend": [], "visits": [], "tier": []}).shape == (0,)
 
-    @pytest.mark.parametrize("name", ["model.ubj", "calibrator.json", "contract.json", "samples.json"])
+    @pytest.mark.parametrize("name", FILES)
     def test_changed_file_is_named(self, bundle: Bundle, tmp_path: Path, name: str) -> None:
         bundle.save(tmp_path)
         content = bytearray((tmp_path / name).read_bytes())
@@ -168,7 +180,7 @@ class TestBundle:
         with pytest.raises(BundleError, match=name):
             Bundle.load(tmp_path)
 
-    @pytest.mark.parametrize("name", ["model.ubj", "calibrator.json", "contract.json", "samples.json", "manifest.json"])
+    @pytest.mark.parametrize("name", [*FILES, "manifest.json"])
     def test_missing_file_is_named(self, bundle: Bundle, tmp_path: Path, name: str) -> None:
         bundle.save(tmp_path)
         (tmp_path / name).unlink()
@@ -183,6 +195,11 @@ class TestBundle:
         (tmp_path / "calibrator.json").unlink()
         with pytest.raises(BundleError, match=rf"format {found}.*reads format 6.*Train a model again"):
             Bundle.load(tmp_path)
+
+    def test_bundle_without_a_profile_is_named(self, bundle: Bundle, tmp_path: Path) -> None:
+        Bundle(CONTRACT, bundle.booster).save(tmp_path)
+        with pytest.raises(BundleError, match=r"no reference profile.*profile\.json.*Train a model again"):
+            read_profile(Bundle.load(tmp_path))
 
     def test_rejects_calibrator_with_negative_slope(self, bundle: Bundle, tmp_path: Path) -> None:
         bundle.save(tmp_path)

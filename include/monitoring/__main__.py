@@ -1,0 +1,50 @@
+"""``python -m include.monitoring``: the backtest of the drift rule."""
+
+from __future__ import annotations
+
+import datetime as dt
+from typing import Annotated
+
+import typer
+
+from include.command_line import CommandLine
+from include.days import DayRange, parse_day
+from include.lake import open_lake
+from include.logs import configure_json_logs
+from include.monitoring.backtest import LargestChange, backtest, render
+from include.projects import load_project
+from include.retention.retention_list import ScoringError, deployed_bento
+from include.settings import get_settings
+
+app = CommandLine()
+
+
+@app.callback()
+def main() -> None:
+    """Commands on monitoring."""
+
+
+@app.command(name="backtest")
+def run_backtest(
+    through: Annotated[str, typer.Option(help="The last day to replay (YYYY-MM-DD).")],
+    days: Annotated[int, typer.Option(help="The number of days to replay, up to that day.", min=1)] = 3_650,
+) -> None:
+    """Replay drift detection on the project's past, and print the alarms a year and the lines for monitoring.yaml."""
+    settings = get_settings()
+    project = load_project(settings.project)
+    try:
+        bundle = deployed_bento(settings).load_bundle()
+    except ScoringError:
+        bundle = None
+    span = DayRange.ending(parse_day(through), days)
+    result = backtest(project, open_lake(settings), bundle, span, _report)
+    typer.echo(render(result, has_model=bundle is not None))
+
+
+def _report(day: dt.date, largest: LargestChange) -> None:
+    typer.echo(f"{day}  {largest.severity:5.2f}  {largest.text}", err=True)
+
+
+if __name__ == "__main__":
+    configure_json_logs()
+    app()

@@ -1,0 +1,90 @@
+"""The half-life of the rows: short after a change of the causes of churn, none in calm times."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+import pyarrow as pa
+import pytest
+
+from include.projects import Project
+from include.training.data.rows import Rows
+from include.training.fitting.booster import Fitted, part_fitter
+from include.training.fitting.history import History, choose_history
+from include.training.recipe import Hyperparameters
+
+HORIZON, SNAPSHOTS, CUSTOMERS = 28, 20, 250
+CHOSEN = Hyperparameters(
+    n_estimators=20, max_depth=2, learning_rate=0.3, subsample=1, colsample_bytree=1, min_child_weight=5
+)
+
+
+def weekly_rows(seed: int, changed_from: int = 0, snapshots: int = SNAPSHOTS) -> Rows:
+    """Return weekly rows; the first feature causes churn before the snapshot ``changed_from``, then the second does."""
+    random = np.random.default_rng(seed)
+    snapshot = np.repeat(np.arange(snapshots), CUSTOMERS)
+    matrix = random.normal(size=(len(snapshot), 2)).astype(np.float32)
+    cause = np.where(snapshot < changed_from, matrix[:, 0], matrix[:, 1])
+    return Rows(
+        days=np.datetime64("2023-01-01") + 7 * snapshot,
+        customers=pa.chunked_array([[f"c{number}" for number in np.tile(np.arange(CUSTOMERS), snapshots)]]),
+        features=pa.table({"first": matrix[:, 0], "second": matrix[:, 1]}),
+        matrix=matrix,
+        churned=(random.random(len(snapshot)) < 1 / (1 + np.exp(1 - 1.5 * cause))).astype(np.int8),
+    )
+
+
+def choose(project: Project, rows: Rows, workers: int = 2) -> History:
+    def fit_booster(part: Rows, half_life_days: float | None) -> Fitted:
+        names = part.features.column_names
+        fit_parts = part_fitter(
+            part, names, CHOSEN, project.training, half_life_days=half_life_days, device="cpu", workers=1
+        )
+        return fit_parts([np.ones(len(part), dtype=bool)])[0]
+
+    return choose_history(rows, project, HORIZON, fit_booster, workers)
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_rows_have_equal_weights_in_calm_times(project: Project, seed: int) -> None:
+    history = choose(project, weekly_rows(seed))
+    assert history.half_life_days is None
+    assert [score.half_life_days for score in history.scores] == [None, 14, 28, 56]
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_recent_rows_have_more_weight_after_a_change(project: Project, seed: int) -> None:
+    history = choose(project, weekly_rows(seed, changed_from=SNAPSHOTS - 8))
+    assert history.half_life_days in (14, 28, 56)
+    assert history.gain_low is not None
+    assert history.gain_low > 0
+    assert max(history.scores, key=lambda score: score.auc).half_life_days == history.half_life_days
+
+
+def test_rows_have_equal_weights_again_long_after_a_change(project: Project) -> None:
+    assert choose(project, weekly_rows(1, changed_from=6, snapshots=60)).half_life_days is None
+
+
+def test_labels_that_were_unknown_before_the_validation_are_not_used(project: Project) -> None:
+    rows = weekly_rows(1, changed_from=SNAPSHOTS - 8)
+    first_validated = rows.days.max() - np.timedelta64(7, "D")
+    unknown = (rows.days + np.timedelta64(HORIZON, "D") >= first_validated) & (rows.days < first_validated)
+    wrong = replace(rows, churned=np.where(unknown, 1 - rows.churned, rows.churned).astype(np.int8))
+    assert unknown.any()
+    assert choose(project, wrong) == choose(project, rows)
+
+
+def test_choice_does_not_depend_on_the_number_of_workers(project: Project) -> None:
+    rows = weekly_rows(2, changed_from=SNAPSHOTS - 8)
+    assert choose(project, rows, workers=1) == choose(project, rows, workers=4)
+
+
+@pytest.mark.parametrize("snapshots", [1, 3, 9])
+def test_a_history_of_less_than_a_horizon_is_not_compared(project: Project, snapshots: int) -> None:
+    assert choose(project, weekly_rows(1, snapshots=snapshots)) == History()
+
+
+def test_rows_with_one_label_are_not_compared(project: Project) -> None:
+    rows = weekly_rows(1)
+    assert choose(project, replace(rows, churned=np.zeros_like(rows.churned))) == History()
