@@ -93,7 +93,8 @@ def _scored(project: Project, lake: Lake, bundle: Bundle, days: Sequence[dt.date
     rows = features.select(["dt", "customer_id"]).to_pandas()
     rows["churn_probability"] = bundle.predict(features.select(contract.feature_names))
     rows["prediction"] = np.where(contract.predicts_churn(rows["churn_probability"]), "churn", "retain")
-    return rows.merge(read_labels(lake, project, days), on=["dt", "customer_id"])
+    labelled: pd.DataFrame = rows.merge(read_labels(lake, project, days), on=["dt", "customer_id"])
+    return labelled
 
 
 def _changed(rows: pd.DataFrame, seed: int) -> Mapping[str, pd.DataFrame]:
