@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from include.plurals import counted
 from include.reporting import Page, Section, Table
 from include.training.candidate import Candidate
-from include.training.card import results
+from include.training.card import checks, results
 from include.training.evaluation.importance import importances
 from include.training.evaluation.requirements import Verdict
 from include.training.evaluation.segments import evaluate_segments
@@ -55,7 +55,7 @@ def make_model_card(candidate: Candidate, bundle: Bundle, version: str, verdicts
         lead=" ".join(project.description.split()),
         sections=[
             _purpose(candidate, contract, version),
-            results.comparison(candidate.comparison),
+            checks.comparison(candidate.comparison),
             results.metrics(evaluation),
             results.savings(evaluation, project.requirements.costs),
             results.thresholds(evaluation),
@@ -63,8 +63,8 @@ def make_model_card(candidate: Candidate, bundle: Bundle, version: str, verdicts
             results.ranking(evaluation),
             results.segments(segments, project.training.segments, descriptions),
             results.importance(importances(bundle, candidate.test.matrix)),
-            results.requirements(verdicts),
-            results.leakage(candidate.leakage),
+            checks.requirements(verdicts),
+            checks.leakage(candidate.leakage),
             _limits(candidate),
             _data(candidate),
             _training(candidate, contract),
