@@ -40,6 +40,6 @@ def _sentence(source: SourceHealth, features: int) -> str:
     start = f"{counted(features, 'feature') if features else 'No feature'} of '{source.name}' drifted; "
     findings = [finding.text for finding in source.findings]
     if not any(finding.kind in ("volume", "freshness") for finding in source.findings):
-        change = f" (rows {source.change:+.0%})" if source.change is not None else ""
-        findings.append(f"the number of rows of '{source.name}' is not unusual{change}")
+        change = "" if source.change is None else f" ({source.change:+.0%})"
+        findings.append(f"no finding about the number of rows of '{source.name}'{change}")
     return start + "; ".join(findings) + "."

@@ -56,6 +56,7 @@ class SourceHealth:
         name: The source.
         counts: Whether its severity counts for the verdict of drift: the model uses its features, or the population or
             the label comes from it.
+        exceeds: Whether it counts and its severity reaches ``multiplier``, so that it makes the day exceed the limits.
         severity: The larger of two numbers: the fall of the number of rows divided by the largest natural change, and
             the days without rows divided by the longest earlier gap; 0 if neither has a rule.
         rows: The rows of the window that ends with the day; of a snapshot, the rows of the newest delivery.
@@ -70,6 +71,7 @@ class SourceHealth:
 
     name: str
     counts: bool
+    exceeds: bool
     severity: float
     rows: int
     expected_rows: float | None
@@ -147,6 +149,7 @@ def source_health(
     found = []
     for name in names:
         volume, freshness = _compare(rows[name], project, trained_through, day)
+        severity = _severity(volume, freshness)
         quarantined, finding = _quarantine(lake, name, window, trained_through)
         findings = [
             *_volume_findings(volume),
@@ -158,7 +161,8 @@ def source_health(
             SourceHealth(
                 name=name,
                 counts=name in counting,
-                severity=_severity(volume, freshness),
+                exceeds=name in counting and severity >= project.monitoring.drift.multiplier,
+                severity=severity,
                 rows=volume.rows,
                 expected_rows=volume.expected,
                 newest=str(freshness.newest) if freshness.newest else None,

@@ -6,6 +6,7 @@ import datetime as dt
 
 from pydantic import Field, model_validator
 
+from include.plurals import counted
 from include.projects.yaml_files import Config
 
 
@@ -58,7 +59,7 @@ class DriftLimits(Config):
             return f"No backtest is recorded in monitoring.yaml, so {budget} for false verdicts is not promised."
         found = self.backtest
         outcome = (
-            f"{found.alarms} false verdicts on {found.days:,} past days, "
+            f"{counted(found.alarms, 'false verdict')} on {found.days:,} past days, "
             f"at most {found.upper95_per_year:.1f} a year with 95 % confidence"
         )
         kept = found.upper95_per_year <= self.budget_per_year

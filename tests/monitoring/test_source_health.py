@@ -120,7 +120,9 @@ def test_findings_state_rows_gaps_schema_and_quarantine(home: Path, project: Pro
     tickets, sessions = sources["support_tickets"], sources["sessions"]
     assert next(iter(sources)) == "support_tickets"
     assert tickets.counts
+    assert tickets.exceeds
     assert not sessions.counts
+    assert not sessions.exceeds
     assert tickets.severity == 3
     assert [finding.kind for finding in tickets.findings] == ["volume", "freshness"]
     volume, freshness = (finding.text for finding in tickets.findings)
@@ -169,7 +171,8 @@ def test_root_causes_lead_from_features_to_their_sources(home: Path, project: Pr
     ]
     assert "no rows for 3 days" in causes[0]
     assert "column 'app_version' is new" in causes[1]
-    assert causes[2].endswith("the number of rows of 'customers' is not unusual.")
+    assert "; no finding about the number of rows of 'sessions' (" in causes[1]
+    assert causes[2].endswith("no finding about the number of rows of 'customers'.")
     assert root_causes(project, [], list(health_of(home, project, dt.date(2023, 6, 1)).values())) == []
 
 

@@ -15,7 +15,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import NDArray
-from scipy import stats
+from scipy import special, stats
 
 from include.training.model.reference_profile import CategoryProfile, NumberProfile, Rule
 
@@ -158,7 +158,7 @@ def _missing(profile: NumberProfile | CategoryProfile, values: Values) -> Change
     pooled = (before * n + after * m) / (n + m)
     error = math.sqrt(max(pooled * (1 - pooled), 0.0) * (1 / n + 1 / m))
     z = abs(after - before) / error if error else 0.0
-    return Change("missing", abs(after - before), float(2 * stats.norm.sf(z)), f"missing {before:.1%} → {after:.1%}")
+    return Change("missing", abs(after - before), _normal_p(z), f"missing {before:.1%} → {after:.1%}")
 
 
 def _category_share(before: Mapping[str, int], after: Mapping[str, int]) -> Change:
@@ -183,7 +183,7 @@ def _numbers(profile: NumberProfile, values: NDArray[np.float32]) -> list[Change
     distance = float(max(gaps_at.max(), gaps_below.max()))
     # The asymptotic distribution of the two-sample statistic (Kolmogorov 1933, Smirnov 1948). The distance at the edges
     # is at most the distance over all values, so the p-value is not too low.
-    ks_p = float(stats.kstwobign.sf(distance * math.sqrt(n * m / (n + m))))
+    ks_p = float(special.kolmogorov(distance * math.sqrt(n * m / (n + m))))
     # A value counts as at most one range of the reference away from it, so a single wrong value changes little.
     span = edges[-1] - edges[0]
     limited = np.clip(values, edges[0] - span, edges[-1] + span) if span else values
@@ -241,13 +241,13 @@ def _moments(values: NDArray[np.float32]) -> tuple[float, float, float]:
 
 def _mean_p(profile: NumberProfile, moments: tuple[float, float, float], m: int) -> float:
     """Return the p-value of Welch's t-test (Welch 1947) for the means; 1 if both sides are constant."""
-    if not profile.variance + moments[1]:
-        return 1.0
     n = profile.values
-    deviations = (math.sqrt(variance * k / (k - 1)) for variance, k in ((profile.variance, n), (moments[1], m)))
-    sd_before, sd_after = deviations
-    found = stats.ttest_ind_from_stats(profile.mean, sd_before, n, moments[0], sd_after, m, equal_var=False)
-    return float(found.pvalue)
+    before, after = profile.variance / (n - 1), moments[1] / (m - 1)
+    error = before + after
+    if not error:
+        return 1.0
+    freedom = error**2 / (before**2 / (n - 1) + after**2 / (m - 1))
+    return 2 * float(special.stdtr(freedom, -abs(moments[0] - profile.mean) / math.sqrt(error)))
 
 
 def _variance_p(profile: NumberProfile, moments: tuple[float, float, float], m: int) -> float:
@@ -260,4 +260,9 @@ def _variance_p(profile: NumberProfile, moments: tuple[float, float, float], m: 
     error = (profile.kurtosis - 1) / profile.values + (kurtosis - 1) / m
     if not profile.variance or not variance or error <= 0:
         return 1.0
-    return float(2 * stats.norm.sf(abs(math.log(variance / profile.variance)) / math.sqrt(error)))
+    return _normal_p(abs(math.log(variance / profile.variance)) / math.sqrt(error))
+
+
+def _normal_p(z: float) -> float:
+    """Return the two-sided p-value of a standard normal statistic; ``scipy.stats`` takes 100 times longer."""
+    return 2 * float(special.ndtr(-z))

@@ -78,6 +78,19 @@ def test_distances_of_few_distinct_values_are_exact() -> None:
     assert found["ks"].statistic == pytest.approx(stats.ks_2samp(before, after).statistic)
 
 
+def test_p_values_equal_those_of_scipy() -> None:
+    # The means alone differ significantly, so the lowest p-value of the three tests is that of Welch's test.
+    before, after = normal(300), normal(200, 0.3, seed=2)
+    found = compare(before, after)
+    mean, ks = stats.ttest_ind(before, after, equal_var=False), found["ks"].statistic
+    assert found["wasserstein"].p_value == pytest.approx(3 * mean.pvalue, rel=1e-3)
+    assert found["ks"].p_value == pytest.approx(stats.kstwobign.sf(ks * np.sqrt(300 * 200 / 500)))
+    before[:30] = np.nan
+    pooled = 30 / 500
+    z = 0.1 / np.sqrt(pooled * (1 - pooled) * (1 / 300 + 1 / 200))
+    assert compare(before, after)["missing"].p_value == pytest.approx(2 * stats.norm.sf(z))
+
+
 def test_statistics_grow_with_the_shift() -> None:
     shifts = [compare(normal(2000), normal(2000, shift, seed=2)) for shift in (0.1, 0.25, 0.5, 1.0, 3.0, 9.0)]
     for rule in ("wasserstein", "ks"):
