@@ -1,8 +1,4 @@
-"""Realised performance: scores compared with the labels that are known after the label's horizon.
-
-A model has decayed if an interval says so, not a point: with a few hundred churners, an AUC varies by some hundredths
-without any change of the model.
-"""
+"""Realised performance: scores compared with the labels that are known after the label's horizon."""
 
 from __future__ import annotations
 
@@ -22,6 +18,7 @@ from include.features.known_churners import known_churners
 from include.features.point_in_time import CUSTOMER_ID
 from include.lake import Lake, connect
 from include.lake.table_names import FEATURES_TABLE, LABELS_TABLE, SCORES_TABLE
+from include.monitoring.decay import Verdict, decay_verdict
 from include.monitoring.evaluations import Evaluations
 from include.monitoring.windows import latest_per_customer
 from include.plurals import counted
@@ -30,10 +27,6 @@ from include.training.evaluation.measure import measure
 from include.training.evaluation.metrics import expected_calibration_error, reliability
 from include.training.evaluation.segments import ENOUGH_CUSTOMERS, segment_masks
 from include.training.model.contract import MetricValue, RecipeEvaluation
-
-CALIBRATION_TOLERANCE = 1.2
-"""The largest tolerated ratio of observed and expected churn, in both directions; the calibrator's warning uses the
-same tolerance of 20 %."""
 
 
 @dataclass(frozen=True)
@@ -50,7 +43,7 @@ class ModelPerformance:
         calibration_error: The expected calibration error; it has no interval, since resampling biases it upwards.
         metrics: The metrics of ``measure`` with their 95 % intervals.
         promised: The same metrics on the test of the model's recipe; empty if they are not known.
-        verdict: ``decayed``, ``not decayed`` or ``no verdict``.
+        verdict: Whether the model has decayed; see ``decay_verdict``.
         reason: The verdict in words.
     """
 
@@ -63,7 +56,7 @@ class ModelPerformance:
     calibration_error: float
     metrics: dict[str, MetricValue]
     promised: dict[str, MetricValue]
-    verdict: str
+    verdict: Verdict
     reason: str
 
 
@@ -208,11 +201,6 @@ def evaluate_model(
 ) -> ModelPerformance:
     """Return the realised performance of one model's predictions, and whether the model has decayed.
 
-    The ranking has decayed if the upper bound of the AUC is below the lower bound of the AUC on the test. The test is a
-    sample of customers and weeks, too, so its AUC is as uncertain as the realised AUC. The calibration has decayed if
-    the interval of observed over expected churn lies outside the tolerance. With fewer than ``min_churners`` churners,
-    there is no verdict.
-
     Args:
         version: The version of the model.
         rows: ``dt``, ``customer_id``, ``churn_probability``, ``prediction`` and ``churned``, one row per customer; not
@@ -223,19 +211,8 @@ def evaluate_model(
     churned, (probability, offered) = rows["churned"].to_numpy(dtype=np.int8), score_columns(rows)
     metrics = measure(project, rows["customer_id"].to_numpy(), churned, probability, offered)
     promised = evaluation.metrics if evaluation else {}
-    churners, enough = int(churned.sum()), project.monitoring.min_churners
-    reasons = _decay(metrics, promised)
-    if churners < enough:
-        verdict = "no verdict"
-        reason = f"{counted(churners, 'churner')} of {len(rows):,} customers; a verdict needs {enough} churners."
-    elif not promised or "auc" not in metrics:
-        verdict = "no verdict"
-        reason = "All customers churned." if promised else "The evaluation of its recipe is not known."
-    elif reasons:
-        verdict, reason = "decayed", " ".join(reasons)
-    else:
-        verdict = "not decayed"
-        reason = f"{_auc(metrics['auc'], promised['auc'])}, and {_ratio(metrics['observed_over_expected'])}."
+    churners = int(churned.sum())
+    verdict, reason = decay_verdict(metrics, promised, churners, len(rows), project.monitoring.min_churners)
     return ModelPerformance(
         model_version=version,
         first_day=str(rows["dt"].min()),
@@ -259,29 +236,6 @@ def roc_auc(churned: Any, probability: Any) -> float | None:
         probability: The churn probabilities, shape (n,).
     """
     return float(roc_auc_score(churned, probability)) if len(np.unique(churned)) > 1 else None
-
-
-def _decay(metrics: dict[str, MetricValue], promised: dict[str, MetricValue]) -> list[str]:
-    reasons = []
-    if "auc" in metrics and "auc" in promised and metrics["auc"].high < promised["auc"].low:
-        reasons.append(f"Its ranking has decayed: {_auc(metrics['auc'], promised['auc'])}.")
-    ratio = metrics["observed_over_expected"]
-    if ratio.low > CALIBRATION_TOLERANCE or ratio.high < 1 / CALIBRATION_TOLERANCE:
-        tolerance = f"{1 / CALIBRATION_TOLERANCE:.2f} to {CALIBRATION_TOLERANCE:.2f}"
-        reasons.append(f"Its calibration has decayed: {_ratio(ratio)}; tolerated are {tolerance}.")
-    return reasons
-
-
-def _auc(realised: MetricValue, promised: MetricValue) -> str:
-    return f"realised AUC {_interval(realised, 3)}, on the test {_interval(promised, 3)}"
-
-
-def _ratio(value: MetricValue) -> str:
-    return f"observed over expected churn {_interval(value, 2)}"
-
-
-def _interval(value: MetricValue, digits: int) -> str:
-    return f"{value.value:.{digits}f} ({value.low:.{digits}f} to {value.high:.{digits}f})"
 
 
 def _segments(lake: Lake, project: Project, rows: pd.DataFrame) -> tuple[SegmentPerformance, ...]:

@@ -80,7 +80,7 @@ def test_reversed_scores_are_decay(production: Production) -> None:
     performance = performance_on(production, day + HORIZON)
     assert performance.decayed
     assert "ranking has decayed: realised AUC" in performance.reason
-    assert f"on the test {TEST_AUC:.3f}" in performance.reason
+    assert f"AUC on the test {TEST_AUC:.3f}" in performance.reason
 
 
 def test_each_version_of_the_window_is_evaluated(production: Production) -> None:
@@ -184,6 +184,6 @@ def test_every_interval_contains_its_value_and_few_churners_never_decay(
     assert ("auc" in found.metrics) == (rows["churned"].nunique() == 2)
     if rows["churned"].sum() < project.monitoring.min_churners:
         assert found.verdict == "no verdict"
-        assert "a verdict needs 100 churners" in found.reason
+        assert "a verdict needs 100" in found.reason
     shuffled = rows.sample(frac=1, random_state=seed)
     assert evaluate(project, shuffled, auc=0.97).verdict == found.verdict

@@ -21,8 +21,14 @@ from include.training.data.rows import Rows
 from include.training.model.contract import MetricValue, reaches_threshold
 
 _DRAWS = 200
-_Z = 1.96
-"""The normal quantile of a 95 % interval."""
+_NORMAL = 1.96
+"""The quantile of the normal distribution for a 95 % interval."""
+_STUDENT = 3.18
+"""The quantile of Student's t distribution with three degrees of freedom for a 95 % interval.
+
+A test has only a few independent snapshots, since the labels of two snapshots within one horizon share days: eight
+weekly snapshots with a horizon of 30 days span less than three horizons. In addition, their errors lie in one season.
+"""
 _SHARES = {"auc", "precision", "recall", "observed_churn"}
 """The metrics that lie between 0 and 1."""
 
@@ -41,7 +47,7 @@ def estimate_intervals(
     """Return the metrics of ``estimate_metrics`` with 95 % intervals.
 
     The width follows from two errors that are assumed to be independent: the chance in the labels, and the errors of
-    earlier estimates.
+    earlier estimates, which are the effect of probabilities that are not exactly calibrated.
 
     Args:
         project: The costs, and the seed of the draws.
@@ -53,7 +59,7 @@ def estimate_intervals(
     found = {}
     for name, estimate in estimate_metrics(project, probabilities, offered).items():
         if name in errors:
-            half = _Z * float(np.hypot(estimate.deviation, errors[name]))
+            half = float(np.hypot(_NORMAL * estimate.deviation, _STUDENT * errors[name]))
             low, high = estimate.value - half, estimate.value + half
             found[name] = MetricValue(
                 estimate.value, *((max(low, 0.0), min(high, 1.0)) if name in _SHARES else (low, high))
