@@ -1,7 +1,8 @@
 """The rows of gold that are compared with the reference profile, and those that illustrate the reference.
 
-A window spans ``window_days`` days and contains one row per customer, the latest: repeated rows of a customer are not
-independent, and would make random differences significant. For data without time, a window is one delivery.
+A window contains the snapshots of ``window_days`` days, with one row per customer, the latest: repeated rows of a
+customer are not independent, and would make random differences significant. For data without time, a window is one
+delivery.
 """
 
 from __future__ import annotations

@@ -70,7 +70,7 @@ class Monitoring(Config):
     """The contents of ``monitoring.yaml``.
 
     Attributes:
-        window_days: The snapshots of so many days, up to the latest, are compared with the training data.
+        window_days: The snapshots of so many days up to the monitored day are compared with the training data.
         retrain_on_drift: Whether drift requests a training.
         min_churners: The number of churners with matured labels from which there is a verdict on the performance.
         sample_rows: The largest number of rows in the sample of the HTML report.
