@@ -170,6 +170,8 @@ def _changed_severity(
         rows = replay.source_rows[name]
         stopped = {name: stop_source(rows, (change.start - rows.first).days)}
         return source_severity(stopped, {name}, project, past.profile.days[-1], past.day)
+    if past.newest < change.start:
+        return 0.0  # the rows of the window precede the change
     seed = [SEED, sum(map(ord, change.kind)), change.number]
     changed = change_window(change.kind, past.window.drop_columns(SCORE), features, seed)
     return detect_drift(past.profile, with_scores(changed, bundle), project.monitoring.drift).severity

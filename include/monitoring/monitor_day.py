@@ -61,10 +61,13 @@ def monitor_day(project: Project, settings: Settings, day: dt.date) -> dict[str,
     contract, profile, limits = bundle.contract, read_profile(bundle), project.monitoring.drift
     # The last days are compared again, so that the verdict depends neither on earlier results nor on their order.
     found: dict[dt.date, DayDrift] = {}
+    compared: dict[tuple[dt.date, ...], DayDrift] = {}
     for judged in judged_days(lake, day, limits.of_days if project.has_time else 1):
         current = current_window(lake, project, contract, judged)
-        rows = with_scores(current.rows, bundle)
-        found[judged] = detect_drift(profile, rows, limits)
+        if current.days not in compared:  # the days of a week have the same window
+            rows = with_scores(current.rows, bundle)
+            compared[current.days] = detect_drift(profile, rows, limits)
+        found[judged] = compared[current.days]
     influences = {name: feature.influence for name, feature in profile.features.items()}
     counting, deliveries = counting_sources(project, influences), read_source_rows(lake, project, day)
     trained = contract.trained_through

@@ -21,7 +21,7 @@ from include.lake.day_parts import split_by_day
 from include.lake.table_names import FEATURES_TABLE
 from include.monitoring.source_health import counting_sources
 from include.monitoring.source_rows import read_source_rows
-from include.monitoring.windows import with_scores
+from include.monitoring.windows import window_days, with_scores
 from include.projects import Project
 from include.training.data.splits import TooFewSnapshotsError, split_by_time, time_folds
 from include.training.evaluation.change import Values
@@ -41,11 +41,13 @@ class PastDay:
         day: The day.
         profile: The reference profile of the model that would have served.
         window: The latest row of each customer in the window that ends with the day, with the model's scores.
+        newest: The newest day of these rows.
     """
 
     day: dt.date
     profile: ReferenceProfile
     window: pa.Table
+    newest: dt.date
 
 
 class Replay:
@@ -93,8 +95,7 @@ class Replay:
             if judged:
                 profile = self.profile(training)
                 for start in range(0, len(judged), _BLOCK_DAYS):
-                    for day, window in self._windows(judged[start : start + _BLOCK_DAYS]).items():
-                        yield PastDay(day, profile, window)
+                    yield from self._past_days(judged[start : start + _BLOCK_DAYS], profile)
 
     def profile(self, training: dt.date) -> ReferenceProfile:
         """Return the reference profile of a model that is trained on ``training``.
@@ -124,16 +125,14 @@ class Replay:
         Args:
             day: A day in gold.
         """
-        return self._windows([day])[day]
+        return self._latest(self._read(window_days(self._project, self._days, day)))
 
-    def _windows(self, days: list[dt.date]) -> dict[dt.date, pa.Table]:
-        spans = {day: DayRange.ending(day, self._project.monitoring.window_days) for day in days}
-        first = spans[days[0]].first
-        parts = self._read([day for day in self._days if first <= day <= days[-1]])
-        return {
-            day: self._latest({present: rows for present, rows in parts.items() if present in span})
-            for day, span in spans.items()
-        }
+    def _past_days(self, days: list[dt.date], profile: ReferenceProfile) -> Iterator[PastDay]:
+        contents = {day: window_days(self._project, self._days, day) for day in days}
+        parts = self._read(sorted({present for content in contents.values() for present in content}))
+        for day, content in contents.items():
+            window = self._latest({present: parts[present] for present in content})
+            yield PastDay(day, profile, window, content[-1])
 
     def _is_training(self, day: dt.date) -> bool:
         if not self._project.is_training_due(DayRange.single(day)):

@@ -1,7 +1,8 @@
 """The rows of gold that are compared with the reference profile, and those that illustrate the reference.
 
-A window spans ``window_days`` days and contains one row per customer, the latest: repeated rows of a customer are not
-independent, and would make random differences significant. For data without time, a window is one delivery.
+A window contains the snapshots of ``window_days`` days, with one row per customer, the latest: repeated rows of a
+customer are not independent, and would make random differences significant. For data without time, a window is one
+delivery.
 """
 
 from __future__ import annotations
@@ -63,17 +64,31 @@ def judged_days(lake: Lake, day: dt.date, count: int) -> list[dt.date]:
 
 
 def current_window(lake: Lake, project: Project, contract: ModelContract, day: dt.date) -> Window:
-    """Return the rows of the ``window_days`` that end with ``day``.
+    """Return the rows of the window that ends with ``day``; see ``window_days``.
 
     Args:
         lake: The lake with ``gold/features``.
-        project: The project's window length.
+        project: The project's window length and snapshots.
         contract: The contract of the deployed model.
         day: A day in gold.
     """
+    return _latest_rows(lake, contract, window_days(project, lake.table(FEATURES_TABLE).days(), day))
+
+
+def window_days(project: Project, days: Sequence[dt.date], day: dt.date) -> list[dt.date]:
+    """Return the days of the window that ends with ``day``: its snapshots, or all of its days if it has no snapshot.
+
+    The reference and the natural variation consist of snapshots, which are taken on one day of the week. Other days of
+    the week have other distributions: after a weekend, more customers have a recent session.
+
+    Args:
+        project: The project's window length and snapshots.
+        days: The days in gold.
+        day: A day in gold.
+    """
     span = DayRange.ending(day, project.monitoring.window_days if project.has_time else 1)
-    days = [present for present in lake.table(FEATURES_TABLE).days() if present in span]
-    return _latest_rows(lake, contract, days)
+    present = [candidate for candidate in days if candidate in span]
+    return [candidate for candidate in present if project.is_snapshot_day(candidate)] or present
 
 
 def reference_window(lake: Lake, contract: ModelContract, profile: ReferenceProfile) -> Window | None:

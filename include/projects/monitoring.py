@@ -70,7 +70,8 @@ class Monitoring(Config):
     """The contents of ``monitoring.yaml``.
 
     Attributes:
-        window_days: The days of production data that are compared with the training data, with one row per customer.
+        window_days: The days of production data that are compared with the training data, with one row per customer. If
+            they contain a snapshot, its rows are compared, since the training data consists of snapshots.
         retrain_on_drift: Whether drift requests a training.
         min_churners: The number of churners with matured labels from which there is a verdict on the performance.
         sample_rows: The largest number of rows in the sample of the HTML report.

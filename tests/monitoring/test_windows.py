@@ -36,15 +36,29 @@ def test_reference_window_is_absent_if_gold_lacks_its_days(production: Productio
     assert reference_window(production.lake, contract, moved) is None
 
 
-def test_current_window_contains_the_latest_row_of_each_customer(production: Production) -> None:
-    day, before = production.days[9], production.days[9] - dt.timedelta(days=2)
+def copy_day(production: Production, day: dt.date, to: dt.date) -> None:
     table = production.lake.table(FEATURES_TABLE)
     rows = table.read([day])
-    stamped = rows.set_column(rows.schema.get_field_index("dt"), "dt", [[before] * rows.num_rows])
-    table.replace(DayRange.single(before), stamped)
-    shift(production, day, "days_since_purchase", 1000.0)
-    window = current_window(production.lake, production.project, production.bundle.contract, day)
-    assert window.days == (before, day)
+    position = rows.schema.get_field_index("dt")
+    table.replace(DayRange.single(to), rows.set_column(position, "dt", [[to] * rows.num_rows]))
+
+
+def test_current_window_contains_its_snapshot(production: Production) -> None:
+    snapshot, later = production.days[9], production.days[9] + dt.timedelta(days=2)
+    copy_day(production, snapshot, later)
+    window = current_window(production.lake, production.project, production.bundle.contract, later)
+    assert window.days == (snapshot,)
+
+
+def test_window_without_a_snapshot_contains_the_latest_row_of_each_customer(production: Production) -> None:
+    first, last = (production.days[9] + dt.timedelta(days=days) for days in (2, 3))
+    copy_day(production, production.days[9], first)
+    copy_day(production, production.days[9], last)
+    shift(production, last, "days_since_purchase", 1000.0)
+    monitoring = production.project.monitoring.model_copy(update={"window_days": 2})
+    project = production.project.model_copy(update={"monitoring": monitoring})
+    window = current_window(production.lake, project, production.bundle.contract, last)
+    assert window.days == (first, last)
     assert window.rows.num_rows == CUSTOMERS
     assert np.min(window.rows["days_since_purchase"]) >= 1000
 
