@@ -21,11 +21,12 @@ def retrain_request(
     """Return the reason for a retraining request; None if no training is requested.
 
     Drift and decay require a training. To prevent a loop of monitoring, training, deployment and scoring, there is no
-    request during the settling time after the deployed model's data set was built, or after an earlier request.
+    request during the settling time after the deployed model's data set was built, or after an earlier request. Drift
+    while a source delivers fewer rows than usual requests no training, since the model would learn from incomplete data.
 
     Args:
         project: The project's snapshots, split and limits.
-        result: The day's drift and performance, as in ``result.json``.
+        result: The day's drift, sources and performance, as in ``result.json``.
         champion_trained_through: The last snapshot that the deployed model was fitted on.
         day: The monitored day.
         requested_days: The days whose monitoring requested a training; ``day`` and later days are ignored.
@@ -70,6 +71,7 @@ def trainable_through(project: Project, day: dt.date) -> dt.date | None:
 def _cause(project: Project, result: dict[str, Any]) -> str | None:
     if result["performance"]["decayed"]:
         return f"decay: {result['performance']['reason']}"
-    if result["drift"]["drifted"] and project.monitoring.retrain_on_drift:
+    complete = not any(source["exceeds"] for source in result["sources"])
+    if result["drift"]["drifted"] and complete and project.monitoring.retrain_on_drift:
         return f"drift: {result['drift']['reason']}"
     return None

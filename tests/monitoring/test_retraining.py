@@ -19,8 +19,12 @@ def project() -> Project:
     return load_project("grocery")
 
 
-def found(drifted: bool = False, decayed: bool = False) -> dict[str, Any]:
-    return {"drift": {"drifted": drifted, "reason": "moved"}, "performance": {"decayed": decayed, "reason": "fell"}}
+def found(drifted: bool = False, decayed: bool = False, incomplete: bool = False) -> dict[str, Any]:
+    return {
+        "drift": {"drifted": drifted, "reason": "moved"},
+        "sources": [{"exceeds": False}, {"exceeds": incomplete}],
+        "performance": {"decayed": decayed, "reason": "fell"},
+    }
 
 
 def reachable(project: Project) -> dt.date:
@@ -38,6 +42,12 @@ def test_drift_or_decay_of_an_old_model_requests_a_training(project: Project) ->
     assert retrain_request(project, found(drifted=True), old, DAY) == "drift: moved"
     assert retrain_request(project, found(drifted=True, decayed=True), old, DAY) == "decay: fell"
     assert retrain_request(project, found(), old, DAY) is None
+
+
+def test_drift_of_incomplete_data_requests_no_training(project: Project) -> None:
+    old = reachable(project) - HORIZON
+    assert retrain_request(project, found(drifted=True, incomplete=True), old, DAY) is None
+    assert retrain_request(project, found(decayed=True, incomplete=True), old, DAY) == "decay: fell"
 
 
 def test_training_on_drift_can_be_disabled(project: Project) -> None:

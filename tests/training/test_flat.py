@@ -78,7 +78,7 @@ def test_monitoring_compares_deliveries_without_performance(lake: Lake, tmp_path
 
 def test_drift_requests_training_at_most_once_per_interval() -> None:
     project = flat_project(every_days=10)
-    found = {"drift": {"drifted": True, "reason": "moved"}, "performance": {"decayed": False, "reason": ""}}
+    found = {"drift": {"drifted": True, "reason": "moved"}, "sources": [], "performance": {"decayed": False}}
     days = [DAY + dt.timedelta(days=ahead) for ahead in range(30)]
     assert retrain_request(project, found, DAY, days[9]) is None
     assert retrain_request(project, found, DAY, days[10]) == "drift: moved"
