@@ -22,7 +22,7 @@ def retrain_request(
 
     Drift and decay require a training. To prevent a loop of monitoring, training, deployment and scoring, there is no
     request during the settling time after the deployed model's data set was built, or after an earlier request. Drift
-    while a source delivers fewer rows than usual requests no training, since the model would learn from incomplete data.
+    while a source delivers fewer rows than usual requests no training: the model would learn from incomplete data.
 
     Args:
         project: The project's snapshots, split and limits.
