@@ -301,6 +301,7 @@ def main(
     days: Annotated[int, typer.Option(help="Days of the simulated business.")] = 1_690,
     starts: Annotated[int, typer.Option(help="Start days of each kind of change.")] = 20,
     rival_days: Annotated[int, typer.Option(help="Days on which the other rules are evaluated.")] = 40,
+    seed: Annotated[int, typer.Option(help="The seed of the simulated business.")] = SEED,
     world: Annotated[Path | None, typer.Option(help="A home folder that an earlier run has filled.")] = None,
     with_grocery: Annotated[bool, typer.Option(help="Also replay the grocery weeks.")] = True,
 ) -> None:
@@ -308,7 +309,7 @@ def main(
     configure_json_logs()
     started, project = time.perf_counter(), load_project("subscription")
     with tempfile.TemporaryDirectory(prefix="churnflow-drift-") as folder:
-        parameters = World(customers=customers, first_day=project.first_day, seed=SEED, pace_days=days, season=SEASON)
+        parameters = World(customers=customers, first_day=project.first_day, seed=seed, pace_days=days, season=SEASON)
         business = Business(world or Path(folder) / "subscription", parameters)
         settings, last = business.settings, project.first_day + dt.timedelta(days=days - 1)
         if world is None:
