@@ -128,10 +128,9 @@ def make_candidate(project: Project, settings: Settings, dataset: DatasetRef) ->
         train,
         test,
         choice.evaluated.bundle(contract),
-        choice.probabilities,
         project.training,
         manifest.horizon_days,
-        fitter.fit_parts(train, choice.recipe, choice.evaluated.history.half_life_days),
+        fitter.fit_parts(train, choice.recipe, half_life_days=None),
     )
 
     fit_started = time.perf_counter()

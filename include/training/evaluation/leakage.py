@@ -59,7 +59,7 @@ class StricterSplit(_Frozen):
     Attributes:
         name: ``unseen_customers``: a model trained on half of the customers scores the other half.
             ``earlier_training``: the training ends one horizon earlier.
-        auc: The AUC of models that were trained on the customers that they score, or of the model that was trained on
+        auc: The AUC of models that were trained on the customers that they score, or of a model that was trained on
             all training days.
         stricter_auc: The AUC in the stricter split, on the same test rows.
         drop_low: The 95 % lower bound of the drop, by bootstrap over customers.
@@ -98,7 +98,6 @@ def check_leakage(
     train: Rows,
     test: Rows,
     bundle: Bundle,
-    probabilities: NDArray[np.float32],
     training: Training,
     horizon_days: int,
     fit_parts: FitParts,
@@ -107,18 +106,17 @@ def check_leakage(
 
     Args:
         train: The training rows.
-        test: The n test rows.
+        test: The test rows.
         bundle: The model.
-        probabilities: The model's churn probabilities for the test rows, shape (n,).
         training: Limits, resamples and seed.
         horizon_days: Days that the label covers; 0 if the data has no time.
-        fit_parts: Fits boosters with the chosen hyperparameters on parts of the training rows.
+        fit_parts: Fits boosters with the chosen hyperparameters and equal weights on parts of the training rows.
     """
     limits = training.leakage
     features = _single_features(train, test, bundle.contract.feature_names, training.seed)
     made = (
         _unseen_customers(train, test, training, horizon_days, fit_parts),
-        _earlier_training(train, test, probabilities, training, horizon_days, fit_parts),
+        _earlier_training(train, test, training, horizon_days, fit_parts),
     )
     splits = [split for split in made if isinstance(split, StricterSplit)]
     exceeded = [split for split in splits if split.drop_low > limits.max_auc_drop]
@@ -198,14 +196,12 @@ def _unseen_customers(
 
 
 def _earlier_training(
-    train: Rows,
-    test: Rows,
-    probabilities: NDArray[np.float32],
-    training: Training,
-    horizon_days: int,
-    fit_parts: FitParts,
+    train: Rows, test: Rows, training: Training, horizon_days: int, fit_parts: FitParts
 ) -> StricterSplit | str:
-    """Compare the model with a model that is trained on the days up to one horizon earlier.
+    """Compare a model that is trained on all training days with a model on the days up to one horizon earlier.
+
+    Both have equal weights. With a short half-life, the model on all days would have learned a change of the customers'
+    behaviour that the earlier model cannot know, and the drop would look like a leak.
 
     The check is skipped if less than half of the training rows would be left: with so few rows, a lower AUC would not
     be a sign of leakage.
@@ -215,8 +211,8 @@ def _earlier_training(
     earlier = np.asarray(train.days <= train.days.max() - np.timedelta64(horizon_days, "D"))
     if earlier.sum() * 2 < len(train) or len(np.unique(train.churned[earlier])) < 2:
         return "earlier_training: less than half of the training rows would be left"
-    (fitted,) = fit_parts([earlier])
-    return _compare("earlier_training", test, probabilities, margins(fitted.booster, test.matrix), training)
+    usual, stricter = (margins(fitted.booster, test.matrix) for fitted in fit_parts([np.ones_like(earlier), earlier]))
+    return _compare("earlier_training", test, usual, stricter, training)
 
 
 def _compare(

@@ -58,7 +58,7 @@ def check(project: Project, extra: Extra, chosen: Hyperparameters = MODEST, hori
     fit_parts = part_fitter(train, NAMES, chosen, training, half_life_days=None, device="cpu", workers=2)
     (fitted,) = fit_parts([np.ones(len(train), dtype=bool)])
     bundle = Bundle(contract, fitted.booster)
-    return check_leakage(train, test, bundle, bundle.predict_matrix(test.matrix), training, horizon, fit_parts)
+    return check_leakage(train, test, bundle, training, horizon, fit_parts)
 
 
 def noise(random: np.random.Generator, churned: np.ndarray, who: np.ndarray) -> np.ndarray:
