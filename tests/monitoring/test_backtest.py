@@ -42,13 +42,13 @@ def test_upper_bound_is_garwoods(events: int, bound: float) -> None:
     assert upper_bound(events) == pytest.approx(bound, abs=5e-4)
 
 
-def test_a_promise_of_one_alarm_a_year_needs_three_years_without_an_alarm() -> None:
+def test_a_bound_of_one_alarm_a_year_needs_three_years_without_an_alarm() -> None:
     assert days_for_promise(1) == 1_095
     assert days_for_promise(0.5) == pytest.approx(2 * days_for_promise(1), abs=1)
     assert days_for_promise(1, alarms=1) == 1_733
 
 
-def test_an_alarm_is_the_first_day_of_a_run_of_verdicts() -> None:
+def test_an_alarm_is_the_first_of_consecutive_days_with_a_verdict() -> None:
     severities = days_of([0, 2, 0, 2, 2, 0, 0, 0, 2, 0])
     found = outcome(severities, 1.5, 1, 1, 7)
     assert [day.day for day in found.alarms] == [2, 4, 9]
@@ -86,7 +86,7 @@ def past(tmp_path: Path) -> tuple[Project, Lake, list[dt.date]]:
     return project, lake, days
 
 
-def test_a_past_without_drift_has_no_alarm_but_is_too_short_for_a_promise(
+def test_a_past_without_drift_has_no_alarm_but_is_too_short_to_confirm_the_budget(
     past: tuple[Project, Lake, list[dt.date]],
 ) -> None:
     project, lake, days = past
@@ -94,7 +94,7 @@ def test_a_past_without_drift_has_no_alarm_but_is_too_short_for_a_promise(
     assert not result.configured.alarms
     assert list(result.days) == [day for day in days if day >= next(iter(result.days))]
     text = render(result, has_model=False)
-    assert "the history is too short to promise it" in text
+    assert "the history is too short to confirm it" in text
     assert "all features count equally" in text
     recorded = DriftLimits.model_validate(yaml.safe_load(yaml_lines(result))["drift"]).backtest
     assert recorded is not None
@@ -110,7 +110,7 @@ def test_a_lasting_change_in_the_past_is_an_alarm_with_its_feature(past: tuple[P
     assert "exceed the budget of 1 a year" in render(result, has_model=False)
 
 
-def test_a_day_is_compared_only_with_what_was_known_then(past: tuple[Project, Lake, list[dt.date]]) -> None:
+def test_a_day_is_compared_only_with_earlier_data(past: tuple[Project, Lake, list[dt.date]]) -> None:
     project, lake, days = past
     span = DayRange(days[0], days[-3])
     before = backtest(project, lake, None, span).days
@@ -118,9 +118,9 @@ def test_a_day_is_compared_only_with_what_was_known_then(past: tuple[Project, La
     assert backtest(project, lake, None, span).days == before
 
 
-def test_too_short_a_past_is_an_error(past: tuple[Project, Lake, list[dt.date]]) -> None:
+def test_a_past_that_is_too_short_is_an_error(past: tuple[Project, Lake, list[dt.date]]) -> None:
     project, lake, days = past
-    with pytest.raises(BacktestError, match="a model could have been trained before"):
+    with pytest.raises(BacktestError, match="No model could have been trained before"):
         backtest(project, lake, None, DayRange(days[0], days[8]))
 
 
