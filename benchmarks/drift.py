@@ -1,10 +1,10 @@
-"""False alarms, power and cost of the drift rule: ``make bench NAME=drift``, about 20 minutes.
+"""False verdicts, power and cost of the drift rule: ``make bench NAME=drift``, about 20 minutes.
 
 The placebo days are days of a simulated business with weekly and yearly seasons, in which nothing else changes. The
-reference is renewed every 28 days, as in production. On some of these days a change is injected, from that day on. The
-limits are the defaults of ``monitoring.yaml``; they do not depend on the placebo days. A change of the labels is
-found by the realised performance, at the earliest one horizon later. The weeks of the grocery
-households are placebo days of real data, in which real changes count as false alarms, too.
+reference is renewed every 28 days, as in production. Changes are injected: each starts on one of these days, and lasts.
+The limits are the defaults of ``monitoring.yaml``; they do not depend on the placebo days. The realised performance
+finds a change of the labels, at the earliest one horizon after its start. The weeks of the grocery households are
+placebo days of real data, on which real changes also count as false verdicts.
 """
 
 from __future__ import annotations
@@ -54,11 +54,11 @@ from simulator.world import World
 
 SEED = 20230101
 HISTORY_DAYS = 400
-"""The days with gold before the first placebo day: a year of snapshots, and the horizon of their labels."""
+"""The number of days in gold before the first placebo day: a year of snapshots, and the horizon of their labels."""
 FOUND_WITHIN = 28
-"""The days within which a change of the features or sources must be found."""
+"""The number of days within which a change of the features or sources must be found."""
 _LAST_START = 90
-"""The placebo days from the last start day on, within which the labels of its snapshots become known."""
+"""The number of placebo days from the last start day on. The labels of its snapshots become known within these days."""
 _HYPERPARAMETERS = Hyperparameters(
     n_estimators=200, max_depth=3, learning_rate=0.05, subsample=0.8, colsample_bytree=0.5, min_child_weight=20
 )
@@ -67,7 +67,7 @@ _GROCERY = DayRange(dt.date(2017, 1, 1), LAST_DAY)
 
 @dataclass
 class Injected:
-    """An injected change and the exceeding days since its start."""
+    """An injected change, and whether each day since its start exceeds the limits."""
 
     kind: str
     number: int
@@ -132,7 +132,7 @@ def run_placebo(project: Project, lake: Lake, bundle: Bundle, span: DayRange, st
     Args:
         project: The project.
         lake: The lake.
-        bundle: The model that gives the influences and the scores.
+        bundle: The model with which the influences and the scores are computed.
         span: The placebo days.
         starts: The number of start days of each kind of change.
         rival_days: The number of days on which the other rules are evaluated.
@@ -164,7 +164,7 @@ def _changed_severity(
     project: Project, replay: Replay, bundle: Bundle, past: PastDay, change: Injected, features: Influential
 ) -> float:
     if change.kind == DEAD:
-        # Features would change, too, but later than the number of rows.
+        # Features would also change, but later than the number of rows.
         sources = sorted(replay.counting & replay.source_rows.keys())
         name = sources[change.number % len(sources)]
         rows = replay.source_rows[name]
@@ -191,7 +191,7 @@ def _rivals(project: Project, replay: Replay, past: PastDay) -> dict[str, float]
 
 
 def change_labels(project: Project, lake: Lake, injected: list[Injected], training: dt.date) -> list[Injected]:
-    """Return changes of the labels with the same start days as ``injected``, found by the realised performance.
+    """Return changes of the labels on the start days of ``injected``, with the days until they are found.
 
     Args:
         project: The project.
@@ -212,7 +212,7 @@ def change_labels(project: Project, lake: Lake, injected: list[Injected], traini
 
 
 def per_year(verdicts: list[bool], window_days: int) -> float:
-    """Return the windows a year with a verdict, of windows that do not overlap.
+    """Return the number of windows a year with a verdict, if windows do not overlap.
 
     Args:
         verdicts: The verdicts of windows.
@@ -222,7 +222,7 @@ def per_year(verdicts: list[bool], window_days: int) -> float:
 
 
 def cost(features: int, rows: int) -> float:
-    """Return the CPU seconds of one day's decision on random numbers.
+    """Return the CPU seconds of drift detection for one day, on random numbers.
 
     Args:
         features: The number of features.
@@ -297,10 +297,10 @@ def _summary(found: Outcome, days: dict[dt.date, LargestChange] | Any) -> dict[s
 
 
 def main(
-    customers: Annotated[int, typer.Option(help="Customers over the whole time.")] = 18_000,
-    days: Annotated[int, typer.Option(help="Days of the simulated business.")] = 1_690,
-    starts: Annotated[int, typer.Option(help="Start days of each kind of change.")] = 20,
-    rival_days: Annotated[int, typer.Option(help="Days on which the other rules are evaluated.")] = 40,
+    customers: Annotated[int, typer.Option(help="Number of customers over the whole time.")] = 18_000,
+    days: Annotated[int, typer.Option(help="Number of days of the simulated business.")] = 1_690,
+    starts: Annotated[int, typer.Option(help="Number of start days of each kind of change.")] = 20,
+    rival_days: Annotated[int, typer.Option(help="Number of days on which the other rules are evaluated.")] = 40,
     seed: Annotated[int, typer.Option(help="The seed of the simulated business.")] = SEED,
     world: Annotated[Path | None, typer.Option(help="A home folder that an earlier run has filled.")] = None,
     with_grocery: Annotated[bool, typer.Option(help="Also replay the grocery weeks.")] = True,

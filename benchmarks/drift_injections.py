@@ -1,4 +1,4 @@
-"""Injected changes of the drift benchmark: each changes the rows of a window, or the number of rows of a source."""
+"""The injected changes of the drift benchmark. Each changes the rows of a window, or the number of rows of a source."""
 
 from __future__ import annotations
 
@@ -31,14 +31,14 @@ def shift_mean(values: NDArray[np.float64], rng: np.random.Generator) -> NDArray
 
 
 def widen(values: NDArray[np.float64], rng: np.random.Generator) -> NDArray[np.float64]:
-    """Multiply the variance by 1.5; the mean stays."""
+    """Multiply the variance by 1.5, with the same mean."""
     mean = np.nanmean(values)
     widened: NDArray[np.float64] = mean + (values - mean) * VARIANCE**0.5
     return widened
 
 
 def lose(values: NDArray[np.float64], rng: np.random.Generator) -> NDArray[np.float64]:
-    """Make 20 % of the rows missing, in addition to those that are."""
+    """Make the values of a further 20 % of the rows missing."""
     present = np.flatnonzero(~np.isnan(values))
     lost = rng.choice(present, min(len(present), round(MISSING * len(values))), replace=False)
     values[lost] = np.nan

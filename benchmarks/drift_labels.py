@@ -1,4 +1,4 @@
-"""Changes of the labels in the drift benchmark, which only the realised performance can find."""
+"""Changes of the labels in the drift benchmark. Only the realised performance can find them."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ LOGIT = 0.5
 MIXED = 0.5
 """The share of customers whose labels are exchanged: churn then has other causes, at the same rate."""
 FOUND_WITHIN = 56
-"""The changed snapshots that are evaluated; each label is known one horizon later."""
+"""The number of days whose snapshots have changed labels and are evaluated."""
 
 
 class Tested(NamedTuple):
@@ -40,7 +40,7 @@ class Tested(NamedTuple):
 
 
 def fit_tested(project: Project, lake: Lake, through: dt.date, recipe: Recipe) -> Tested:
-    """Return a model of a recipe with its evaluation, as a training on ``through`` promises it.
+    """Return a model of a recipe with its evaluation on the test of a training on ``through``.
 
     Args:
         project: The project.
@@ -67,7 +67,7 @@ def fit_tested(project: Project, lake: Lake, through: dt.date, recipe: Recipe) -
 
 
 def days_to_find(project: Project, lake: Lake, tested: Tested, start: dt.date, seed: int) -> dict[str, int | None]:
-    """Return the days until the realised performance has decayed, by kind of change; None if it does not.
+    """Return the days until the verdict ``decayed``, by kind of change; None if there is no such verdict.
 
     The labels of the snapshots from ``start`` on are changed. A snapshot is evaluated one horizon later.
 

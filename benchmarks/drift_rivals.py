@@ -12,7 +12,7 @@ import pyarrow as pa
 from scipy import stats
 
 DATASET_SHARE = 0.5
-"""Evidently's default: the share of drifted columns from which the data set drifted."""
+"""Evidently's default: the data set drifted if at least this share of its columns drifted."""
 
 
 class Kinds(NamedTuple):
@@ -36,7 +36,7 @@ def ks_alarms(reference: pa.Table, current: pa.Table, kinds: Kinds) -> bool:
 
 
 def evidently_share(reference: pa.Table, current: pa.Table, kinds: Kinds) -> float:
-    """Return the share of columns that Evidently's ``DataDriftPreset`` with its defaults finds to have drifted.
+    """Return the share of columns that drifted according to Evidently's ``DataDriftPreset`` with its defaults.
 
     Args:
         reference: The reference rows.

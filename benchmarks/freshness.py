@@ -1,10 +1,9 @@
-"""How fresh the models of weekly trainings are: ``make bench NAME=freshness``, about ten minutes.
+"""The AUC of models of weekly trainings: ``make bench NAME=freshness``, about ten minutes.
 
-Two worlds are replayed: a year of the grocery data, and a simulated business whose churn gets other causes on a day.
-At the end of each snapshot day, a booster is fitted on all rows whose labels are known by then, and scores the
-customers of this day. The boosters have fixed hyperparameters. The product chooses the half-life of the rows' weights.
-For the comparison, a booster of each other half-life scores the same customers, and so does the first booster of the
-replay.
+Two worlds are replayed: a year of the grocery data, and a simulated business whose churn has other causes from a day
+on. At the end of each snapshot day, a booster is fitted on all rows whose labels are known, and scores the customers of
+this day. The boosters have fixed hyperparameters. The half-life of the rows' weights is chosen as in the product. For
+comparison, the same customers are scored by a booster of each other half-life, and by the first booster of the replay.
 """
 
 from __future__ import annotations
@@ -51,7 +50,7 @@ CHANGED = DayRange(dt.date(2023, 1, 1), dt.date(2024, 2, 24))
 CHANGE = Injection(kind="changed_concept", from_day=dt.date(2023, 8, 1), strength=1.0)
 CUSTOMERS = 12_000
 MIN_SNAPSHOTS = 8
-"""The snapshots of the first training."""
+"""The number of snapshots of the first training."""
 _INGEST_DAYS = 60
 
 
@@ -63,7 +62,7 @@ class Week:
         day: The snapshot day.
         trained_through: The last snapshot of the training rows.
         chosen: The half-life of the served booster, as text.
-        aucs: The AUC of the booster of each half-life, by its text.
+        aucs: The AUC of the booster of each half-life, by the half-life as text.
         never_retrained: The AUC of the first booster of the replay.
     """
 
@@ -81,7 +80,7 @@ def grocery(home: Path) -> None:
 
 
 def changed(home: Path) -> None:
-    """Simulate and ingest a business whose churn gets other causes, in an empty folder."""
+    """Simulate and ingest a business whose churn has other causes from a day on, in an empty folder."""
     days = (CHANGED.last - CHANGED.first).days + 1
     generate(home, World(customers=CUSTOMERS, first_day=CHANGED.first, seed=1, pace_days=days), CHANGED.last, (CHANGE,))
     _ingest(Settings(home=home, project="subscription"), CHANGED)
@@ -93,7 +92,7 @@ WORLDS: dict[str, tuple[str, Callable[[Path], None], dt.date, dt.date | None]] =
 }
 """The project of each world, the function that makes it, its last day, and the first day that is scored.
 
-The changed world is scored from three months after the change on, when the training rows have labels of one to two
+The changed world is scored from three months after the change on. The training rows then have labels of one to two
 months with the new causes.
 """
 
@@ -106,9 +105,9 @@ def replay(
     Args:
         home: The folder of the world.
         folder: The folder of the data set.
-        project_name: Its project.
-        last: Its last day.
-        first_scored: The first day that is scored; None: all days after the first ``MIN_SNAPSHOTS`` known snapshots.
+        project_name: The project of the world.
+        last: The last day of the world.
+        first_scored: The first day that is scored; None for all days after the first ``MIN_SNAPSHOTS`` known snapshots.
         workers: Number of parallel fits.
     """
     settings, project = Settings(home=home, project=project_name), load_project(project_name)
@@ -142,7 +141,7 @@ def replay(
 def figures(weeks: list[Week]) -> dict[str, float]:
     """Return the mean AUCs over the weeks.
 
-    ``auc_hindsight`` is the mean over the weeks of the AUC of the half-life that was best on the week itself.
+    ``auc_hindsight`` is the mean of the highest AUC of each week, over all half-lives.
     """
     behind = [(week.day - week.trained_through).days / 7 for week in weeks]
     return {
@@ -187,7 +186,7 @@ def _mean(values: list[float]) -> float:
 
 
 def main(workers: Annotated[int, typer.Option(help="Number of parallel fits.")] = 2) -> None:
-    """Replay both worlds; the last line contains the figures of each."""
+    """Replay both worlds; the last line contains the figures of both."""
     logging.disable(logging.WARNING)
     started = time.perf_counter()
     found: dict[str, dict[str, float]] = {}

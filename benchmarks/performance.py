@@ -1,14 +1,14 @@
 """Verdicts on realised performance, and estimates before labels are known: ``make bench NAME=performance``.
 
-A simulated business with a yearly season is scored every day. Its model has fixed hyperparameters, is fitted again
-every four weeks on the snapshots whose labels are known, and is evaluated by a test as in the product.
+A simulated business with a yearly season is scored every day. Its model has fixed hyperparameters. It is fitted again
+every four weeks on the snapshots whose labels are known, and is evaluated on a test as in the product.
 
-* On a year without a change, every verdict ``decayed`` is false. The rule for comparison is a point's: an AUC that is
-  lower than on the test by more than .03.
-* In a copy of the business, customers behave differently from a day on. The estimates' intervals should contain the
-  metrics that come true.
-* In another copy, churn gets other causes. In the year without a change, labels are drawn again with log-odds that are
-  higher by .5. The days until the first verdict ``decayed`` include the label's horizon.
+* In a year without a change, every verdict ``decayed`` is false. It is compared with a rule on point estimates: the
+  model has decayed if its AUC is lower than on the test by more than .03.
+* In a copy of the business, the usage of the customers changes from a day on. The intervals of the estimates should
+  contain the realised metrics.
+* In another copy, churn has other causes from a day on. In addition, the labels of the year without a change are drawn
+  again with log-odds that are higher by .5. The days until the first verdict ``decayed`` include the label's horizon.
 """
 
 from __future__ import annotations
@@ -69,7 +69,7 @@ class Scored:
 
 
 def score(business: Business, days: DayRange) -> Scored:
-    """Score every day with a model that is fitted again every ``training.every_days``.
+    """Score every day with a model that is fitted again every ``training.every_days`` days.
 
     Args:
         business: The business, with gold rows and labels of the days.
@@ -106,7 +106,7 @@ def score(business: Business, days: DayRange) -> Scored:
 
 
 def verdicts(project: Project, scored: Scored) -> dict[dt.date, ModelPerformance]:
-    """Return the performance that the product reports on each day on which the labels of a whole window are known.
+    """Return the realised performance as in the product, for each day on which the labels of a whole window are known.
 
     Args:
         project: The project.
@@ -125,7 +125,7 @@ def verdicts(project: Project, scored: Scored) -> dict[dt.date, ModelPerformance
 
 
 def coverage(project: Project, scored: Scored) -> dict[str, float]:
-    """Return, for each metric, the share of days on which the estimate's interval contains the true value.
+    """Return, for each metric, the share of days on which the interval of the estimate contains the realised value.
 
     Args:
         project: The project.
@@ -143,9 +143,10 @@ def coverage(project: Project, scored: Scored) -> dict[str, float]:
 
 
 def with_higher_base_rate(scored: Scored, change: dt.date) -> Scored:
-    """Return the scores with labels of ``change`` and later days that are drawn with higher log-odds.
+    """Return the scores with labels that are drawn with higher log-odds from the day ``change`` on.
 
-    Customers who stayed churn with the additional probability. A customer has one random number for all days.
+    The label of a customer who stayed becomes churn with the additional probability. Each customer has one random
+    number for all days.
     """
     rows = scored.rows.copy()
     before = rows["churn_probability"].to_numpy(float)
@@ -163,7 +164,7 @@ def days_to_decay(found: dict[dt.date, ModelPerformance], change: dt.date) -> in
 
 
 def is_decayed_by_point(model: ModelPerformance) -> bool:
-    """Return the verdict of the rule for comparison."""
+    """Return whether the model has decayed by the rule on point estimates."""
     return model.promised["auc"].value - model.metrics["auc"].value > OLD_RULE
 
 
@@ -177,12 +178,12 @@ def report(text: str) -> None:
 
 def main(
     customers: Annotated[int, typer.Option(help="Number of active customers.")] = 3_300,
-    history: Annotated[int, typer.Option(help="Days before the first scored day.")] = 550,
-    calm: Annotated[int, typer.Option(help="Days with a verdict without a change.")] = 365,
-    shifted: Annotated[int, typer.Option(help="Scored days after the covariate shift.")] = 182,
-    changed: Annotated[int, typer.Option(help="Scored days after the change of the concept.")] = 56,
+    history: Annotated[int, typer.Option(help="Number of days before the first scored day.")] = 550,
+    calm: Annotated[int, typer.Option(help="Number of days with a verdict, without a change.")] = 365,
+    shifted: Annotated[int, typer.Option(help="Number of scored days after the covariate shift.")] = 182,
+    changed: Annotated[int, typer.Option(help="Number of scored days after the change of the concept.")] = 56,
 ) -> None:
-    """Measure false and true verdicts and the coverage of the estimates; the last line contains the figures."""
+    """Count false verdicts, measure detection times and the coverage of the estimates. The last line is JSON."""
     logging.disable(logging.WARNING)
     pace = history + calm
     known = round(customers * (MEAN_STAY_DAYS + pace) / MEAN_STAY_DAYS)

@@ -1,4 +1,4 @@
-"""The data of the performance benchmark: simulated businesses that are equal until a change."""
+"""The data of the performance and drift benchmarks: simulated businesses that are equal until a change."""
 
 from __future__ import annotations
 
@@ -27,10 +27,10 @@ _BLOCK_DAYS = 120
 
 
 class Business:
-    """A simulated subscription business, whose days are appended.
+    """A simulated subscription business to which days are appended.
 
     Args:
-        home: The folder of the files; it may contain a business.
+        home: The folder of the files; it may already contain the days of a business.
         world: The parameters of the simulation.
     """
 
@@ -46,10 +46,10 @@ class Business:
         return Business(home, self._world)
 
     def append(self, days: DayRange, gold: Iterable[dt.date], injections: tuple[Injection, ...] = ()) -> None:
-        """Simulate days, and compute gold rows and the labels that are then known.
+        """Simulate days, and compute gold rows and the labels that are known after these days.
 
         Args:
-            days: The days after those that the business already has.
+            days: The days after the existing days of the business.
             gold: The days of the gold rows, sorted.
             injections: The changes of the business.
         """

@@ -21,8 +21,9 @@ data, feature by feature, with the latest training data of the serving model; ev
 estimates the performance of the day's scores; and writes an HTML report and `result.json`.
 
 After drift or decay, it sends an **alert** (to Slack if the connection `slack_churn` exists, otherwise to the task's
-log) and **requests a training**. There is no request within one label horizon of the model's data set or of an earlier
-request, since there would be too few new labels.
+log) and **requests a training**. Drift requests no training while a source delivers fewer rows than usual. There is no
+request within one label horizon of the model's data set or of an earlier request, since there would be too few new
+labels.
 
 If you mark `request_retraining` successful by hand, no event is emitted, so no training starts; trigger `churn_train`
 then.

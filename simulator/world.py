@@ -28,8 +28,8 @@ class World(Config):
         first_day: The first day with data.
         seed: The random seed.
         pace_days: The number of days over which ``customers`` is counted.
-        season: The strength of the yearly season of usage: in January, the rates of sessions and add-on purchases are
-            higher by this share of the yearly mean, and in July lower.
+        season: The strength of the yearly season of usage. The rates of sessions and add-on purchases are above the
+            yearly mean by this share in January, and below it by this share in July.
     """
 
     customers: int = Field(ge=10)

@@ -11,8 +11,8 @@ from include.projects.features import Attribute, DaysSince, Ratio, Trend
 def feature_sources(project: Project) -> dict[str, tuple[str, ...]]:
     """Return the sources of each feature, sorted.
 
-    A ratio or trend has the sources of both features that it divides. The source of a lookup belongs to the features
-    that use a column of the lookup.
+    A ratio or trend has the sources of both features from which it is computed. A feature that uses a column of a
+    lookup also has the source of the lookup.
 
     Args:
         project: The project.

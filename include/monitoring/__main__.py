@@ -29,7 +29,7 @@ def run_backtest(
     through: Annotated[str, typer.Option(help="The last day to replay (YYYY-MM-DD).")],
     days: Annotated[int, typer.Option(help="The number of days to replay, up to that day.", min=1)] = 3_650,
 ) -> None:
-    """Replay drift detection on the project's past, and print the alarms a year and the lines for monitoring.yaml."""
+    """Replay drift detection on the project's past. Print the alarms a year and the lines for monitoring.yaml."""
     settings = get_settings()
     project = load_project(settings.project)
     try:

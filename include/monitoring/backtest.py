@@ -1,6 +1,6 @@
 """Backtest of the drift rule: replay it on the project's own past, and count the verdicts.
 
-The past is assumed to be free of drift: a real change in the past counts as an alarm, too.
+The past is assumed to be free of drift, so a real change in the past also counts as an alarm.
 """
 
 from __future__ import annotations
@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from itertools import pairwise
 
 import numpy as np
+from numpy.typing import NDArray
 from scipy import stats
 
 from include.days import DayRange
@@ -28,7 +29,7 @@ from include.training.model.bundle import Bundle
 
 MULTIPLIERS = (1.0, 1.25, 1.5, 2.0, 3.0)
 PERSISTENCE = ((1, 1), (2, 3), (3, 5))
-"""The settings that are compared: the days that must exceed, of the judged days."""
+"""The settings that are compared: the number of days that must exceed the limits, and the number of judged days."""
 
 _CONFIDENCE = 0.95
 _DAYS_A_YEAR = 365.25
@@ -44,11 +45,11 @@ class Outcome:
 
     Attributes:
         multiplier: The multiplier.
-        exceeded_days: The days that must exceed.
-        of_days: The judged days.
+        exceeded_days: The number of days that must exceed the limits.
+        of_days: The number of judged days.
         verdict_days: The number of days with the verdict drift.
-        alarms: The first day of each run of days with the verdict drift.
-        days: The number of days that the replayed windows represent; see ``exposure``.
+        alarms: The alarms: the first of consecutive days with the verdict drift.
+        days: The number of days that the replayed windows represent; see ``represented_days``.
     """
 
     multiplier: float
@@ -90,21 +91,22 @@ def upper_bound(events: int) -> float:
 
 
 def days_for_promise(budget_per_year: float, alarms: int = 0) -> int:
-    """Return the number of days after which the upper bound is within the budget, with a given number of alarms."""
+    """Return the number of past days that are needed to confirm the budget, with a given number of alarms."""
     return math.ceil(upper_bound(alarms) / budget_per_year * _DAYS_A_YEAR)
 
 
-def exposure(days: Sequence[dt.date], window_days: int) -> int:
-    """Return the number of calendar days in the windows that end with ``days``.
+def represented_days(days: Sequence[dt.date], window_days: int) -> NDArray[np.int64]:
+    """Return the calendar days that the replayed windows represent, each as the position of its replayed day.
 
-    Gold may contain one day a week. Its window then represents the whole week.
+    Gold may contain only one day a week. In production, the window of this day is judged again on each following day,
+    up to the next snapshot.
 
     Args:
         days: The replayed days, sorted, at least one.
         window_days: The length of a window.
     """
-    gaps = [(later - day).days for day, later in pairwise(days)]
-    return 1 + sum(min(gap, window_days) for gap in gaps)
+    gaps = [min((later - day).days, window_days) for day, later in pairwise(days)]
+    return np.repeat(np.arange(len(days)), [*gaps, gaps[-1] if gaps else 1])
 
 
 def outcome(
@@ -114,18 +116,18 @@ def outcome(
 
     Args:
         severities: The largest severity of each replayed day, in the order of days.
-        multiplier: A day exceeds if its severity reaches this value.
-        exceeded_days: The days that must exceed for a verdict.
-        of_days: The judged days, up to each day.
+        multiplier: A day exceeds the limits if its severity reaches this value.
+        exceeded_days: The number of days that must exceed the limits for the verdict drift.
+        of_days: The number of judged days, up to each day.
         window_days: The length of a window.
     """
     days = list(severities)
-    exceeds = np.array([severity >= multiplier for severity in severities.values()])
-    counts = np.convolve(exceeds, np.ones(of_days, dtype=int))[: len(days)]
-    verdict = counts >= exceeded_days
+    positions = represented_days(days, window_days)
+    exceeds = np.array([severity >= multiplier for severity in severities.values()])[positions]
+    verdict = np.convolve(exceeds, np.ones(of_days, dtype=int))[: len(positions)] >= exceeded_days
     starts = verdict & ~np.concatenate([[False], verdict[:-1]])
-    alarms = tuple(days[position] for position in np.flatnonzero(starts))
-    return Outcome(multiplier, exceeded_days, of_days, int(verdict.sum()), alarms, exposure(days, window_days))
+    alarms = tuple(days[position] for position in positions[starts])
+    return Outcome(multiplier, exceeded_days, of_days, int(verdict.sum()), alarms, len(positions))
 
 
 @dataclass(frozen=True)
@@ -133,7 +135,7 @@ class LargestChange:
     """The largest change of a day, among the features and sources that count.
 
     Attributes:
-        severity: Its severity.
+        severity: The severity of the change.
         text: The change in words.
     """
 
@@ -164,7 +166,7 @@ class BacktestResult:
 
     @property
     def recommended(self) -> Outcome | None:
-        """The most sensitive setting whose observed alarms keep the budget; None if none does."""
+        """The most sensitive setting whose observed alarms are within the budget; None if there is none."""
         kept = (item for item in self.settings if item.alarms_per_year <= self.limits.budget_per_year)
         return next(kept, None)
 
@@ -181,7 +183,8 @@ def backtest(
     Args:
         project: The project.
         lake: The lake with ``gold/features``.
-        bundle: The deployed model, which gives the influence of each feature and the scores; None without a model.
+        bundle: The deployed model, with which the influence of each feature and the scores are computed; None if no
+            model is deployed.
         span: The days to replay.
         report: Called after each day with its largest change.
 
@@ -201,7 +204,7 @@ def backtest(
         report(past.day, days[past.day])
     if not days:
         raise BacktestError(
-            f"For no day in {span} a model could have been trained before.",
+            f"No model could have been trained before any day in {span} that gold contains.",
             where=FEATURES_TABLE,
             remedy="Ingest more history, or pass a later day.",
         )
@@ -241,7 +244,7 @@ def render(result: BacktestResult, has_model: bool) -> str:
 
     Args:
         result: The outcome.
-        has_model: Whether a model gave the influence of the features.
+        has_model: Whether the influence of the features is that of a model.
     """
     found, limits, days = result.configured, result.limits, list(result.days)
     lines = [
@@ -252,7 +255,7 @@ def render(result: BacktestResult, has_model: bool) -> str:
         *(_row(item) for item in result.settings),
         "",
         f"monitoring.yaml has multiplier {limits.multiplier:g}, {limits.exceeded_days} of {limits.of_days} days: "
-        f"{counted(len(found.alarms), 'alarm')}. A real change in the past counts as an alarm, too.",
+        f"{counted(len(found.alarms), 'alarm')}. A real change in the past also counts as an alarm.",
         *(f"  {day}: {result.days[day].text}" for day in found.alarms),
         _promise(found, limits),
         _recommendation(result),
@@ -287,8 +290,8 @@ def _promise(found: Outcome, limits: DriftLimits) -> str:
     needed = days_for_promise(limits.budget_per_year)
     if found.alarms_per_year <= limits.budget_per_year:
         return (
-            f"The observed alarms keep {budget}, but the history is too short to promise it: the 95 % bound is "
-            f"{found.upper95_per_year:.2f} a year. Without an alarm, {needed:,} days are needed."
+            f"The observed alarms are within {budget}, but the history is too short to confirm it: the 95 % bound is "
+            f"{found.upper95_per_year:.2f} a year. A confirmation needs {needed:,} days without an alarm."
         )
     return f"The observed alarms, {found.alarms_per_year:.2f} a year, exceed {budget}."
 
@@ -296,8 +299,8 @@ def _promise(found: Outcome, limits: DriftLimits) -> str:
 def _recommendation(result: BacktestResult) -> str:
     best = result.recommended
     if best is None:
-        return "No compared setting keeps the budget."
+        return "No compared setting has alarms within the budget."
     return (
-        f"The most sensitive setting whose observed alarms keep the budget: multiplier {best.multiplier:g}, "
+        f"The most sensitive setting whose observed alarms are within the budget: multiplier {best.multiplier:g}, "
         f"{best.exceeded_days} of {best.of_days} days."
     )

@@ -1,6 +1,6 @@
-"""The verdict whether a model has decayed.
+"""The verdict on the decay of a model.
 
-The verdict follows from intervals, not from points: with a few hundred churners, an AUC varies by some hundredths
+The verdict compares intervals instead of point estimates: with a few hundred churners, an AUC varies by some hundredths
 without any change of the model or its customers.
 """
 
@@ -14,7 +14,7 @@ from include.training.model.contract import MetricValue
 Verdict = Literal["decayed", "not decayed", "no verdict"]
 
 CALIBRATION_TOLERANCE = 1.2
-"""The largest tolerated ratio of observed and expected churn, and of expected and observed churn. The warning of the
+"""The largest tolerated ratio of observed to expected churn, and of expected to observed churn. The warning of the
 calibrator has the same tolerance of 20 %."""
 
 
@@ -28,15 +28,15 @@ def decay_verdict(
     """Return whether a model has decayed, and the reason as text.
 
     The ranking has decayed if the upper bound of the realised AUC is below the lower bound of the AUC on the test. The
-    test is a sample of customers and weeks, too, so its AUC is uncertain like the realised AUC. The calibration has
-    decayed if the interval of observed over expected churn lies outside the tolerance.
+    test is also a sample of customers and weeks, so its AUC is uncertain, too. The calibration has decayed if the
+    interval of observed over expected churn lies outside the tolerance.
 
     Args:
         metrics: The realised metrics; see ``measure``.
         promised: The metrics on the test of the model's recipe; empty if they are not known.
         churners: The number of customers who churned.
         customers: The number of customers with known labels.
-        min_churners: The number of churners that a verdict needs.
+        min_churners: The smallest number of churners for a verdict.
     """
     if churners < min_churners:
         return (
@@ -55,7 +55,7 @@ def decay_verdict(
         reasons.append(f"the ranking has decayed: {aucs}")
     if ratio.low > CALIBRATION_TOLERANCE or ratio.high < 1 / CALIBRATION_TOLERANCE:
         tolerance = f"{1 / CALIBRATION_TOLERANCE:.2f} to {CALIBRATION_TOLERANCE:.2f}"
-        reasons.append(f"the calibration has decayed: {ratios}, tolerated are {tolerance}")
+        reasons.append(f"the calibration has decayed: {ratios}, the tolerance is {tolerance}")
     if reasons:
         return "decayed", f"{'; '.join(reasons)}."
     return "not decayed", f"{aucs}; {ratios}."

@@ -1,10 +1,10 @@
 """Drift of a model's inputs and scores: production rows compared with the model's reference profile.
 
-A feature drifted on a day if it changed by more than ``multiplier`` times its natural variation, that is, its largest
-change between past snapshots, and if the change is significant: its p-value is below .05 divided by the number of
-features (Bonferroni's correction: Dunn, "Multiple Comparisons among Means", JASA 56, 1961). A day exceeds the limits if
-a feature drifted that the model uses, if the scores drifted, or if a source of such features delivered far fewer rows.
-The verdict is drift if enough of the last days exceed.
+A feature drifted on a day if its change is significant and at least ``multiplier`` times its natural variation, that
+is, its largest change between past snapshots. A change is significant if its p-value is below .05 divided by the number
+of features (Bonferroni's correction: Dunn, "Multiple Comparisons among Means", JASA 56, 1961). A day exceeds the limits
+if an influential feature or the scores drifted, or if a source of influential features, of the population or of the
+label delivered far fewer rows. The verdict is drift if enough of the last days exceed the limits.
 
 docs/decisions/0016-own-drift-rules.md explains why the project does not use the rules of a library.
 """
@@ -41,12 +41,12 @@ class FeatureDrift:
     Attributes:
         name: The feature, or ``churn_probability`` for the scores.
         influence: Its influence on the model, from 0 to 1; 1 for the scores.
-        counts: Whether the influence reaches ``min_influence``, so that the feature can make the day exceed.
+        counts: Whether the influence reaches ``min_influence``, so that the feature can make the day exceed the limits.
         drifted: Whether ``severity`` reaches ``multiplier``.
         severity: The largest of its significant changes, each divided by its limit; 0 if no change is significant.
         rule: The rule of the most severe change.
         statistic: The size of that change.
-        limit: The natural variation of that statistic, or its floor if that is larger.
+        limit: The natural variation of that statistic, or its floor if the floor is larger.
         p_value: The p-value of the change before Bonferroni's correction.
         missing_reference: The share of missing values in the reference.
         missing_current: The share of missing values on the day.
@@ -75,8 +75,8 @@ class DayDrift:
         severity: The largest severity of the features that count; 0 if there are none.
         exceeds: Whether ``severity`` reaches ``multiplier``.
         rows: The number of production rows.
-        features: All compared features: first the drifted features that count, then other drifted features; the most
-            severe first.
+        features: All compared features: the drifted features that count, then the other drifted features, then the
+            rest; in each group, the most severe first.
     """
 
     severity: float
@@ -100,11 +100,11 @@ class DriftVerdict:
     """The verdict of a monitored day, over the last days.
 
     Attributes:
-        drifted: Whether at least ``exceeded_days`` of the judged days exceed.
+        drifted: Whether at least ``exceeded_days`` of the judged days exceed the limits.
         reason: The verdict in words.
-        promise: What is known about the number of false verdicts a year.
+        promise: Whether the backtest confirms the budget of false verdicts, as one sentence.
         days: The judged days with the largest severity of features and sources, in the order of days.
-        exceeding_days: The judged days that exceed.
+        exceeding_days: The judged days that exceed the limits.
         latest: The result of the last judged day.
     """
 
@@ -174,9 +174,9 @@ def judge(
     Args:
         days: The results of the last ``of_days`` days in gold, up to the monitored day, in the order of days.
         limits: The project's limits.
-        has_time: Whether the data has time; else the newest delivery alone decides.
-        sources: The largest severity of the sources that count, by day (see ``source_severity``); by default, only
-            features and scores decide.
+        has_time: Whether the data has time; otherwise the verdict depends on the newest delivery only.
+        sources: The largest severity of the sources that count, by day (see ``source_severity``); by default, the
+            verdict depends on features and scores only.
     """
     wanted, of = (limits.exceeded_days, limits.of_days) if has_time else (1, 1)
     of_sources = {day: (sources or {}).get(day, 0.0) for day in days}
@@ -184,7 +184,7 @@ def judge(
     exceeding = tuple(day for day, result in days.items() if result.exceeds or of_sources[day] >= limits.multiplier)
     latest = list(days.values())[-1]
     reason = (
-        f"{len(exceeding)} of the last {counted(len(days), 'day')} exceed the limits; drift means {wanted} of {of}. "
+        f"{len(exceeding)} of the last {counted(len(days), 'day')} exceed the limits; drift requires {wanted} of {of}. "
         f"On the last day, {len(latest.drifted_features)} of {counted(len(latest.features), 'feature')} drifted"
     )
     informing = len(latest.informing_features)

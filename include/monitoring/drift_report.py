@@ -1,8 +1,8 @@
 """The reports of a monitored day: a page with the results, and Evidently's page with every distribution.
 
 Evidently draws the distributions of a sample, and shows the project's own verdicts: its statistical tests are replaced
-by a test that returns the result of ``drift``. Evidently fails on a column without values. It therefore receives only
-columns with values, converted to types that it can draw.
+by a test that returns the result of ``drift``. Evidently fails on a column without values. Therefore only columns with
+values are passed to it, converted to types that it can draw.
 """
 
 from __future__ import annotations
@@ -56,7 +56,7 @@ def write_evidently(
         current: The rows of the day's window, one per customer.
         profile: The reference profile.
         found: The result of the day.
-        multiplier: The severity from which a feature drifted.
+        multiplier: The lowest severity of a drifted feature.
         sample_rows: The largest number of rows drawn from each side, with a fixed seed.
         folder: The folder of the day's reports.
 

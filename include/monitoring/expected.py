@@ -1,7 +1,7 @@
 """Expected performance: metrics estimated from a day's probabilities before its labels are known.
 
-The estimate is blind to a changed concept: if the same customers now churn more or less than before, only matured
-labels show it. The record compares earlier estimates with the metrics that came true.
+The estimate does not show a changed concept: if customers with the same features now churn more or less than before,
+only matured labels show the change. The record compares earlier estimates with the realised metrics.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ RECORDED_DAYS = 12
 
 @dataclass(frozen=True)
 class RecordedEstimate:
-    """The estimate of one metric for an earlier day, and the value that came true.
+    """The estimate of one metric for an earlier day, and the realised value.
 
     Attributes:
         day: The scored day.
@@ -56,7 +56,7 @@ class Expected:
         customers: The number of scored customers.
         metrics: The estimates of ``estimate_metrics`` with their 95 % intervals.
         record: The estimates of the latest scored days whose labels are known, sorted by day.
-        covered: For each metric, the share of the record whose interval contains the value that came true.
+        covered: For each metric, the share of the recorded estimates whose interval contains the realised value.
     """
 
     reason: str
@@ -75,7 +75,7 @@ class Expected:
 def expected_performance(lake: Lake, project: Project, evaluations: Evaluations, day: dt.date) -> Expected:
     """Estimate the performance of the scores of ``day``, and compare earlier estimates with their labels.
 
-    An earlier estimate follows from the scores and the model of its day only; the labels do not change it.
+    An earlier estimate depends only on the scores and the model of its day; the labels do not change it.
 
     Args:
         lake: The lake with ``gold/scores`` and ``gold/labels``.
@@ -99,7 +99,7 @@ def expected_performance(lake: Lake, project: Project, evaluations: Evaluations,
         return Expected(reason, version, len(rows), record=record, covered=covered)
     return Expected(
         reason=f"An estimate from the probabilities of the {len(rows):,} customers of {day}, before their labels are "
-        "known. It is blind to a changed concept.",
+        "known. It does not show a changed concept.",
         model_version=version,
         customers=len(rows),
         metrics=metrics,

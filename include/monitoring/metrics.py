@@ -87,11 +87,11 @@ def _performance(health: ModelHealth, registry: CollectorRegistry) -> None:
             registry,
         )
         decayed = float(performance["decayed"])
-        _set("ml_model_decayed", "1 if the realised performance shows a decay, else 0.", decayed, health, registry)
+        _set("ml_model_decayed", "1 if the realised performance has decayed, else 0.", decayed, health, registry)
     _segments(performance.get("segments", []), health, registry)
     for key, value in ((health.expected or {}).get("metrics") or {}).items():
         name, text = _ESTIMATED[key]
-        help_text = f"Expected {text}, estimated from probabilities before labels are known; blind to a changed concept"
+        help_text = f"Expected {text}, estimated before labels are known; it does not show a changed concept"
         _with_interval(f"ml_model_expected_{name}", help_text, value, health, registry)
 
 

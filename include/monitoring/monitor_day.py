@@ -59,12 +59,12 @@ def monitor_day(project: Project, settings: Settings, day: dt.date) -> dict[str,
     deployed = deployed_bento(settings)
     bundle, version = deployed.load_bundle(), deployed.model_version
     contract, profile, limits = bundle.contract, read_profile(bundle), project.monitoring.drift
-    # The last days are compared again, so that the verdict depends neither on earlier results nor on their order.
+    # The last days are compared again, so the verdict depends neither on earlier results nor on their order.
     found: dict[dt.date, DayDrift] = {}
     compared: dict[tuple[dt.date, ...], DayDrift] = {}
     for judged in judged_days(lake, day, limits.of_days if project.has_time else 1):
         current = current_window(lake, project, contract, judged)
-        if current.days not in compared:  # the days of a week have the same window
+        if current.days not in compared:  # the days between two snapshots have the same window
             rows = with_scores(current.rows, bundle)
             compared[current.days] = detect_drift(profile, rows, limits)
         found[judged] = compared[current.days]

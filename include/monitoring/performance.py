@@ -106,8 +106,8 @@ class Performance:
 def realised_performance(lake: Lake, project: Project, evaluations: Evaluations, day: dt.date) -> Performance:
     """Evaluate the scores of the latest ``window_days`` that had matured when ``day`` ended, with their current labels.
 
-    The models that made these scores are evaluated one by one. If a training is due more often than a label takes to
-    mature, none of them is the deployed model.
+    Each model that made these scores is evaluated separately. If the interval of the trainings is shorter than the
+    horizon of the label, none of them is the deployed model.
 
     Args:
         lake: The lake with ``gold/scores``, ``gold/labels`` and ``gold/features``.
@@ -123,7 +123,7 @@ def realised_performance(lake: Lake, project: Project, evaluations: Evaluations,
     if not days:
         return Performance(
             "not yet known",
-            f"No scored day has matured by {day}; a label takes {counted(project.label.horizon_days, 'day')}.",
+            f"No scored day has matured by {day}; a label matures after {counted(project.label.horizon_days, 'day')}.",
         )
     span = DayRange.ending(days[-1], project.monitoring.window_days)
     rows = read_labelled_scores(lake, project, [scored for scored in days if scored in span])
@@ -175,7 +175,7 @@ def read_labels(lake: Lake, project: Project, days: Sequence[dt.date]) -> pd.Dat
     """Return the columns ``dt``, ``customer_id`` and ``churned`` of the labels of some days.
 
     Customers who were known to have churned on the day are left out: they are not on the retention list, and with a
-    label ``becomes``, they would be counted as customers who stay.
+    label of kind ``becomes``, they would be counted as customers who stay.
 
     Args:
         lake: The lake with ``gold/labels``.

@@ -1,7 +1,7 @@
 """Replay drift detection on the past, with the references that models trained on schedule would have had.
 
-A training on a past day knows the snapshots whose horizon had passed. Its reference profile, with the natural variation
-of these snapshots, is computed once, and judges the days up to the next training.
+A training on a past day uses the snapshots whose horizon had passed. Its reference profile, with the natural variation
+of these snapshots, is computed once, and is used for the days up to the next training.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ from include.training.model.bundle import Bundle
 from include.training.model.reference_profile import ReferenceProfile, read_profile
 
 _BLOCK_DAYS = 7
-"""The days whose windows are read at once: they overlap, and a read of many days takes little longer than of one."""
+"""The number of days whose windows are read together: the windows overlap, so this is faster than one read per day."""
 
 
 @dataclass(frozen=True)
@@ -56,8 +56,8 @@ class Replay:
     Args:
         project: The project, which has time.
         lake: The lake with ``gold/features`` and the silver tables.
-        bundle: The model that gives the influence of each feature and the scores. Without a model, all features have
-            the same influence, and there are no scores.
+        bundle: The model with which the influence of each feature and the scores are computed. Without a model, all
+            features have the same influence, and there are no scores.
         last: The last day of the past.
 
     Attributes:

@@ -21,8 +21,9 @@ def retrain_request(
     """Return the reason for a retraining request; None if no training is requested.
 
     Drift and decay require a training. To prevent a loop of monitoring, training, deployment and scoring, there is no
-    request during the settling time after the deployed model's data set was built, or after an earlier request. Drift
-    while a source delivers fewer rows than usual requests no training: the model would learn from incomplete data.
+    request during the settling time after the deployed model's data set was built, or after an earlier request. While a
+    source delivers fewer rows than usual, drift requests no training, since the model would be fitted on incomplete
+    data.
 
     Args:
         project: The project's snapshots, split and limits.

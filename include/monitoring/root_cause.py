@@ -13,7 +13,7 @@ from include.projects import Project
 def root_causes(project: Project, drifted: Collection[str], sources: Sequence[SourceHealth]) -> list[str]:
     """Return one sentence per source with drifted features, or with fewer rows than usual.
 
-    A feature that is computed from two sources is stated for both.
+    A feature that is computed from two sources is counted for both.
 
     Args:
         project: The project.
@@ -21,7 +21,8 @@ def root_causes(project: Project, drifted: Collection[str], sources: Sequence[So
         sources: The health of the sources.
 
     Returns:
-        The sentences: first those of sources with findings, then those with more drifted features.
+        The sentences: first the sources with fewer rows than usual, the most severe first; then the other sources with
+        findings; then the sources without. Within these groups, sources with more drifted features are first.
     """
     names = feature_sources(project)
     features = {source.name: sum(source.name in names.get(feature, ()) for feature in drifted) for source in sources}

@@ -57,7 +57,7 @@ class ServedDrift:
     Attributes:
         reason: The result in words.
         customers: The number of customers compared.
-        drifted: The features that drifted and that the model uses, most severe first; None if nothing was compared.
+        drifted: The drifted features that count, the most severe first; None if nothing was compared.
     """
 
     reason: str
@@ -237,7 +237,7 @@ def _performance(project: Project, labelled: pd.DataFrame | None, version: str, 
         return Performance("not known", "The data has no time: no label arrives after a prediction.")
     if labelled is None:
         return Performance("not yet known", f"No prediction of model version {version} has matured by {day}.")
-    # Clients choose these customers, so they may differ from those of the test: there is no verdict.
+    # Clients choose these customers, who may differ from those of the test. Therefore there is no verdict.
     model = evaluate_model(version, labelled, None, project)
     return Performance("known", f"{counted(model.customers, 'customer')} with known labels.", models=(model,))
 

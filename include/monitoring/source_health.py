@@ -1,6 +1,6 @@
 """The health of the sources of features and label: number of rows, days without rows, schema and quarantine.
 
-Only the lake, the stored audits and the day decide, so a day that is monitored again has the same result.
+The result depends only on the lake, the stored audits and the day. A day that is monitored again has the same result.
 """
 
 from __future__ import annotations
@@ -41,7 +41,7 @@ class SourceFinding:
 
     Attributes:
         kind: The property.
-        text: The finding, as a part of a sentence.
+        text: The finding in words, as a part of a sentence.
     """
 
     kind: FindingKind
@@ -54,14 +54,14 @@ class SourceHealth:
 
     Attributes:
         name: The source.
-        counts: Whether its severity counts for the verdict of drift: the model uses its features, or the population or
-            the label comes from it.
+        counts: Whether its severity counts for the verdict of drift: influential features, the population or the label
+            are computed from it.
         exceeds: Whether it counts and its severity reaches ``multiplier``, so that it makes the day exceed the limits.
-        severity: The larger of two numbers: the fall of the number of rows divided by the largest natural change, and
-            the days without rows divided by the longest earlier gap; 0 if neither has a rule.
+        severity: The larger of two numbers: the fall of the number of rows divided by its limit, and the days without
+            rows divided by the longest earlier gap; 0 if there is no rule for either.
         rows: The rows of the window that ends with the day; of a snapshot, the rows of the newest delivery.
-        expected_rows: The number of rows in the weeks up to the model's last training day, for the same weekdays; of a
-            snapshot, the rows of the delivery before that day. None if it is unknown.
+        expected_rows: The expected rows of the window, from the same weekdays of the weeks up to the model's last
+            training day; of a snapshot, the rows of the last delivery up to that day. None if they are unknown.
         newest: The newest day with rows, as text; None if there is none.
         days_without_rows: The loaded days since then.
         longest_gap: The largest earlier number of loaded days without rows; None if there are too few deliveries.
@@ -208,7 +208,7 @@ def _freshness_findings(freshness: Freshness) -> list[SourceFinding]:
 
 
 def _schema_changes(project: Project, audits: Path, after: dt.date, day: dt.date) -> dict[str, list[str]]:
-    """Return the changes of the deliveries after one day and up to another, by source, each with its first day."""
+    """Return the schema changes of the deliveries after ``after`` and up to ``day`` by source, with their first day."""
     found: dict[str, dict[tuple[str, str], dt.date]] = {}
     for audit in load_audits(audits, project.name, after):
         for name, source in audit.sources.items():
@@ -241,7 +241,7 @@ def _quarantine(
     usual = past / (past + kept) if past + kept else 0.0
     total = refused + sum(silver.row_counts(window).values())
     expected = usual * total
-    # Three standard errors of a Poisson number.
+    # A difference of up to three standard errors of a Poisson number may be chance.
     if refused - expected <= max(QUARANTINE_SHARE * total, 3 * max(1.0, expected) ** 0.5):
         return dict(rules.most_common()), None
     reasons = ", ".join(f"{count:,} by {rule!r}" for rule, count in rules.most_common())

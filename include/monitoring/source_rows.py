@@ -1,7 +1,7 @@
 """The rows of each source by day, and the rules on their number: fewer or more rows than usual, and days without rows.
 
-The number of rows comes from the Delta log of the silver tables, so that no row is read. A *loaded* day is a day that
-the ingest has finished; other days are left out, since their rows are unknown.
+The number of rows is read from the Delta log of the silver tables, so no rows are read. A *loaded* day is a day that
+the ingest has finished. Other days are left out, since their rows are unknown.
 """
 
 from __future__ import annotations
@@ -24,16 +24,16 @@ FALL, RISE = 0.30, 0.50
 REFERENCE_WEEKS = 4
 """The expected rows of a day are the median of the same weekday in this number of weeks up to the last training day."""
 HISTORY_DAYS = 730
-"""The days up to the last training day from which the natural variation is computed."""
+"""The number of days up to the last training day from which the natural variation is computed."""
 MIN_ROWS = 20
-"""With fewer expected rows in a window, the number of rows has no rule, since chance changes it too much."""
+"""With fewer expected rows in a window, there is no rule on the number of rows, since it varies too much by chance."""
 MIN_COMPARISONS = 28
-"""With fewer past windows to compare, the natural variation is unknown and the number of rows has no rule."""
+"""With fewer past windows to compare, the natural variation is unknown, and there is no rule on the number of rows."""
 MIN_DELIVERIES = 20
-"""With fewer past days with rows, the gaps between them have no rule.
+"""With fewer past days with rows, there is no rule on the gaps between them.
 
-If n gaps are exponential, the next gap exceeds 1.5 times the longest with the probability n! Γ(2.5) / Γ(n + 2.5), which
-is 1.4 % for n = 20.
+If n gaps have an exponential distribution, the next gap exceeds 1.5 times the longest with the probability
+n! Γ(2.5) / Γ(n + 2.5), which is 1.4 % for n = 20.
 """
 
 
@@ -61,7 +61,8 @@ class Volume(NamedTuple):
         rows: The number of rows; of a source without daily deliveries, the rows of the newest delivery.
         expected: The expected number of rows; None if it cannot be computed.
         limit: The largest natural change, as the absolute logarithm of a ratio; None if there is no rule.
-        since: The first of the consecutive last days with a changed number of rows; None if the last day is usual.
+        since: The first of the consecutive days up to the last day with a changed number of rows; None if the number of
+            rows of the last day has not changed.
     """
 
     rows: int
@@ -132,9 +133,9 @@ def read_source_rows(lake: Lake, project: Project, last: dt.date) -> dict[str, S
 def compare_volume(source: SourceRows, day: dt.date, trained_through: dt.date, window_days: int) -> Volume:
     """Compare the rows of the ``window_days`` that end with ``day`` with the weeks up to ``trained_through``.
 
-    The limit is the largest change between past windows and the weeks at the same distance before them, but at least
-    three standard errors of a Poisson number. It therefore contains the season and irregular deliveries, as far as
-    the history contains them. Days of the first delivery are left out, since it may contain a whole table.
+    The limit is the largest change between past windows and the weeks at the same distance before them, and at least
+    three standard errors of a Poisson number. Seasons and irregular deliveries in the history therefore raise the
+    limit. The day of the first delivery is left out, since this delivery may contain a whole table.
 
     Args:
         source: The rows of the source.

@@ -1,6 +1,6 @@
 """The rows of gold that are compared with the reference profile, and those that illustrate the reference.
 
-A window contains the snapshots of ``window_days`` days, with one row per customer, the latest: repeated rows of a
+A window contains the snapshots of ``window_days`` days, and only the latest row of each customer: repeated rows of a
 customer are not independent, and would make random differences significant. For data without time, a window is one
 delivery.
 """
@@ -132,7 +132,7 @@ def _column(rows: pa.Table, feature: FeatureContract) -> pa.ChunkedArray | np.nd
     if feature.name not in rows.column_names:
         return np.full(rows.num_rows, np.nan)
     numbers = as_numbers(rows[feature.name])
-    # The model has no input for infinity, which drift detection counts as missing, too.
+    # The model has no input for infinity. Drift detection also counts infinity as missing.
     return np.where(np.abs(numbers) < np.finfo(np.float32).max, numbers, np.nan)
 
 

@@ -15,8 +15,8 @@ class Backtest(Config):
 
     Attributes:
         through: The last replayed day.
-        days: The number of replayed days.
-        alarms: The number of false verdicts: runs of days with the verdict drift.
+        days: The number of days that the windows of the replayed days represent.
+        alarms: The number of alarms. They are assumed to be false verdicts.
         upper95_per_year: The 95 % upper bound of the number of false verdicts a year.
     """
 
@@ -27,12 +27,13 @@ class Backtest(Config):
 
 
 class DriftLimits(Config):
-    """When a change of the inputs or of the scores is drift.
+    """The limits from which a change of the inputs or of the scores is drift.
 
     Attributes:
         budget_per_year: The largest tolerated number of false verdicts a year.
-        multiplier: A feature drifted if it changed by this factor more than it changed between past snapshots.
-        exceeded_days: The number of days with a drifted feature from which the verdict is drift.
+        multiplier: The lowest severity of a drifted feature: its change is at least this multiple of its natural
+            variation.
+        exceeded_days: The verdict is drift if at least this number of the judged days exceed the limits.
         of_days: The number of days in gold, up to the monitored day, that are judged.
         min_influence: The lowest influence of a feature that counts; a drifted feature below it is only reported.
         backtest: The outcome of these limits on the project's own past; None if it is not known.
@@ -53,29 +54,30 @@ class DriftLimits(Config):
 
     @property
     def promise(self) -> str:
-        """What is known about the number of false verdicts a year, as one sentence."""
+        """Whether the backtest confirms the budget of false verdicts, as one sentence."""
         budget = f"the budget of {self.budget_per_year:g} a year"
         if self.backtest is None:
-            return f"No backtest is recorded in monitoring.yaml, so {budget} for false verdicts is not promised."
+            return f"No backtest is recorded in monitoring.yaml, so {budget} for false verdicts is not confirmed."
         found = self.backtest
         outcome = (
             f"{counted(found.alarms, 'false verdict')} on {found.days:,} past days, "
             f"at most {found.upper95_per_year:.1f} a year with 95 % confidence"
         )
         kept = found.upper95_per_year <= self.budget_per_year
-        return f"Backtest: {outcome}; " + (f"{budget} is kept." if kept else f"{budget} is not promised.")
+        return f"Backtest: {outcome}; " + (f"{budget} is kept." if kept else f"{budget} is not confirmed.")
 
 
 class Monitoring(Config):
     """The contents of ``monitoring.yaml``.
 
     Attributes:
-        window_days: The days of production data that are compared with the training data, with one row per customer. If
-            they contain a snapshot, its rows are compared, since the training data consists of snapshots.
+        window_days: The number of days of production data that are compared with the training data, with one row per
+            customer. If the days contain a snapshot, only the rows of snapshots are compared, since the training data
+            consists of snapshots. The realised performance and the rows of the sources have windows of the same length.
         retrain_on_drift: Whether drift requests a training.
-        min_churners: The number of churners with matured labels from which there is a verdict on the performance.
+        min_churners: The smallest number of churners with matured labels for a verdict on the realised performance.
         sample_rows: The largest number of rows in the sample of the HTML report.
-        drift: When a change of the inputs or of the scores is drift.
+        drift: The limits from which a change of the inputs or of the scores is drift.
     """
 
     window_days: int = Field(ge=1)

@@ -58,7 +58,7 @@ class Candidate:
         test: The n test rows, with the features of the recipe.
         probabilities: The churn probabilities of ``evaluated`` for the test rows, shape (n,).
         samples: Rows of the newest day with the probabilities of ``model``.
-        profile: The reference profile of drift detection.
+        profile: The reference profile for drift detection.
         leakage: The result of the leakage checks.
         seconds: Wall time of the tuning (``tune``), by all workers, and of the final fit (``fit``).
     """

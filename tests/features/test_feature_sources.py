@@ -14,7 +14,7 @@ def test_ratio_has_the_sources_of_both_parts() -> None:
     assert sources["spend_per_session_30d"] == ("sessions", "transactions")
 
 
-def test_lookup_belongs_to_the_features_that_use_its_columns() -> None:
+def test_feature_that_uses_a_column_of_a_lookup_has_its_source() -> None:
     project = load_project("grocery")
     sources = feature_sources(project)
     assert set(sources) == {spec.name for spec in project.features}

@@ -19,9 +19,9 @@ from include.monitoring.backtest import (
     BacktestError,
     backtest,
     days_for_promise,
-    exposure,
     outcome,
     render,
+    represented_days,
     upper_bound,
     yaml_lines,
 )
@@ -42,13 +42,13 @@ def test_upper_bound_is_garwoods(events: int, bound: float) -> None:
     assert upper_bound(events) == pytest.approx(bound, abs=5e-4)
 
 
-def test_a_promise_of_one_alarm_a_year_needs_three_years_without_an_alarm() -> None:
+def test_a_bound_of_one_alarm_a_year_needs_three_years_without_an_alarm() -> None:
     assert days_for_promise(1) == 1_095
     assert days_for_promise(0.5) == pytest.approx(2 * days_for_promise(1), abs=1)
     assert days_for_promise(1, alarms=1) == 1_733
 
 
-def test_an_alarm_is_the_first_day_of_a_run_of_verdicts() -> None:
+def test_an_alarm_is_the_first_of_consecutive_days_with_a_verdict() -> None:
     severities = days_of([0, 2, 0, 2, 2, 0, 0, 0, 2, 0])
     found = outcome(severities, 1.5, 1, 1, 7)
     assert [day.day for day in found.alarms] == [2, 4, 9]
@@ -73,9 +73,16 @@ def test_verdicts_equal_a_count_over_the_last_days(severities: list[float], exce
 
 def test_a_weekly_day_represents_its_window() -> None:
     weekly = [FIRST + dt.timedelta(days=7 * week) for week in range(4)]
-    assert exposure(weekly, 7) == 22
-    assert exposure(weekly, 3) == 10
-    assert exposure([FIRST, FIRST + dt.timedelta(days=100)], 7) == 8
+    assert np.bincount(represented_days(weekly, 7)).tolist() == [7, 7, 7, 7]
+    assert np.bincount(represented_days(weekly, 3)).tolist() == [3, 3, 3, 3]
+    assert np.bincount(represented_days([FIRST, FIRST + dt.timedelta(days=100)], 7)).tolist() == [7, 7]
+
+
+def test_a_weekly_day_over_the_limits_exceeds_on_each_day_of_its_week() -> None:
+    weekly = {FIRST + dt.timedelta(days=7 * week): severity for week, severity in enumerate([0, 2, 0, 0])}
+    found = outcome(weekly, 1.5, 2, 3, 7)
+    assert found.alarms == (FIRST + dt.timedelta(days=7),)
+    assert (found.verdict_days, found.days) == (7, 28)
 
 
 @pytest.fixture
@@ -86,7 +93,7 @@ def past(tmp_path: Path) -> tuple[Project, Lake, list[dt.date]]:
     return project, lake, days
 
 
-def test_a_past_without_drift_has_no_alarm_but_is_too_short_for_a_promise(
+def test_a_past_without_drift_has_no_alarm_but_is_too_short_to_confirm_the_budget(
     past: tuple[Project, Lake, list[dt.date]],
 ) -> None:
     project, lake, days = past
@@ -94,7 +101,7 @@ def test_a_past_without_drift_has_no_alarm_but_is_too_short_for_a_promise(
     assert not result.configured.alarms
     assert list(result.days) == [day for day in days if day >= next(iter(result.days))]
     text = render(result, has_model=False)
-    assert "the history is too short to promise it" in text
+    assert "the history is too short to confirm it" in text
     assert "all features count equally" in text
     recorded = DriftLimits.model_validate(yaml.safe_load(yaml_lines(result))["drift"]).backtest
     assert recorded is not None
@@ -105,12 +112,12 @@ def test_a_lasting_change_in_the_past_is_an_alarm_with_its_feature(past: tuple[P
     project, lake, days = past
     shift(lake, days[-4:], "baskets_28d", 2.0)
     result = backtest(project, lake, None, DayRange(days[0], days[-1]))
-    assert result.configured.alarms == (days[-3],)
-    assert "baskets_28d" in result.days[days[-3]].text
+    assert result.configured.alarms == (days[-4],)
+    assert "baskets_28d" in result.days[days[-4]].text
     assert "exceed the budget of 1 a year" in render(result, has_model=False)
 
 
-def test_a_day_is_compared_only_with_what_was_known_then(past: tuple[Project, Lake, list[dt.date]]) -> None:
+def test_a_day_is_compared_only_with_earlier_data(past: tuple[Project, Lake, list[dt.date]]) -> None:
     project, lake, days = past
     span = DayRange(days[0], days[-3])
     before = backtest(project, lake, None, span).days
@@ -118,9 +125,9 @@ def test_a_day_is_compared_only_with_what_was_known_then(past: tuple[Project, La
     assert backtest(project, lake, None, span).days == before
 
 
-def test_too_short_a_past_is_an_error(past: tuple[Project, Lake, list[dt.date]]) -> None:
+def test_a_past_that_is_too_short_is_an_error(past: tuple[Project, Lake, list[dt.date]]) -> None:
     project, lake, days = past
-    with pytest.raises(BacktestError, match="a model could have been trained before"):
+    with pytest.raises(BacktestError, match="No model could have been trained before"):
         backtest(project, lake, None, DayRange(days[0], days[8]))
 
 

@@ -1,4 +1,4 @@
-"""The drift verdict: severity of a feature, days that exceed, and the verdict over the last days."""
+"""The drift verdict: severity of a feature, days that exceed the limits, and the verdict over the last days."""
 
 from __future__ import annotations
 
@@ -55,7 +55,7 @@ def only(result: DayDrift) -> FeatureDrift:
 
 @quick
 @given(tables)
-def test_window_does_not_drift_from_itself(table: pa.Table) -> None:
+def test_window_has_no_drift_against_its_own_profile(table: pa.Table) -> None:
     result = detect_drift(profile_of(table), table, LIMITS)
     assert not result.exceeds
     assert [feature.severity for feature in result.features] == [0, 0]
@@ -63,7 +63,7 @@ def test_window_does_not_drift_from_itself(table: pa.Table) -> None:
 
 @quick
 @given(tables, tables)
-def test_figures_are_never_nan(reference: pa.Table, current: pa.Table) -> None:
+def test_results_are_never_nan(reference: pa.Table, current: pa.Table) -> None:
     # Strict JSON has neither NaN nor infinity.
     result = detect_drift(profile_of(reference), current, LIMITS)
     verdict = judge({dt.date(2024, 1, 1): result}, LIMITS, has_time=True)
@@ -72,7 +72,7 @@ def test_figures_are_never_nan(reference: pa.Table, current: pa.Table) -> None:
 
 @quick
 @given(tables, tables)
-def test_profile_survives_its_file(reference: pa.Table, current: pa.Table) -> None:
+def test_profile_is_unchanged_by_a_file(reference: pa.Table, current: pa.Table) -> None:
     profile = profile_of(reference)
     restored = ReferenceProfile.model_validate_json(profile.model_dump_json())
     assert detect_drift(restored, current, LIMITS) == detect_drift(profile, current, LIMITS)
@@ -108,7 +108,7 @@ def test_smaller_natural_variation_than_the_floor_is_ignored() -> None:
 
 
 def test_change_that_is_not_significant_has_no_severity() -> None:
-    # Of 40 rows, a difference of this size is frequent.
+    # In samples of 40 rows, a difference of this size is frequent.
     result = only(detect_drift(profile_of(normal(40)), normal(40, 0.3, seed=2), LIMITS))
     assert result.statistic > 0.1
     assert (result.severity, result.drifted) == (0, False)
@@ -124,7 +124,7 @@ def test_one_wrong_value_does_not_exceed(value: float, rows: int) -> None:
     assert not detect_drift(profile_of(reference), amounts(wrong), LIMITS).exceeds
 
 
-def test_feature_without_influence_informs_but_does_not_exceed() -> None:
+def test_feature_without_influence_is_only_reported() -> None:
     profile = profile_of(normal(2000), influence=0.009)
     result = detect_drift(profile, normal(2000, 3, seed=2), LIMITS)
     assert (result.severity, result.exceeds, result.drifted_features) == (0, False, ())
@@ -135,7 +135,7 @@ def test_feature_without_influence_informs_but_does_not_exceed() -> None:
 
 
 @pytest.mark.parametrize("current", [amounts([np.nan] * 500), pa.table({"other": [1.0] * 500})])
-def test_column_without_values_is_a_finding(current: pa.Table) -> None:
+def test_column_without_values_exceeds_the_limits(current: pa.Table) -> None:
     result = detect_drift(profile_of(normal(500)), current, LIMITS)
     feature = only(result)
     assert result.exceeds
@@ -144,7 +144,7 @@ def test_column_without_values_is_a_finding(current: pa.Table) -> None:
     assert feature.reason == expected
 
 
-def test_category_that_is_gone_is_a_finding() -> None:
+def test_category_that_gold_lacks_exceeds_the_limits() -> None:
     reference = pa.table({"segment": ["a", "b"] * 250})
     assert detect_drift(profile_of(reference), pa.table({"other": [1.0] * 500}), LIMITS).exceeds
 
@@ -207,16 +207,16 @@ def test_newest_delivery_decides_without_time() -> None:
     [
         (
             None,
-            "No backtest is recorded in monitoring.yaml, so the budget of 1 a year for false verdicts is not promised.",
+            "No backtest is recorded in monitoring.yaml, so the budget of 1 a year for false verdicts is not confirmed",
         ),
         (
             0.98,
             "Backtest: 0 false verdicts on 1,120 past days, at most 1.0 a year with 95 % confidence; the budget of 1 a",
         ),
-        (5.5, "the budget of 1 a year is not promised."),
+        (5.5, "the budget of 1 a year is not confirmed."),
     ],
 )
-def test_promise_depends_on_the_backtest(upper: float | None, expected: str) -> None:
+def test_statement_about_the_budget_depends_on_the_backtest(upper: float | None, expected: str) -> None:
     through = dt.date(2024, 1, 1)
     backtest = upper and Backtest(through=through, days=1_120, alarms=0, upper95_per_year=upper)
     assert expected in DriftLimits(backtest=backtest).promise

@@ -35,7 +35,7 @@ def test_intervals_of_calibrated_probabilities_cover_the_true_metrics() -> None:
             covered.setdefault(name, []).append(value.low <= realised[name] <= value.high)
     assert set(covered) == {"auc", "precision", "recall", "saving_usd_per_1000", "observed_churn"}
     for name, hits in covered.items():
-        assert 0.86 <= np.mean(hits) <= 0.99, name  # 95 %, with four standard errors of chance at most
+        assert 0.86 <= np.mean(hits) <= 0.99, name  # 95 %, at most four standard errors away
 
 
 def test_realised_metrics_equal_scikit_learn() -> None:
@@ -49,12 +49,12 @@ def test_realised_metrics_equal_scikit_learn() -> None:
 
 
 def test_undefined_metrics_are_left_out() -> None:
-    probability, nobody = np.full(50, 0.02), np.zeros(50, dtype=bool)
-    assert set(realised_metrics(small_project(), nobody, probability, nobody)) == {
+    probability, none = np.full(50, 0.02), np.zeros(50, dtype=bool)
+    assert set(realised_metrics(small_project(), none, probability, none)) == {
         "saving_usd_per_1000",
         "observed_churn",
     }
-    assert "precision" not in estimate_metrics(small_project(), probability, nobody)
+    assert "precision" not in estimate_metrics(small_project(), probability, none)
 
 
 def test_errors_of_earlier_estimates_widen_the_intervals() -> None:
@@ -72,19 +72,19 @@ def test_estimate_of_a_scored_day_is_later_compared_with_its_labels(production: 
     score_day(day, production.settings)
     before = expected_on(production, day)
     assert before.metrics is not None
-    assert "blind to a changed concept" in before.reason
+    assert "does not show a changed concept" in before.reason
     assert before.record == ()
     assert expected_on(production, day + HORIZON - dt.timedelta(days=1)).record == ()
     after = expected_on(production, day + HORIZON)
     assert {past.metric: past.estimate for past in after.record} == before.metrics
     assert after.covered == {past.metric: float(past.covered) for past in after.record}
-    # A later day's scores and estimates change nothing.
+    # The scores and estimates of a later day do not change the record.
     score_day(production.days[20], production.settings)
     assert expected_on(production, day + HORIZON).record == after.record
     assert expected_on(production, day).metrics == before.metrics
 
 
-def test_estimate_needs_the_errors_of_the_models_test(production: Production) -> None:
+def test_no_estimate_without_the_errors_on_the_test(production: Production) -> None:
     day = production.days[15]
     score_day(day, production.settings)
     found = expected_performance(production.lake, production.project, lambda version: None, day)

@@ -175,7 +175,7 @@ def test_changed_concept_is_decay_of_the_ranking(project: Project) -> None:
 
 @settings(max_examples=20, deadline=None)
 @given(seed=st.integers(0, 10_000), count=st.integers(1, 600), logit=st.sampled_from([-3.0, 0.0, 3.0]))
-def test_every_interval_contains_its_value_and_few_churners_never_decay(
+def test_every_interval_contains_its_value_and_few_churners_give_no_verdict(
     project: Project, seed: int, count: int, logit: float
 ) -> None:
     rows = draws(seed, count, logit)

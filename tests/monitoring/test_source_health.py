@@ -102,7 +102,7 @@ def health_of(home: Path, project: Project, day: dt.date, last_read: dt.date | N
     return {source.name: source for source in found}
 
 
-def test_source_that_stops_counts_from_its_second_day_without_rows(home: Path, project: Project) -> None:
+def test_source_that_stops_exceeds_the_limit_on_its_second_day_without_rows(home: Path, project: Project) -> None:
     rows = read_source_rows(Lake(str(home / "lake")), project, DAYS.last)
 
     def severity(source: str, days: int) -> float:
@@ -133,7 +133,7 @@ def test_findings_state_rows_gaps_schema_and_quarantine(home: Path, project: Pro
     assert sessions.findings[0].text == "column 'app_version' is new (2023-06-02)"
     assert sessions.quarantined == {"type:duration_s": 20, "key": 10, "type:pages": 10}
     assert "20 by 'type:duration_s'" in sessions.findings[1].text
-    assert sources["customers"].rows == 0  # a source without rows is no error
+    assert sources["customers"].rows == 0  # a source without rows is not an error
     assert sources["customers"].severity == 0
 
 
@@ -149,7 +149,7 @@ def test_sources_of_influential_features_population_and_label_count(project: Pro
     assert counting_sources(project, {}) == {"customers"}
 
 
-def test_source_makes_a_day_exceed_without_a_drifted_feature(project: Project) -> None:
+def test_source_makes_a_day_exceed_the_limits_without_a_drifted_feature(project: Project) -> None:
     days = {day: DayDrift(0.0, False, 100, ()) for day in DayRange(dt.date(2023, 6, 6), DAY)}
     limits = project.monitoring.drift
     sources = {dt.date(2023, 6, 7): 2.0, DAY: 3.0}
@@ -160,7 +160,7 @@ def test_source_makes_a_day_exceed_without_a_drifted_feature(project: Project) -
     assert not judge(days, limits, has_time=True).drifted
 
 
-def test_root_causes_lead_from_features_to_their_sources(home: Path, project: Project) -> None:
+def test_root_causes_group_features_by_source(home: Path, project: Project) -> None:
     drifted = ["churn_probability", "sessions_7d", "spend_per_session_30d", "plan"]
     causes = root_causes(project, drifted, list(health_of(home, project, DAY).values()))
     assert [cause.split(";")[0] for cause in causes] == [
@@ -176,11 +176,11 @@ def test_root_causes_lead_from_features_to_their_sources(home: Path, project: Pr
     assert root_causes(project, [], list(health_of(home, project, dt.date(2023, 6, 1)).values())) == []
 
 
-def test_alert_states_root_causes_before_features_and_the_promise() -> None:
+def test_alert_states_root_causes_before_features_and_budget() -> None:
     drift = {
         "drifted": True,
         "reason": "2 of the last 3 days exceed the limits.",
-        "promise": "The budget is not promised.",
+        "promise": "The budget is not confirmed.",
         "drifted_features": 1,
         "features": [{"name": "sessions_7d", "reason": "fewer"}, {"name": "plan", "reason": "other plans"}],
     }
@@ -200,6 +200,6 @@ def test_alert_states_root_causes_before_features_and_the_promise() -> None:
         "2 of the last 3 days exceed the limits.",
         "3 features of 'sessions' drifted; no rows for 3 days.",
         "sessions_7d: fewer",
-        "The budget is not promised.",
+        "The budget is not confirmed.",
         "Report: drift/2023-06-08/index.html",
     )

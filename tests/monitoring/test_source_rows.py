@@ -53,7 +53,7 @@ def test_changed_number_of_rows_is_stated_with_its_first_day(factor: float, fell
     volume = compare_volume(scaled(seasonal(), 380, factor), at(390), TRAINED, WINDOW)
     assert volume.severity > MULTIPLIER
     assert volume.fell is fell
-    assert volume.rows == pytest.approx(factor * volume.expected, rel=0.25)  # the season changes the rows, too
+    assert volume.rows == pytest.approx(factor * volume.expected, rel=0.25)  # the season also changes the rows
     assert volume.since == at(380)
 
 

@@ -56,7 +56,7 @@ def test_registered_model_knows_the_latest_snapshots_and_the_evaluated_one_does_
     assert other.model.booster.save_raw() != candidate.model.booster.save_raw()
 
 
-def test_model_forgets_rows_from_before_a_change(project: Project, dataset: DatasetRef, tmp_path: Path) -> None:
+def test_half_life_is_chosen_after_a_change_of_labels(project: Project, dataset: DatasetRef, tmp_path: Path) -> None:
     changed = Path(shutil.copytree(dataset.folder, tmp_path / "changed", ignore=shutil.ignore_patterns(JOURNAL_FILE)))
     days = dataset.manifest.train.days
     flip_labels(changed / dataset.manifest.train.file, project.label.name, before=days[-6])

@@ -1,4 +1,4 @@
-"""The model card's sections of the checks: the comparison with the champion, the requirements, the leakage checks."""
+"""The model card's sections with checks: the comparison with the champion, the requirements, the leakage checks."""
 
 from __future__ import annotations
 

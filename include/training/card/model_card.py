@@ -228,16 +228,16 @@ def _history(candidate: Candidate) -> Section:
     return Section(
         "History",
         paragraphs=[
-            "A half-life is the age that halves the weight of a row. The options were fitted on the rows whose labels "
-            "were known before the two latest snapshots, and scored on these snapshots. A half-life is chosen only if "
-            "the lower bound of its gain in AUC over equal weights is above 0."
+            "A half-life is the age that halves the weight of a row. For each option, a booster was fitted on the rows "
+            "whose labels were known before the two latest snapshots, and scored on these snapshots. A half-life is "
+            "chosen only if the lower bound of its gain in AUC over equal weights is above 0."
         ],
         tables=[
             Table(
                 ("weights", "AUC"),
                 [(score.name, f"{score.auc:.4f}") for score in made.scores],
                 title=f"{title}: {made.name}"
-                + ("" if made.gain_low is None else f"; bound of the highest gain {made.gain_low:+.4f}"),
+                + ("" if made.gain_low is None else f"; lower bound of the highest gain {made.gain_low:+.4f}"),
             )
             for title, made in histories.items()
             if made.scores

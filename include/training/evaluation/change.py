@@ -1,7 +1,7 @@
 """The change of one feature between a profile and new values.
 
-The statistics need only the profile and the new values. Numbers are 32-bit floats on both sides, so the values that an
-endpoint logs are comparable with those of gold.
+The statistics are computed from the profile and the new values only. Numbers are 32-bit floats on both sides, so the
+values that an endpoint logs are comparable with those of gold.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from include.training.model.reference_profile import CategoryProfile, NumberProf
 MIN_VALUES = 20
 """With fewer values on one side, only the missing rate of a feature is compared."""
 FLOORS: Mapping[Rule, float] = {"wasserstein": 0.1, "ks": 0.05, "category_share": 0.05, "missing": 0.02}
-"""Smaller changes do not matter, even if past snapshots differed less."""
+"""The smallest limit of each statistic. Smaller changes are irrelevant, even if past snapshots differed less."""
 _QUANTILES = np.array([0, 0.001, 0.005, *np.arange(1, 100) / 100, 0.995, 0.999, 1])
 
 
@@ -184,7 +184,8 @@ def _numbers(profile: NumberProfile, values: NDArray[np.float32]) -> list[Change
     # The asymptotic distribution of the two-sample statistic (Kolmogorov 1933, Smirnov 1948). The distance at the edges
     # is at most the distance over all values, so the p-value is not too low.
     ks_p = float(special.kolmogorov(distance * math.sqrt(n * m / (n + m))))
-    # A value counts as at most one range of the reference away from it, so a single wrong value changes little.
+    # A value outside the range of the reference counts as at most one such range away from it, so a single wrong value
+    # has little effect.
     span = edges[-1] - edges[0]
     limited = np.clip(values, edges[0] - span, edges[-1] + span) if span else values
     moments = _moments(limited)
@@ -232,7 +233,7 @@ def _moments(values: NDArray[np.float32]) -> tuple[float, float, float]:
     """Return mean, variance and kurtosis of values of shape (n,), n at least 1."""
     wide = values.astype(np.float64)
     mean = float(wide.mean())
-    if values[0] == values[-1]:  # the computed deviation of a constant may be a rounding error instead of zero
+    if values[0] == values[-1]:  # of a constant, the computed deviation may be a rounding error
         return mean, 0.0, 0.0
     wide -= mean
     variance = float(np.square(wide, out=wide).mean())

@@ -1,10 +1,11 @@
 """Metrics that are expected from calibrated probabilities, before labels are known.
 
 If the probabilities are calibrated, the label of a row is a Bernoulli draw with its probability. The mean of a metric
-over such draws estimates its value, and their spread is the chance in a finite number of rows. The method is known as
-confidence-based performance estimation (NannyML's documentation, "Confidence-based Performance Estimation", 2022; a
-similar estimate of accuracy is in Guillory et al., Predicting with Confidence on Unseen Distributions, 2021). It
-follows a change of the customers. It cannot see a change of the relation between features and churn.
+over such draws estimates the metric, and the standard deviation over the draws measures its random variation. The
+method is known as confidence-based performance estimation (NannyML's documentation, "Confidence-based Performance
+Estimation", 2022; a similar estimate of accuracy is in Guillory et al., Predicting with Confidence on Unseen
+Distributions, 2021). The estimate changes with the features of the customers. It does not show a change of the relation
+between features and churn.
 """
 
 from __future__ import annotations
@@ -27,7 +28,8 @@ _STUDENT = 3.18
 """The quantile of Student's t distribution with three degrees of freedom for a 95 % interval.
 
 A test has only a few independent snapshots, since the labels of two snapshots within one horizon share days: eight
-weekly snapshots with a horizon of 30 days span less than three horizons. In addition, their errors lie in one season.
+weekly snapshots with a horizon of 30 days span less than three horizons. In addition, all snapshots are from the same
+season.
 """
 _SHARES = {"auc", "precision", "recall", "observed_churn"}
 """The metrics that lie between 0 and 1."""
@@ -46,8 +48,8 @@ def estimate_intervals(
 ) -> dict[str, MetricValue]:
     """Return the metrics of ``estimate_metrics`` with 95 % intervals.
 
-    The width follows from two errors that are assumed to be independent: the chance in the labels, and the errors of
-    earlier estimates, which are the effect of probabilities that are not exactly calibrated.
+    The width is computed from two errors that are assumed to be independent: the random variation of the labels, and
+    the errors of earlier estimates, which are the effect of probabilities that are not exactly calibrated.
 
     Args:
         project: The costs, and the seed of the draws.

@@ -110,5 +110,5 @@ def _share(part: NDArray[np.float64], whole: NDArray[np.float64]) -> NDArray[np.
 
 def _with_interval(value: float, resampled: NDArray[np.float64]) -> MetricValue:
     ends = interval(resampled)
-    # With very few churners, the percentiles may lie on one side of the value.
+    # With very few churners, both percentiles may lie on the same side of the value.
     return MetricValue(value, min(ends.low, value), max(ends.high, value))

@@ -1,7 +1,7 @@
 """Build the reference profile of a model from the rows that it was fitted on.
 
-The profile contains the natural variation of each feature: how much it changed between past snapshots that are as far
-apart as the reference and the days on which the model serves. Seasons and trends change features in the same way.
+The profile contains the natural variation of each feature, that is, its largest change between past snapshots that are
+as far apart as the reference and the days on which the model serves. It includes the effects of seasons and trends.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ from include.training.model.reference_profile import (
 _WEEK = 7
 _MAX_PAIRS = 60
 _MAX_ROWS = 20_000
-"""Of a larger snapshot, so many rows are compared, which bounds the time of the training."""
+"""The largest number of rows of a snapshot that are compared, which limits the time of the training."""
 
 Positions = NDArray[np.int64]
 SnapshotPair = tuple[dt.date, dt.date]
@@ -42,8 +42,8 @@ def make_profile(project: Project, rows: Rows, bundle: Bundle, probabilities: ND
     """Return the reference profile of a model.
 
     The reference is the latest row of each customer in the ``window_days`` that end with the last training snapshot.
-    Earlier snapshots are left out: a whole year would hide the current season, and would compare the customers of many
-    weeks with those of a single week. For data without time, the reference is the whole delivery.
+    Earlier snapshots are left out: with a whole year, the reference would mix all seasons, and the customers of many
+    weeks would be compared with those of a single week. For data without time, the reference is the whole delivery.
 
     Args:
         project: The project: its features, label and intervals.
@@ -84,8 +84,8 @@ def make_profile(project: Project, rows: Rows, bundle: Bundle, probabilities: ND
 def snapshot_pairs(project: Project, days: Sequence[dt.date]) -> list[SnapshotPair]:
     """Return at most 60 pairs of snapshots that are as far apart as the reference and a day on which its model serves.
 
-    The labels of the last training snapshot become known one horizon later. The model then serves until the next
-    training, and that snapshot may precede the training by the days between two snapshots.
+    The labels of the last training snapshot become known one horizon after the snapshot. The training may follow some
+    days later, at most the days between two snapshots. The model then serves until the next training.
 
     Args:
         project: The project: its label, its snapshots and the days between trainings.

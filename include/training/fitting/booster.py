@@ -118,7 +118,7 @@ def part_fitter(
         feature_names: The names of the features.
         chosen: The hyperparameters of the candidate.
         training: The seed and the histogram bins.
-        half_life_days: The half-life of the rows' weights; see ``age_weights``. None: equal weights.
+        half_life_days: The half-life of the rows' weights; None for equal weights; see ``age_weights``.
         device: The device to train on; a fit raises ``DeviceError`` if XGBoost trains elsewhere.
         workers: Number of parallel fits, of one thread each. The boosters do not depend on it.
     """

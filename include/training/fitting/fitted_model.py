@@ -25,7 +25,7 @@ class FittedModel:
         booster: The XGBoost model.
         device: The device that fitted it, as XGBoost names it.
         calibration: The calibrator, which turns the booster's log-odds into probabilities, and how it was chosen.
-        history: How much history the booster was fitted on, and how this was chosen.
+        history: The weights of the rows by age with which the booster was fitted, and how they were chosen.
     """
 
     booster: xgb.Booster

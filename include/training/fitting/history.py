@@ -18,7 +18,7 @@ from include.training.model.bundle import margins
 log = get_logger(__name__)
 
 FitBooster = Callable[[Rows, float | None], Fitted]
-"""Fits a booster on all given rows, whose weights have the given half-life in days; None: equal weights."""
+"""Fits a booster on all given rows, with weights of the given half-life in days; None for equal weights."""
 
 _HORIZONS = (0.5, 1.0, 2.0)
 _VALIDATION_SNAPSHOTS = 2
@@ -40,11 +40,11 @@ class HistoryScore:
 
 @dataclass(frozen=True)
 class History:
-    """How much history a model was fitted on, and how this was chosen.
+    """The weights of the rows by age with which a model was fitted, and how they were chosen.
 
     Attributes:
         half_life_days: The age in days that halves the weight of a row; None if the weights are equal.
-        scores: The options that were compared; empty if the rows do not allow a comparison.
+        scores: The options that were compared; empty if no comparison was possible.
         gain_low: The lower bound of the difference in AUC between the best half-life and equal weights; None if no
             half-life had a higher AUC than equal weights.
     """
@@ -78,12 +78,14 @@ def choose_history(rows: Rows, project: Project, horizon_days: int, fit_booster:
     """Choose the half-life for a model that is fitted on ``rows``, by forward validation.
 
     Each option is fitted on the rows whose labels were known before the two latest snapshots, and is scored on these
-    snapshots. The half-life with the highest AUC is chosen if it ranks significantly better than equal weights: the
-    lower bound of the difference, by bootstrap over customers, is above 0. The error of the bound is divided by the
-    number of half-lives (Bonferroni), since the best of several half-lives may be better by chance.
+    snapshots. The half-life with the highest AUC is chosen if its AUC is significantly higher than that of equal
+    weights: the lower bound of the difference, by bootstrap over customers, is above 0. The error probability of the
+    bound is divided by the number of half-lives (Bonferroni), since the best of several half-lives may be better by
+    chance.
 
-    The fits use at most about 100,000 rows, of a sample of customers. The history has equal weights, without a
-    comparison, if the rows known before the snapshots cover less than a horizon or have one label only.
+    The fits use at most about 100,000 rows, those of a sample of customers. The weights are equal, without a
+    comparison, if the rows known before the snapshots cover less than a horizon, or if all rows of the fits or of the
+    validation have the same label.
 
     Args:
         rows: The rows, with the features of the model.

@@ -1,4 +1,4 @@
-"""The model bundle: a folder with a booster, its calibrator, its input contract, sample predictions, and a profile.
+"""The model bundle: a folder with booster, calibrator, input contract, sample predictions and reference profile.
 
 Training writes the bundle, MLflow stores it, and deployment packages it. No file is pickled, and a manifest of
 checksums detects damage. The module imports little, since it is shipped with the service.
@@ -65,8 +65,8 @@ class Bundle:
         booster: The XGBoost model.
         samples: Predictions recorded by training, to compare a server's predictions with.
         calibrator: Turns the booster's log-odds into probabilities.
-        profile: The reference profile of drift detection as JSON, which serving does not read; see
-            ``include.training.model.reference_profile``. It is empty before the end of the training.
+        profile: The reference profile for drift detection as JSON; see ``include.training.model.reference_profile``.
+            Serving does not read it. It is empty before the end of the training.
     """
 
     contract: ModelContract

@@ -83,9 +83,10 @@ class RecipeEvaluation(_Frozen):
         trained_through: The last snapshot day that the evaluated model was fitted on.
         first_day: The first snapshot day of the test.
         last_day: The last snapshot day of the test.
-        metrics: The metrics on the test, under the names of ``measure``, with intervals by bootstrap over customers.
-        estimate_errors: The root mean square error, over the snapshots of the test, of the metrics that
-            ``estimate_metrics`` expects from the probabilities alone.
+        metrics: The metrics on the test, with the names of ``measure``, and their 95 % intervals by bootstrap over
+            customers.
+        estimate_errors: The root mean square error of each metric of ``estimate_metrics``, over the snapshots of the
+            test.
     """
 
     trained_through: dt.date

@@ -17,7 +17,7 @@ SCORE = "churn_probability"
 """The name under which the profile contains the distribution of the model's scores."""
 
 Rule = Literal["missing", "wasserstein", "ks", "category_share"]
-"""The statistics of a change: see ``include.training.evaluation.change``."""
+"""The statistics of a change; see ``include.training.evaluation.change``."""
 
 
 class _Frozen(BaseModel):
@@ -87,7 +87,7 @@ FeatureProfile = Annotated[NumberProfile | CategoryProfile, Field(discriminator=
 
 
 class ReferenceProfile(_Frozen):
-    """The reference of drift detection: one row per customer, the latest of the last days of the training rows.
+    """The profile of the reference rows: each customer's latest row of the last days of the training rows.
 
     Attributes:
         days: The days of the rows, sorted.

@@ -1,4 +1,4 @@
-"""The half-life of the rows: short after a change of the causes of churn, none in calm times."""
+"""The half-life of the rows: short after a change of the causes of churn, none without a change."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ CHOSEN = Hyperparameters(
 
 
 def weekly_rows(seed: int, changed_from: int = 0, snapshots: int = SNAPSHOTS) -> Rows:
-    """Return weekly rows; the first feature causes churn before the snapshot ``changed_from``, then the second does."""
+    """Return weekly rows. Churn depends on the first feature before the snapshot ``changed_from``, else the second."""
     random = np.random.default_rng(seed)
     snapshot = np.repeat(np.arange(snapshots), CUSTOMERS)
     matrix = random.normal(size=(len(snapshot), 2)).astype(np.float32)
@@ -47,7 +47,7 @@ def choose(project: Project, rows: Rows, workers: int = 2) -> History:
 
 
 @pytest.mark.parametrize("seed", range(4))
-def test_rows_have_equal_weights_in_calm_times(project: Project, seed: int) -> None:
+def test_rows_have_equal_weights_without_a_change(project: Project, seed: int) -> None:
     history = choose(project, weekly_rows(seed))
     assert history.half_life_days is None
     assert [score.half_life_days for score in history.scores] == [None, 14, 28, 56]

@@ -196,7 +196,7 @@ class TestBundle:
         with pytest.raises(BundleError, match=rf"format {found}.*reads format 6.*Train a model again"):
             Bundle.load(tmp_path)
 
-    def test_bundle_without_a_profile_is_named(self, bundle: Bundle, tmp_path: Path) -> None:
+    def test_bundle_without_a_profile_is_an_error(self, bundle: Bundle, tmp_path: Path) -> None:
         Bundle(CONTRACT, bundle.booster).save(tmp_path)
         with pytest.raises(BundleError, match=r"no reference profile.*profile\.json.*Train a model again"):
             read_profile(Bundle.load(tmp_path))
