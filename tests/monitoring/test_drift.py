@@ -207,8 +207,7 @@ def test_newest_delivery_decides_without_time() -> None:
     [
         (
             None,
-            "No backtest of these limits is recorded in monitoring.yaml, so the budget of 1 a year for false verdicts is "
-            "not promised.",
+            "No backtest of these limits is recorded in monitoring.yaml, so the budget of 1 a year for false verdicts",
         ),
         (
             0.98,
