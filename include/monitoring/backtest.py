@@ -72,7 +72,15 @@ class Outcome:
     def record(self, through: dt.date) -> Backtest:
         """Return the outcome as ``monitoring.yaml`` records it."""
         upper = round(self.upper95_per_year, 2)
-        return Backtest(through=through, days=self.days, alarms=len(self.alarms), upper95_per_year=upper)
+        return Backtest(
+            through=through,
+            days=self.days,
+            alarms=len(self.alarms),
+            upper95_per_year=upper,
+            multiplier=self.multiplier,
+            exceeded_days=self.exceeded_days,
+            of_days=self.of_days,
+        )
 
 
 def upper_bound(events: int) -> float:
@@ -271,7 +279,8 @@ def yaml_lines(result: BacktestResult) -> str:
     found = result.configured.record(result.through)
     return (
         f"drift:\n  backtest: {{through: {found.through}, days: {found.days}, alarms: {found.alarms}, "
-        f"upper95_per_year: {found.upper95_per_year:g}}}"
+        f"upper95_per_year: {found.upper95_per_year:g}, multiplier: {found.multiplier!r}, "
+        f"exceeded_days: {found.exceeded_days}, of_days: {found.of_days}}}"
     )
 
 

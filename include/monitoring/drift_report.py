@@ -1,8 +1,8 @@
 """The reports of a monitored day: a page with the results, and Evidently's page with every distribution.
 
 Evidently draws the distributions of a sample, and shows the project's own verdicts: its statistical tests are replaced
-by a test that returns the result of ``drift``. Evidently fails on a column without values. Therefore only columns with
-values are passed to it, converted to types that it can draw.
+by a test that returns the result of ``drift``. Evidently fails on a column without values, and on numbers that differ
+too little for bins. Therefore only columns that it can draw are passed to it, converted to types that it supports.
 """
 
 from __future__ import annotations
@@ -25,6 +25,8 @@ from include.training.model.reference_profile import ReferenceProfile
 PAGE = "index.html"
 EVIDENTLY_PAGE = "evidently.html"
 _SAMPLE_SEED = 20170101
+_MOST_BINS = 1_000
+"""More than Evidently uses."""
 
 
 def write_page(result: dict[str, Any], folder: Path) -> Path:
@@ -61,7 +63,7 @@ def write_evidently(
         folder: The folder of the day's reports.
 
     Returns:
-        The drawn features; those without values on one side are left out. If all are left out, no page is written.
+        The drawn features; those that Evidently cannot draw are left out. If all are left out, no page is written.
     """
     kinds = {name: feature.kind for name, feature in profile.features.items()}
     before, after = (_drawable(_sample(rows, sample_rows), kinds) for rows in (reference, current))
@@ -87,7 +89,16 @@ def _drawable(rows: pa.Table, kinds: Mapping[str, str]) -> pd.DataFrame:
         for name, kind in kinds.items()
         if name in rows.column_names
     }
-    return pd.DataFrame({name: column for name, column in columns.items() if column.notna().any()})
+    return pd.DataFrame({name: column for name, column in columns.items() if _has_bins(column.dropna(), kinds[name])})
+
+
+def _has_bins(values: pd.Series, kind: str) -> bool:
+    if values.empty or kind == "category":
+        return not values.empty
+    # NumPy divides a range of 1 into bins if all numbers are equal. Narrow bins of large numbers, such as 1e16, are
+    # narrower than the distance between two floats.
+    width = (values.max() - values.min()) or 1.0
+    return bool(np.spacing(values.abs().max()) < width / _MOST_BINS < np.inf)
 
 
 def _render(

@@ -241,10 +241,12 @@ def roc_auc(churned: Any, probability: Any) -> float | None:
 def _segments(lake: Lake, project: Project, rows: pd.DataFrame) -> tuple[SegmentPerformance, ...]:
     """Return the performance in each segment that has enough customers and both labels."""
     specs = {spec.name: spec for spec in project.features}
-    names = list(project.training.segments)
+    table = lake.table(FEATURES_TABLE)
+    in_gold = table.schema().names  # gold lacks a new feature until the next ingest
+    names = [name for name in project.training.segments if name in in_gold]
     if not names:
         return ()
-    features = lake.table(FEATURES_TABLE).read(sorted(set(rows["dt"])), ["dt", "customer_id", *names]).to_pandas()
+    features = table.read(sorted(set(rows["dt"])), ["dt", "customer_id", *names]).to_pandas()
     joined = rows.merge(features, on=["dt", "customer_id"])
     churned, (probability, offered) = joined["churned"].to_numpy(dtype=np.int8), score_columns(joined)
     customers = joined["customer_id"].to_numpy()

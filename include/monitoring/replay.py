@@ -27,7 +27,7 @@ from include.training.data.splits import TooFewSnapshotsError, split_by_time, ti
 from include.training.evaluation.change import Values
 from include.training.evaluation.reference import profile_feature, snapshot_pairs
 from include.training.model.bundle import Bundle
-from include.training.model.reference_profile import ReferenceProfile, read_profile
+from include.training.model.reference_profile import SCORE, ReferenceProfile, read_profile
 
 _BLOCK_DAYS = 7
 """The number of days whose windows are read together: the windows overlap, so this is faster than one read per day."""
@@ -70,15 +70,19 @@ class Replay:
         self._table = lake.table(FEATURES_TABLE)
         self._days = self._table.days()
         self._bundle = bundle
-        specs = {spec.name: spec.dtype for spec in project.features}
-        excluded = {spec.name for spec in project.features if spec.drifts_by_construction}
         if bundle:
+            profiles = read_profile(bundle).features
             self._columns = bundle.contract.feature_names
-            self._influence = {name: item.influence for name, item in read_profile(bundle).features.items()}
+            self._influence = {name: profile.influence for name, profile in profiles.items()}
+            self._kinds: dict[str, str] = {name: profile.kind for name, profile in profiles.items()}
         else:
-            self._columns = list(specs)
-            self._influence = {name: 1.0 for name in specs if name not in excluded}
-        self._kinds = {name: specs.get(name, "number") for name in self._influence}
+            self._columns = [spec.name for spec in project.features]
+            self._kinds = {spec.name: spec.dtype for spec in project.features if not spec.drifts_by_construction}
+            self._influence = dict.fromkeys(self._kinds, 1.0)
+        # Gold lacks a new feature until the next ingest.
+        in_gold = {*self._table.schema().names, SCORE}
+        self._columns = [name for name in self._columns if name in in_gold]
+        self._kinds = {name: kind for name, kind in self._kinds.items() if name in in_gold}
         self._snapshots: dict[dt.date, dict[str, Values]] = {}
         self.source_rows = read_source_rows(lake, project, last)
         self.counting = counting_sources(project, self._influence)
@@ -89,6 +93,8 @@ class Replay:
         Args:
             span: The days to replay.
         """
+        if span.last < self._project.first_snapshot:
+            return
         trainings = [day for day in DayRange(self._project.first_snapshot, span.last) if self._is_training(day)]
         for training, following in pairwise([*trainings, span.last]):
             judged = [day for day in self._days if training < day <= following and day in span]

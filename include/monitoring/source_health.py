@@ -6,6 +6,7 @@ The result depends only on the lake, the stored audits and the day. A day that i
 from __future__ import annotations
 
 import datetime as dt
+import re
 from collections import Counter
 from collections.abc import Mapping, Set
 from dataclasses import asdict, dataclass
@@ -31,6 +32,9 @@ from include.sources.audit.results import Change, load_audits
 
 QUARANTINE_SHARE = 0.005
 """The smallest increase of the share of quarantined rows that is a finding."""
+
+_BETWEEN_RULES = re.compile(r", (?![^()]*\))")
+"""The separator of rules; a comma in parentheses separates the columns of one rule."""
 
 FindingKind = Literal["volume", "freshness", "schema", "quarantine"]
 
@@ -234,9 +238,9 @@ def _quarantine(
     if not refused:
         return {}, None
     rules = Counter(
-        rule for text in quarantine.read(window, ["rules"])["rules"].to_pylist() for rule in text.split(", ")
+        rule for text in quarantine.read(window, ["rules"])["rules"].to_pylist() for rule in _BETWEEN_RULES.split(text)
     )
-    earlier = DayRange.ending(trained_through, HISTORY_DAYS)
+    earlier = DayRange.ending(min(trained_through, window.last), HISTORY_DAYS)
     past, kept = (sum(table.row_counts(earlier).values()) for table in (quarantine, silver))
     usual = past / (past + kept) if past + kept else 0.0
     total = refused + sum(silver.row_counts(window).values())

@@ -143,7 +143,7 @@ def compare_volume(source: SourceRows, day: dt.date, trained_through: dt.date, w
         trained_through: The last day of the model's training rows.
         window_days: The number of days of the window.
     """
-    end, trained = (day - source.first).days, (trained_through - source.first).days
+    end, trained = (day - source.first).days, (min(trained_through, day) - source.first).days
     if not source.is_daily:
         return _compare_deliveries(source, end, trained)
     rows = int(source.rows[max(0, end - window_days + 1) : end + 1].sum())

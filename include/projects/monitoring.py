@@ -18,12 +18,18 @@ class Backtest(Config):
         days: The number of days that the windows of the replayed days represent.
         alarms: The number of alarms. They are assumed to be false verdicts.
         upper95_per_year: The 95 % upper bound of the number of false verdicts a year.
+        multiplier: The limit that was replayed; see ``DriftLimits``.
+        exceeded_days: The limit that was replayed.
+        of_days: The limit that was replayed.
     """
 
     through: dt.date
     days: int = Field(ge=1)
     alarms: int = Field(ge=0)
     upper95_per_year: float = Field(gt=0)
+    multiplier: float
+    exceeded_days: int
+    of_days: int
 
 
 class DriftLimits(Config):
@@ -56,9 +62,10 @@ class DriftLimits(Config):
     def promise(self) -> str:
         """Whether the backtest confirms the budget of false verdicts, as one sentence."""
         budget = f"the budget of {self.budget_per_year:g} a year"
-        if self.backtest is None:
-            return f"No backtest is recorded in monitoring.yaml, so {budget} for false verdicts is not confirmed."
-        found = self.backtest
+        found, limits = self.backtest, (self.multiplier, self.exceeded_days, self.of_days)
+        if found is None or (found.multiplier, found.exceeded_days, found.of_days) != limits:
+            remark = "No backtest of these limits is recorded in monitoring.yaml"
+            return f"{remark}, so {budget} for false verdicts is not confirmed."
         outcome = (
             f"{counted(found.alarms, 'false verdict')} on {found.days:,} past days, "
             f"at most {found.upper95_per_year:.1f} a year with 95 % confidence"

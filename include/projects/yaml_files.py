@@ -37,9 +37,9 @@ FILES: dict[str, dict[str, str | None]] = {
 
 
 class Config(BaseModel):
-    """The base of all configuration models: unknown keys are errors, and instances are immutable."""
+    """The base of all configuration models: unknown keys, NaN and infinity are errors, and instances are immutable."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True, str_strip_whitespace=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, str_strip_whitespace=True, allow_inf_nan=False)
 
 
 @dataclass(frozen=True)

@@ -28,7 +28,8 @@ from include.monitoring.backtest import (
 from include.projects import Project
 from include.projects.monitoring import DriftLimits
 from include.settings import Settings
-from tests.training.gold import small_project, snapshot_days, write_gold
+from tests.monitoring.conftest import Production
+from tests.training.gold import small_project, snapshot_days, without_family, write_gold
 
 FIRST = dt.date(2026, 1, 1)
 
@@ -129,6 +130,23 @@ def test_a_past_that_is_too_short_is_an_error(past: tuple[Project, Lake, list[dt
     project, lake, days = past
     with pytest.raises(BacktestError, match="No model could have been trained before"):
         backtest(project, lake, None, DayRange(days[0], days[8]))
+    before = days[0] - dt.timedelta(days=1)
+    with pytest.raises(BacktestError, match="a model could have been trained before"):
+        backtest(project, lake, None, DayRange.single(before))
+
+
+def test_features_of_the_model_and_of_the_project_may_differ_from_gold(production: Production) -> None:
+    project, lake, days = production.project, production.lake, production.days
+    span = DayRange(days[0], days[-1])
+    content = project.model_dump()
+    content["training"]["segments"] = ("gap_days_84d",)
+    removed = without_family(Project.model_validate(content), "age")  # a category, which gold and the model contain
+    expected = backtest(project, lake, production.bundle, span).days
+    assert backtest(removed, lake, production.bundle, span).days == expected
+    gone = open_lake(Settings(home=production.settings.home / "gone", project=project.name))
+    gone.table(FEATURES_TABLE).replace(span, lake.table(FEATURES_TABLE).read(span).drop_columns("age"))
+    for bundle in (None, production.bundle):
+        assert list(backtest(project, gone, bundle, span).days) == list(expected)
 
 
 def test_the_command_prints_the_outcome(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

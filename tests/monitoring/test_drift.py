@@ -207,7 +207,7 @@ def test_newest_delivery_decides_without_time() -> None:
     [
         (
             None,
-            "No backtest is recorded in monitoring.yaml, so the budget of 1 a year for false verdicts is not confirmed",
+            "No backtest of these limits is recorded in monitoring.yaml, so the budget of 1 a year for false verdicts",
         ),
         (
             0.98,
@@ -218,5 +218,8 @@ def test_newest_delivery_decides_without_time() -> None:
 )
 def test_statement_about_the_budget_depends_on_the_backtest(upper: float | None, expected: str) -> None:
     through = dt.date(2024, 1, 1)
-    backtest = upper and Backtest(through=through, days=1_120, alarms=0, upper95_per_year=upper)
+    limits = {"multiplier": 1.5, "exceeded_days": 2, "of_days": 3}
+    backtest = upper and Backtest(through=through, days=1_120, alarms=0, upper95_per_year=upper, **limits)
     assert expected in DriftLimits(backtest=backtest).promise
+    for other in ({"multiplier": 1.25}, {"exceeded_days": 1}, {"of_days": 4}):
+        assert "No backtest of these limits" in DriftLimits(**limits | other, backtest=backtest).promise

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime as dt
+import shutil
 
 import numpy as np
 import pandas as pd
@@ -13,7 +14,7 @@ from hypothesis import strategies as st
 from sklearn.metrics import roc_auc_score
 
 from include.days import DayRange
-from include.lake.table_names import LABELS_TABLE, SCORES_TABLE
+from include.lake.table_names import FEATURES_TABLE, LABELS_TABLE, SCORES_TABLE
 from include.monitoring.evaluations import deployed_evaluations
 from include.monitoring.performance import ModelPerformance, Performance, evaluate_model, realised_performance
 from include.projects import Project
@@ -102,6 +103,15 @@ def test_each_version_of_the_window_is_evaluated(production: Production) -> None
     assert [model.model_version for model in performance.models] == ["2", "1"]
     assert performance.reason == "Model version 2: The evaluation of its recipe is not known."
     assert performance.models[1].verdict != "no verdict"
+
+
+def test_segments_of_a_feature_that_gold_lacks_are_left_out(production: Production) -> None:
+    day = scored(production)
+    table = production.lake.table(FEATURES_TABLE)
+    rows = table.read([day]).drop_columns("age")
+    shutil.rmtree(table.uri)
+    table.replace(DayRange.single(day), rows)
+    assert {segment.feature for segment in performance_on(production, day + HORIZON).segments} == {"gap_days_84d"}
 
 
 def test_auc_of_a_single_class_is_not_defined(production: Production) -> None:

@@ -51,7 +51,8 @@ def test_page_shows_the_verdicts_of_the_profile_for_columns_with_values(tmp_path
     assert [path.name for path in tmp_path.iterdir()] == ["evidently.html"]
 
 
-def test_no_page_without_drawable_columns(tmp_path: Path) -> None:
-    empty = pa.table({"amount": pa.nulls(1, pa.float64())})
-    assert write(empty, empty, tmp_path) == []
+@pytest.mark.parametrize("amounts", [pa.nulls(30, pa.float64()), pa.array([1e16] * 30)])
+def test_no_page_without_drawable_columns(amounts: pa.Array, tmp_path: Path) -> None:
+    rows = pa.table({"amount": amounts})
+    assert write(rows, rows, tmp_path) == []
     assert list(tmp_path.iterdir()) == []

@@ -37,6 +37,7 @@ TRAINED = dt.date(2023, 4, 30)
 LAST_TICKETS = dt.date(2023, 6, 5)
 DAY = dt.date(2023, 6, 8)
 SOURCES = ("sessions", "support_tickets")
+ORDER_RULE = "expect_column_pair_values_a_to_be_greater_than_b(ended_at, started_at)"
 
 
 @pytest.fixture(scope="module")
@@ -54,7 +55,8 @@ def home(tmp_path_factory: pytest.TempPathFactory) -> Path:
         counts = [0 if name == "support_tickets" and day > LAST_TICKETS else rng.poisson(mean) for day in DAYS]
         lake.table(silver_table(name)).replace(DAYS, rows_of(np.repeat(list(DAYS), counts)))
     record_loaded_days(lake, {name: set(DAYS) for name in SOURCES}, DAYS)
-    refused = rows_of([DAY] * 30).append_column("rules", pa.array(["type:duration_s"] * 20 + ["key, type:pages"] * 10))
+    rules = ["type:duration_s"] * 20 + [f"{ORDER_RULE}, type:pages"] * 10
+    refused = rows_of([DAY] * 30).append_column("rules", pa.array(rules))
     lake.table(quarantine_table("sessions")).replace(DayRange.single(DAY), refused)
     change = Change("app_version", "is new", day=dt.date(2023, 6, 2), compared_with=dt.date(2023, 6, 1))
     for last in (dt.date(2023, 6, 2), dt.date(2023, 6, 9)):
@@ -131,7 +133,7 @@ def test_findings_state_rows_gaps_schema_and_quarantine(home: Path, project: Pro
     assert freshness == "no rows for 3 days, the last on 2023-06-05 (the longest earlier gap is 0 days)"
     assert [finding.kind for finding in sessions.findings] == ["schema", "quarantine"]
     assert sessions.findings[0].text == "column 'app_version' is new (2023-06-02)"
-    assert sessions.quarantined == {"type:duration_s": 20, "key": 10, "type:pages": 10}
+    assert sessions.quarantined == {"type:duration_s": 20, ORDER_RULE: 10, "type:pages": 10}
     assert "20 by 'type:duration_s'" in sessions.findings[1].text
     assert sources["customers"].rows == 0  # a source without rows is not an error
     assert sources["customers"].severity == 0

@@ -94,6 +94,12 @@ def test_short_history_and_few_rows_have_no_rule() -> None:
     assert compare_freshness(empty, at(390), TRAINED).newest is None
 
 
+def test_a_day_before_the_training_is_not_compared_with_later_days() -> None:
+    source, day = scaled(seasonal(), 250, 5), at(200)
+    known = SourceRows(True, FIRST, source.rows[:201], source.loaded[:201])
+    assert compare_volume(source, day, TRAINED, WINDOW) == compare_volume(known, day, TRAINED, WINDOW)
+
+
 def test_snapshot_is_compared_with_the_delivery_before_the_training() -> None:
     rows = np.zeros(DAYS, dtype=int)
     rows[[0, 300, 350]] = [1000, 1100, 400]

@@ -81,6 +81,7 @@ def test_unknown_project_lists_existing_projects():
         ("requirements.yaml", lambda c: c.update(metrics_mode="dry_run"), "Write it as mode within metrics"),
         ("training.yaml", lambda c: c.update(n_trails=5), "n_trails"),
         ("monitoring.yaml", lambda c: c["drift"].update(multiplier=0.5), "drift.multiplier"),
+        ("monitoring.yaml", lambda c: c["drift"].update(multiplier=float("inf")), "drift.multiplier"),
         ("monitoring.yaml", lambda c: c["drift"].update(exceeded_days=4), "exceeded_days must not be above of_days"),
         ("checks.yaml", lambda c: c["silver"].update(clicks={}), "silver.clicks"),
         ("checks.yaml", lambda c: c.update(bronze={}), "bronze"),
