@@ -131,7 +131,7 @@ def test_a_past_that_is_too_short_is_an_error(past: tuple[Project, Lake, list[dt
     with pytest.raises(BacktestError, match="No model could have been trained before"):
         backtest(project, lake, None, DayRange(days[0], days[8]))
     before = days[0] - dt.timedelta(days=1)
-    with pytest.raises(BacktestError, match="a model could have been trained before"):
+    with pytest.raises(BacktestError, match="No model could have been trained before"):
         backtest(project, lake, None, DayRange.single(before))
 
 
