@@ -33,5 +33,6 @@ def test_bundle_bytes_do_not_depend_on_threads_or_workers(subscription: Trained,
         processes.append(subprocess.Popen(command, cwd=ROOT, env=os.environ | variables))
     assert [process.wait(timeout=250) for process in processes] == [0, 0]
     alone, together = (content(tmp_path / name / "bundle") for name in ("alone", "together"))
-    assert {"model.ubj", "calibrator.json", "contract.json", "samples.json", "manifest.json"} == set(alone)
+    files = {"model.ubj", "calibrator.json", "contract.json", "samples.json", "profile.json", "manifest.json"}
+    assert files == set(alone)
     assert alone == together
