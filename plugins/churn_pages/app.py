@@ -7,21 +7,26 @@ description is disabled, since its routes would not be checked.
 
 from __future__ import annotations
 
+import datetime as dt
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Annotated, Any
 
-from airflow.api_fastapi.core_api.security import requires_access_dag
+from airflow.api_fastapi.app import get_auth_manager
+from airflow.api_fastapi.core_api.security import GetUserDep, requires_access_dag
 from fastapi import Depends, FastAPI, HTTPException, Request
 from fastapi.responses import FileResponse, HTMLResponse, Response
 
+from churn_pages.dashboard import find_problems, read_dashboard
+from churn_pages.figures import make_charts
 from include.errors import ChurnflowError
-from include.monitoring.health import model_health
 from include.monitoring.metrics import CONTENT_TYPE, render_metrics
 from include.monitoring.results import Report, list_reports
 from include.reporting import html_templates
 from include.settings import Settings, get_settings
 
 MONITORING_DAG = "churn_monitor"
+PREFIX = "/churn"
 REPORT_KINDS = ("quality", "drift", "model")
 MEDIA_TYPES = {
     ".html": "text/html; charset=utf-8",
@@ -54,23 +59,33 @@ CurrentSettings = Annotated[Settings, Depends(get_settings)]
 
 
 @app.get("/health")
-def show_health(request: Request, settings: CurrentSettings) -> HTMLResponse:
-    """Show the deployed model, the newest drift verdict and realised performance, and the newest reports.
+def show_health(request: Request, settings: CurrentSettings, user: GetUserDep) -> HTMLResponse:
+    """Show what needs attention, the performance and the drift of a year, and the newest runs and reports.
 
     Args:
         request: The request.
         settings: The settings of the deployment.
+        user: The user, who sees the runs of the DAGs that they may read.
     """
-    health = model_health(settings)
-    features = (health.drift or {}).get("features", [])
-    drifted = [feature for feature in features if feature["drifted"] and feature["counts"]]
+    now = dt.datetime.now(dt.UTC)
+    dashboard = read_dashboard(settings, get_auth_manager().get_authorized_dag_ids(user=user))
+    history, result, reports = dashboard.history.value or [], dashboard.result.value, dashboard.reports.value or []
+    features = result["drift"]["features"] if result else []
     return _page(
         request,
         "health.html",
-        health=health,
-        drifted=drifted[:_DRIFTED_SHOWN],
-        days=_by_day(health.reports)[:_NEWEST_DAYS],
-        kinds=REPORT_KINDS,
+        airflow=_root(request).removesuffix(PREFIX),
+        page=dashboard,
+        project=settings.project,
+        schedule=settings.schedule,
+        now=now,
+        problems=find_problems(dashboard, settings, now.date()),
+        history=history,
+        charts=make_charts(history, dashboard.incidents.value or []) if history else None,
+        drifted=[feature for feature in features if feature["drifted"] and feature["counts"]][:_DRIFTED_SHOWN],
+        cards={report.day: report.path for report in reports if report.kind == "model"},
+        days=_by_day(report for report in reports if report.kind != "model")[:_NEWEST_DAYS],
+        kinds=[kind for kind in REPORT_KINDS if kind != "model"],
     )
 
 
@@ -130,10 +145,13 @@ def show_error(request: Request, error: ChurnflowError) -> HTMLResponse:
 
 
 def _page(request: Request, template: str, status: int = 200, **values: Any) -> HTMLResponse:
-    # Links contain the full path, so that they also work if Airflow itself is below a path prefix.
-    root = request.scope["root_path"].rstrip("/")
-    content = _templates.get_template(template).render(root=root, **values)
+    content = _templates.get_template(template).render(root=_root(request), **values)
     return HTMLResponse(content, status_code=status, headers=_headers(_STATIC))
+
+
+def _root(request: Request) -> str:
+    # Links contain the full path, so that they also work if Airflow itself is below a path prefix.
+    return str(request.scope["root_path"]).rstrip("/")
 
 
 def _headers(policy: str) -> dict[str, str]:
@@ -145,7 +163,7 @@ def _headers(policy: str) -> dict[str, str]:
     }
 
 
-def _by_day(reports: tuple[Report, ...] | list[Report]) -> list[tuple[str, dict[str, list[Report]]]]:
+def _by_day(reports: Iterable[Report]) -> list[tuple[str, dict[str, list[Report]]]]:
     """Return ``(day, {kind: reports})`` in the order of ``reports``."""
     days: dict[str, dict[str, list[Report]]] = {}
     for report in reports:
