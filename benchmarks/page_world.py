@@ -70,7 +70,7 @@ def _version(number: int) -> int:
 
 
 def _auc(number: int) -> float:
-    """Return the AUC of the serving version: the concept change costs .09, and a version trained after it regains it."""
+    """Return the AUC of the serving version. The concept change costs .09; a version trained after it regains most."""
     base = 0.842 + 0.006 * np.sin(2 * np.pi * number / 365)
     age = 0.00008 * (number - _RETRAINED[_version(number) - 1])
     if number < _CONCEPT:
@@ -138,7 +138,9 @@ def _result(
             "covered": {},
         },
         "served": {"reason": "", "models": [], "drift": {}, "performance": {"models": []}, "shadows": []},
-        "retrain_reason": ("decay: the realised AUC is below the test" if decayed else "drift: the expected saving moved")
+        "retrain_reason": (
+            "decay: the realised AUC is below the test" if decayed else "drift: the expected saving moved"
+        )
         if request
         else None,
         "retrain_refusal": None,

@@ -8,7 +8,7 @@ description is disabled, since its routes would not be checked.
 from __future__ import annotations
 
 import datetime as dt
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -20,8 +20,10 @@ from fastapi.responses import FileResponse, HTMLResponse, Response
 from churn_pages.dashboard import find_problems, read_dashboard
 from churn_pages.figures import make_charts
 from include.errors import ChurnflowError
+from include.monitoring.history import read_history
 from include.monitoring.metrics import CONTENT_TYPE, render_metrics
 from include.monitoring.results import Report, list_reports
+from include.monitoring.summary import DaySummary
 from include.reporting import html_templates
 from include.settings import Settings, get_settings
 
@@ -83,22 +85,22 @@ def show_health(request: Request, settings: CurrentSettings, user: GetUserDep) -
         history=history,
         charts=make_charts(history, dashboard.incidents.value or []) if history else None,
         drifted=[feature for feature in features if feature["drifted"] and feature["counts"]][:_DRIFTED_SHOWN],
-        cards={report.day: report.path for report in reports if report.kind == "model"},
-        days=_by_day(report for report in reports if report.kind != "model")[:_NEWEST_DAYS],
-        kinds=[kind for kind in REPORT_KINDS if kind != "model"],
+        cards=_cards(reports),
+        days=_days(reports, history)[:_NEWEST_DAYS],
     )
 
 
 @app.get("/reports")
 def show_reports(request: Request, settings: CurrentSettings) -> HTMLResponse:
-    """List all reports, newest day first.
+    """List the figures and the reports of all days, newest day first.
 
     Args:
         request: The request.
         settings: The settings of the deployment.
     """
-    days = _by_day(list_reports(settings.reports_dir))
-    return _page(request, "reports.html", days=days, kinds=REPORT_KINDS)
+    reports = list_reports(settings.reports_dir)
+    days = _days(reports, read_history(settings.reports_dir))
+    return _page(request, "reports.html", days=days, cards=_cards(reports))
 
 
 @app.get("/view/{path:path}")
@@ -163,12 +165,22 @@ def _headers(policy: str) -> dict[str, str]:
     }
 
 
-def _by_day(reports: Iterable[Report]) -> list[tuple[str, dict[str, list[Report]]]]:
-    """Return ``(day, {kind: reports})`` in the order of ``reports``."""
-    days: dict[str, dict[str, list[Report]]] = {}
+def _cards(reports: Iterable[Report]) -> dict[str, str]:
+    """Return the path of the card of each model version, newest version first."""
+    cards = {report.day: report.path for report in reports if report.kind == "model"}
+    return dict(sorted(cards.items(), key=lambda item: (len(item[0]), item[0]), reverse=True))
+
+
+def _days(
+    reports: Iterable[Report], history: Sequence[DaySummary]
+) -> list[tuple[str, DaySummary | None, list[Report]]]:
+    """Return each day with its summary, if it has been monitored, and its reports, newest day first."""
+    summaries = {str(summary.day): summary for summary in history}
+    of_day: dict[str, list[Report]] = {day: [] for day in summaries}
     for report in reports:
-        days.setdefault(report.day, {}).setdefault(report.kind, []).append(report)
-    return list(days.items())
+        if report.kind != "model":
+            of_day.setdefault(report.day, []).append(report)
+    return [(day, summaries.get(day), found) for day, found in sorted(of_day.items(), reverse=True)]
 
 
 def _report_file(reports_dir: Path, path: str) -> Path:

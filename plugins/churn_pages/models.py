@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import datetime as dt
 import os
+from functools import cache
 from pathlib import Path
 
 import httpx
@@ -92,11 +93,10 @@ def read_aliases(settings: Settings) -> dict[str, str]:
     """
     uri = settings.mlflow.tracking_uri
     try:
-        answer = httpx.get(
+        answer = _client().get(
             f"{uri.rstrip('/')}/api/2.0/mlflow/registered-models/get",
             params={"name": f"churn-{settings.project}"},
             auth=_credentials(),
-            timeout=_TIMEOUT_SECONDS,
         )
         if answer.status_code == httpx.codes.NOT_FOUND:
             return {}
@@ -108,6 +108,11 @@ def read_aliases(settings: Settings) -> dict[str, str]:
             where=uri,
             remedy="Check that MLflow runs; the serving model does not depend on it.",
         ) from error
+
+
+@cache
+def _client() -> httpx.Client:
+    return httpx.Client(timeout=_TIMEOUT_SECONDS)
 
 
 def _credentials() -> httpx.Auth | None:
