@@ -17,6 +17,7 @@ from include.training.release.tracking import CARD_PAGE, COMPARISON_FILE
 
 KIND = "model"
 MODEL_FILE = "model.json"
+_TAGS = ("trained_through", "evaluated_through", "history", "request_reason")
 
 
 def published_card(version: str) -> str:
@@ -51,7 +52,7 @@ def publish_model(settings: Settings, version: str) -> Path:
         "project": settings.project,
         "version": version,
         "run_id": record.run_id,
-        **{name: record.tags.get(name) for name in ("trained_through", "evaluated_through", "history", "request_reason")},
+        **{name: record.tags.get(name) for name in _TAGS},
         "metrics": metrics_on_test(record),
         "comparison": document(COMPARISON_FILE),
         "leakage": (document(LEAKAGE_FILE) or {}).get("findings"),
