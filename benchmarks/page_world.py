@@ -110,6 +110,7 @@ def _result(
             "reason": f"{3 if drifted else 0} of the last 3 days exceed the limits; drift requires 2 of 3.",
             "promise": "Backtest: 0 false verdicts on 400 past days, at most 2.7 a year with 95 % confidence.",
             "days": [{"day": str(day), "severity": severity, "exceeds": drifted}],
+            "features_day": str(day),
             "severity": severity,
             "current_rows": CUSTOMERS,
             "drifted_features": len(counting),
@@ -241,7 +242,9 @@ def _deploy(settings: Settings, monitored: list[dt.date]) -> None:
             "version": str(version),
             "trained_through": trained,
             "metrics": {"auc": _interval(test, 0.012), "saving_usd_per_1000": _interval(_saving(test), 1500)},
-            "reason": None if version == 1 else "drift: the expected saving moved" if version != 3 else "decay",
+            "request_reason": [None, "drift: the expected saving moved", "decay: the realised AUC is below the test"][
+                min(version, 3) - 1
+            ],
             "decision": {"promoted": True, "reason": "It saves more than the champion on the same rows."},
         }
         (card / "model.json").write_text(json.dumps(model))

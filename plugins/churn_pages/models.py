@@ -14,8 +14,8 @@ from include.errors import ChurnflowError
 from include.settings import Settings
 from include.training.model.contract import MetricValue
 
-MODEL_FILE = "model.json"
-CARD = "model_card.html"
+MODEL_FILE = "model.json"  # the module that writes it imports MLflow
+
 _TIMEOUT_SECONDS = 0.25
 """The page waits at most this long for each step of a connection to the registry."""
 
@@ -47,7 +47,7 @@ class TrainedModel(BaseModel):
         version: The version in the registry.
         trained_through: The last snapshot day that the model was fitted on.
         metrics: The metrics on the test with their 95 % intervals.
-        reason: The reason of the training.
+        request_reason: The reason of the training; None if it is not known.
         decision: The decision on the promotion; None before.
     """
 
@@ -56,7 +56,7 @@ class TrainedModel(BaseModel):
     version: str
     trained_through: dt.date
     metrics: dict[str, MetricValue]
-    reason: str | None = None
+    request_reason: str | None = None
     decision: Decision | None = None
 
 
