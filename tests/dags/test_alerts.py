@@ -92,21 +92,20 @@ def test_failed_run_sends_one_message_through_the_bot(slack: SlackReceiver, tmp_
 
 
 def test_only_texts_of_the_product_are_recorded_and_the_connection_is_the_destination(tmp_path: Path) -> None:
+    webhook = {"conn_type": "slackwebhook", "host": "http://h/services", "password": "T/B/X12345"}
     done = run(
         tmp_path,
         RECORD,
-        AIRFLOW_CONN_SLACK_CHURN=json.dumps(
-            {"conn_type": "slackwebhook", "host": "http://h/services", "password": "T/B"}
-        ),
+        AIRFLOW_CONN_SLACK_CHURN=json.dumps(webhook),
         AIRFLOW_CONN_BOT=json.dumps({"conn_type": "slack", "password": TOKEN}),
     )
     assert done.returncode == 0, done.stderr
-    *recorded, absent, webhook, no_channel = done.stdout.splitlines()[-6:]
+    *recorded, absent, url, no_channel = done.stdout.splitlines()[-6:]
     assert recorded == [
         "error The file is empty. Where: x.csv. Remedy: Deliver it again.",
         "error The data set is damaged.",
         "error ValueError; see the task's log.",
     ]
     assert absent == "LogOnly"
-    assert webhook == "http://h/services/T/B"
+    assert url == "http://h/services/T/B/X12345"
     assert "CHURN_ALERTS__SLACK_CHANNEL" in no_channel
