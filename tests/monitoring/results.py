@@ -85,8 +85,9 @@ def realised_model(last_day: dt.date, auc: float = 0.841, **parts: Any) -> dict[
         "expected_churn": 0.131,
         "calibration_error": 0.02,
         "metrics": {
-            "auc": {"value": auc, "low": auc - 0.03, "high": auc + 0.03},
+            "auc": {"value": auc, "low": round(auc - 0.03, 3), "high": round(auc + 0.03, 3)},
             "accuracy": {"value": 0.873, "low": 0.85, "high": 0.89},
+            "observed_over_expected": {"value": 1.02, "low": 0.95, "high": 1.1},
             "saving_usd_per_1000": {"value": 41000.0, "low": 39000.0, "high": 43000.0},
         },
         "promised": {"auc": {"value": 0.855, "low": 0.84, "high": 0.87}},

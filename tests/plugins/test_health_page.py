@@ -238,7 +238,7 @@ def test_damaged_file_leaves_the_other_parts(
     _write_list(settings, DAY)
     _record(settings, monitored)
     _publish(settings, "7")
-    (settings.home / path).write_bytes(b"{")
+    (settings.home / path).write_bytes(b"{" * 200)
     answer = reader.get("/churn/health")
     assert answer.status_code == 200
     assert f'<tr><td class="nowrap">{part}</td>' in answer.text, "the error is shown"
