@@ -3,6 +3,7 @@
 from include.settings.groups import (
     DatabaseTimeouts,
     LimitSettings,
+    MetricsSettings,
     PodSettings,
     PredictionLogSettings,
     ServingSettings,
@@ -17,6 +18,7 @@ __all__ = [
     "ROOT",
     "DatabaseTimeouts",
     "LimitSettings",
+    "MetricsSettings",
     "MlflowSettings",
     "PodSettings",
     "PredictionLogSettings",
