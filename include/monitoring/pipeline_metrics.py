@@ -13,6 +13,8 @@ from include.days import DayRange
 from include.lake import Lake, open_lake
 from include.lake.table_names import FEATURES_TABLE, SCORES_TABLE, SILVER_DAYS_TABLE, quarantine_table, silver_table
 from include.monitoring.exposition import Exposition
+from include.monitoring.incident_facts import KINDS
+from include.monitoring.incidents import read_incidents
 from include.monitoring.results import result_days
 from include.projects import Project
 from include.retention.due import list_due
@@ -44,6 +46,9 @@ def add_pipeline_metrics(project: Project, settings: Settings, out: Exposition) 
         out.set("churn_retention_list_due_timestamp_seconds", "Time at which the next list is due.", due.timestamp())
     daily = float(settings.schedule == "daily")
     out.set("churn_schedule_daily", "1 if each day is ingested automatically, else 0.", daily)
+    open_kinds = [incident.kind for incident in read_incidents(lake) if incident.open]
+    for kind in KINDS:
+        out.set("churn_incidents_open", "Number of open incidents.", open_kinds.count(kind), kind=kind)
     limit = project.requirements.performance.max_inference_p99_ms / 1000
     out.set("churn_required_latency_p99_seconds", "Largest 99 % quantile of the latency by the requirements.", limit)
 
