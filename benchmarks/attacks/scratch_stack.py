@@ -11,7 +11,7 @@ import subprocess
 import sys
 import tempfile
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -111,8 +111,12 @@ class ScratchStack:
 
 
 @contextmanager
-def scratch_stack() -> Iterator[ScratchStack]:
-    """Start a stack on free ports in a scratch home, prepare gold and two model versions, and stop it at the end."""
+def scratch_stack(extra: Mapping[str, str] | None = None) -> Iterator[ScratchStack]:
+    """Start a stack on free ports in a scratch home, prepare gold and two model versions, and stop it at the end.
+
+    Args:
+        extra: Further variables of the stack's processes.
+    """
     with tempfile.TemporaryDirectory(prefix="churnflow-kills-") as name, _receiving() as receiver:
         home = Path(name)
         airflow, mlflow_port, endpoint = _free_ports(3)
@@ -132,6 +136,7 @@ def scratch_stack() -> Iterator[ScratchStack]:
             "CHURN_MLFLOW__RETRIES": "0",
             "AIRFLOW_CONN_SLACK_CHURN": json.dumps({"conn_type": "slackwebhook", "host": slack, "password": "T/B/X"}),
             "NO_PROXY": "127.0.0.1",
+            **(extra or {}),
         }
         stack = Stack(settings, ports)
         client = AirflowClient(stack.airflow_url)
