@@ -1,9 +1,8 @@
-"""Writes to the local disk: atomic replacement of small files, locks, and a common error for a full disk."""
+"""Writes to the local disk: atomic replacement of small files, and a common error for a full disk."""
 
 from __future__ import annotations
 
 import errno
-import fcntl
 import os
 import tempfile
 from collections.abc import Iterator
@@ -48,19 +47,6 @@ def write_atomically(path: Path, content: str | bytes, mode: int = READABLE) -> 
     except OSError:
         partial.unlink()
         raise
-
-
-@contextmanager
-def locked(path: Path) -> Iterator[None]:
-    """Hold a lock that other processes respect, and wait until it is free. The end of a process releases its locks.
-
-    Args:
-        path: The file of the lock; missing parent folders are created.
-    """
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with path.open("w") as file:
-        fcntl.flock(file, fcntl.LOCK_EX)
-        yield
 
 
 @contextmanager

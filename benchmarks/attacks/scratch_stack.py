@@ -10,11 +10,9 @@ import socket
 import subprocess
 import sys
 import tempfile
-import threading
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +20,7 @@ import mlflow
 import numpy as np
 import xgboost as xgb
 
+from benchmarks.slack_receiver import Fault, SlackReceiver, receiving
 from include.days import DayRange
 from include.ingest import ingest_days
 from include.lake import open_lake
@@ -46,49 +45,9 @@ NEXT_DAY = DAYS.last + dt.timedelta(days=1)
 MLFLOW_SECONDS = 5
 """The time-out of a request to MLflow in the stack."""
 
-_FIRST_ANSWERS = (429, 500)
-"""The statuses of the receiver's first answers; later answers are 200."""
+_FIRST_FAULTS: tuple[Fault, ...] = ("429", "500")
+"""The faults of the receiver's first answers."""
 _SAMPLES = 5
-
-
-class SlackReceiver(ThreadingHTTPServer):
-    """A local receiver of Slack messages that first answers 429 with Retry-After, then 500, then 200.
-
-    Attributes:
-        received: The texts of the messages that were answered with 200, in the order of arrival.
-    """
-
-    def __init__(self) -> None:
-        super().__init__(("127.0.0.1", 0), _Handler)
-        self.received: list[str] = []
-        self._refusals = list(_FIRST_ANSWERS)
-        self._lock = threading.Lock()
-
-    def accept(self, text: str) -> int:
-        """Store a message, and return the status of the answer."""
-        with self._lock:
-            if self._refusals:
-                return self._refusals.pop(0)
-            self.received.append(text)
-            return 200
-
-
-class _Handler(BaseHTTPRequestHandler):
-    server: SlackReceiver
-
-    def do_POST(self) -> None:
-        """Answer one message."""
-        body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
-        details = [block["text"]["text"] for block in body["blocks"]]
-        status = self.server.accept(" ".join([body["text"], *details]))
-        self.send_response(status)
-        if status == 429:
-            self.send_header("Retry-After", "1")
-        self.end_headers()
-        self.wfile.write(b"ok" if status == 200 else b"")
-
-    def log_message(self, *_: object) -> None:
-        """Log nothing, so that the output stays short."""
 
 
 @dataclass(frozen=True)
@@ -117,15 +76,14 @@ def scratch_stack(extra: Mapping[str, str] | None = None) -> Iterator[ScratchSta
     Args:
         extra: Further variables of the stack's processes.
     """
-    with tempfile.TemporaryDirectory(prefix="churnflow-kills-") as name, _receiving() as receiver:
+    with tempfile.TemporaryDirectory(prefix="churnflow-kills-") as name, receiving(_FIRST_FAULTS) as receiver:
         home = Path(name)
-        airflow, mlflow_port, endpoint = _free_ports(3)
+        airflow, mlflow_port, endpoint = free_ports(3)
         ports = LocalPorts(airflow_port=airflow, mlflow_port=mlflow_port)
         uri = f"http://127.0.0.1:{mlflow_port}"
         settings = Settings(
             home=home, mlflow=MlflowSettings(tracking_uri=uri), serving=ServingSettings(port=endpoint, reasons_for=0)
         )
-        slack = f"http://127.0.0.1:{receiver.server_port}/services"
         variables = {
             "CHURN_HOME": name,
             "CHURN_LOCAL_AIRFLOW_PORT": str(airflow),
@@ -134,7 +92,9 @@ def scratch_stack(extra: Mapping[str, str] | None = None) -> Iterator[ScratchSta
             "CHURN_SERVING__REASONS_FOR": "0",
             "CHURN_MLFLOW__TIMEOUT_SECONDS": str(MLFLOW_SECONDS),
             "CHURN_MLFLOW__RETRIES": "0",
-            "AIRFLOW_CONN_SLACK_CHURN": json.dumps({"conn_type": "slackwebhook", "host": slack, "password": "T/B/X"}),
+            "AIRFLOW_CONN_SLACK_CHURN": json.dumps(
+                {"conn_type": "slackwebhook", "host": receiver.webhook, "password": "T/B/X"}
+            ),
             "NO_PROXY": "127.0.0.1",
             **(extra or {}),
         }
@@ -209,20 +169,8 @@ def _register(bundle: Bundle, registry: Registry) -> str:
         return registry.register(log_model(bundle), run.info.run_id, tags={})
 
 
-@contextmanager
-def _receiving() -> Iterator[SlackReceiver]:
-    receiver = SlackReceiver()
-    thread = threading.Thread(target=receiver.serve_forever)
-    thread.start()
-    try:
-        yield receiver
-    finally:
-        receiver.shutdown()
-        thread.join()
-        receiver.server_close()
-
-
-def _free_ports(count: int) -> list[int]:
+def free_ports(count: int) -> list[int]:
+    """Return free ports of 127.0.0.1."""
     with contextlib.ExitStack() as held:
         probes: list[Any] = [held.enter_context(socket.socket()) for _ in range(count)]
         for probe in probes:

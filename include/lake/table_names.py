@@ -1,7 +1,7 @@
 """The names of the lake's tables.
 
-Bronze, silver and quarantine have one table per source; gold and monitoring have one table per subject. A name that starts with ``_``
-belongs to a bookkeeping table, with one row per delivery or day.
+Bronze, silver and quarantine have one table per source; gold and monitoring have one table per subject. A name that
+starts with ``_`` belongs to a bookkeeping table, with one row per delivery or day.
 """
 
 from __future__ import annotations

@@ -13,12 +13,12 @@ from dataclasses import asdict, dataclass, replace
 from typing import Any, Literal, cast
 
 import pyarrow as pa
+from filelock import FileLock
 
 from include.days import DayRange
 from include.errors import ChurnflowError
 from include.lake import Lake, Table, open_lake
 from include.lake.table_names import ACKNOWLEDGEMENTS_TABLE, INCIDENTS_TABLE
-from include.local_files import locked
 from include.logs import get_logger
 from include.monitoring.incident_facts import KINDS, Finding, Kind, find_decay, find_drift
 from include.monitoring.results import read_result, result_days
@@ -141,7 +141,7 @@ def record_incidents(project: Project, settings: Settings, day: dt.date) -> list
         ResultError: The day has not been monitored, or a result is damaged.
     """
     table = open_lake(settings).table(INCIDENTS_TABLE)
-    with locked(settings.reports_dir / ".incidents.lock"):
+    with _lock(settings):
         recorded = _read(table)
         state = {kind: _newest(recorded, kind, day) for kind in KINDS}
         found: list[Incident] = []
@@ -208,7 +208,7 @@ def acknowledge(settings: Settings, user: str, note: str = "", incident_id: str 
             remedy=f"Give the id of an incident. Open incidents: {known}.",
         )
     new = Acknowledgement(incident.incident_id, incident.opened, incident.last_day, user, note)
-    with locked(settings.reports_dir / ".incidents.lock"):
+    with _lock(settings):
         stored = [item for item in read_acknowledgements(lake) if item.opened == incident.opened]
         others = [item for item in stored if (item.incident_id, item.user) != (new.incident_id, user)]
         rows = [asdict(item) | {"dt": item.opened} for item in (*others, new)]
@@ -268,6 +268,11 @@ def _change(previous: Incident, finding: Finding, severity: float) -> Change:
 def _newest(incidents: Iterable[Incident], kind: Kind, before: dt.date) -> Incident | None:
     of_kind = [incident for incident in incidents if incident.kind == kind and incident.last_day < before]
     return of_kind[-1] if of_kind else None
+
+
+def _lock(settings: Settings) -> FileLock:
+    settings.reports_dir.mkdir(parents=True, exist_ok=True)
+    return FileLock(settings.reports_dir / ".incidents.lock")
 
 
 def _row(incident: Incident) -> dict[str, Any]:

@@ -12,10 +12,11 @@ from include.settings.groups import (
     TrainingSettings,
 )
 from include.settings.ownership import ProjectMismatchError, require_project
-from include.settings.settings import ROOT, MlflowSettings, Settings, SettingsError, get_settings
+from include.settings.settings import ROOT, AlertSettings, MlflowSettings, Settings, SettingsError, get_settings
 
 __all__ = [
     "ROOT",
+    "AlertSettings",
     "DatabaseTimeouts",
     "LimitSettings",
     "MetricsSettings",
