@@ -94,6 +94,7 @@ class DaySummary(_Frozen):
         model_version: The deployed version.
         drifted: Whether the verdict is drift.
         severity: The largest severity of the features that count and of the sources, on the last judged day.
+        features_day: The judged day of the following severities; see ``DriftVerdict``.
         severities: The severity of each feature with a significant change; see ``FeatureDrift``.
         drifted_features: The drifted features that count for the verdict.
         informing_features: The drifted features whose influence is too low to count.
@@ -109,6 +110,7 @@ class DaySummary(_Frozen):
     model_version: str
     drifted: bool
     severity: float
+    features_day: dt.date
     severities: dict[str, float]
     drifted_features: tuple[str, ...]
     informing_features: tuple[str, ...]
@@ -133,6 +135,7 @@ def summarise(result: Mapping[str, Any]) -> DaySummary:
         model_version=result["model_version"],
         drifted=drift["drifted"],
         severity=round(drift["days"][-1]["severity"], _DIGITS),
+        features_day=drift["features_day"],
         severities={item["name"]: round(item["severity"], _DIGITS) for item in features if item["severity"] > 0},
         drifted_features=tuple(item["name"] for item in drifted if item["counts"]),
         informing_features=tuple(item["name"] for item in drifted if not item["counts"]),

@@ -111,8 +111,12 @@ class Days:
         """Return the positions and labels of about five days: the first days of months, or days of a shorter range."""
         months = [day for day in _first_days(self) if 2 <= self.middle(day) <= 96]
         if len(months) >= _TICKS - 1:
-            step = math.ceil(len(months) / _DAY_TICKS)
-            return [(self.middle(day), f"{day:%b %Y}") for day in months[::step]]
+            shown = months[:: math.ceil(len(months) / _DAY_TICKS)]
+            years = [None, *(day.year for day in shown)]
+            return [
+                (self.middle(day), f"{day:%b}" if day.year == year else f"{day:%b %Y}")
+                for day, year in zip(shown, years, strict=False)
+            ]
         step = max(1, math.ceil(self.count / _DAY_TICKS))
         days = [self.first + dt.timedelta(days=number) for number in range(step // 2, self.count, step)]
         return [(self.middle(day), f"{day:%d %b}") for day in days]

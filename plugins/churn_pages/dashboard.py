@@ -154,7 +154,11 @@ def find_problems(dashboard: Dashboard, settings: Settings, today: dt.date) -> l
         for incident in dashboard.open_incidents
     ]
     found += [
-        Finding(f"The last run of {dag.name} failed" + (f" (day {dag.runs[0].day})." if dag.runs[0].day else "."), "bad", "runs")
+        Finding(
+            f"The last run of {dag.name} failed" + (f" (day {dag.runs[0].day})." if dag.runs[0].day else "."),
+            "bad",
+            "runs",
+        )
         for dag in dashboard.dags.value or []
         if dag.runs and dag.runs[0].state == "failed"
     ]
@@ -163,10 +167,20 @@ def find_problems(dashboard: Dashboard, settings: Settings, today: dt.date) -> l
     if settings.schedule == "daily" and newest:
         missing = (today - newest.day).days - 1
         if missing > 0:
-            found.append(Finding(f"The newest retention list is of {newest.day}: {counted(missing, 'day')} missing.", "bad", "runs"))
+            found.append(
+                Finding(
+                    f"The newest retention list is of {newest.day}: {counted(missing, 'day')} missing.", "bad", "runs"
+                )
+            )
     history = dashboard.history.value
     if newest and history and history[-1].day < newest.day:
-        found.append(Finding(f"The list of {newest.day} has not been monitored; the newest monitored day is {history[-1].day}.", "warn", "runs"))
+        found.append(
+            Finding(
+                f"The list of {newest.day} has not been monitored; the newest monitored day is {history[-1].day}.",
+                "warn",
+                "runs",
+            )
+        )
     found += [
         Finding(f"Source {source.name}: {source.findings[0]}.", "warn", "sources")
         for source in (history[-1].sources if history else ())
@@ -174,7 +188,9 @@ def find_problems(dashboard: Dashboard, settings: Settings, today: dt.date) -> l
     ]
     champion, model = (dashboard.aliases.value or {}).get("champion"), dashboard.model.value
     if champion and model and champion != model.version:
-        found.append(Finding(f"The champion is version {champion}, but version {model.version} serves.", "warn", "models"))
+        found.append(
+            Finding(f"The champion is version {champion}, but version {model.version} serves.", "warn", "models")
+        )
     return sorted(found, key=lambda finding: finding.level != "bad")
 
 
@@ -189,7 +205,7 @@ def _read(name: str, read: Callable[[], T | None]) -> Part[T]:
         return Part(name, read())
     except ChurnflowError as error:
         return Part(name, error=Failure(error.what, error.where, error.remedy))
-    except Exception as error:  # noqa: BLE001 - the other parts must be shown
+    except Exception as error:
         log.exception("part of the page not readable", extra={"part": name})
         text = f"It cannot be read ({type(error).__name__})."
         return Part(name, error=Failure(text, name, "Read the traceback in the log of Airflow's api-server."))

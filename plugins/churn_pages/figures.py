@@ -106,20 +106,21 @@ def _drift(history: Sequence[DaySummary], days: Days) -> HeatMap | None:
     counting: set[str] = set()
     for summary in history:
         for name, severity in summary.severities.items():
-            values.setdefault(name, {})[summary.day] = severity
+            values.setdefault(name, {})[summary.features_day] = severity
+        alarming.setdefault(summary.features_day, set()).update(summary.drifted_features, summary.informing_features)
+        informing.update(summary.informing_features)
+        counting.update(summary.drifted_features)
         for source in summary.sources:
             if source.severity > 0:
                 values.setdefault(SOURCE + source.name, {})[summary.day] = source.severity
-        exceeding = {SOURCE + source.name for source in summary.sources if source.exceeds}
-        alarming[summary.day] = {*summary.drifted_features, *summary.informing_features, *exceeding}
-        informing.update(summary.informing_features)
-        counting.update(summary.drifted_features)
-    shown = {name: found for name, found in values.items() if any(name in alarming[day] for day in found)}
+            if source.exceeds:
+                alarming.setdefault(summary.day, set()).add(SOURCE + source.name)
+    shown = {name: found for name, found in values.items() if any(name in alarming.get(day, ()) for day in found)}
     if not shown:
         return None
 
     def level(name: str, day: dt.date, severity: float) -> int:
-        if name not in alarming[day]:
+        if name not in alarming.get(day, ()):
             return 1
         return 2 + sum(severity >= limit for limit in _LEVELS)
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import datetime as dt
 import os
+from functools import cache
 from pathlib import Path
 
 import httpx
@@ -13,8 +14,8 @@ from include.errors import ChurnflowError
 from include.settings import Settings
 from include.training.model.contract import MetricValue
 
-MODEL_FILE = "model.json"
-CARD = "model_card.html"
+MODEL_FILE = "model.json"  # the module that writes it imports MLflow
+
 _TIMEOUT_SECONDS = 0.25
 """The page waits at most this long for each step of a connection to the registry."""
 
@@ -46,7 +47,7 @@ class TrainedModel(BaseModel):
         version: The version in the registry.
         trained_through: The last snapshot day that the model was fitted on.
         metrics: The metrics on the test with their 95 % intervals.
-        reason: The reason of the training.
+        request_reason: The reason of the training; None if it is not known.
         decision: The decision on the promotion; None before.
     """
 
@@ -55,7 +56,7 @@ class TrainedModel(BaseModel):
     version: str
     trained_through: dt.date
     metrics: dict[str, MetricValue]
-    reason: str | None = None
+    request_reason: str | None = None
     decision: Decision | None = None
 
 
@@ -92,11 +93,10 @@ def read_aliases(settings: Settings) -> dict[str, str]:
     """
     uri = settings.mlflow.tracking_uri
     try:
-        answer = httpx.get(
+        answer = _client().get(
             f"{uri.rstrip('/')}/api/2.0/mlflow/registered-models/get",
             params={"name": f"churn-{settings.project}"},
             auth=_credentials(),
-            timeout=_TIMEOUT_SECONDS,
         )
         if answer.status_code == httpx.codes.NOT_FOUND:
             return {}
@@ -108,6 +108,11 @@ def read_aliases(settings: Settings) -> dict[str, str]:
             where=uri,
             remedy="Check that MLflow runs; the serving model does not depend on it.",
         ) from error
+
+
+@cache
+def _client() -> httpx.Client:
+    return httpx.Client(timeout=_TIMEOUT_SECONDS)
 
 
 def _credentials() -> httpx.Auth | None:

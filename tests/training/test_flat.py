@@ -96,7 +96,7 @@ def test_champion_is_compared_on_a_later_delivery(lake: Lake, tmp_path: Path, mo
     first = build_dataset(project, lake, DAY, tmp_path / "first")
     trained = train_challenger(settings, first.folder)
     assert trained.metrics["auc"] > 0.75
-    assert promote(settings, trained.model_version).promoted
+    assert promote(settings, project, trained.model_version).promoted
     bundle = Registry(settings).bundle(trained.model_version)
     assert (bundle.contract.horizon_days, bundle.contract.trained_through) == (0, DAY)
     card = mlflow.artifacts.load_text(f"runs:/{trained.run_id}/model_card.md")
@@ -106,7 +106,7 @@ def test_champion_is_compared_on_a_later_delivery(lake: Lake, tmp_path: Path, mo
 
     write_flat_gold(lake, project, LATER, seed=4)
     second = build_dataset(project, lake, LATER, tmp_path / "second", champion_recipe(settings))
-    promotion = promote(settings, train_challenger(settings, second.folder).model_version)
+    promotion = promote(settings, project, train_challenger(settings, second.folder).model_version)
     assert promotion.comparison is not None
     assert promotion.comparison.champion_version == trained.model_version
     assert promotion.comparison.kind in ("new_recipe", "refresh")
