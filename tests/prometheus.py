@@ -59,6 +59,7 @@ def selectors(expression: str) -> set[str]:
     """
     return {name + labels for name, labels in _SELECTOR.findall(expression)}
 
+
 _SECONDS = 60.0
 
 

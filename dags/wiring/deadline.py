@@ -77,10 +77,9 @@ def list_deadline(table: str) -> dict[str, Any]:
 
 
 def alert_late_list(context: Any, table: str) -> None:
-    """Send the alert of a run that did not write its day in time.
+    """Send the message about a run that did not write its day in time; at most one for each day.
 
-    If the table contains the day, only the rest of the run is late, which delays no list. After a late end of
-    ``churn_ingest``, its run of ``churn_score`` has no deadline, so that there is one alert for a day.
+    If the table contains the day, only the rest of the run is late, which delays no list.
 
     Args:
         context: The run and its deadline.
@@ -88,22 +87,22 @@ def alert_late_list(context: Any, table: str) -> None:
     """
     from urllib.parse import quote
 
-    from airflow.sdk.configuration import conf
-
-    from dags.wiring.alerts import deliver
+    from dags.wiring.alerts import message_addresses
+    from dags.wiring.slack import destination
     from include.days import parse_day
     from include.lake import open_lake
     from include.monitoring.alerts import Message
+    from include.monitoring.messages import send_run_failure
     from include.settings import get_settings
 
-    settings, run = get_settings(), context["dag_run"]
+    settings, addresses, run = get_settings(), message_addresses(), context["dag_run"]
     day = parse_day(run["partition_key"][:10])
     if day in open_lake(settings).table(table).days():
         return
     dag_id, run_id = run["dag_id"], run["dag_run_id"]
-    base = conf.get("api", "base_url", fallback="").rstrip("/")
-    lines = (
-        f"{dag_id} has not written {table} of this day. The state of its run is {run['state']}.",
-        f"Run: {base}/dags/{dag_id}/runs/{quote(run_id, safe='')}",
+    message = Message(
+        f"{settings.project}: no retention list of {day} by {settings.tasks.list_by:%H:%M}",
+        (f"{dag_id} has not written {table} of this day. The state of its run is {run['state']}.",),
+        (("Run", f"{addresses.airflow}/dags/{dag_id}/runs/{quote(run_id, safe='')}"),),
     )
-    deliver(Message(f"{settings.project}: no retention list of {day} by {settings.tasks.list_by:%H:%M}", lines))
+    send_run_failure(settings, destination(settings.alerts), addresses, day, f"late_list/{day}", message)

@@ -47,7 +47,9 @@ def _performance(health: ModelHealth, out: Exposition) -> None:
     for model in performance.get("models", [])[:1]:
         for key, (name, text) in _REALISED.items():
             _with_interval(f"ml_model_{name}", f"Realised {text} on matured labels", model["metrics"].get(key), out)
-            _with_interval(f"ml_model_test_{name}", f"{text} on the test of the recipe", model["promised"].get(key), out)
+            _with_interval(
+                f"ml_model_test_{name}", f"{text} on the test of the recipe", model["promised"].get(key), out
+            )
         text = "Number of churners among the customers with matured labels."
         out.set("ml_model_churners", text, model["churners"])
         text = "1 if the realised performance has decayed, else 0."

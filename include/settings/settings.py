@@ -14,7 +14,14 @@ from pydantic import Field, SecretStr, ValidationError, field_validator, model_v
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from include.errors import ChurnflowError
-from include.settings.groups import DatabaseTimeouts, Group, MetricsSettings, ServingSettings, TaskSettings, TrainingSettings
+from include.settings.groups import (
+    DatabaseTimeouts,
+    Group,
+    MetricsSettings,
+    ServingSettings,
+    TaskSettings,
+    TrainingSettings,
+)
 
 ROOT = Path(__file__).resolve().parents[2]
 

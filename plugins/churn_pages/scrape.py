@@ -54,7 +54,9 @@ def render_metrics(settings: Settings) -> str:
         reachable = True
     text = "1 if Airflow's database answers, else 0."
     out.set("churn_airflow_database_up", text, float(reachable))
-    out.set("churn_mlflow_up", "1 if MLflow answers, else 0.", float(_answers(f"{settings.mlflow.tracking_uri}/health")))
+    out.set(
+        "churn_mlflow_up", "1 if MLflow answers, else 0.", float(_answers(f"{settings.mlflow.tracking_uri}/health"))
+    )
     return out.render()
 
 
