@@ -67,7 +67,7 @@ def _components(session: Session, out: Exposition) -> None:
             "churn_airflow_heartbeat_timestamp_seconds",
             "Time of the last heartbeat of a component of Airflow.",
             _seconds(heartbeat),
-            component=_COMPONENTS[job_type],
+            component=_COMPONENTS[str(job_type)],
         )
 
 
