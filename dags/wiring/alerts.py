@@ -83,7 +83,7 @@ def alert_failed_run(context: Any) -> None:
 
 
 def message_addresses() -> Addresses:
-    """Return the addresses of the links in messages."""
+    """Return the addresses of Airflow and of the runbook, for links."""
     from airflow.sdk.configuration import conf
 
     from include.monitoring.alerts import Addresses

@@ -26,6 +26,7 @@ from include.training.model.contract import FeatureContract
 from local.environment import LocalPorts
 from local.stack import Stack
 from local.summary import SummaryError, collect, render
+from tests.monitoring.results import drifted_feature, monitoring_result
 from tests.serving.servers import record_deployment
 from tests.training.contracts import contract_of
 
@@ -89,10 +90,8 @@ def stack(tmp_path: Path, servers: Servers) -> Stack:
     settings = Settings(home=tmp_path, serving=ServingSettings(port=servers.port))
     _fill_lake(settings)
     _deploy(settings)
-    drift = {"drifted": False, "reason": "0 of 5 drifted.", "features": [{"name": "spend"}], "drifted_features": 0}
-    write_result(
-        settings.reports_dir, DAY, {"project": settings.project, "day": str(DAY), "drift": drift, "performance": None}
-    )
+    drift = {"reason": "0 of 5 drifted.", "features": [drifted_feature("spend", 0.0)]}
+    write_result(settings.reports_dir, DAY, monitoring_result(DAY, drift=drift))
     _touch(settings.reports_dir / "drift" / str(DAY) / "index.html")
     _touch(settings.reports_dir / "quality" / "2017-12-17" / "silver.html")
     return Stack(settings, LocalPorts(mlflow_port=servers.port))
@@ -137,7 +136,8 @@ def test_results_come_from_lake_registry_endpoint_and_monitoring(stack: Stack) -
         "quarantined": 3,
         "prediction": {"customer_id": "b", "churn_probability": 0.9, "prediction": "churn"},
         "reasons": {"raises_risk": "spend: none recorded"},
-        "drift": {"drifted": False, "reason": "0 of 5 drifted.", "drifted_features": 0},
+        "drift": {name: value for name, value in monitoring_result(DAY)["drift"].items() if name != "features"}
+        | {"reason": "0 of 5 drifted."},
     }
 
 

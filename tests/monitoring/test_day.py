@@ -1,4 +1,4 @@
-"""Monitoring of a whole day: result, pages, alert and retraining request."""
+"""Monitoring of a whole day: result, pages, incident and retraining request."""
 
 from __future__ import annotations
 
@@ -10,16 +10,18 @@ import shutil
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
-from include.monitoring.alerts import monitoring_alert
-from include.monitoring.health import model_health
+from include.monitoring.health import model_health, served_model
+from include.monitoring.history import read_history
+from include.monitoring.incidents import record_incidents
 from include.monitoring.metrics import render_metrics
 from include.monitoring.monitor_day import monitor_day
-from include.monitoring.results import ResultError, day_dir, write_result
+from include.monitoring.results import RESULT_FILE, ResultError, day_dir, list_reports, write_result
 from include.retention.retention_list import ScoringError, deployed_bento, score_day
 from include.settings import ProjectMismatchError, Settings
 from include.training.model.bundle import Bundle
 from include.training.model.reference_profile import SCORE
 from tests.monitoring.conftest import CUSTOMERS, TEST_AUC, Production, shift
+from tests.monitoring.results import monitoring_result
 from tests.monitoring.test_served import answers, serve
 
 
@@ -45,25 +47,31 @@ def test_drift_writes_pages_and_a_result_and_requests_one_training(production: P
     assert result["performance"]["state"] == "known"
     assert result["retrain_reason"].startswith("drift")
     folder = day_dir(settings.reports_dir, day)
-    assert sorted(path.name for path in folder.iterdir()) == ["evidently.html", "index.html", "result.json"]
+    assert sorted(path.name for path in folder.iterdir()) == ["evidently.html", "index.html", "result.json", "summary.json"]
     assert json.loads((folder / "result.json").read_text()) == result
     page = (folder / "index.html").read_text()
     assert result["served"]["reason"] in page
     assert "days_since_purchase" in page
     assert 'href="evidently.html"' in page
 
-    message = monitoring_alert(result)
-    assert message is not None
-    assert "days_since_purchase" in message.text
-    assert "\n" not in message.text
+    incident = record_incidents(project, settings, day)[0]
+    assert (incident.incident_id, incident.change) == (f"drift-{day}", "opened")
+    assert any(line.startswith("days_since_purchase: ") for line in incident.lines)
+    assert any(line.startswith("Scores: ") for line in incident.lines)
 
     health = model_health(settings)
     assert (health.model_version, health.monitored_day) == ("1", day)
-    assert health.trained_through == production.bundle.contract.trained_through
-    assert [report.path for report in health.reports] == [result["report"]]
+    model = served_model(settings)
+    assert model is not None
+    assert (model.version, model.trained_through) == ("1", production.bundle.contract.trained_through)
+    assert model.since is not None
+    assert [report.path for report in list_reports(settings.reports_dir)] == [result["report"]]
+    (summary,) = read_history(settings.reports_dir)
+    assert (summary.day, summary.drifted, summary.retrain_reason) == (day, True, result["retrain_reason"])
+    assert summary.drifted_features[0] == "days_since_purchase"
     exposed = metrics(settings)
-    (model,) = result["performance"]["models"]
-    accuracy = model["metrics"]["accuracy"]
+    (realised,) = result["performance"]["models"]
+    accuracy = realised["metrics"]["accuracy"]
     assert exposed["ml_model_accuracy"] == pytest.approx(accuracy["value"])
     assert exposed["ml_model_accuracy_low"] == pytest.approx(accuracy["low"])
     assert exposed["ml_model_test_auc"] == TEST_AUC
@@ -105,20 +113,23 @@ def test_missing_deployment_is_an_error(production: Production) -> None:
 def test_health_of_a_new_installation_is_empty(tmp_path_factory: pytest.TempPathFactory) -> None:
     settings = Settings(home=tmp_path_factory.mktemp("fresh"))
     empty = {key: value for key, value in dataclasses.asdict(model_health(settings)).items() if value}
-    assert empty == {"project": "grocery", "schedule": "off"}
+    assert empty == {"project": "grocery"}
+    assert served_model(settings) is None
     assert metrics(settings) == {}
 
 
 def test_damaged_result_is_an_error_with_its_path(tmp_path_factory: pytest.TempPathFactory) -> None:
     settings = Settings(home=tmp_path_factory.mktemp("damaged"))
-    write_result(settings.reports_dir, dt.date(2017, 12, 1), {"project": "grocery", "day": "2017-12-01"})
+    day = dt.date(2017, 12, 1)
+    write_result(settings.reports_dir, day, monitoring_result(day))
+    (day_dir(settings.reports_dir, day) / RESULT_FILE).write_text('{"project": "grocery", "day": "2017-12-01"}')
     with pytest.raises(ResultError, match="2017-12-01"):
         model_health(settings)
 
 
 def test_deployment_and_result_of_another_project_are_refused(production: Production) -> None:
     settings, day = production.settings, production.days[0]
-    write_result(settings.reports_dir, day, {"project": "other", "day": str(day), "drift": {}, "performance": {}})
+    write_result(settings.reports_dir, day, monitoring_result(day, project="other"))
     with pytest.raises(ProjectMismatchError, match=r"monitoring result belongs to project 'other'.*result\.json"):
         model_health(settings)
     other = Settings(home=settings.home, project="other")
@@ -131,8 +142,3 @@ def test_deployment_and_result_of_another_project_are_refused(production: Produc
     for use in (lambda: model_health(settings), lambda: monitor_day(production.project, settings, production.days[-1])):
         with pytest.raises(ProjectMismatchError, match="model in the Bento belongs to project 'other'"):
             use()
-
-
-def test_day_without_drift_raises_no_alert() -> None:
-    quiet = {"drift": {"drifted": False}, "performance": {"decayed": False}}
-    assert monitoring_alert(quiet) is None
