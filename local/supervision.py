@@ -8,6 +8,7 @@ import hashlib
 import io
 import os
 import shlex
+import signal
 import subprocess
 import sys
 import tempfile
@@ -93,6 +94,23 @@ class Supervisor:
                 self._call("addProcessGroup", program.name)
             with contextlib.suppress(Fault):  # already started with its group
                 self._call("startProcess", program.name, False)
+
+    def kill(self, name: str) -> None:
+        """Kill all processes of a program, and do not start it again."""
+        group = os.getpgid(self.process_id(name))
+        with contextlib.suppress(Fault):  # it ended between the two signals
+            self._call("stopProcess", name, False)
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(group, signal.SIGKILL)
+
+    def start(self, name: str) -> None:
+        """Start a program that does not run."""
+        with contextlib.suppress(Fault):  # it is starting
+            self._call("startProcess", name, False)
+
+    def process_id(self, name: str) -> int:
+        """Return the process id of a running program."""
+        return int(self._call("getProcessInfo", name)["pid"])
 
     def states(self) -> dict[str, str]:
         """Return the state of each program, such as ``RUNNING`` or ``FATAL``."""

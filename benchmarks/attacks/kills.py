@@ -54,7 +54,7 @@ class KillFigures:
 
 
 @dataclass
-class _Case:
+class Case:
     """A kill or a fault, the runs that it affects, and the results of the checks.
 
     Attributes:
@@ -72,7 +72,13 @@ class _Case:
     checks: dict[str, bool] = field(default_factory=dict)
 
 
-class _Attack:
+class Attack:
+    """Kills and faults on a stack.
+
+    Args:
+        scratch: The stack.
+    """
+
     def __init__(self, scratch: ScratchStack) -> None:
         self._scratch = scratch
         self._client = scratch.client
@@ -80,22 +86,22 @@ class _Attack:
         self._registry = Registry(scratch.settings)
         self._start = dt.datetime.now(dt.UTC) - dt.timedelta(minutes=1)
 
-    def cases(self) -> Iterator[_Case]:
+    def cases(self) -> Iterator[Case]:
         """Run the cases in order; each depends on the state after the previous case."""
         first, second = self._scratch.versions
         self._client.pause("churn_monitor")
-        yield self._deployment_without_a_day(first)
+        yield self.deployment_without_a_day(first)
         yield self._invalid_days()
         yield self._superseded_deployment(first, second, "build_bento")
         yield self._superseded_deployment(first, second, "roll_out")
         yield self._two_rollbacks(first, second)
         yield self._suspended_mlflow(second)
-        yield self._killed_task("churn_score", "score_customers", tries=1)
+        yield self.killed_task("churn_score", "score_customers", tries=1)
         yield self._lost_events()
-        yield self._killed_task("churn_monitor", "collect_predictions", tries=2)
-        yield self._killed_task("churn_monitor", "monitor_day", tries=2)
+        yield self.killed_task("churn_monitor", "collect_predictions", tries=2)
+        yield self.killed_task("churn_monitor", "monitor_day", tries=2)
 
-    def evaluate(self, case: _Case) -> dict[str, Any]:
+    def evaluate(self, case: Case) -> dict[str, Any]:
         """Return the figures of a case whose runs have ended or exceeded the time limit."""
         runs = [self._newest(run) for run in case.runs]
         alerts = {run.run_id: self._alerts(run, 1 if run.state == "failed" else 0) for run in runs}
@@ -112,8 +118,13 @@ class _Attack:
             "retried_in_vain": [task.title for task in tasks if self._ended_without_retry(task)],
         }
 
-    def _deployment_without_a_day(self, version: str) -> _Case:
-        case = _Case("a manual deployment without a day", ["success", "success"])
+    def deployment_without_a_day(self, version: str) -> Case:
+        """Deploy a version, and wait for the list that is scored with it.
+
+        Args:
+            version: The version of the model.
+        """
+        case = Case("a manual deployment without a day", ["success", "success"])
         deployment = self._trigger(case, "churn_deploy", model_version=version)
         self._wait_for_end(deployment)
         case.runs.append(self._follower("churn_score", deployment, str(DAYS.last)))
@@ -121,8 +132,8 @@ class _Attack:
         case.checks["the version serves"] = self._serves(version)
         return case
 
-    def _invalid_days(self) -> _Case:
-        case = _Case("days that contradict each other or do not exist", ["failed"] * 4, kills=4)
+    def _invalid_days(self) -> Case:
+        case = Case("days that contradict each other or do not exist", ["failed"] * 4, kills=4)
         self._trigger(case, "churn_ingest", from_day=str(DAYS.first))
         self._trigger(case, "churn_ingest", key=str(DAYS.last), to_day=str(DAYS.first))
         self._trigger(case, "churn_deploy", model_version=self._scratch.versions[1], day="2018-06-01")
@@ -131,8 +142,8 @@ class _Attack:
         case.checks["the version serves"] = self._serves(self._scratch.versions[0])
         return case
 
-    def _lost_events(self) -> _Case:
-        case = _Case("events that were lost while a DAG was paused", ["success"] * 4)
+    def _lost_events(self) -> Case:
+        case = Case("events that were lost while a DAG was paused", ["success"] * 4)
         ingest_days(self._scratch.settings, DayRange.single(NEXT_DAY))  # emits no event
         self._client.unpause("churn_monitor")
         maintenance = self._trigger(case, "churn_maintenance")
@@ -141,16 +152,16 @@ class _Attack:
             self._wait_for_end(case.runs[-1])
         return case
 
-    def _superseded_deployment(self, first: str, second: str, during: str) -> _Case:
-        case = _Case(f"a rollback during {during} of a deployment", ["failed", "success"])
+    def _superseded_deployment(self, first: str, second: str, during: str) -> Case:
+        case = Case(f"a rollback during {during} of a deployment", ["failed", "success"])
         deployment = self._trigger(case, "churn_deploy", model_version=second, day=str(DAYS.last))
         self._wait_until_running(deployment, during)
         self._trigger(case, "churn_rollback", model_version=first)
         self._wait_for_end(*case.runs)
         return self._check_served(case, first)
 
-    def _two_rollbacks(self, first: str, second: str) -> _Case:
-        case = _Case("two rollbacks at the same time", ["success", "success", "success"])
+    def _two_rollbacks(self, first: str, second: str) -> Case:
+        case = Case("two rollbacks at the same time", ["success", "success", "success"])
         self._wait_for_end(self._trigger(case, "churn_deploy", model_version=second, day=str(DAYS.last)))
         case.checks["the second version serves before"] = self._serves(second)
         for _ in range(2):
@@ -158,18 +169,25 @@ class _Attack:
         self._wait_for_end(*case.runs)
         return self._check_served(case, first)
 
-    def _suspended_mlflow(self, second: str) -> _Case:
-        case = _Case("MLflow suspended during a rollback and a deployment", ["failed", "failed"])
-        with _suspended(f"--port {self._scratch.stack.ports.mlflow_port}"):
+    def _suspended_mlflow(self, second: str) -> Case:
+        case = Case("MLflow suspended during a rollback and a deployment", ["failed", "failed"])
+        with suspended(_processes(f"--port {self._scratch.stack.ports.mlflow_port}")):
             self._trigger(case, "churn_rollback", model_version=second)
             self._trigger(case, "churn_deploy", model_version=second, day=str(DAYS.last))
             self._wait_for_end(*case.runs)
         case.checks["the endpoint is rolled back"] = self._serves(second)
         return case
 
-    def _killed_task(self, dag_id: str, task_id: str, tries: int) -> _Case:
+    def killed_task(self, dag_id: str, task_id: str, tries: int) -> Case:
+        """Kill tries of a task with SIGKILL, and wait for the end of its run.
+
+        Args:
+            dag_id: The DAG.
+            task_id: The task.
+            tries: The number of tries to kill; 2 are all.
+        """
         expected = "success" if tries == 1 else "failed"
-        case = _Case(f"{task_id} killed {tries} times", [expected], kills=tries)
+        case = Case(f"{task_id} killed {tries} times", [expected], kills=tries)
         run = self._trigger(case, dag_id, key=str(DAYS.last))
         killed: list[str] = []
         for _ in range(tries):
@@ -177,7 +195,7 @@ class _Attack:
         self._wait_for_end(run)
         return case
 
-    def _trigger(self, case: _Case, dag_id: str, key: str | None = None, **conf: str) -> Run:
+    def _trigger(self, case: Case, dag_id: str, key: str | None = None, **conf: str) -> Run:
         case.runs.append(self._client.trigger(dag_id, key, conf))
         return case.runs[-1]
 
@@ -252,7 +270,7 @@ class _Attack:
         served = self._state.served()
         return served is not None and served.model_version == version
 
-    def _check_served(self, case: _Case, version: str) -> _Case:
+    def _check_served(self, case: Case, version: str) -> Case:
         case.checks["the version serves"] = self._serves(version)
         case.checks["the alias names it"] = self._registry.version_of("champion") == version
         return case
@@ -262,7 +280,7 @@ def run_kills() -> KillFigures:
     """Start a local stack in a scratch home, run all cases, and return the figures."""
     with scratch_stack() as scratch:
         _await(lambda: len(scratch.client.dags()) == _DAGS or None)
-        attack = _Attack(scratch)
+        attack = Attack(scratch)
         found = []
         for case in attack.cases():
             found.append(attack.evaluate(case))
@@ -286,9 +304,9 @@ def _await(condition: Callable[[], Value | None]) -> Value:
 
 
 @contextmanager
-def _suspended(text: str) -> Iterator[None]:
-    """Suspend the processes with a text in their command line and their children, and resume them at the end."""
-    found = [child for process in _processes(text) for child in (process, *process.children(recursive=True))]
+def suspended(processes: list[psutil.Process]) -> Iterator[None]:
+    """Suspend processes and their children, and resume them at the end."""
+    found = [child for process in processes for child in (process, *process.children(recursive=True))]
     for process in found:
         process.suspend()
     try:

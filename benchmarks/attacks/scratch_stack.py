@@ -10,7 +10,7 @@ import socket
 import subprocess
 import sys
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -70,11 +70,15 @@ class ScratchStack:
 
 
 @contextmanager
-def scratch_stack() -> Iterator[ScratchStack]:
-    """Start a stack on free ports in a scratch home, prepare gold and two model versions, and stop it at the end."""
+def scratch_stack(extra: Mapping[str, str] | None = None) -> Iterator[ScratchStack]:
+    """Start a stack on free ports in a scratch home, prepare gold and two model versions, and stop it at the end.
+
+    Args:
+        extra: Further variables of the stack's processes.
+    """
     with tempfile.TemporaryDirectory(prefix="churnflow-kills-") as name, receiving(_FIRST_FAULTS) as receiver:
         home = Path(name)
-        airflow, mlflow_port, endpoint = _free_ports(3)
+        airflow, mlflow_port, endpoint = free_ports(3)
         ports = LocalPorts(airflow_port=airflow, mlflow_port=mlflow_port)
         uri = f"http://127.0.0.1:{mlflow_port}"
         settings = Settings(
@@ -92,6 +96,7 @@ def scratch_stack() -> Iterator[ScratchStack]:
                 {"conn_type": "slackwebhook", "host": receiver.webhook, "password": "T/B/X"}
             ),
             "NO_PROXY": "127.0.0.1",
+            **(extra or {}),
         }
         stack = Stack(settings, ports)
         client = AirflowClient(stack.airflow_url)
@@ -164,7 +169,8 @@ def _register(bundle: Bundle, registry: Registry) -> str:
         return registry.register(log_model(bundle), run.info.run_id, tags={})
 
 
-def _free_ports(count: int) -> list[int]:
+def free_ports(count: int) -> list[int]:
+    """Return free ports of 127.0.0.1."""
     with contextlib.ExitStack() as held:
         probes: list[Any] = [held.enter_context(socket.socket()) for _ in range(count)]
         for probe in probes:

@@ -3,6 +3,7 @@
 from include.settings.groups import (
     DatabaseTimeouts,
     LimitSettings,
+    MetricsSettings,
     PodSettings,
     PredictionLogSettings,
     ServingSettings,
@@ -18,6 +19,7 @@ __all__ = [
     "AlertSettings",
     "DatabaseTimeouts",
     "LimitSettings",
+    "MetricsSettings",
     "MlflowSettings",
     "PodSettings",
     "PredictionLogSettings",

@@ -14,7 +14,14 @@ from pydantic import Field, SecretStr, ValidationError, field_validator, model_v
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from include.errors import ChurnflowError
-from include.settings.groups import DatabaseTimeouts, Group, ServingSettings, TaskSettings, TrainingSettings
+from include.settings.groups import (
+    DatabaseTimeouts,
+    Group,
+    MetricsSettings,
+    ServingSettings,
+    TaskSettings,
+    TrainingSettings,
+)
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -103,7 +110,8 @@ class Settings(BaseSettings):
         training: The training.
         serving: The endpoint.
         alerts: The destination of messages.
-        tasks: The time-outs of Airflow's tasks.
+        tasks: The time-outs of Airflow's tasks, and the time at which a list is due.
+        metrics: The access of Prometheus to the metrics.
     """
 
     model_config = SettingsConfigDict(
@@ -132,6 +140,7 @@ class Settings(BaseSettings):
     serving: ServingSettings = ServingSettings()
     alerts: AlertSettings = AlertSettings()
     tasks: TaskSettings = TaskSettings()
+    metrics: MetricsSettings = MetricsSettings()
 
     @model_validator(mode="before")
     @classmethod

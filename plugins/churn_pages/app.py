@@ -1,8 +1,7 @@
 """Model health, reports and metrics inside Airflow's UI, for users who may read the monitoring DAG.
 
-Airflow mounts the pages of a plugin without authentication. Every route therefore depends on Airflow's access check,
-which accepts a bearer token or the session cookie; a page in a frame sends only the cookie. The generated API
-description is disabled, since its routes would not be checked.
+Airflow mounts the pages of a plugin without authentication. Every route therefore depends on the access check. The
+generated API description is disabled, since its routes would not be checked.
 """
 
 from __future__ import annotations
@@ -13,21 +12,22 @@ from pathlib import Path
 from typing import Annotated, Any
 
 from airflow.api_fastapi.app import get_auth_manager
-from airflow.api_fastapi.core_api.security import GetUserDep, requires_access_dag
+from airflow.api_fastapi.core_api.security import GetUserDep
 from fastapi import Depends, FastAPI, HTTPException, Request
 from fastapi.responses import FileResponse, HTMLResponse, Response
 
+from churn_pages.access import METRICS_PATH, require_access
 from churn_pages.dashboard import find_problems, read_dashboard
 from churn_pages.figures import make_charts
+from churn_pages.scrape import render_metrics
 from include.errors import ChurnflowError
+from include.monitoring.exposition import CONTENT_TYPE
 from include.monitoring.history import read_history
-from include.monitoring.metrics import CONTENT_TYPE, render_metrics
 from include.monitoring.results import Report, list_reports
 from include.monitoring.summary import DaySummary
 from include.reporting import html_templates
 from include.settings import Settings, get_settings
 
-MONITORING_DAG = "churn_monitor"
 PREFIX = "/churn"
 REPORT_KINDS = ("quality", "drift", "model")
 MEDIA_TYPES = {
@@ -54,7 +54,7 @@ _templates = html_templates(Path(__file__).parent / "templates")
 
 app = FastAPI(
     title="Churnflow",
-    dependencies=[Depends(requires_access_dag(method="GET", param_dag_id=MONITORING_DAG))],
+    dependencies=[Depends(require_access)],
     openapi_url=None,
 )
 CurrentSettings = Annotated[Settings, Depends(get_settings)]
@@ -129,9 +129,13 @@ def serve_report(path: str, settings: CurrentSettings) -> FileResponse:
     return FileResponse(file, media_type=MEDIA_TYPES[file.suffix], headers=_headers(policy))
 
 
-@app.get("/metrics")
+@app.get(METRICS_PATH)
 def serve_metrics(settings: CurrentSettings) -> Response:
-    """Return the newest monitoring result as Prometheus metrics. The scraper sends a bearer token."""
+    """Return the state of the pipeline, of the model and of Airflow as Prometheus metrics.
+
+    Args:
+        settings: The settings of the deployment.
+    """
     return Response(render_metrics(settings), media_type=CONTENT_TYPE)
 
 
