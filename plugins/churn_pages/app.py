@@ -81,7 +81,7 @@ def show_health(request: Request, settings: CurrentSettings, user: GetUserDep) -
         project=settings.project,
         schedule=settings.schedule,
         now=now,
-        problems=find_problems(dashboard, settings, now.date()),
+        problems=find_problems(dashboard, now),
         history=history,
         charts=make_charts(history, dashboard.incidents.value or []) if history else None,
         drifted=[feature for feature in features if feature["drifted"] and feature["counts"]][:_DRIFTED_SHOWN],

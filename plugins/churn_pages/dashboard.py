@@ -22,7 +22,9 @@ from include.monitoring.history import read_history
 from include.monitoring.incidents import Incident, read_incidents
 from include.monitoring.results import Report, list_reports, newest_result
 from include.monitoring.summary import DaySummary
-from include.plurals import counted
+from include.projects import load_project
+from include.reporting.rendering import moment
+from include.retention.due import list_due
 from include.settings import Settings
 
 T = TypeVar("T")
@@ -56,10 +58,17 @@ class Part(Generic[T]):
 
 @dataclass(frozen=True)
 class RetentionList:
-    """The newest retention list, and the number of its customers."""
+    """The newest retention list.
+
+    Attributes:
+        day: Its day.
+        customers: The number of its customers.
+        next_due: The time at which the list of the next day is due; None if no day is processed by itself.
+    """
 
     day: dt.date
     customers: int
+    next_due: dt.datetime | None
 
 
 @dataclass(frozen=True)
@@ -141,13 +150,12 @@ def read_dashboard(settings: Settings, readable: Set[str]) -> Dashboard:
         )
 
 
-def find_problems(dashboard: Dashboard, settings: Settings, today: dt.date) -> list[Finding]:
+def find_problems(dashboard: Dashboard, now: dt.datetime) -> list[Finding]:
     """Return what needs attention, the worst first.
 
     Args:
         dashboard: The parts of the page.
-        settings: The schedule.
-        today: The date in UTC.
+        now: The time.
     """
     found = [
         Finding(f"{incident.title} (open since {incident.opened})", "bad", "incidents")
@@ -164,14 +172,9 @@ def find_problems(dashboard: Dashboard, settings: Settings, today: dt.date) -> l
     ]
     found += [Finding(f"{part.name}: {part.error.what}", "warn", "errors") for part in dashboard.errors if part.error]
     newest = dashboard.newest_list.value
-    if settings.schedule == "daily" and newest:
-        missing = (today - newest.day).days - 1
-        if missing > 0:
-            found.append(
-                Finding(
-                    f"The newest retention list is of {newest.day}: {counted(missing, 'day')} missing.", "bad", "runs"
-                )
-            )
+    if newest and newest.next_due and newest.next_due < now:
+        missing = newest.day + dt.timedelta(days=1)
+        found.append(Finding(f"The list of {missing} was due at {moment(newest.next_due)}.", "bad", "runs"))
     history = dashboard.history.value
     if newest and history and history[-1].day < newest.day:
         found.append(
@@ -196,8 +199,14 @@ def find_problems(dashboard: Dashboard, settings: Settings, today: dt.date) -> l
 
 def _newest_list(settings: Settings) -> RetentionList | None:
     scores = open_lake(settings).table(SCORES_TABLE)
-    days = scores.days()
-    return RetentionList(days[-1], sum(scores.row_counts(days[-1:]).values())) if days else None
+    newest = max(scores.days(), default=None)
+    if newest is None:
+        return None
+    due = None
+    if settings.schedule == "daily":
+        timezone = load_project(settings.project).timezone
+        due = list_due(newest + dt.timedelta(days=1), settings.tasks.list_by, timezone)
+    return RetentionList(newest, sum(scores.row_counts([newest]).values()), due)
 
 
 def _read(name: str, read: Callable[[], T | None]) -> Part[T]:

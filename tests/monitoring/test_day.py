@@ -10,10 +10,11 @@ import shutil
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
+from include.monitoring.exposition import Exposition
 from include.monitoring.health import model_health, served_model
 from include.monitoring.history import read_history
 from include.monitoring.incidents import record_incidents
-from include.monitoring.metrics import render_metrics
+from include.monitoring.metrics import add_model_metrics
 from include.monitoring.monitor_day import monitor_day
 from include.monitoring.results import RESULT_FILE, ResultError, day_dir, list_reports, write_result
 from include.retention.retention_list import ScoringError, deployed_bento, score_day
@@ -26,7 +27,9 @@ from tests.monitoring.test_served import answers, serve
 
 
 def metrics(settings: Settings) -> dict[str, float]:
-    families = text_string_to_metric_families(render_metrics(settings))
+    out = Exposition(settings.project)
+    add_model_metrics(model_health(settings), out)
+    families = text_string_to_metric_families(out.render())
     return {sample.name: sample.value for family in families for sample in family.samples}
 
 
@@ -47,7 +50,12 @@ def test_drift_writes_pages_and_a_result_and_requests_one_training(production: P
     assert result["performance"]["state"] == "known"
     assert result["retrain_reason"].startswith("drift")
     folder = day_dir(settings.reports_dir, day)
-    assert sorted(path.name for path in folder.iterdir()) == ["evidently.html", "index.html", "result.json", "summary.json"]
+    assert sorted(path.name for path in folder.iterdir()) == [
+        "evidently.html",
+        "index.html",
+        "result.json",
+        "summary.json",
+    ]
     assert json.loads((folder / "result.json").read_text()) == result
     page = (folder / "index.html").read_text()
     assert result["served"]["reason"] in page

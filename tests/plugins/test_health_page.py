@@ -154,7 +154,7 @@ def test_other_findings(reader: TestClient, settings: Settings, churn_app: FastA
     assert "The champion is version 9, but version 7 serves." in page
     daily = settings.model_copy(update={"schedule": "daily"})
     churn_app.dependency_overrides[get_settings] = lambda: daily
-    assert "The newest retention list is of 2017-12-02:" in reader.get("/churn/health").text
+    assert "The list of 2017-12-03 was due at 2017-12-04 07:00 UTC." in reader.get("/churn/health").text
 
 
 def test_models_link_their_cards(reader: TestClient, settings: Settings, monitored: dict[str, Any]) -> None:
