@@ -63,7 +63,7 @@ def measure(settings: Settings, port: int) -> tuple[dict[str, Any], dict[str, An
         "PYTHONPATH": str(ROOT),
     }
     command = [sys.executable, "-m", "airflow"]
-    quiet = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}
+    quiet: dict[str, Any] = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}
     subprocess.run([*command, "db", "migrate"], env=environment, check=True, **quiet)
     with subprocess.Popen([*command, "api-server"], env=environment, **quiet) as server:
         try:
