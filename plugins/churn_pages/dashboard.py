@@ -124,8 +124,8 @@ class Dashboard:
 
     @property
     def is_empty(self) -> bool:
-        """Whether no model has been deployed and no day has been monitored."""
-        return not (self.model.value or self.history.value or self.errors)
+        """Whether no model serves and no day has been monitored."""
+        return all(part.value is None and part.error is None for part in (self.model, self.result))
 
 
 def read_dashboard(settings: Settings, readable: Set[str]) -> Dashboard:

@@ -96,11 +96,13 @@ def _record(settings: Settings, result: dict[str, Any]) -> None:
     record_incidents(load_project(settings.project), settings, DAY)
 
 
-def test_new_installation_says_what_to_run(reader: TestClient) -> None:
+@pytest.mark.parametrize("status", [404, 503])
+def test_new_installation_says_what_to_run(reader: TestClient, registry: type[_Registry], status: int) -> None:
+    registry.status = status
     page = reader.get("/churn/health").text
-    assert "Nothing has been deployed or monitored yet" in page
-    assert "<strong>1 · Ingest</strong>" in page
-    assert "CHURN_SCHEDULE=daily processes each day after its end" in page
+    assert ("No model serves, and no day has been monitored" in page) is (status == 404)
+    assert "<strong>1 · Ingest</strong> loads" in page
+    assert "schedule off: no run starts by itself" in page
     assert "There are no reports yet." in page
     assert "<svg" not in page
 
