@@ -15,10 +15,10 @@ from benchmarks.slack_receiver import CHANNEL, TOKEN, Fault, SlackReceiver, key_
 from include.lake import open_lake
 from include.monitoring.alerts import Addresses, Message, run_failure
 from include.monitoring.incidents import acknowledge, record_incidents
+from include.monitoring.message_store import MessageStore
 from include.monitoring.messages import (
     Destination,
     LogOnly,
-    MessageStore,
     SendReport,
     send_messages,
     send_run_failure,
