@@ -1,1 +1,1 @@
-"""Monitoring of the deployed model: drift, realised performance, reports, alerts, metrics and retraining requests."""
+"""Monitoring of the deployed model: drift, performance, reports, incidents, messages, metrics and training requests."""

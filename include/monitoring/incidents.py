@@ -141,7 +141,7 @@ def record_incidents(project: Project, settings: Settings, day: dt.date) -> list
         ResultError: The day has not been monitored, or a result is damaged.
     """
     table = open_lake(settings).table(INCIDENTS_TABLE)
-    with _lock(settings):
+    with lock(settings, "incidents"):
         recorded = _read(table)
         state = {kind: _newest(recorded, kind, day) for kind in KINDS}
         found: list[Incident] = []
@@ -208,7 +208,7 @@ def acknowledge(settings: Settings, user: str, note: str = "", incident_id: str 
             remedy=f"Give the id of an incident. Open incidents: {known}.",
         )
     new = Acknowledgement(incident.incident_id, incident.opened, incident.last_day, user, note)
-    with _lock(settings):
+    with lock(settings, "incidents"):
         stored = [item for item in read_acknowledgements(lake) if item.opened == incident.opened]
         others = [item for item in stored if (item.incident_id, item.user) != (new.incident_id, user)]
         rows = [asdict(item) | {"dt": item.opened} for item in (*others, new)]
@@ -225,6 +225,17 @@ def read_acknowledgements(lake: Lake) -> list[Acknowledgement]:
     rows = _rows(lake.table(ACKNOWLEDGEMENTS_TABLE))
     found = [Acknowledgement(opened=row.pop("dt"), **row) for row in rows]
     return sorted(found, key=lambda item: item.day)
+
+
+def lock(settings: Settings, name: str) -> FileLock:
+    """Return a lock between the processes that share the reports' folder.
+
+    Args:
+        settings: The reports' folder.
+        name: The name of the lock.
+    """
+    settings.reports_dir.mkdir(parents=True, exist_ok=True)
+    return FileLock(settings.reports_dir / f".{name}.lock")
 
 
 def _next(
@@ -268,11 +279,6 @@ def _change(previous: Incident, finding: Finding, severity: float) -> Change:
 def _newest(incidents: Iterable[Incident], kind: Kind, before: dt.date) -> Incident | None:
     of_kind = [incident for incident in incidents if incident.kind == kind and incident.last_day < before]
     return of_kind[-1] if of_kind else None
-
-
-def _lock(settings: Settings) -> FileLock:
-    settings.reports_dir.mkdir(parents=True, exist_ok=True)
-    return FileLock(settings.reports_dir / ".incidents.lock")
 
 
 def _row(incident: Incident) -> dict[str, Any]:
