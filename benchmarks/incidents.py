@@ -83,8 +83,9 @@ def write_day(settings: Settings, day: dt.date, severity: float, **changes: Any)
         **changes: Other values of the result.
     """
     exceeds = severity >= LIMIT
-    feature = {"name": "visits_28d", "reason": "mean 4.1 → 2.9; limit 0.1"}
-    score = {"name": "churn_probability", "reason": "mean 0.11 → 0.16; limit 0.1"}
+    change = {"drifted": exceeds, "counts": True, "severity": severity}
+    feature = {"name": "visits_28d", "reason": "mean 4.1 → 2.9; limit 0.1"} | change
+    score = {"name": "churn_probability", "reason": "mean 0.11 → 0.16; limit 0.1"} | change
     result = {
         "project": settings.project,
         "day": str(day),
@@ -94,12 +95,18 @@ def write_day(settings: Settings, day: dt.date, severity: float, **changes: Any)
             "reason": f"{int(exceeds)} of the last 1 day exceed the limits; drift requires 1 of 1.",
             "promise": "Backtest: 0 false verdicts.",
             "days": [{"day": str(day), "severity": severity, "exceeds": exceeds}],
+            "features_day": str(day),
             "drifted_features": 2 if exceeds else 0,
             "features": [feature, score],
         },
         "root_causes": ["2 features of 'visits' drifted; 40 % fewer rows than usual."],
+        "sources": [],
         "performance": {"reason": "No scored day has matured.", "models": []},
-        "expected": {"metrics": {"saving_usd_per_1000": {"value": 900.0, "low": 700.0, "high": 1100.0}}},
+        "expected": {
+            "model_version": "3",
+            "customers": 2000,
+            "metrics": {"saving_usd_per_1000": {"value": 900.0, "low": 700.0, "high": 1100.0}},
+        },
         "expected_saving_usd_per_1000": {"reference": 1500.0, "current": 900.0},
         "retrain_reason": None,
         "retrain_refusal": "A source delivers fewer rows than usual.",
