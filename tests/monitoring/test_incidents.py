@@ -27,6 +27,7 @@ from include.monitoring.incidents import (
 from include.monitoring.results import ResultError
 from include.projects import load_project
 from include.settings import Settings
+from tests.monitoring.results import realised_model
 
 DAYS = [dt.date(2018, 1, 1) + dt.timedelta(days=offset) for offset in range(14)]
 PROJECT = load_project("grocery")
@@ -65,6 +66,7 @@ def drift(*judged: float, drifted: bool) -> dict[str, Any]:
         "reason": "Some of the last days exceed the limits.",
         "promise": "No backtest.",
         "days": [{"day": "2018-01-01", "severity": value, "exceeds": value >= LIMIT} for value in judged],
+        "features_day": "2018-01-01",
         "drifted_features": 0,
         "features": [],
     }
@@ -76,7 +78,7 @@ def performance(verdict: str, auc: float = 0.7, ratio: float = 1.0, version: str
     def around(value: float, half: float = 0.02) -> dict[str, float]:
         return {"value": value, "low": value - half, "high": value + half}
 
-    model = {
+    model = realised_model(DAYS[0]) | {
         "model_version": version,
         "verdict": verdict,
         "metrics": {
