@@ -1,7 +1,7 @@
 """The time until the page *Model health* is there: a year of monitored days, over HTTP, from a real api-server.
 
 ``first_view_ms`` is the median time of the first view after a new monitoring result, from a process that has shown the
-page before. The details contain the first view after the start of the api-server.
+page before. The details contain the first view after the start of the api-server, which imports the pages meanwhile.
 """
 
 from __future__ import annotations
@@ -31,6 +31,7 @@ _START_SECONDS = 300
 def main(
     days: Annotated[int, typer.Option(help="Monitored days.")] = 365,
     features: Annotated[int, typer.Option(help="Features of each day.")] = 100,
+    pause: Annotated[float, typer.Option(help="Seconds from the start of the api-server to the first view.")] = 0.0,
 ) -> None:
     """Start an api-server with a year of results, and print the time until the page is there."""
     with tempfile.TemporaryDirectory(prefix="churn-page-") as name, socket.socket() as probe:
@@ -39,16 +40,17 @@ def main(
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]
         probe.close()
-        figures, details = measure(settings, port)
+        figures, details = measure(settings, port, pause)
     print_figures("page", figures | {"days": days, "features": features}, details)
 
 
-def measure(settings: Settings, port: int) -> tuple[dict[str, Any], dict[str, Any]]:
+def measure(settings: Settings, port: int, pause: float) -> tuple[dict[str, Any], dict[str, Any]]:
     """Return the figures and the details of an api-server that is started for them.
 
     Args:
         settings: The folders with the monitored days.
         port: A free port.
+        pause: The seconds from the start of the api-server to the first view.
     """
     environment = os.environ | {
         "AIRFLOW_HOME": str(settings.home),
@@ -68,12 +70,12 @@ def measure(settings: Settings, port: int) -> tuple[dict[str, Any], dict[str, An
     with subprocess.Popen([*command, "api-server"], env=environment, **quiet) as server:
         try:
             with httpx.Client(base_url=f"http://127.0.0.1:{port}", timeout=60) as client:
-                return _measure(settings, client)
+                return _measure(settings, client, pause)
         finally:
             server.terminate()
 
 
-def _measure(settings: Settings, client: httpx.Client) -> tuple[dict[str, Any], dict[str, Any]]:
+def _measure(settings: Settings, client: httpx.Client, pause: float) -> tuple[dict[str, Any], dict[str, Any]]:
     deadline = time.monotonic() + _START_SECONDS
     while True:
         try:
@@ -83,6 +85,7 @@ def _measure(settings: Settings, client: httpx.Client) -> tuple[dict[str, Any], 
             if time.monotonic() > deadline:
                 raise
             time.sleep(0.05)
+    time.sleep(pause)
     at_start, _ = _view(client)
     result = read_result(settings.reports_dir, LAST_DAY)
     seconds, size = [], 0
