@@ -60,10 +60,7 @@ def alert_failed_run(context: Any) -> None:
 
     from airflow.sdk.execution_time import task_runner
 
-    from dags.wiring.slack import destination
-    from include.errors import ChurnflowError
     from include.monitoring.alerts import run_failure
-    from include.monitoring.messages import send_run_failure
     from include.settings import get_settings
 
     if not hasattr(task_runner, "SUPERVISOR_COMMS"):  # `airflow dags test`, which prints the errors itself
@@ -80,12 +77,12 @@ def alert_failed_run(context: Any) -> None:
     # Airflow passes no run if its last task is no longer part of the DAG.
     day, attempt = (run.run_after.date(), run.clear_number) if run else (dt.date(1970, 1, 1), 0)
     key = f"{dag_id}/{run_id}/{attempt}"
-    try:
-        receiver = destination(settings.alerts)
-    except ChurnflowError:
-        log.warning("Alert: %s", message.text)
-        raise
-    send_run_failure(settings, receiver, addresses, day, key, message)
+    # The imports below take seconds, and the callback has a time limit.
+    log.warning("Failed run: %s", message.text)
+    from dags.wiring.slack import destination
+    from include.monitoring.messages import send_run_failure
+
+    send_run_failure(settings, destination(settings.alerts), addresses, day, key, message)
 
 
 def message_addresses() -> Addresses:

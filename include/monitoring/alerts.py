@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from include.monitoring.incidents import Acknowledgement, Incident
+if TYPE_CHECKING:
+    from include.monitoring.incidents import Acknowledgement, Incident
 
 _ENDED = "The process of the task was killed, or its machine was lost."
 _FACTS_OF_A_CHANGE = 3

@@ -10,7 +10,6 @@ from typing import Any, Literal
 
 from include.monitoring.decay import decay_severity
 from include.training.model.contract import MetricValue
-from include.training.model.reference_profile import SCORE
 
 Kind = Literal["drift", "decay"]
 KINDS: tuple[Kind, ...] = ("drift", "decay")
@@ -47,6 +46,8 @@ def find_drift(result: dict[str, Any]) -> Finding:
     Args:
         result: The content of ``result.json``.
     """
+    from include.training.model.reference_profile import SCORE  # imports XGBoost, which messages do not need
+
     drift = result["drift"]
     judged = drift["days"]
     shown = drift["features"][: drift["drifted_features"]][:_FEATURES_SHOWN]
