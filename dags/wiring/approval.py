@@ -19,7 +19,7 @@ class PromotionApproval(HITLOperator):
     """A task that asks a person whether a challenger becomes the champion.
 
     It returns ``approved`` and ``by``, the name of the person; without a response in time, the model is not approved
-    and ``by`` is None. If there is nothing to decide, it asks nobody and returns None. ``ApprovalOperator`` would skip
+    and ``by`` is None. If there is nothing to decide, it requests no approval and returns None. ``ApprovalOperator`` would skip
     the downstream tasks after a rejection, which then could not record it.
 
     Args:

@@ -97,7 +97,13 @@ def test_drift_writes_pages_and_a_result_and_requests_one_training(production: P
     assert again["drift"] == result["drift"]
     later = production.days[21]
     shift(production, later, "days_since_purchase", 900.0)
-    assert monitor_day(project, settings, later)["retrain_reason"] is None
+    after = monitor_day(project, settings, later)
+    assert after["retrain_reason"] is None
+    assert after["retrain_refusal"].endswith(f"A training was requested on {day}.")
+    assert (
+        f"Not requested. drift: {after['drift']['reason'].split(';')[0]}"
+        in (settings.reports_dir / after["report"]).read_text()
+    )
 
 
 @pytest.mark.slow

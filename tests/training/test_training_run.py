@@ -254,7 +254,7 @@ def check_that_the_first_model_needs_an_approval(settings: Settings, project: Pr
         }
     )
     for approval, stated in (
-        (None, "nobody was asked."),
+        (None, "The project requires an approval, which was not requested."),
         (Approval(False, None), "Not approved: no response in time."),
         (Approval(False, "Eva"), "Rejected by Eva."),
     ):

@@ -34,7 +34,7 @@ class Approval:
 
     Attributes:
         approved: Whether the model may become the champion.
-        by: The person; None if nobody responded in time.
+        by: The person; None without a response in time.
     """
 
     approved: bool
@@ -55,7 +55,7 @@ class PromotionResult:
         reason: The reason as text.
         champion_version: The champion after the decision; None if there is none.
         comparison: The comparison that decided; None if the challenger already was the champion.
-        approval: The person's decision; None if none was required or asked for.
+        approval: The person's decision; None if no approval was required or requested.
     """
 
     promoted: bool
@@ -79,7 +79,7 @@ def promote(settings: Settings, project: Project, version: str, approval: Approv
         settings: The project and the registry.
         project: Whether a promotion requires an approval.
         version: The challenger's version.
-        approval: A person's decision; None if nobody was asked. Without a required approval, it is ignored.
+        approval: A person's decision; None if it was not requested. Without a required approval, it is ignored.
 
     Raises:
         LeakageError: The challenger has leakage findings, or was not checked.
@@ -95,7 +95,7 @@ def promote(settings: Settings, project: Project, version: str, approval: Approv
     if not promoted or project.training.promotion.approval == "none":
         approval = None
     elif approval is None:
-        promoted, reason = False, f"{reason} The project requires an approval, and nobody was asked."
+        promoted, reason = False, f"{reason} The project requires an approval, which was not requested."
     else:
         promoted, reason = approval.approved, f"{reason} {approval}"
     result = PromotionResult(promoted, reason, version if promoted else champion_version, comparison, approval)

@@ -80,7 +80,7 @@ def decide_promotion(
         settings: The project, the registry and the folder of reports.
         project: Whether a promotion requires an approval.
         version: The challenger's version.
-        approval: A person's decision; None if nobody was asked.
+        approval: A person's decision; None if it was not requested.
 
     Raises:
         LeakageError: The challenger has leakage findings, or was not checked.
