@@ -36,9 +36,9 @@ from include.settings import ROOT
 from local.supervision import wait_until
 
 _DOCKER = ROOT / "docker"
-_SCALE = 4
+_SCALE = 2
 """The factor by which the waiting times of the rules are shorter."""
-_HEARTBEAT_SECONDS = 60
+_HEARTBEAT_SECONDS = 90
 _ALERT_SECONDS = 240.0
 _RECOVERY_SECONDS = 300.0
 _QUIET_SECONDS = 20.0
