@@ -36,12 +36,12 @@ from include.settings import ROOT
 from local.supervision import wait_until
 
 _DOCKER = ROOT / "docker"
-_SCALE = 12
+_SCALE = 2
 """The factor by which the waiting times of the rules are shorter."""
-_HEARTBEAT_SECONDS = 40
+_HEARTBEAT_SECONDS = 90
 _ALERT_SECONDS = 240.0
 _RECOVERY_SECONDS = 300.0
-_QUIET_SECONDS = 30.0
+_QUIET_SECONDS = 20.0
 """The time after the first alert in which no second alert may arrive."""
 
 
@@ -109,7 +109,7 @@ def _programs(folder: Path, scratch: ScratchStack, token: Path, slack: str) -> l
             rule["expr"] = rule["expr"].replace("120", str(_HEARTBEAT_SECONDS))
     (folder / "rules.yml").write_text(yaml.safe_dump(rules))
     config = yaml.safe_load((_DOCKER / "prometheus" / "prometheus.yml").read_text())
-    config["global"] = {"scrape_interval": "4s", "evaluation_interval": "2s"}
+    config["global"] = {"scrape_interval": "5s", "evaluation_interval": "5s"}
     config["alerting"]["alertmanagers"][0]["static_configs"][0]["targets"] = [f"127.0.0.1:{alertmanager}"]
     jobs = {job["job_name"]: job for job in config["scrape_configs"]}
     jobs["churn-endpoint"]["static_configs"][0]["targets"] = [f"127.0.0.1:{scratch.settings.serving.port}"]
