@@ -77,8 +77,8 @@ class Demo:
         for run in self._client.unfinished_runs():
             self._client.fail(run)
 
-    def run(self, days: DayRange, dag_ids: Sequence[str]) -> None:
-        """Ingest ``days`` and wait until all runs that this triggers are complete.
+    def run(self, days: DayRange, dag_ids: Sequence[str]) -> Snapshot:
+        """Ingest ``days``, wait until all runs that this triggers are complete, and return them.
 
         Args:
             days: The days to ingest.
@@ -99,6 +99,7 @@ class Demo:
                 where=f"runs of {days.last} at {self._client.url}",
                 remedy="Read in the logs of the skipped tasks why they skipped.",
             )
+        return snapshot
 
     def _watch(self, first: Run, links: list[Link], show: Callable[[Snapshot], None]) -> Snapshot:
         while True:
@@ -110,7 +111,7 @@ class Demo:
                 return snapshot
             if time.monotonic() > self._deadline:
                 raise DemoError(
-                    f"The demo exceeded its limit of {LIMIT_SECONDS / 60:.0f} minutes. Pending: {'; '.join(pending)}.",
+                    f"The runs exceeded the time limit. Pending: {'; '.join(pending)}.",
                     where=self._client.url,
                     remedy="Read the logs of these tasks in the UI.",
                 )

@@ -1,0 +1,150 @@
+"""Live the days of a plan under the DAGs of a running stack."""
+
+from __future__ import annotations
+
+import datetime as dt
+import sys
+import time
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TextIO
+
+from rich.console import Console
+
+from benchmarks.local_stack import running_stack
+from benchmarks.timelapse.requests import Requests
+from benchmarks.timelapse.world import PROJECT, Plan
+from include.days import DayRange
+from include.lake import open_lake
+from include.lake.table_names import SCORES_TABLE
+from include.monitoring.results import read_result
+from include.retention.retention_list import deployed_bento
+from include.settings import Settings
+from include.training.model.bundle import Bundle
+from local.client import AirflowClient, Snapshot
+from local.demo import Demo
+
+_DAILY = ("churn_ingest", "churn_score", "churn_monitor")
+_LIMIT_SECONDS = 12 * 3600.0
+# One customer in a thousand, for the story only: reasons take most of the time of a small retention list.
+_VARIABLES = {"CHURN_SERVING__REASONS_FOR": "10"}
+
+
+@dataclass(frozen=True)
+class LivedDay:
+    """What the product did on a day.
+
+    Attributes:
+        day: The day.
+        seconds: The wall time of its runs.
+        drifted: Whether the verdict of the day is drift.
+        decayed: Whether the verdict of the day is decay.
+        reason: The cause of the verdicts in words; empty without drift and decay.
+        requested: The reason of a request to train; None without a request.
+        promoted: Whether the training promoted its model; None without a training.
+        model_version: The serving model at the end of the day.
+    """
+
+    day: dt.date
+    seconds: float
+    drifted: bool
+    decayed: bool
+    reason: str
+    requested: str | None
+    promoted: bool | None
+    model_version: str
+
+
+@dataclass(frozen=True)
+class Life:
+    """The lived days of a plan.
+
+    Attributes:
+        settings: The settings of the deployment, whose lake and reports remain.
+        days: The days, in order.
+        first_model: The model that was deployed before the first day.
+        requests: The requests and their results.
+    """
+
+    settings: Settings
+    days: tuple[LivedDay, ...]
+    first_model: Bundle
+    requests: Requests
+
+
+def live(plan: Plan, home: Path) -> Life:
+    """Start a stack, ingest the history with a first training, and live the days one after the other.
+
+    Requests are sent from the end of the history to the end of the last day. The tasks and their durations are logged
+    in ``tasks.log`` in the home.
+
+    Args:
+        plan: The days.
+        home: An empty folder with the landing files of all days.
+
+    Raises:
+        DemoError: A task failed or the time limit was exceeded.
+    """
+    with running_stack(home, PROJECT, _VARIABLES) as stack, (home / "tasks.log").open("w") as log:
+        client = AirflowClient(stack.airflow_url)
+        settings = stack.settings
+        try:
+            demo = Demo(client, Console(file=log, width=200), time.monotonic() + _LIMIT_SECONDS)
+            demo.prepare()
+            _progress(f"The stack runs at {stack.airflow_url}. Ingesting the history, {plan.history}.")
+            demo.run(plan.history, (*_DAILY, "churn_train", "churn_deploy"))
+            first_model = deployed_bento(settings).load_bundle()
+            customers = open_lake(settings).table(SCORES_TABLE).read([plan.history.last], ["customer_id"])
+            with Requests(settings.serving.url, customers["customer_id"].to_pylist()) as requests:
+                days = tuple(_live_day(demo, plan, settings, day, requests) for day in plan.lived)
+        finally:
+            client.close()
+    return Life(settings, days, first_model, requests)
+
+
+def _live_day(demo: Demo, plan: Plan, settings: Settings, day: dt.date, requests: Requests) -> LivedDay:
+    start = time.perf_counter()
+    snapshot = demo.run(DayRange.single(day), _DAILY)
+    result = read_result(settings.reports_dir, day)
+    drifted, decayed = result["drift"]["drifted"], result["performance"]["decayed"]
+    reasons = [
+        *([f"drift: {result['drift']['reason']}"] if drifted else []),
+        *([f"decay: {result['performance']['reason']}"] if decayed else []),
+    ]
+    lived = LivedDay(
+        day=day,
+        seconds=round(time.perf_counter() - start, 1),
+        drifted=drifted,
+        decayed=decayed,
+        reason=" ".join(reasons),
+        requested=_requested(snapshot, result["retrain_reason"]),
+        promoted=_promoted(snapshot),
+        model_version=deployed_bento(settings).model_version,
+    )
+    _progress(
+        f"Day {plan.number(day):>3}, {day}: {lived.seconds:.0f} s, model {lived.model_version}, "
+        f"{requests.sent:,} requests, {requests.failed.total()} failed"
+        f"{', requested: ' + lived.requested if lived.requested else ''}"
+        f"{', promoted' if lived.promoted else ''}{', ' + lived.reason if lived.reason else ''}"
+    )
+    return lived
+
+
+def _requested(snapshot: Snapshot, retrain_reason: str | None) -> str | None:
+    if _state(snapshot, "churn_monitor", "request_retraining") == "success":
+        return retrain_reason
+    return "due" if _state(snapshot, "churn_ingest", "request_training") == "success" else None
+
+
+def _promoted(snapshot: Snapshot) -> bool | None:
+    state = _state(snapshot, "churn_train", "announce_champion")
+    return None if state is None else state == "success"
+
+
+def _state(snapshot: Snapshot, dag_id: str, task_id: str) -> str | None:
+    states = {task.state for task in snapshot.tasks if (task.dag_id, task.task_id) == (dag_id, task_id)}
+    return "success" if "success" in states else min(map(str, states), default=None)
+
+
+def _progress(text: str, stream: TextIO = sys.stderr) -> None:
+    print(text, file=stream, flush=True)
