@@ -2,13 +2,8 @@
 
 from __future__ import annotations
 
-import contextlib
 import datetime as dt
 import json
-import os
-import socket
-import subprocess
-import sys
 import tempfile
 import threading
 from collections.abc import Iterator
@@ -16,26 +11,25 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
-from typing import Any
 
 import mlflow
 import numpy as np
 import xgboost as xgb
 
+from benchmarks.local_stack import running_stack
 from include.days import DayRange
 from include.ingest import ingest_days
 from include.lake import open_lake
 from include.lake.table_names import FEATURES_TABLE
 from include.projects import load_project
 from include.projects.training import LeakageLimits
-from include.settings import ROOT, MlflowSettings, ServingSettings, Settings
+from include.settings import Settings
 from include.training.evaluation.leakage import LEAKAGE_FILE, LeakageReport
 from include.training.model.bundle import Bundle, Sample
 from include.training.model.contract import FeatureContract, ModelContract
 from include.training.release.registry import Registry
 from include.training.release.tracking import log_model, open_experiment
 from local.client import AirflowClient
-from local.environment import LocalPorts
 from local.grocery_export import export
 from local.stack import Stack
 
@@ -114,45 +108,19 @@ class ScratchStack:
 def scratch_stack() -> Iterator[ScratchStack]:
     """Start a stack on free ports in a scratch home, prepare gold and two model versions, and stop it at the end."""
     with tempfile.TemporaryDirectory(prefix="churnflow-kills-") as name, _receiving() as receiver:
-        home = Path(name)
-        airflow, mlflow_port, endpoint = _free_ports(3)
-        ports = LocalPorts(airflow_port=airflow, mlflow_port=mlflow_port)
-        uri = f"http://127.0.0.1:{mlflow_port}"
-        settings = Settings(
-            home=home, mlflow=MlflowSettings(tracking_uri=uri), serving=ServingSettings(port=endpoint, reasons_for=0)
-        )
         slack = f"http://127.0.0.1:{receiver.server_port}/services"
         variables = {
-            "CHURN_HOME": name,
-            "CHURN_LOCAL_AIRFLOW_PORT": str(airflow),
-            "CHURN_LOCAL_MLFLOW_PORT": str(mlflow_port),
-            "CHURN_SERVING__PORT": str(endpoint),
             "CHURN_SERVING__REASONS_FOR": "0",
             "CHURN_MLFLOW__TIMEOUT_SECONDS": str(MLFLOW_SECONDS),
             "CHURN_MLFLOW__RETRIES": "0",
             "AIRFLOW_CONN_SLACK_CHURN": json.dumps({"conn_type": "slackwebhook", "host": slack, "password": "T/B/X"}),
-            "NO_PROXY": "127.0.0.1",
         }
-        stack = Stack(settings, ports)
-        client = AirflowClient(stack.airflow_url)
-        try:
-            _local("up", variables)
-            yield ScratchStack(stack, client, receiver, settings, _prepare(settings))
-        finally:
-            client.close()
-            _local("down", variables)
-
-
-def _local(command: str, variables: dict[str, str]) -> None:
-    done = subprocess.run(
-        [sys.executable, "-m", "local", command],
-        cwd=ROOT,
-        env=os.environ | variables,
-        stdout=sys.stderr,
-        check=False,
-    )
-    if done.returncode:
-        raise RuntimeError(f"python -m local {command} ended with {done.returncode}")
+        with running_stack(Path(name), "grocery", variables) as stack:
+            client = AirflowClient(stack.airflow_url)
+            try:
+                yield ScratchStack(stack, client, receiver, stack.settings, _prepare(stack.settings))
+            finally:
+                client.close()
 
 
 def _prepare(settings: Settings) -> tuple[str, str]:
@@ -215,11 +183,3 @@ def _receiving() -> Iterator[SlackReceiver]:
         receiver.shutdown()
         thread.join()
         receiver.server_close()
-
-
-def _free_ports(count: int) -> list[int]:
-    with contextlib.ExitStack() as held:
-        probes: list[Any] = [held.enter_context(socket.socket()) for _ in range(count)]
-        for probe in probes:
-            probe.bind(("127.0.0.1", 0))
-        return [probe.getsockname()[1] for probe in probes]

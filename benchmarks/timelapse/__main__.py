@@ -1,17 +1,33 @@
-"""Live 150 days with a change of the causes of churn: ``make timelapse``."""
+"""Live 150 days with a change of the causes of churn: ``make timelapse``.
+
+The simulated business lives one day after the other under the real DAGs on a local stack of its own: files are
+delivered and ingested, customers are scored, and the day is monitored; trainings and deployments follow from the
+product's rules. The endpoint answers requests all the time.
+
+Afterwards, the days are compared with the first model, which was never trained again, and with the best refit of each
+week. The last line contains the figures; see ``benchmarks.timelapse.story.figures``.
+"""
 
 from __future__ import annotations
 
-import json
+import sys
 import tempfile
-from dataclasses import asdict
+import time
+from collections import Counter
 from pathlib import Path
 from typing import Annotated
 
 import typer
+from rich.console import Console
 
-from benchmarks.timelapse.living import live
-from benchmarks.timelapse.world import Plan
+from benchmarks.figures import print_figures
+from benchmarks.timelapse.compare import best_refits, ingest_epilogue, realised_days
+from benchmarks.timelapse.living import Life, live
+from benchmarks.timelapse.story import draw, events, figures, story_table
+from benchmarks.timelapse.world import PROJECT, Plan
+from include.local_files import write_atomically
+from include.projects import load_project
+from include.settings import ROOT
 
 
 def main(
@@ -19,16 +35,42 @@ def main(
     change_day: Annotated[int, typer.Option(help="The lived day on which the causes of churn change.", min=1)] = 60,
     history_days: Annotated[int, typer.Option(help="The number of days before the first lived day.")] = 465,
     customers: Annotated[int, typer.Option(help="The approximate number of active customers.")] = 4500,
+    picture: Annotated[Path, typer.Option(help="The file of the picture.")] = ROOT / "var" / "timelapse.svg",
     home: Annotated[Path | None, typer.Option(help="An empty folder to keep; by default a temporary folder.")] = None,
 ) -> None:
     """Live the days, and print the story and the figures."""
+    started = time.perf_counter()
     plan = Plan(days=days, change_day=change_day, history_days=history_days, customers=customers)
-    with tempfile.TemporaryDirectory(prefix="churnflow-timelapse-") as folder:
-        place = home or Path(folder)
-        place.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(prefix="churnflow-timelapse-") as scratch:
+        place = home or Path(scratch)
         plan.generate(place)
         life = live(plan, place)
-        print(json.dumps([asdict(day) for day in life.days], default=str))
+        _report(plan, life, picture, started)
+
+
+def _report(plan: Plan, life: Life, picture: Path, started: float) -> None:
+    print("Comparing with the first model and with the best refits.", file=sys.stderr, flush=True)
+    ingest_epilogue(plan, life.settings)
+    realised = realised_days(plan, life.settings, life.first_model)
+    project = load_project(PROJECT)
+    weeks = [day for day in plan.lived if project.is_snapshot_day(day)]
+    hindsight = best_refits(plan, life.settings, weeks)
+    story = events(plan, life.days)
+    Console(width=160).print(story_table(plan, story, realised, hindsight))
+    write_atomically(picture, draw(plan, story, realised, hindsight))
+    requests = life.requests
+    details = {
+        "plan": plan.as_dict(),
+        "requests": requests.sent,
+        "failures": dict(requests.failed),
+        "answers_by_version": dict(requests.versions),
+        "requested_on": {plan.number(day.day): day.requested for day in life.days if day.requested},
+        "days_with_verdicts": dict(Counter(name for day in life.days for name in day.verdicts)),
+        "median_day_seconds": sorted(day.seconds for day in life.days)[plan.days // 2],
+        "picture": str(picture),
+        "seconds": round(time.perf_counter() - started),
+    }
+    print_figures("timelapse", figures(plan, life.days, realised, hindsight, requests.failed.total()), details)
 
 
 if __name__ == "__main__":

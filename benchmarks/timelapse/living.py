@@ -37,9 +37,7 @@ class LivedDay:
     Attributes:
         day: The day.
         seconds: The wall time of its runs.
-        drifted: Whether the verdict of the day is drift.
-        decayed: Whether the verdict of the day is decay.
-        reason: The cause of the verdicts in words; empty without drift and decay.
+        reasons: The verdicts of the day, ``drift`` and ``decay``, with their reasons.
         requested: The reason of a request to train; None without a request.
         promoted: Whether the training promoted its model; None without a training.
         model_version: The serving model at the end of the day.
@@ -47,12 +45,15 @@ class LivedDay:
 
     day: dt.date
     seconds: float
-    drifted: bool
-    decayed: bool
-    reason: str
+    reasons: dict[str, str]
     requested: str | None
     promoted: bool | None
     model_version: str
+
+    @property
+    def verdicts(self) -> frozenset[str]:
+        """The names of the verdicts."""
+        return frozenset(self.reasons)
 
 
 @dataclass(frozen=True)
@@ -106,17 +107,11 @@ def _live_day(demo: Demo, plan: Plan, settings: Settings, day: dt.date, requests
     start = time.perf_counter()
     snapshot = demo.run(DayRange.single(day), _DAILY)
     result = read_result(settings.reports_dir, day)
-    drifted, decayed = result["drift"]["drifted"], result["performance"]["decayed"]
-    reasons = [
-        *([f"drift: {result['drift']['reason']}"] if drifted else []),
-        *([f"decay: {result['performance']['reason']}"] if decayed else []),
-    ]
+    verdicts = {"drift": (result["drift"], "drifted"), "decay": (result["performance"], "decayed")}
     lived = LivedDay(
         day=day,
         seconds=round(time.perf_counter() - start, 1),
-        drifted=drifted,
-        decayed=decayed,
-        reason=" ".join(reasons),
+        reasons={name: found["reason"] for name, (found, key) in verdicts.items() if found[key]},
         requested=_requested(snapshot, result["retrain_reason"]),
         promoted=_promoted(snapshot),
         model_version=deployed_bento(settings).model_version,
@@ -125,7 +120,7 @@ def _live_day(demo: Demo, plan: Plan, settings: Settings, day: dt.date, requests
         f"Day {plan.number(day):>3}, {day}: {lived.seconds:.0f} s, model {lived.model_version}, "
         f"{requests.sent:,} requests, {requests.failed.total()} failed"
         f"{', requested: ' + lived.requested if lived.requested else ''}"
-        f"{', promoted' if lived.promoted else ''}{', ' + lived.reason if lived.reason else ''}"
+        f"{', promoted' if lived.promoted else ''}{', ' + ', '.join(lived.verdicts) if lived.verdicts else ''}"
     )
     return lived
 

@@ -1,0 +1,162 @@
+"""The story of a time-lapse: its events as a table, its figures, and one picture."""
+
+from __future__ import annotations
+
+import datetime as dt
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from rich.table import Table
+
+from benchmarks.timelapse.compare import RealisedDay
+from benchmarks.timelapse.living import LivedDay
+from benchmarks.timelapse.world import Plan
+from include.reporting.plots import BLUE, GREY, VERMILION, panels
+
+RECOVERED_WEEKS = 4
+"""The number of last snapshots over which the recovered AUC is averaged."""
+
+_MARKS = {"alarm": ("v", VERMILION), "training": ("o", GREY), "deployment": ("^", BLUE)}
+
+
+@dataclass(frozen=True)
+class Event:
+    """An event of the story.
+
+    Attributes:
+        day: The day.
+        kind: ``change``, ``alarm``, ``training`` or ``deployment``.
+        text: The event in words.
+    """
+
+    day: dt.date
+    kind: str
+    text: str
+
+
+def events(plan: Plan, days: Sequence[LivedDay]) -> list[Event]:
+    """Return the events of the lived days, in order.
+
+    Args:
+        plan: The days.
+        days: The lived days, in order.
+    """
+    found = [Event(plan.change, "change", "The causes of churn change.")] if plan.change_day <= plan.days else []
+    before: LivedDay | None = None
+    for today in days:
+        was = before.verdicts if before else frozenset()
+        found += [Event(today.day, "alarm", f"{name} begins. {today.reasons[name]}") for name in today.verdicts - was]
+        found += [Event(today.day, "resolved", f"{name} ends.") for name in was - today.verdicts]
+        if today.requested:
+            outcome = {None: "not trained", False: "not promoted", True: "promoted"}[today.promoted]
+            found.append(Event(today.day, "training", f"Training requested ({today.requested}): {outcome}."))
+        if before and before.model_version != today.model_version:
+            found.append(Event(today.day, "deployment", f"Model version {today.model_version} is deployed."))
+        before = today
+    return sorted(found, key=lambda event: event.day)
+
+
+def story_table(
+    plan: Plan, story: Sequence[Event], realised: Sequence[RealisedDay], hindsight: Mapping[dt.date, float]
+) -> Table:
+    """Return the events with the AUC of their day.
+
+    Args:
+        plan: The days.
+        story: The events.
+        realised: The outcome of each lived day.
+        hindsight: The AUC of the best refit, by snapshot day.
+    """
+    by_day = {item.day: item for item in realised}
+    table = Table(box=None, padding=(0, 2, 0, 0))
+    for name in ("day", "date", "event", "AUC", "without loop", "best refit"):
+        numeric = name not in ("date", "event")
+        table.add_column(name, justify="right" if numeric else "left", no_wrap=name == "date")
+    for event in story:
+        outcome, best = by_day[event.day], hindsight.get(event.day)
+        table.add_row(
+            str(plan.number(event.day)),
+            str(event.day),
+            event.text,
+            f"{outcome.auc_with:.3f}",
+            f"{outcome.auc_without:.3f}",
+            "" if best is None else f"{best:.3f}",
+        )
+    return table
+
+
+def figures(
+    plan: Plan,
+    days: Sequence[LivedDay],
+    realised: Sequence[RealisedDay],
+    hindsight: Mapping[dt.date, float],
+    failed_requests: int,
+) -> dict[str, Any]:
+    """Return the figures of a time-lapse.
+
+    Args:
+        plan: The days.
+        days: The lived days.
+        realised: The outcome of each lived day.
+        hindsight: The AUC of the best refit, by snapshot day.
+        failed_requests: The number of requests without a correct response.
+
+    Returns:
+        ``days``; ``failed_requests``; ``retrained_on``: the lived days from the change on, counted from 1, on which a
+        trained model was promoted; ``auc_recovered`` and ``auc_hindsight``: the mean AUC of the retention lists and of
+        the best refits on the last ``RECOVERED_WEEKS`` snapshots; ``saving_with`` and ``saving_without``: the mean
+        saving of a day's list in US dollars per 1,000 customers, from the change on.
+    """
+    last = sorted(hindsight)[-RECOVERED_WEEKS:]
+    changed = [item for item in realised if item.day >= plan.change]
+    return {
+        "days": len(days),
+        "failed_requests": failed_requests,
+        "retrained_on": [plan.number(item.day) for item in days if item.promoted and item.day >= plan.change],
+        "auc_recovered": _mean([item.auc_with for item in realised if item.day in last], 4),
+        "auc_hindsight": _mean([hindsight[day] for day in last], 4),
+        "saving_with": _mean([item.saving_with for item in changed], 0),
+        "saving_without": _mean([item.saving_without for item in changed], 0),
+    }
+
+
+def draw(
+    plan: Plan, story: Sequence[Event], realised: Sequence[RealisedDay], hindsight: Mapping[dt.date, float]
+) -> str:
+    """Return the picture of a time-lapse as SVG.
+
+    Args:
+        plan: The days.
+        story: The events.
+        realised: The outcome of each lived day.
+        hindsight: The AUC of the best refit, by snapshot day.
+    """
+    numbers = [plan.number(item.day) for item in realised]
+    with panels("timelapse", 10, 6.2, rows=2) as ((top, bottom), drawn):
+        top.set_title("Realised AUC of each day's list")
+        top.plot(numbers, [item.auc_with for item in realised], color=BLUE, label="with the loop")
+        top.plot(numbers, [item.auc_without for item in realised], color=VERMILION, ls="--", label="first model only")
+        weeks = [plan.number(day) for day in hindsight]
+        top.plot(weeks, list(hindsight.values()), color=GREY, ls="none", marker=".", label="best refit in hindsight")
+        bottom.set_title("Saving of each day's list, USD per 1,000 customers")
+        bottom.plot(numbers, [item.saving_with for item in realised], color=BLUE)
+        bottom.plot(numbers, [item.saving_without for item in realised], color=VERMILION, ls="--")
+        bottom.set_xlabel("day")
+        low = min(item.auc_without for item in realised) - 0.02
+        for kind, (marker, color) in _MARKS.items():
+            at = sorted({plan.number(event.day) for event in story if event.kind == kind})
+            if at:
+                top.plot(at, [low] * len(at), color=color, ls="none", marker=marker, label=kind)
+        for axes in (top, bottom):
+            axes.grid(axis="y")
+            axes.axvline(plan.change_day, color=GREY, lw=1)
+            axes.margins(x=0.01)
+        top.annotate("causes of churn change", (plan.change_day, 1), xycoords=("data", "axes fraction"), ha="right")
+        top.legend(ncols=3, fontsize=8, loc="lower left", bbox_to_anchor=(0, 1.08))
+    return drawn.getvalue()
+
+
+def _mean(values: Sequence[float], digits: int) -> float | None:
+    return round(float(np.mean(values)), digits) if values else None
