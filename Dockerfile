@@ -37,7 +37,7 @@ ENV AIRFLOW_HOME=/opt/airflow \
     GIT_PYTHON_REFRESH=quiet
 # A named volume inherits the owner of the folder that it covers.
 RUN install --directory --owner=10001 --group=10001 \
-    "$AIRFLOW_HOME" "$AIRFLOW_HOME/logs" "$AIRFLOW_HOME/auth" "$CHURN_HOME" /var/lib/mlflow
+    "$AIRFLOW_HOME" "$AIRFLOW_HOME/logs" "$AIRFLOW_HOME/auth" "$AIRFLOW_HOME/scrape" "$CHURN_HOME" /var/lib/mlflow
 COPY --from=locked /opt/venv /opt/venv
 WORKDIR /opt/churnflow
 COPY include include

@@ -33,7 +33,6 @@ from benchmarks.performance_world import SEASON, SEED, Business
 from include.days import DayRange
 from include.lake.table_names import FEATURES_TABLE
 from include.monitoring.performance import ModelPerformance, evaluate_model, read_labels
-from include.monitoring.windows import latest_per_customer
 from include.projects import Project
 from include.training.data.build import build_dataset
 from include.training.data.rows import concatenate, load_rows, model_contract
@@ -118,9 +117,10 @@ def verdicts(project: Project, scored: Scored) -> dict[dt.date, ModelPerformance
         version = by_day[last]["model_version"].iloc[0]
         span = DayRange.ending(last, project.monitoring.window_days)
         rows = pd.concat([by_day[day] for day in span])
-        rows = latest_per_customer(rows[rows["model_version"] == version])
+        rows = rows[rows["model_version"] == version].sort_values(["customer_id", "dt"])
+        latest = rows.drop_duplicates("customer_id", keep="last")
         monitored = last + dt.timedelta(days=project.label.horizon_days)
-        found[monitored] = evaluate_model(version, rows, scored.evaluations[version], project)
+        found[monitored] = evaluate_model(version, latest, scored.evaluations[version], project)
     return found
 
 

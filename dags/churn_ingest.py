@@ -10,6 +10,7 @@ from airflow.sdk import CronPartitionTimetable, dag, get_current_context, task
 from dags.wiring.assets import GOLD, TRAINING_REQUEST, emit_asset_event
 from dags.wiring.connections import project_connections
 from dags.wiring.day import day_param, resolve_days
+from dags.wiring.deadline import list_deadline
 from dags.wiring.defaults import START, common, project_timezone, schedule_note
 from include.settings import get_settings
 
@@ -46,6 +47,7 @@ no training starts. `churn_maintenance` finds the missing list; trigger `churn_t
         "from_day": day_param("First day", "The first day of a range; empty for one day."),
         "to_day": day_param("Last day", "The day, or the last day of a range."),
     },
+    **list_deadline("gold/features"),
     **common("data"),
 )
 def churn_ingest() -> None:

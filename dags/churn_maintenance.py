@@ -1,4 +1,4 @@
-"""Find days without a retention list or a monitoring report, and trigger the missing runs."""
+"""Find days without a retention list or a monitoring report, trigger the missing runs, and send waiting messages."""
 
 from __future__ import annotations
 
@@ -13,7 +13,8 @@ DOC = """
 
 Airflow drops an asset's event while the DAG that it would trigger is paused, and a run can fail. This DAG looks for
 days in gold without a retention list, and for days with a list but without a monitoring report. It emits the events
-that trigger `churn_score` and `churn_monitor` for these days.
+that trigger `churn_score` and `churn_monitor` for these days. It also sends the messages that could not be sent
+before, for example because Slack was not available.
 
 It considers the last `CHURN_TASKS__MAINTENANCE_DAYS` days up to the newest day in gold, and only days from the first
 retention list on: the days of an ingested history have no list by design.
@@ -28,7 +29,7 @@ Runs daily at 06:00 in the project's time zone with `CHURN_SCHEDULE=daily`, othe
 @dag(
     dag_id="churn_maintenance",
     dag_display_name="7 · Maintain",
-    description="Find days without a retention list or a monitoring report, and trigger their runs.",
+    description="Trigger the missing runs of scoring and monitoring, and send waiting messages.",
     doc_md=DOC,
     schedule=(
         CronTriggerTimetable("0 6 * * *", timezone=project_timezone()) if get_settings().schedule == "daily" else None
@@ -50,8 +51,16 @@ def churn_maintenance() -> None:
 
         return emit_asset_events(SCORES, find_missing_days(get_settings()).reports)
 
+    @task
+    def send_messages() -> dict[str, int]:
+        """Send the messages that could not be sent before."""
+        from dags.wiring.alerts import send_waiting
+
+        return send_waiting()
+
     request_scores()
     request_reports()
+    send_messages()
 
 
 churn_maintenance()

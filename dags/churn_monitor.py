@@ -20,10 +20,10 @@ Collects the endpoint's predictions from the prediction log into `gold/predictio
 data, feature by feature, with the latest training data of the serving model; evaluates the scores with matured labels;
 estimates the performance of the day's scores; and writes an HTML report and `result.json`.
 
-After drift or decay, it sends an **alert** (to Slack if the connection `slack_churn` exists, otherwise to the task's
-log) and **requests a training**. Drift requests no training while a source delivers fewer rows than usual. There is no
-request within one label horizon of the model's data set or of an earlier request, since there would be too few new
-labels.
+Drift and decay open an **incident**. `send_messages` reports when it opens, gets worse or better, and ends: to Slack if
+the connection `slack_churn` exists, otherwise to its log. Decay, and drift that changes the expected saving, **request
+a training**. Drift requests no training while a source delivers fewer rows than usual. There is no request within one
+label horizon of the model's data set or of another request, since there would be too few new labels.
 
 If you mark `request_retraining` successful by hand, no event is emitted, so no training starts; trigger `churn_train`
 then.
@@ -35,7 +35,7 @@ Runs after each retention list. Until the first labels have matured, the perform
 @dag(
     dag_id="churn_monitor",
     dag_display_name="5 · Monitor",
-    description="Drift and realised performance: report, alert, and a training request if needed.",
+    description="Drift and realised performance: report, incidents, and a training request if needed.",
     doc_md=DOC,
     schedule=PartitionedAssetTimetable(assets=SCORES),
     params={"day": day_param("Day", "A day with a retention list.")},
@@ -66,18 +66,21 @@ def churn_monitor() -> None:
         return monitor_day(load_project(settings.project), settings, parse_day(day))
 
     @task
-    def send_alert(result: dict[str, Any]) -> str:
-        """Send an alert about drift or decay; without either, only log."""
-        import logging
+    def record_incidents(result: dict[str, Any]) -> dict[str, str]:
+        """Record the incidents of the day, and return their changes."""
+        from include.monitoring.incidents import record_incidents
+        from include.projects import load_project
 
-        from dags.wiring.alerts import deliver
-        from include.monitoring.alerts import monitoring_alert
+        settings = get_settings()
+        found = record_incidents(load_project(settings.project), settings, parse_day(result["day"]))
+        return {incident.incident_id: incident.change for incident in found}
 
-        message = monitoring_alert(result)
-        if message is None:
-            logging.getLogger(__name__).info("No drift and no decay on %s: no alert.", result["day"])
-            return "nothing"
-        return deliver(message)
+    @task
+    def send_messages() -> dict[str, int]:
+        """Send the messages that have not been sent, also those of earlier runs."""
+        from dags.wiring.alerts import send_waiting
+
+        return send_waiting()
 
     @task(outlets=[TRAINING_REQUEST])
     def request_retraining(result: dict[str, Any]) -> str:
@@ -93,7 +96,7 @@ def churn_monitor() -> None:
     day, collected = choose_day(), collect_predictions()
     result = monitor_day(day)
     day >> collected >> [result, EmptyOperator(task_id="predictions_collected")]
-    send_alert(result)
+    record_incidents(result) >> send_messages()
     request_retraining(result)
 
 

@@ -8,6 +8,7 @@ from airflow.sdk import PartitionedAssetTimetable, dag, get_current_context, tas
 
 from dags.wiring.assets import ENDPOINT, GOLD, SCORES, emit_asset_event
 from dags.wiring.day import day_param, resolve_day
+from dags.wiring.deadline import list_deadline
 from dags.wiring.defaults import common
 from include.settings import get_settings
 
@@ -36,6 +37,7 @@ Runs after each gold day, and after each deployment or rollback. Skips before th
     doc_md=DOC,
     schedule=PartitionedAssetTimetable(assets=GOLD | ENDPOINT),
     params={"day": day_param("Day", "A day in gold.")},
+    **list_deadline("gold/scores"),
     **common("serving"),
 )
 def churn_score() -> None:

@@ -6,7 +6,8 @@ from typing import Any
 
 from airflow.sdk import PartitionedAssetTimetable, dag, get_current_context, task
 
-from dags.wiring.assets import CHAMPION, TRAINING_REQUEST, emit_asset_event
+from dags.wiring.approval import PromotionApproval, approval_hours
+from dags.wiring.assets import CHAMPION, TRAINING_REQUEST, emit_asset_event, request_reason
 from dags.wiring.day import day_param, resolve_day
 from dags.wiring.defaults import common
 from dags.wiring.training_task import RESULT, training_task, tuning_task
@@ -27,11 +28,15 @@ DOC = """
 Workers and the final fit are local processes or Kubernetes pods (`CHURN_TRAINING__BACKEND`). A failed worker does not
 stop the training: the task `train` runs the missing trials.
 
+With `promotion.approval: required` in `training.yaml`, `approve_promotion` waits until a person approves or rejects the
+model, under *Required Actions* of the run. Without a response in time, and after a rejection, the champion stays. Other
+requested trainings wait meanwhile.
+
 If you mark `announce_champion` successful by hand, no event is emitted, so the champion is not deployed; trigger
 `churn_deploy` then.
 
 Runs for each training request, or manually with a day. The ingest requests a training if one is due; the monitor
-requests a training after drift or decay.
+requests a training after decay, or after drift that changes the expected saving. The model card states the reason.
 """
 
 
@@ -54,9 +59,10 @@ def churn_train() -> None:
         from include.training.data.dataset import dataset_dir
         from include.training.release.champion import champion_recipe
 
-        settings, day = get_settings(), resolve_day(get_current_context())
-        project, folder = load_project(settings.project), dataset_dir(settings, day)
-        return prepare_dataset(project, open_lake(settings), day, folder, champion_recipe(settings)).as_dict()
+        settings, context = get_settings(), get_current_context()
+        project, day = load_project(settings.project), resolve_day(context)
+        lake, folder, champion = open_lake(settings), dataset_dir(settings, day), champion_recipe(settings)
+        return prepare_dataset(project, lake, day, folder, champion, request_reason(context)).as_dict()
 
     @task
     def version_data(folder: str) -> str:
@@ -82,11 +88,15 @@ def churn_train() -> None:
         return read_result(Path(folder) / RESULT)
 
     @task
-    def decide_promotion(trained: dict[str, Any]) -> dict[str, Any]:
-        """Set the aliases if the comparison with the champion allows it."""
-        from include.training.release.promotion import promote
+    def decide_promotion(trained: dict[str, Any], approval: dict[str, Any] | None) -> dict[str, Any]:
+        """Set the aliases if the comparison with the champion and the approval allow it, and publish the model card."""
+        from include.projects import load_project
+        from include.training.release.promotion import Approval
+        from include.training.release.publish import decide_promotion
 
-        return promote(get_settings(), trained["model_version"]).as_dict()
+        settings, version = get_settings(), trained["model_version"]
+        project, decided = load_project(settings.project), Approval(**approval) if approval else None
+        return decide_promotion(settings, project, version, decided).as_dict()
 
     @task(outlets=[CHAMPION])
     def announce_champion(decision: dict[str, Any]) -> str:
@@ -109,7 +119,11 @@ def churn_train() -> None:
     trained = read_result(dataset["folder"])
     versioned >> tune >> train >> trained
     versioned >> train
-    announce_champion(decide_promotion(trained))
+    hours, version = approval_hours(), "{{ ti.xcom_pull(task_ids='read_result')['model_version'] }}"
+    approval = PromotionApproval(task_id="approve_promotion", hours=hours, version=version) if hours else None
+    if approval:
+        trained >> approval
+    announce_champion(decide_promotion(trained, approval.output if approval else None))
 
 
 churn_train()

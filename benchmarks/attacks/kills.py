@@ -24,7 +24,7 @@ from local.client import Run, Task
 
 Value = TypeVar("Value")
 
-_DAGS = 7
+_DAGS = 8
 _RUN_SECONDS = 600.0
 _ALERT_SECONDS = 60.0
 _POLL_SECONDS = 0.05
@@ -238,7 +238,7 @@ class _Attack:
         """Return the number of alerts of a run; wait until ``expected`` have arrived."""
 
         def count() -> int:
-            return sum(run.run_id in text for text in self._scratch.receiver.received)
+            return sum(run.run_id in text for text in self._scratch.receiver.texts)
 
         end = time.monotonic() + _ALERT_SECONDS
         while count() < expected and time.monotonic() < end:

@@ -5,11 +5,9 @@ from __future__ import annotations
 import datetime as dt
 import json
 import tempfile
-import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import mlflow
@@ -17,6 +15,7 @@ import numpy as np
 import xgboost as xgb
 
 from benchmarks.local_stack import running_stack
+from benchmarks.slack_receiver import Fault, SlackReceiver, receiving
 from include.days import DayRange
 from include.ingest import ingest_days
 from include.lake import open_lake
@@ -40,49 +39,9 @@ NEXT_DAY = DAYS.last + dt.timedelta(days=1)
 MLFLOW_SECONDS = 5
 """The time-out of a request to MLflow in the stack."""
 
-_FIRST_ANSWERS = (429, 500)
-"""The statuses of the receiver's first answers; later answers are 200."""
+_FIRST_FAULTS: tuple[Fault, ...] = ("429", "500")
+"""The faults of the receiver's first answers."""
 _SAMPLES = 5
-
-
-class SlackReceiver(ThreadingHTTPServer):
-    """A local receiver of Slack messages that first answers 429 with Retry-After, then 500, then 200.
-
-    Attributes:
-        received: The texts of the messages that were answered with 200, in the order of arrival.
-    """
-
-    def __init__(self) -> None:
-        super().__init__(("127.0.0.1", 0), _Handler)
-        self.received: list[str] = []
-        self._refusals = list(_FIRST_ANSWERS)
-        self._lock = threading.Lock()
-
-    def accept(self, text: str) -> int:
-        """Store a message, and return the status of the answer."""
-        with self._lock:
-            if self._refusals:
-                return self._refusals.pop(0)
-            self.received.append(text)
-            return 200
-
-
-class _Handler(BaseHTTPRequestHandler):
-    server: SlackReceiver
-
-    def do_POST(self) -> None:
-        """Answer one message."""
-        body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
-        details = [block["text"]["text"] for block in body["blocks"]]
-        status = self.server.accept(" ".join([body["text"], *details]))
-        self.send_response(status)
-        if status == 429:
-            self.send_header("Retry-After", "1")
-        self.end_headers()
-        self.wfile.write(b"ok" if status == 200 else b"")
-
-    def log_message(self, *_: object) -> None:
-        """Log nothing, so that the output stays short."""
 
 
 @dataclass(frozen=True)
@@ -105,15 +64,21 @@ class ScratchStack:
 
 
 @contextmanager
-def scratch_stack() -> Iterator[ScratchStack]:
-    """Start a stack on free ports in a scratch home, prepare gold and two model versions, and stop it at the end."""
-    with tempfile.TemporaryDirectory(prefix="churnflow-kills-") as name, _receiving() as receiver:
-        slack = f"http://127.0.0.1:{receiver.server_port}/services"
+def scratch_stack(extra: Mapping[str, str] | None = None) -> Iterator[ScratchStack]:
+    """Start a stack on free ports in a scratch home, prepare gold and two model versions, and stop it at the end.
+
+    Args:
+        extra: Further variables of the stack's processes.
+    """
+    with tempfile.TemporaryDirectory(prefix="churnflow-kills-") as name, receiving(_FIRST_FAULTS) as receiver:
         variables = {
             "CHURN_SERVING__REASONS_FOR": "0",
             "CHURN_MLFLOW__TIMEOUT_SECONDS": str(MLFLOW_SECONDS),
             "CHURN_MLFLOW__RETRIES": "0",
-            "AIRFLOW_CONN_SLACK_CHURN": json.dumps({"conn_type": "slackwebhook", "host": slack, "password": "T/B/X"}),
+            "AIRFLOW_CONN_SLACK_CHURN": json.dumps(
+                {"conn_type": "slackwebhook", "host": receiver.webhook, "password": "T/B/X"}
+            ),
+            **(extra or {}),
         }
         with running_stack(Path(name), "grocery", variables) as stack:
             client = AirflowClient(stack.airflow_url)
@@ -170,16 +135,3 @@ def _register(bundle: Bundle, registry: Registry) -> str:
     with mlflow.start_run() as run:
         mlflow.log_dict(report.model_dump(mode="json"), LEAKAGE_FILE)
         return registry.register(log_model(bundle), run.info.run_id, tags={})
-
-
-@contextmanager
-def _receiving() -> Iterator[SlackReceiver]:
-    receiver = SlackReceiver()
-    thread = threading.Thread(target=receiver.serve_forever)
-    thread.start()
-    try:
-        yield receiver
-    finally:
-        receiver.shutdown()
-        thread.join()
-        receiver.server_close()

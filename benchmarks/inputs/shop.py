@@ -133,7 +133,7 @@ features.yaml:
 label.yaml:
   {name: churned, description: Leaves, kind: becomes, source: customers, column: status, value: left, horizon_days: 3}
 monitoring.yaml:
-  {window_days: 7, retrain_on_drift: true, sample_rows: 2000}
+  {window_days: 7, sample_rows: 2000}
 requirements.yaml:
   target: churned
   costs: {missed_churner_usd: 500, needless_offer_usd: 50}

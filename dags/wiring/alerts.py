@@ -1,16 +1,16 @@
-"""Alerts: to the log and, if its connection exists, to Slack.
+"""Messages about failed runs and incidents: to the log and, if its connection exists, to Slack.
 
-A failed run sends one alert. Airflow's DAG processor sends it when the run has ended, so that the alert does not depend
-on the process of a task, which may have been killed.
+A failed run sends one message. Airflow's DAG processor sends it when the run has ended, so that the message does not
+depend on the process of a task, which may have been killed.
 """
 
 from __future__ import annotations
 
 import logging
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from include.monitoring.alerts import Message
+    from include.monitoring.alerts import Addresses
 
 log = logging.getLogger(__name__)
 
@@ -18,32 +18,24 @@ ERROR = "error"
 """The key of the XCom that contains the text of a task's error."""
 
 
-def deliver(message: Message) -> Literal["slack", "log"]:
-    """Log the message in one line, then send it through the configured Slack connection if that connection exists.
-
-    Returns:
-        The destination.
+def send_waiting() -> dict[str, int]:
+    """Send the messages that have not been sent, and return the numbers of sent and of waiting messages.
 
     Raises:
-        AirflowException: Slack rejected the message.
-        OSError: Slack did not answer.
+        SlackRefusedError: Slack refused a message.
     """
+    from dataclasses import asdict
+
+    from dags.wiring.slack import destination
+    from include.monitoring.messages import send_messages
     from include.settings import get_settings
 
-    conn_id = get_settings().alerts.slack_conn_id
-    log.warning("Alert: %s", message.text)
-    if not _connection_exists(conn_id):
-        log.info("There is no connection %r, so the alert is only in this log.", conn_id)
-        return "log"
-    from dags.wiring.slack import send
-
-    send(message, conn_id)
-    log.info("Alert sent through connection %r: %s", conn_id, message.title)
-    return "slack"
+    settings = get_settings()
+    return asdict(send_messages(settings, destination(settings.alerts), _addresses()))
 
 
 def record_error(context: Any) -> None:
-    """Store the text of a task's last error for the alert of its run; for the ``on_failure_callback`` of tasks."""
+    """Store the text of a task's last error for the message of its run; for the ``on_failure_callback`` of tasks."""
     from airflow.sdk.exceptions import AirflowFailException, AirflowTaskTimeout
 
     from include.errors import ChurnflowError
@@ -62,25 +54,42 @@ def record_error(context: Any) -> None:
 
 
 def alert_failed_run(context: Any) -> None:
-    """Send the alert of a failed run; for the ``on_failure_callback`` of DAGs."""
+    """Send the message about a failed run; for the ``on_failure_callback`` of DAGs."""
+    import datetime as dt
     from urllib.parse import quote
 
-    from airflow.sdk.configuration import conf
     from airflow.sdk.execution_time import task_runner
 
+    from dags.wiring.slack import destination
     from include.monitoring.alerts import run_failure
+    from include.monitoring.messages import send_run_failure
+    from include.settings import get_settings
 
     if not hasattr(task_runner, "SUPERVISOR_COMMS"):  # `airflow dags test`, which prints the errors itself
         return
-    dag_id, run_id = context["dag"].dag_id, context["run_id"]
-    base = conf.get("api", "base_url", fallback="").rstrip("/")
-    url = f"{base}/dags/{dag_id}/runs/{quote(run_id, safe='')}"
+    settings, addresses = get_settings(), _addresses()
+    dag_id, run_id, run = context["dag"].dag_id, context["run_id"], context.get("dag_run")
+    url = f"{addresses.airflow}/dags/{dag_id}/runs/{quote(run_id, safe='')}"
     try:
         failures = _failures(context["dag"], run_id)
-    except Exception:  # send the alert without details
+    except Exception:  # send the message without details
         log.exception("The failed tasks of run %s cannot be listed.", run_id)
         failures = {}
-    deliver(run_failure(dag_id, run_id, failures, context.get("reason", "unknown"), url))
+    message = run_failure(dag_id, run_id, failures, context.get("reason", "unknown"), url, addresses)
+    # Airflow passes no run if its last task is no longer part of the DAG.
+    day, attempt = (run.run_after.date(), run.clear_number) if run else (dt.date(1970, 1, 1), 0)
+    key = f"{dag_id}/{run_id}/{attempt}"
+    send_run_failure(settings, destination(settings.alerts), addresses, day, key, message)
+
+
+def _addresses() -> Addresses:
+    from airflow.sdk.configuration import conf
+
+    from include.monitoring.alerts import Addresses
+    from include.settings import get_settings
+
+    airflow = conf.get("api", "base_url", fallback="").rstrip("/")
+    return Addresses(airflow, get_settings().alerts.runbook_url)
 
 
 def _failures(dag: Any, run_id: str) -> dict[str, str | None]:
@@ -97,14 +106,3 @@ def _failures(dag: Any, run_id: str) -> dict[str, str | None]:
                 key=ERROR, dag_id=dag.dag_id, task_id=task_id, run_id=run_id, map_index=int(index)
             )
     return found
-
-
-def _connection_exists(conn_id: str) -> bool:
-    from airflow.sdk import Connection
-    from airflow.sdk.exceptions import AirflowNotFoundException
-
-    try:
-        Connection.get(conn_id)
-    except AirflowNotFoundException:
-        return False
-    return True

@@ -40,6 +40,19 @@ def emit_asset_event(context: Any, asset: Asset, day: dt.date, **extra: Any) -> 
     event.add_partitions(str(day))
 
 
+def request_reason(context: Any) -> str:
+    """Return why a training was requested: the reasons of the events that triggered the run, or that it was by hand.
+
+    Args:
+        context: The task's context.
+    """
+    from include.training.data.dataset import BY_HAND
+
+    groups = (context.get("triggering_asset_events") or {}).values()
+    reasons = dict.fromkeys((event.extra or {}).get("reason") for events in groups for event in events)
+    return "; ".join(reason for reason in reasons if reason) or BY_HAND
+
+
 def emit_asset_events(asset: Asset, days: Sequence[dt.date]) -> list[str]:
     """Emit an event on an asset for each day, in the running task.
 

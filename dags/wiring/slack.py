@@ -1,54 +1,44 @@
-"""Messages through Slack's incoming webhooks, with retries."""
+"""The destination of messages, from an Airflow connection of type ``slack`` or ``slackwebhook``."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
-
-from airflow.providers.slack.hooks.slack_webhook import SlackWebhookHook
-from slack_sdk.http_retry.builtin_handlers import (
-    ConnectionErrorRetryHandler,
-    RateLimitErrorRetryHandler,
-    ServerErrorRetryHandler,
-)
+from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from slack_sdk.http_retry import HttpResponse
-
-    from include.monitoring.alerts import Message
-
-_RETRIES = 3
-_TIMEOUT_SECONDS = 10
-_LONGEST_PAUSE_SECONDS = 30
-"""A longer Retry-After is an error. With these limits a message takes less than three minutes, which is also the
-time-out of callbacks in Airflow's DAG processor in this product's configurations."""
+    from include.monitoring.messages import Destination
+    from include.settings import AlertSettings
 
 
-class BoundedRateLimitRetryHandler(RateLimitErrorRetryHandler):
-    """Retry after the pause in a response with status 429, unless the pause is too long."""
-
-    def _can_retry(self, *, response: HttpResponse | None = None, **arguments: Any) -> bool:
-        if response is None or not super()._can_retry(response=response, **arguments):
-            return False
-        headers = {name.lower(): values for name, values in response.headers.items()}
-        pause = headers.get("retry-after", ["1"])[0]
-        return pause.isdecimal() and int(pause) <= _LONGEST_PAUSE_SECONDS
-
-
-def send(message: Message, conn_id: str) -> None:
-    """Send a message, and retry after status 429, a server error or a lost connection.
+def destination(alerts: AlertSettings) -> Destination:
+    """Return the destination of messages: Slack, or only the log if the connection does not exist.
 
     Args:
-        message: The message.
-        conn_id: The connection of type ``slackwebhook``.
+        alerts: The connection and the channel.
 
     Raises:
-        AirflowException: Slack rejected the message.
-        OSError: Slack did not answer.
+        SlackRefusedError: A bot has no channel.
     """
-    kinds = (BoundedRateLimitRetryHandler, ServerErrorRetryHandler, ConnectionErrorRetryHandler)
-    hook = SlackWebhookHook(
-        slack_webhook_conn_id=conn_id,
-        timeout=_TIMEOUT_SECONDS,
-        retry_handlers=[kind(max_retry_count=_RETRIES) for kind in kinds],
-    )
-    hook.send(text=message.text, blocks=message.blocks)
+    from airflow.sdk import Connection
+    from airflow.sdk.exceptions import AirflowNotFoundException
+
+    from include.monitoring.messages import LogOnly
+    from include.monitoring.slack import SlackBot, SlackRefusedError, SlackWebhook
+
+    try:
+        kind = Connection.get(alerts.slack_conn_id).conn_type
+    except AirflowNotFoundException:
+        return LogOnly()
+    if kind != "slack":
+        from airflow.providers.slack.hooks.slack_webhook import SlackWebhookHook
+
+        return SlackWebhook(SlackWebhookHook(slack_webhook_conn_id=alerts.slack_conn_id).get_conn().url)
+    from airflow.providers.slack.hooks.slack import SlackHook
+
+    if not alerts.slack_channel:
+        raise SlackRefusedError(
+            "The Slack bot has no channel.",
+            where="CHURN_ALERTS__SLACK_CHANNEL",
+            remedy="Set it to the id at the end of the channel's details in Slack.",
+        )
+    client = SlackHook(slack_conn_id=alerts.slack_conn_id).get_conn()
+    return SlackBot(client.token or "", alerts.slack_channel, client.base_url)

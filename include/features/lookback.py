@@ -1,4 +1,4 @@
-"""Lookback: how many days before a snapshot its gold row reads, and how many days after a change are rebuilt."""
+"""Lookback: the sources and days that a gold row reads, and how many days after a change are rebuilt."""
 
 from __future__ import annotations
 
@@ -6,7 +6,10 @@ import datetime as dt
 from collections.abc import Sequence
 
 from include.days import DayRange
-from include.projects import Project
+from include.features.aggregations import used_columns
+from include.features.sql_expressions import needed_columns
+from include.projects import FeatureSpec, Project
+from include.projects.features import Attribute, DaysSince, Ratio, Trend
 
 
 def window_days(days: Sequence[dt.date], window: int) -> DayRange:
@@ -43,6 +46,27 @@ def gold_sources(project: Project) -> list[str]:
     return sorted(used | looked_up)
 
 
+def feature_sources(project: Project) -> dict[str, tuple[str, ...]]:
+    """Return the sources of each feature, sorted.
+
+    A ratio or trend has the sources of both features from which it is computed. A feature that uses a column of a
+    lookup also has the source of the lookup.
+
+    Args:
+        project: The project.
+    """
+    found: dict[str, set[str]] = {}
+    for spec in project.features:
+        calculation = spec.calculation
+        if isinstance(calculation, Ratio):
+            found[spec.name] = found[calculation.numerator] | found[calculation.denominator]
+        elif isinstance(calculation, Trend):
+            found[spec.name] = found[calculation.near] | found[calculation.far]
+        else:
+            found[spec.name] = {calculation.source, *_lookup_sources(project, calculation.source, spec)}
+    return {name: tuple(sorted(sources)) for name, sources in found.items()}
+
+
 def rebuilt_days_after(project: Project) -> int:
     """Return how many gold days after a changed day are rebuilt: the longest window, limited by ``lateness_days``."""
     window = longest_window(project)
@@ -59,3 +83,10 @@ def silver_days(project: Project, days: DayRange) -> DayRange:
     window = longest_window(project)
     first = project.first_day if window is None else days.first - dt.timedelta(days=window - 1)
     return DayRange(min(first, days.first), days.last)
+
+
+def _lookup_sources(project: Project, source: str, spec: FeatureSpec) -> list[str]:
+    calculation = spec.calculation
+    used = {calculation.column} if isinstance(calculation, Attribute | DaysSince) else used_columns([spec])
+    needed = needed_columns(project.derived_columns.get(source, []), used)
+    return [lookup.source for lookup in project.sources[source].lookups if needed & set(lookup.columns)]

@@ -1,7 +1,7 @@
 """The names of the lake's tables.
 
-Bronze, silver and quarantine have one table per source; gold has one table per subject. A name that starts with ``_``
-belongs to a bookkeeping table, with one row per delivery or day.
+Bronze, silver and quarantine have one table per source; gold and monitoring have one table per subject. A name that
+starts with ``_`` belongs to a bookkeeping table, with one row per delivery or day.
 """
 
 from __future__ import annotations
@@ -32,6 +32,15 @@ SCORES_TABLE = "gold/scores"
 
 PREDICTIONS_TABLE = "gold/predictions"
 """The endpoint's prediction log: one row per prediction."""
+
+INCIDENTS_TABLE = "monitoring/incidents"
+"""The state of each incident on each monitored day on which it is open or ends."""
+
+ACKNOWLEDGEMENTS_TABLE = "monitoring/acknowledgements"
+"""The users who acknowledged an incident, by the incident's first day."""
+
+MESSAGES_TABLE = "monitoring/messages"
+"""The messages to Slack or to the log, with their state."""
 
 
 def bronze_table(source: str) -> str:

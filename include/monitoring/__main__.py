@@ -1,8 +1,9 @@
-"""``python -m include.monitoring``: the backtest of the drift rule."""
+"""``python -m include.monitoring``: the backtest of the drift rule, and acknowledgements of incidents."""
 
 from __future__ import annotations
 
 import datetime as dt
+import getpass
 from typing import Annotated
 
 import typer
@@ -12,6 +13,7 @@ from include.days import DayRange, parse_day
 from include.lake import open_lake
 from include.logs import configure_json_logs
 from include.monitoring.backtest import LargestChange, backtest, render
+from include.monitoring.incidents import acknowledge
 from include.projects import load_project
 from include.retention.retention_list import ScoringError, deployed_bento
 from include.settings import get_settings
@@ -39,6 +41,17 @@ def run_backtest(
     span = DayRange.ending(parse_day(through), days)
     result = backtest(project, open_lake(settings), bundle, span, _report)
     typer.echo(render(result, has_model=bundle is not None))
+
+
+@app.command(name="acknowledge")
+def run_acknowledge(
+    incident: Annotated[str | None, typer.Option(help="The id. Default: the newest open incident.")] = None,
+    user: Annotated[str | None, typer.Option(help="The name of the user. Default: that of the process.")] = None,
+    note: Annotated[str, typer.Option(help="A remark for the others.")] = "",
+) -> None:
+    """State that a user works on an incident. The next run of churn_monitor or churn_maintenance sends the message."""
+    found = acknowledge(get_settings(), user or getpass.getuser(), note, incident)
+    typer.echo(f"{found.incident_id} is acknowledged by {found.user}.")
 
 
 def _report(day: dt.date, largest: LargestChange) -> None:

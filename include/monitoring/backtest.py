@@ -243,8 +243,8 @@ def largest_change(project: Project, replay: Replay, past: PastDay) -> LargestCh
     sources = source_severity(replay.source_rows, replay.counting, project, trained_through, past.day)
     if sources > drift.severity:
         return LargestChange(sources, "a source delivered fewer rows than usual")
-    worst = max((item for item in drift.features if item.counts), key=lambda item: item.severity)
-    return LargestChange(worst.severity, f"{worst.name}: {worst.reason}")
+    worst = max((item for item in drift.features if item.counts), key=lambda item: item.severity, default=None)
+    return LargestChange(drift.severity, f"{worst.name}: {worst.reason}" if worst else "no feature counts")
 
 
 def render(result: BacktestResult, has_model: bool) -> str:

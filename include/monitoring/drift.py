@@ -105,7 +105,8 @@ class DriftVerdict:
         promise: Whether the backtest confirms the budget of false verdicts, as one sentence.
         days: The judged days with the largest severity of features and sources, in the order of days.
         exceeding_days: The judged days that exceed the limits.
-        latest: The result of the last judged day.
+        shown_day: The newest judged day that exceeds the limits if the verdict is drift; otherwise the last judged day.
+        shown: The result of ``shown_day``.
     """
 
     drifted: bool
@@ -113,10 +114,11 @@ class DriftVerdict:
     promise: str
     days: Mapping[dt.date, float]
     exceeding_days: tuple[dt.date, ...]
-    latest: DayDrift
+    shown_day: dt.date
+    shown: DayDrift
 
     def as_dict(self) -> dict[str, Any]:
-        """Return the verdict as plain JSON types; the features are those of the last judged day."""
+        """Return the verdict as plain JSON types; the features are those of ``shown_day``."""
         return {
             "drifted": self.drifted,
             "reason": self.reason,
@@ -125,11 +127,12 @@ class DriftVerdict:
                 {"day": str(day), "severity": severity, "exceeds": day in self.exceeding_days}
                 for day, severity in self.days.items()
             ],
-            "severity": self.latest.severity,
-            "current_rows": self.latest.rows,
-            "drifted_features": len(self.latest.drifted_features),
-            "informing_features": len(self.latest.informing_features),
-            "features": [asdict(feature) for feature in self.latest.features],
+            "features_day": str(self.shown_day),
+            "severity": self.shown.severity,
+            "current_rows": self.shown.rows,
+            "drifted_features": len(self.shown.drifted_features),
+            "informing_features": len(self.shown.informing_features),
+            "features": [asdict(feature) for feature in self.shown.features],
         }
 
 
@@ -150,7 +153,7 @@ def detect_drift(profile: ReferenceProfile, current: pa.Table, limits: DriftLimi
         raise DriftError(
             "The current window has no rows.", where=FEATURES_TABLE, remedy="Run churn_ingest for its days."
         )
-    level = SIGNIFICANCE / len(profile.features)
+    level = SIGNIFICANCE / max(1, len(profile.features))
     columns = dict(zip(current.column_names, current.columns, strict=True))
     gone = pa.chunked_array([pa.nulls(current.num_rows, pa.float64())])
     found = [
@@ -182,14 +185,16 @@ def judge(
     of_sources = {day: (sources or {}).get(day, 0.0) for day in days}
     severities = {day: max(result.severity, of_sources[day]) for day, result in days.items()}
     exceeding = tuple(day for day, result in days.items() if result.exceeds or of_sources[day] >= limits.multiplier)
-    latest = list(days.values())[-1]
+    drifted = len(exceeding) >= wanted
+    shown_day = exceeding[-1] if drifted else list(days)[-1]
+    shown = days[shown_day]
     reason = (
         f"{len(exceeding)} of the last {counted(len(days), 'day')} exceed the limits; drift requires {wanted} of {of}. "
-        f"On the last day, {len(latest.drifted_features)} of {counted(len(latest.features), 'feature')} drifted"
+        f"On {shown_day}, {len(shown.drifted_features)} of {counted(len(shown.features), 'feature')} drifted"
     )
-    informing = len(latest.informing_features)
+    informing = len(shown.informing_features)
     reason += f", and {informing} with little influence on the model." if informing else "."
-    return DriftVerdict(len(exceeding) >= wanted, reason, limits.promise, severities, exceeding, latest)
+    return DriftVerdict(drifted, reason, limits.promise, severities, exceeding, shown_day, shown)
 
 
 def _feature(

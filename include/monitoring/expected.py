@@ -15,8 +15,7 @@ import pandas as pd
 
 from include.lake import Lake
 from include.lake.table_names import SCORES_TABLE
-from include.monitoring.evaluations import Evaluations
-from include.monitoring.performance import matured_days, read_labelled_scores, score_columns
+from include.monitoring.performance import Evaluations, matured_days, read_labelled_scores, score_columns
 from include.projects import Project
 from include.training.evaluation.estimate import estimate_intervals, realised_metrics
 from include.training.model.contract import MetricValue

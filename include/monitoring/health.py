@@ -1,4 +1,4 @@
-"""The state of the deployed model. It is read from files only, which is fast enough for a page of the UI."""
+"""The deployed model and its newest monitoring result, read from files of the serving and the reports' folder."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import Any
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
-from include.monitoring.results import Report, list_reports, newest_result
+from include.monitoring.results import newest_result
 from include.serving.deployment.state import BentoReference, ServingState
 from include.settings import Settings, require_project
 from include.training.model.contract import RecipeEvaluation
@@ -25,63 +25,86 @@ class _Contract(BaseModel):
 
 
 @dataclass(frozen=True)
-class ModelHealth:
-    """The state of the deployed model and of its monitoring.
+class ServedModel:
+    """The deployed model.
 
     Attributes:
-        project: The project of the deployment.
-        schedule: ``off`` or ``daily``.
-        model_version: The deployed version; None before the first deployment.
+        version: The version in the registry.
+        since: The time of the last rollout, in UTC; None if it has not been committed yet.
         trained_through: The last snapshot day that the model was fitted on; None if unknown.
         evaluated_through: The last snapshot day that the evaluated model of the same recipe was fitted on; None if
             unknown.
         threshold: The lowest probability that is predicted as ``churn``; None if unknown.
+    """
+
+    version: str
+    since: dt.datetime | None
+    trained_through: dt.date | None
+    evaluated_through: dt.date | None
+    threshold: float | None
+
+
+@dataclass(frozen=True)
+class ModelHealth:
+    """The deployed version and the newest monitoring result.
+
+    Attributes:
+        project: The project of the deployment.
+        model_version: The deployed version; None before the first deployment.
         monitored_day: The newest day with a monitoring result; None before the first.
         drift: The ``drift`` part of that result.
         performance: The ``performance`` part of that result.
         expected: The ``expected`` part of that result.
         served: The ``served`` part of that result.
-        reports: All reports, newest day first.
     """
 
     project: str
-    schedule: str
     model_version: str | None
-    trained_through: dt.date | None
-    evaluated_through: dt.date | None
-    threshold: float | None
     monitored_day: dt.date | None
     drift: dict[str, Any] | None
     performance: dict[str, Any] | None
     expected: dict[str, Any] | None
     served: dict[str, Any] | None
-    reports: tuple[Report, ...]
+
+
+def served_model(settings: Settings) -> ServedModel | None:
+    """Return the deployed model; None before the first deployment.
+
+    Raises:
+        ProjectMismatchError: The deployed model is of another project.
+        ServingStateError: The serving state cannot be read.
+    """
+    state = ServingState(settings.serving_dir)
+    reference = state.served()
+    if reference is None:
+        return None
+    contract = _contract(reference)
+    return ServedModel(
+        version=reference.model_version,
+        since=state.served_since(),
+        trained_through=contract.trained_through if contract else None,
+        evaluated_through=contract.evaluation.trained_through if contract and contract.evaluation else None,
+        threshold=contract.threshold if contract else None,
+    )
 
 
 def model_health(settings: Settings) -> ModelHealth:
-    """Return the current state; parts that do not exist yet are None.
+    """Return the deployed version and the newest monitoring result; parts that do not exist yet are None.
 
     Raises:
         ProjectMismatchError: The deployed model or the newest monitoring result is of another project.
         ServingStateError: The serving state cannot be read.
         ResultError: The newest monitoring result is damaged.
     """
-    reference = ServingState(settings.serving_dir).served()
-    contract = _contract(reference) if reference else None
-    result = newest_result(settings.reports_dir)
+    model, result = served_model(settings), newest_result(settings.reports_dir)
     return ModelHealth(
         project=settings.project,
-        schedule=settings.schedule,
-        model_version=reference.model_version if reference else None,
-        trained_through=contract.trained_through if contract else None,
-        evaluated_through=contract.evaluation.trained_through if contract and contract.evaluation else None,
-        threshold=contract.threshold if contract else None,
+        model_version=model.version if model else None,
         monitored_day=dt.date.fromisoformat(result["day"]) if result else None,
         drift=result["drift"] if result else None,
         performance=result["performance"] if result else None,
         expected=result.get("expected") if result else None,
         served=result.get("served") if result else None,
-        reports=tuple(list_reports(settings.reports_dir)),
     )
 
 

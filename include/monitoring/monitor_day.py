@@ -4,26 +4,27 @@ from __future__ import annotations
 
 import datetime as dt
 import time
+from dataclasses import asdict
+from pathlib import Path
 from typing import Any
 
-from include.lake import open_lake
+from include.lake import Lake, open_lake
+from include.lake.table_names import FEATURES_TABLE
 from include.logs import get_logger
-from include.monitoring.drift import DayDrift, detect_drift, judge
+from include.monitoring.day_verdict import DayVerdict, judge_day
 from include.monitoring.drift_report import PAGE, write_evidently, write_page
-from include.monitoring.evaluations import deployed_evaluations
 from include.monitoring.expected import expected_performance
-from include.monitoring.performance import realised_performance
+from include.monitoring.performance import deployed_evaluations, realised_performance
 from include.monitoring.results import KIND, day_dir, read_result, result_days, write_result
-from include.monitoring.retraining import retrain_request, settling_time
+from include.monitoring.retraining import retrain_decision, saving_change, settling_time
 from include.monitoring.root_cause import root_causes
 from include.monitoring.served import monitor_served
-from include.monitoring.source_health import counting_sources, source_health, source_severity
-from include.monitoring.source_rows import read_source_rows
-from include.monitoring.windows import current_window, judged_days, new_columns, reference_window, with_scores
+from include.monitoring.windows import latest_rows, new_columns, with_scores
 from include.projects import Project
 from include.retention.retention_list import deployed_bento
 from include.settings import Settings
-from include.training.model.reference_profile import read_profile
+from include.training.model.bundle import Bundle
+from include.training.model.reference_profile import ReferenceProfile, read_profile
 
 log = get_logger(__name__)
 
@@ -46,8 +47,8 @@ def monitor_day(project: Project, settings: Settings, day: dt.date) -> dict[str,
         ``served`` (see ``Served``), ``reference_days`` and ``reference_rows`` (of the reference profile),
         ``snapshot_pairs`` (see ``ReferenceProfile``), ``current_days``, ``new_columns`` (columns of gold that the model
         does not use), ``left_out`` (features that change with time), ``evidently`` (the features that Evidently draws),
-        ``retrain_reason`` (None if no training is requested), ``report`` (relative to the reports' folder),
-        ``seconds``.
+        ``expected_saving_usd_per_1000`` (see ``SavingChange``), ``retrain_reason`` and ``retrain_refusal`` (see
+        ``RetrainDecision``), ``report`` (relative to the reports' folder), ``seconds``.
 
     Raises:
         ScoringError: No model is deployed.
@@ -58,61 +59,40 @@ def monitor_day(project: Project, settings: Settings, day: dt.date) -> dict[str,
     lake, folder = open_lake(settings), day_dir(settings.reports_dir, day)
     deployed = deployed_bento(settings)
     bundle, version = deployed.load_bundle(), deployed.model_version
-    contract, profile, limits = bundle.contract, read_profile(bundle), project.monitoring.drift
-    # The last days are compared again, so the verdict depends neither on earlier results nor on their order.
-    found: dict[dt.date, DayDrift] = {}
-    compared: dict[tuple[dt.date, ...], DayDrift] = {}
-    for judged in judged_days(lake, day, limits.of_days if project.has_time else 1):
-        current = current_window(lake, project, contract, judged)
-        if current.days not in compared:  # the days between two snapshots have the same window
-            rows = with_scores(current.rows, bundle)
-            compared[current.days] = detect_drift(profile, rows, limits)
-        found[judged] = compared[current.days]
-    influences = {name: feature.influence for name, feature in profile.features.items()}
-    counting, deliveries = counting_sources(project, influences), read_source_rows(lake, project, day)
-    trained = contract.trained_through
-    severities = {judged: source_severity(deliveries, counting, project, trained, judged) for judged in found}
-    verdict = judge(found, limits, project.has_time, severities)
-    sources = source_health(lake, project, deliveries, counting, settings.reports_dir, trained, day)
-    drifted = [*verdict.latest.drifted_features, *verdict.latest.informing_features]
-    reference = reference_window(lake, contract, profile)
+    contract, profile = bundle.contract, read_profile(bundle)
+    judged = judge_day(project, lake, bundle, profile, settings.reports_dir, day)
+    drifted = [*judged.verdict.shown.drifted_features, *judged.verdict.shown.informing_features]
     evaluations = deployed_evaluations(settings)
     performance = realised_performance(lake, project, evaluations, day)
     expected = expected_performance(lake, project, evaluations, day)
     served = monitor_served(lake, project, version, day, profile)
+    saving = saving_change(project, profile, judged.scores)
     result: dict[str, Any] = {
         "format": 1,
         "project": project.name,
         "day": str(day),
         "model_version": version,
-        "trained_through": str(trained),
+        "trained_through": str(contract.trained_through),
         "evaluated_through": str(contract.evaluation.trained_through) if contract.evaluation else None,
-        "drift": verdict.as_dict(),
-        "root_causes": root_causes(project, [feature.name for feature in drifted], sources),
-        "sources": [source.as_dict() for source in sources],
+        "drift": judged.verdict.as_dict(),
+        "root_causes": root_causes(project, [feature.name for feature in drifted], judged.sources),
+        "sources": [source.as_dict() for source in judged.sources],
         "performance": performance.as_dict(),
         "expected": expected.as_dict(),
+        "expected_saving_usd_per_1000": asdict(saving),
         "served": served.as_dict(),
         "reference_days": [str(present) for present in profile.days],
         "reference_rows": profile.rows,
         "snapshot_pairs": profile.pairs,
-        "current_days": [str(present) for present in current.days],
+        "current_days": [str(present) for present in judged.shown_days],
         "new_columns": new_columns(lake, contract),
         "left_out": list(profile.left_out),
-        "evidently": write_evidently(
-            with_scores(reference.rows, bundle),
-            rows,
-            profile,
-            verdict.latest,
-            limits.multiplier,
-            project.monitoring.sample_rows,
-            folder,
-        )
-        if reference
-        else [],
+        "evidently": _draw(project, lake, bundle, profile, judged, folder),
         "report": f"{KIND}/{day}/{PAGE}",
     }
-    result["retrain_reason"] = retrain_request(project, result, trained, day, _requested_days(project, settings, day))
+    requested = _requested_days(project, settings.reports_dir, day)
+    decision = retrain_decision(project, result, saving, contract.trained_through, day, requested)
+    result["retrain_reason"], result["retrain_refusal"] = decision.reason, decision.refusal
     result["seconds"] = round(time.perf_counter() - start, 3)
     write_page(result, folder)
     write_result(settings.reports_dir, day, result)
@@ -121,8 +101,8 @@ def monitor_day(project: Project, settings: Settings, day: dt.date) -> dict[str,
         extra={
             "day": str(day),
             "model_version": version,
-            "drifted": verdict.drifted,
-            "drifted_features": len(verdict.latest.drifted_features),
+            "drifted": judged.verdict.drifted,
+            "drifted_features": len(judged.verdict.shown.drifted_features),
             "performance": performance.reason,
             "answers": sum(model.answers for model in served.models),
             "retrain": result["retrain_reason"] is not None,
@@ -132,8 +112,24 @@ def monitor_day(project: Project, settings: Settings, day: dt.date) -> dict[str,
     return result
 
 
-def _requested_days(project: Project, settings: Settings, day: dt.date) -> list[dt.date]:
-    recent = day - settling_time(project)
-    days = [earlier for earlier in result_days(settings.reports_dir) if recent < earlier < day]
-    results = {earlier: read_result(settings.reports_dir, earlier) for earlier in days}
-    return [earlier for earlier, result in results.items() if result.get("retrain_reason")]
+def _draw(
+    project: Project, lake: Lake, bundle: Bundle, profile: ReferenceProfile, judged: DayVerdict, folder: Path
+) -> list[str]:
+    """Write Evidently's page, and return the features on it; none if gold no longer has the days of the reference."""
+    if not set(profile.days) <= set(lake.table(FEATURES_TABLE).days()):
+        return []
+    reference = with_scores(latest_rows(lake, bundle.contract, profile.days), bundle)
+    shown, monitoring = judged.verdict.shown, project.monitoring
+    multiplier, sample_rows = monitoring.drift.multiplier, monitoring.sample_rows
+    return write_evidently(reference, judged.shown_rows, profile, shown, multiplier, sample_rows, folder)
+
+
+def _requested_days(project: Project, reports_dir: Path, day: dt.date) -> list[dt.date]:
+    """Return the other days that requested a training within the settling time before or after ``day``.
+
+    A request is a recorded fact, since it has started a training. It cannot be computed again: the labels that arrived
+    later, or the model that was deployed later, may give another result for that day.
+    """
+    settling = settling_time(project)
+    near = [other for other in result_days(reports_dir) if other != day and abs(other - day) < settling]
+    return [other for other in near if read_result(reports_dir, other).get("retrain_reason")]

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import datetime as dt
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
+from functools import cache
 from typing import Any
 
 import numpy as np
@@ -19,14 +20,18 @@ from include.features.point_in_time import CUSTOMER_ID
 from include.lake import Lake, connect
 from include.lake.table_names import FEATURES_TABLE, LABELS_TABLE, SCORES_TABLE
 from include.monitoring.decay import Verdict, decay_verdict
-from include.monitoring.evaluations import Evaluations
-from include.monitoring.windows import latest_per_customer
 from include.plurals import counted
 from include.projects import Project
+from include.serving.deployment.state import ServingState
+from include.settings import Settings
 from include.training.evaluation.measure import measure
 from include.training.evaluation.metrics import expected_calibration_error, reliability
 from include.training.evaluation.segments import ENOUGH_CUSTOMERS, segment_masks
+from include.training.model.bundle import BundleError
 from include.training.model.contract import MetricValue, RecipeEvaluation
+
+Evaluations = Callable[[str], RecipeEvaluation | None]
+"""Returns the evaluation of the recipe of a model version; None if it is not known."""
 
 
 @dataclass(frozen=True)
@@ -103,6 +108,25 @@ class Performance:
         return plain | {"models": list(plain["models"]), "segments": list(plain["segments"])}
 
 
+def deployed_evaluations(settings: Settings) -> Evaluations:
+    """Return the evaluations of all model versions that were deployed and whose Bento has not been deleted.
+
+    Args:
+        settings: The folder of the serving state.
+    """
+    state = ServingState(settings.serving_dir)
+
+    @cache
+    def evaluation(version: str) -> RecipeEvaluation | None:
+        revision = state.newest_of(version)
+        try:
+            return revision.bento.load_bundle().contract.evaluation if revision else None
+        except BundleError:  # deleted, or of another version of the code
+            return None
+
+    return evaluation
+
+
 def realised_performance(lake: Lake, project: Project, evaluations: Evaluations, day: dt.date) -> Performance:
     """Evaluate the scores of the latest ``window_days`` that had matured when ``day`` ended, with their current labels.
 
@@ -130,7 +154,8 @@ def realised_performance(lake: Lake, project: Project, evaluations: Evaluations,
     if rows.empty:
         return Performance("not yet known", f"No customer who was scored from {span.first} to {span.last} has a label.")
     last = rows.groupby("model_version")["dt"].max().sort_values(kind="stable", ascending=False)
-    by_model = {version: latest_per_customer(rows[rows["model_version"] == version]) for version in last.index}
+    latest = rows.sort_values(["customer_id", "dt"]).drop_duplicates(["model_version", "customer_id"], keep="last")
+    by_model = {version: latest[latest["model_version"] == version] for version in last.index}
     models = tuple(
         evaluate_model(version, scored, evaluations(version), project) for version, scored in by_model.items()
     )

@@ -12,7 +12,6 @@ from dataclasses import dataclass
 from functools import partial
 from itertools import pairwise
 
-import numpy as np
 import pyarrow as pa
 
 from include.days import DayRange
@@ -23,6 +22,7 @@ from include.monitoring.source_health import counting_sources
 from include.monitoring.source_rows import read_source_rows
 from include.monitoring.windows import window_days, with_scores
 from include.projects import Project
+from include.training.data.rows import first_of_each
 from include.training.data.splits import TooFewSnapshotsError, split_by_time, time_folds
 from include.training.evaluation.change import Values
 from include.training.evaluation.reference import profile_feature, snapshot_pairs
@@ -114,14 +114,14 @@ class Replay:
         days = [day for day in known if day in span]
         pairs = snapshot_pairs(self._project, known)
         self._read_snapshots(sorted({day for pair in pairs for day in pair} - set(self._snapshots)))
-        reference = self._values(self._latest(self._read(days)))
+        latest = self._latest(self._read(days))
         return ReferenceProfile(
             days=tuple(days),
-            rows=next(iter(reference.values())).rows,
+            rows=latest.num_rows,
             pairs=len(pairs),
             features={
                 name: profile_feature(values, partial(self._snapshot, name), pairs, self._influence[name])
-                for name, values in reference.items()
+                for name, values in self._values(latest).items()
             },
         )
 
@@ -167,9 +167,7 @@ class Replay:
 
     def _latest(self, parts: dict[dt.date, pa.Table]) -> pa.Table:
         rows = pa.concat_tables([parts[day] for day in sorted(parts, reverse=True)])
-        customers = rows["customer_id"].combine_chunks().dictionary_encode().indices.to_numpy()
-        first = np.sort(np.unique(customers, return_index=True)[1])
-        latest = rows.select(self._columns).take(pa.array(first))
+        latest = rows.select(self._columns).take(pa.array(first_of_each(rows["customer_id"])))
         return with_scores(latest, self._bundle) if self._bundle else latest
 
     def _values(self, rows: pa.Table) -> dict[str, Values]:

@@ -1,4 +1,4 @@
-"""Files of the reports' folder: the ``result.json`` of each monitored day, and the list of HTML reports."""
+"""Files of the reports' folder: the result and the summary of each monitored day, and the list of HTML reports."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ from typing import Any
 
 from include.errors import ChurnflowError
 from include.local_files import write_atomically
+from include.monitoring.summary import SUMMARY_FILE, summarise
 from include.settings import require_project
 
 KIND = "drift"
@@ -48,14 +49,18 @@ def day_dir(reports_dir: Path, day: dt.date) -> Path:
 
 
 def write_result(reports_dir: Path, day: dt.date, result: dict[str, Any]) -> Path:
-    """Write a day's result, replacing an earlier one atomically, and return its path.
+    """Write a day's result and its summary, replacing earlier ones atomically, and return the path of the result.
+
+    The summary is written first, so that every result has one.
 
     Args:
         reports_dir: The reports' folder.
         day: The monitored day.
         result: The result; see ``monitor_day``.
     """
-    target = day_dir(reports_dir, day) / RESULT_FILE
+    folder = day_dir(reports_dir, day)
+    write_atomically(folder / SUMMARY_FILE, summarise(result).model_dump_json())
+    target = folder / RESULT_FILE
     # NaN is not valid JSON, so it raises an error here.
     write_atomically(target, json.dumps(result, indent=1, allow_nan=False))
     return target

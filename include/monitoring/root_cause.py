@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Sequence
 
-from include.features.feature_sources import feature_sources
+from include.features.lookback import feature_sources
 from include.monitoring.source_health import SourceHealth
 from include.plurals import counted
 from include.projects import Project

@@ -14,8 +14,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from include.days import DayRange
-from include.features.feature_sources import feature_sources
-from include.features.lookback import gold_sources
+from include.features.lookback import feature_sources, gold_sources
 from include.lake import Lake
 from include.lake.table_names import quarantine_table, silver_table
 from include.monitoring.source_rows import (

@@ -9,10 +9,8 @@ from __future__ import annotations
 
 import datetime as dt
 from collections.abc import Sequence
-from dataclasses import dataclass
 
 import numpy as np
-import pandas as pd
 import pyarrow as pa
 
 from include.days import DayRange
@@ -23,26 +21,13 @@ from include.projects import Project
 from include.training.evaluation.change import as_numbers
 from include.training.model.bundle import Bundle
 from include.training.model.contract import FeatureContract, ModelContract
-from include.training.model.reference_profile import SCORE, ReferenceProfile
+from include.training.model.reference_profile import SCORE
 
 _KEYS = ("dt", "customer_id")
 
 
 class WindowError(ChurnflowError):
     """Gold has no rows in a window."""
-
-
-@dataclass(frozen=True)
-class Window:
-    """The rows of a window.
-
-    Attributes:
-        days: The days with rows, sorted.
-        rows: The model's features that gold contains, one row per customer, in the order of the customers.
-    """
-
-    days: tuple[dt.date, ...]
-    rows: pa.Table
 
 
 def judged_days(lake: Lake, day: dt.date, count: int) -> list[dt.date]:
@@ -63,18 +48,6 @@ def judged_days(lake: Lake, day: dt.date, count: int) -> list[dt.date]:
     return days[-count:]
 
 
-def current_window(lake: Lake, project: Project, contract: ModelContract, day: dt.date) -> Window:
-    """Return the rows of the window that ends with ``day``; see ``window_days``.
-
-    Args:
-        lake: The lake with ``gold/features``.
-        project: The project's window length and snapshots.
-        contract: The contract of the deployed model.
-        day: A day in gold.
-    """
-    return _latest_rows(lake, contract, window_days(project, lake.table(FEATURES_TABLE).days(), day))
-
-
 def window_days(project: Project, days: Sequence[dt.date], day: dt.date) -> list[dt.date]:
     """Return the days of the window that ends with ``day``: its snapshots, or all of its days if it has no snapshot.
 
@@ -91,17 +64,19 @@ def window_days(project: Project, days: Sequence[dt.date], day: dt.date) -> list
     return [candidate for candidate in present if project.is_snapshot_day(candidate)] or present
 
 
-def reference_window(lake: Lake, contract: ModelContract, profile: ReferenceProfile) -> Window | None:
-    """Return the rows of the profile's days, which illustrate the reference; None if gold no longer has these days.
+def latest_rows(lake: Lake, contract: ModelContract, days: Sequence[dt.date]) -> pa.Table:
+    """Return the latest row of each customer on some days: the model's features that gold contains, by customer.
 
     Args:
         lake: The lake with ``gold/features``.
         contract: The contract of the deployed model.
-        profile: The model's reference profile.
+        days: Days in gold.
     """
-    if not set(profile.days) <= set(lake.table(FEATURES_TABLE).days()):
-        return None
-    return _latest_rows(lake, contract, profile.days)
+    engine = connect()
+    rows = lake.table(FEATURES_TABLE).scan(engine, days)
+    latest = rows.group_by("customer_id").aggregate(dt=rows.dt.max())
+    names = [name for name in contract.feature_names if name in rows.columns]
+    return rows.join(latest, list(_KEYS)).order_by("customer_id").select(names).to_pyarrow()
 
 
 def new_columns(lake: Lake, contract: ModelContract) -> list[str]:
@@ -120,12 +95,6 @@ def with_scores(rows: pa.Table, bundle: Bundle) -> pa.Table:
     return rows.append_column(SCORE, pa.array(bundle.predict(columns)))
 
 
-def latest_per_customer(rows: pd.DataFrame) -> pd.DataFrame:
-    """Return each customer's row of the latest ``dt``, ordered by customer."""
-    latest = rows.sort_values(["customer_id", "dt"]).drop_duplicates("customer_id", keep="last")
-    return latest.reset_index(drop=True)
-
-
 def _column(rows: pa.Table, feature: FeatureContract) -> pa.ChunkedArray | np.ndarray:
     if feature.categories:
         return rows[feature.name] if feature.name in rows.column_names else pa.nulls(rows.num_rows, pa.string())
@@ -134,12 +103,3 @@ def _column(rows: pa.Table, feature: FeatureContract) -> pa.ChunkedArray | np.nd
     numbers = as_numbers(rows[feature.name])
     # The model has no input for infinity. Drift detection also counts infinity as missing.
     return np.where(np.abs(numbers) < np.finfo(np.float32).max, numbers, np.nan)
-
-
-def _latest_rows(lake: Lake, contract: ModelContract, days: Sequence[dt.date]) -> Window:
-    engine = connect()
-    rows = lake.table(FEATURES_TABLE).scan(engine, days)
-    latest = rows.group_by("customer_id").aggregate(dt=rows.dt.max())
-    names = [name for name in contract.feature_names if name in rows.columns]
-    found = rows.join(latest, list(_KEYS)).order_by("customer_id").select(names)
-    return Window(tuple(days), found.to_pyarrow())

@@ -81,14 +81,15 @@ class Monitoring(Config):
         window_days: The number of days of production data that are compared with the training data, with one row per
             customer. If the days contain a snapshot, only the rows of snapshots are compared, since the training data
             consists of snapshots. The realised performance and the rows of the sources have windows of the same length.
-        retrain_on_drift: Whether drift requests a training.
+        retrain_saving_change: Drift requests a training if it changes the expected saving by more than this share of
+            the expected saving in the reference.
         min_churners: The smallest number of churners with matured labels for a verdict on the realised performance.
         sample_rows: The largest number of rows in the sample of the HTML report.
         drift: The limits from which a change of the inputs or of the scores is drift.
     """
 
     window_days: int = Field(ge=1)
-    retrain_on_drift: bool
+    retrain_saving_change: float = Field(default=0.1, gt=0)
     min_churners: int = Field(default=100, ge=20)
     sample_rows: int = Field(ge=100, le=10_000)
     drift: DriftLimits = DriftLimits()

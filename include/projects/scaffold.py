@@ -164,7 +164,6 @@ def _documents(title: str, table: Path, customer: str, label: str, value: str, f
         "monitoring.yaml": _document(
             {
                 "window_days": 7,
-                "retrain_on_drift": True,
                 "sample_rows": 2000,
                 "drift": _Inline(budget_per_year=1, multiplier=1.5, exceeded_days=2, of_days=3, min_influence=0.01),
             }

@@ -67,12 +67,17 @@ class Promotion(Config):
             lower bound of the difference to an older fit must be above minus this margin.
         confidence: The confidence level of the comparison with the champion; the lower bound of the additional saving
             must exceed the margin. A first champion needs a higher confidence; see ``first_confidence``.
+        approval: ``required``: a model that meets the conditions, also a first model, becomes the champion only if a
+            person approves it. ``none``: it becomes the champion.
+        approval_hours: The time for the approval, in hours. Without a response, the champion stays.
     """
 
     margin_usd_per_1000: float = Field(ge=0)
     first_margin_usd_per_1000: float = Field(default=100, ge=0)
     refresh_margin_auc: float = Field(default=0.005, ge=0, le=0.1)
     confidence: float = Field(default=0.95, ge=0.5, lt=1)
+    approval: Literal["none", "required"] = "none"
+    approval_hours: float = Field(default=24, gt=0, le=24 * 30)
 
     @property
     def first_confidence(self) -> float:

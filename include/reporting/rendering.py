@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import datetime as dt
 from functools import cache
 from pathlib import Path
 
@@ -33,6 +34,7 @@ def html_templates(folder: Path = _BASE) -> Environment:
         "duration": duration,
         "figure": figure,
         "markdown_cell": _markdown_cell,
+        "moment": moment,
         "number": number,
         "percent": percent,
         "size": size,
@@ -119,6 +121,16 @@ def age(days: float | None) -> str:
     if days is None:
         return _NONE
     return f"{days * 24:.1f} h" if 0 < days < 1 else f"{number(days)} d"
+
+
+def moment(time: dt.datetime | None) -> str:
+    """Return a time with a time zone as date and time of day in UTC.
+
+    Example:
+        >>> moment(dt.datetime(2026, 3, 1, 6, 4, tzinfo=dt.UTC)), moment(None)
+        ('2026-03-01 06:04 UTC', '-')
+    """
+    return _NONE if time is None else f"{time.astimezone(dt.UTC):%Y-%m-%d %H:%M} UTC"
 
 
 def _markdown_cell(text: str) -> str:

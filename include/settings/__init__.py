@@ -3,6 +3,7 @@
 from include.settings.groups import (
     DatabaseTimeouts,
     LimitSettings,
+    MetricsSettings,
     PodSettings,
     PredictionLogSettings,
     ServingSettings,
@@ -11,12 +12,14 @@ from include.settings.groups import (
     TrainingSettings,
 )
 from include.settings.ownership import ProjectMismatchError, require_project
-from include.settings.settings import ROOT, MlflowSettings, Settings, SettingsError, get_settings
+from include.settings.settings import ROOT, AlertSettings, MlflowSettings, Settings, SettingsError, get_settings
 
 __all__ = [
     "ROOT",
+    "AlertSettings",
     "DatabaseTimeouts",
     "LimitSettings",
+    "MetricsSettings",
     "MlflowSettings",
     "PodSettings",
     "PredictionLogSettings",

@@ -214,7 +214,7 @@ class DatabaseTimeouts(Group):
 
 
 class TaskSettings(Group):
-    """The time-outs of Airflow's tasks. A task that exceeds its time-out fails and is retried.
+    """The limits of Airflow's tasks and runs. A task that exceeds its time-out fails and is retried.
 
     Attributes:
         timeout_minutes: The time-out of a task. The longest task is the ingest of a long history in one run.
@@ -222,11 +222,14 @@ class TaskSettings(Group):
             start-up of a pod.
         maintenance_days: The number of days, up to the newest day in gold, for which ``churn_maintenance`` looks for
             missing lists and reports.
+        list_by: The time of day, in the project's time zone, at which the retention list of the previous day is due:
+            ``07:00``. It applies with ``CHURN_SCHEDULE=daily``.
     """
 
     timeout_minutes: float = Field(default=120, gt=0)
     training_timeout_minutes: float = Field(default=240, gt=0)
     maintenance_days: int = Field(default=14, ge=1)
+    list_by: dt.time = dt.time(7)
 
     @property
     def timeout(self) -> dt.timedelta:
@@ -237,6 +240,17 @@ class TaskSettings(Group):
     def training_timeout(self) -> dt.timedelta:
         """The time-out of a tuning or training task."""
         return dt.timedelta(minutes=self.training_timeout_minutes)
+
+
+class MetricsSettings(Group):
+    """The metrics of the pipeline and of the model, which Prometheus reads from Airflow's api-server.
+
+    Attributes:
+        token_file: The file of the token with which Prometheus reads ``/churn/metrics``, of at least 32 characters. It
+            gives access to no other page. Without a file, only tokens of Airflow are accepted.
+    """
+
+    token_file: OptionalFile = None
 
 
 class TrainingSettings(Group):

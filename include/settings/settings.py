@@ -14,7 +14,7 @@ from pydantic import Field, SecretStr, ValidationError, field_validator, model_v
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from include.errors import ChurnflowError
-from include.settings.groups import DatabaseTimeouts, Group, ServingSettings, TaskSettings, TrainingSettings
+from include.settings.groups import DatabaseTimeouts, Group, MetricsSettings, ServingSettings, TaskSettings, TrainingSettings
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -61,9 +61,18 @@ class VersionSettings(Group):
 
 
 class AlertSettings(Group):
-    """The destination of alerts."""
+    """The destination of messages, and the links in them.
+
+    Attributes:
+        slack_conn_id: The Airflow connection of type ``slack`` (the token of a bot) or ``slackwebhook``. Without it,
+            the messages are in the logs only.
+        slack_channel: The id of the channel of the bot, at the end of the channel's details in Slack.
+        runbook_url: The address of the published docs/runbook.md; by default, messages name the file.
+    """
 
     slack_conn_id: str = "slack_churn"
+    slack_channel: str = Field(default="", pattern=r"^([CG][A-Z0-9]+)?$")
+    runbook_url: str = Field(default="", pattern=r"^(https?://\S+)?$")
 
 
 class Settings(BaseSettings):
@@ -93,8 +102,9 @@ class Settings(BaseSettings):
         mlflow: The tracking server and registry.
         training: The training.
         serving: The endpoint.
-        alerts: The destination of alerts.
-        tasks: The time-outs of Airflow's tasks.
+        alerts: The destination of messages.
+        tasks: The time-outs of Airflow's tasks, and the time at which a list is due.
+        metrics: The access of Prometheus to the metrics.
     """
 
     model_config = SettingsConfigDict(
@@ -123,6 +133,7 @@ class Settings(BaseSettings):
     serving: ServingSettings = ServingSettings()
     alerts: AlertSettings = AlertSettings()
     tasks: TaskSettings = TaskSettings()
+    metrics: MetricsSettings = MetricsSettings()
 
     @model_validator(mode="before")
     @classmethod

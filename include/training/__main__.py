@@ -27,11 +27,15 @@ from include.training.data.dataset import DatasetManifest, DatasetPart, dataset_
 from include.training.tuning.tune import tune_as_worker
 
 if TYPE_CHECKING:
+    from include.training.release.promotion import PromotionResult
     from include.training.train import TrainingResult
 
 app = CommandLine(no_retry_code=EXIT_NO_RETRY)
 
 DatasetFolder = Annotated[Path, typer.Option(help="The folder of a data set.", exists=True, file_okay=False)]
+ApprovedBy = Annotated[
+    str | None, typer.Option(help="Your name, as an approval; needed with promotion.approval: required.")
+]
 _METRICS = {
     "auc": "AUC",
     "pr_auc": "PR-AUC",
@@ -85,23 +89,24 @@ def run(
 
 
 @app.command()
-def promote(version: Annotated[str, typer.Option(help="The challenger's version in the registry.")]) -> None:
+def promote(
+    version: Annotated[str, typer.Option(help="The challenger's version in the registry.")],
+    approved_by: ApprovedBy = None,
+) -> None:
     """Promote a challenger if the comparison that its training recorded allows it."""
-    from include.training.release.promotion import promote as promote_version
-
-    _print(promote_version(get_settings(), version).as_dict())
+    _print(_promote(version, approved_by).as_dict())
 
 
 @app.command(name="all")
 def train_and_promote(
     day: Annotated[str, typer.Option(help="Use the labels known when this day (YYYY-MM-DD) ends.")],
+    approved_by: ApprovedBy = None,
 ) -> None:
     """Build the data set, train on it and decide on the promotion, for a first model.
 
     Unlike the DAG, this command stores no version of the raw data.
     """
     from include.training.release.champion import champion_recipe
-    from include.training.release.promotion import promote as promote_version
     from include.training.train import train_challenger
 
     settings, through = get_settings(), parse_day(day)
@@ -109,9 +114,17 @@ def train_and_promote(
     dataset = prepare_dataset(project, open_lake(settings), through, folder, champion_recipe(settings)).dataset
     trained = train_challenger(settings, dataset.folder)
     typer.echo(render_training(dataset.manifest, trained))
-    promotion = promote_version(settings, trained.model_version)
+    promotion = _promote(trained.model_version, approved_by)
     typer.echo(_line("champion" if promotion.promoted else "not promoted", promotion.reason))
     _print(promotion.as_dict())
+
+
+def _promote(version: str, approved_by: str | None) -> PromotionResult:
+    from include.training.release.promotion import Approval
+    from include.training.release.publish import decide_promotion
+
+    settings, approval = get_settings(), Approval(True, approved_by) if approved_by else None
+    return decide_promotion(settings, load_project(settings.project), version, approval)
 
 
 def render_training(manifest: DatasetManifest, trained: TrainingResult) -> str:

@@ -27,7 +27,7 @@ from include.training.recipe_choice import NO_RANKING, Comparison, choose_recipe
 from include.training.tuning.tune import TuningResult, make_search, open_study, tune
 
 _SAMPLES = 20
-_TEST_METRICS = {
+TEST_METRICS = {
     "auc": "auc",
     "average_precision": "pr_auc",
     "brier": "brier",
@@ -174,7 +174,7 @@ def _recipe_evaluation(
         last_day=manifest.test.days[-1],
         metrics={
             name: MetricValue(found[key], found[f"{key}_low"], found[f"{key}_high"])
-            for name, key in _TEST_METRICS.items()
+            for name, key in TEST_METRICS.items()
         },
         estimate_errors=estimate_errors(project, test, probabilities, evaluation.threshold),
     )

@@ -1,1 +1,1 @@
-"""The pages of the plugin, which the first request imports."""
+"""The pages of the plugin."""

@@ -1,27 +1,34 @@
 """Model health, reports and metrics inside Airflow's UI, for users who may read the monitoring DAG.
 
-Airflow mounts the pages of a plugin without authentication. Every route therefore depends on Airflow's access check,
-which accepts a bearer token or the session cookie; a page in a frame sends only the cookie. The generated API
-description is disabled, since its routes would not be checked.
+Airflow mounts the pages of a plugin without authentication. Every route therefore depends on the access check. The
+generated API description is disabled, since its routes would not be checked.
 """
 
 from __future__ import annotations
 
+import datetime as dt
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Annotated, Any
 
-from airflow.api_fastapi.core_api.security import requires_access_dag
+from airflow.api_fastapi.app import get_auth_manager
+from airflow.api_fastapi.core_api.security import GetUserDep
 from fastapi import Depends, FastAPI, HTTPException, Request
 from fastapi.responses import FileResponse, HTMLResponse, Response
 
+from churn_pages.access import METRICS_PATH, require_access
+from churn_pages.dashboard import find_problems, read_dashboard
+from churn_pages.figures import make_charts
+from churn_pages.scrape import render_metrics
 from include.errors import ChurnflowError
-from include.monitoring.health import model_health
-from include.monitoring.metrics import CONTENT_TYPE, render_metrics
+from include.monitoring.exposition import CONTENT_TYPE
+from include.monitoring.history import read_history
 from include.monitoring.results import Report, list_reports
+from include.monitoring.summary import DaySummary
 from include.reporting import html_templates
 from include.settings import Settings, get_settings
 
-MONITORING_DAG = "churn_monitor"
+PREFIX = "/churn"
 REPORT_KINDS = ("quality", "drift", "model")
 MEDIA_TYPES = {
     ".html": "text/html; charset=utf-8",
@@ -47,43 +54,53 @@ _templates = html_templates(Path(__file__).parent / "templates")
 
 app = FastAPI(
     title="Churnflow",
-    dependencies=[Depends(requires_access_dag(method="GET", param_dag_id=MONITORING_DAG))],
+    dependencies=[Depends(require_access)],
     openapi_url=None,
 )
 CurrentSettings = Annotated[Settings, Depends(get_settings)]
 
 
 @app.get("/health")
-def show_health(request: Request, settings: CurrentSettings) -> HTMLResponse:
-    """Show the deployed model, the newest drift verdict and realised performance, and the newest reports.
+def show_health(request: Request, settings: CurrentSettings, user: GetUserDep) -> HTMLResponse:
+    """Show what needs attention, the performance and the drift of a year, and the newest runs and reports.
 
     Args:
         request: The request.
         settings: The settings of the deployment.
+        user: The user, who sees the runs of the DAGs that they may read.
     """
-    health = model_health(settings)
-    features = (health.drift or {}).get("features", [])
-    drifted = [feature for feature in features if feature["drifted"] and feature["counts"]]
+    now = dt.datetime.now(dt.UTC)
+    dashboard = read_dashboard(settings, get_auth_manager().get_authorized_dag_ids(user=user))
+    history, result, reports = dashboard.history.value or [], dashboard.result.value, dashboard.reports.value or []
+    features = result["drift"]["features"] if result else []
     return _page(
         request,
         "health.html",
-        health=health,
-        drifted=drifted[:_DRIFTED_SHOWN],
-        days=_by_day(health.reports)[:_NEWEST_DAYS],
-        kinds=REPORT_KINDS,
+        airflow=_root(request).removesuffix(PREFIX),
+        page=dashboard,
+        project=settings.project,
+        schedule=settings.schedule,
+        now=now,
+        problems=find_problems(dashboard, settings, now.date()),
+        history=history,
+        charts=make_charts(history, dashboard.incidents.value or []) if history else None,
+        drifted=[feature for feature in features if feature["drifted"] and feature["counts"]][:_DRIFTED_SHOWN],
+        cards=_cards(reports),
+        days=_days(reports, history)[:_NEWEST_DAYS],
     )
 
 
 @app.get("/reports")
 def show_reports(request: Request, settings: CurrentSettings) -> HTMLResponse:
-    """List all reports, newest day first.
+    """List the figures and the reports of all days, newest day first.
 
     Args:
         request: The request.
         settings: The settings of the deployment.
     """
-    days = _by_day(list_reports(settings.reports_dir))
-    return _page(request, "reports.html", days=days, kinds=REPORT_KINDS)
+    reports = list_reports(settings.reports_dir)
+    days = _days(reports, read_history(settings.reports_dir))
+    return _page(request, "reports.html", days=days, cards=_cards(reports))
 
 
 @app.get("/view/{path:path}")
@@ -112,9 +129,13 @@ def serve_report(path: str, settings: CurrentSettings) -> FileResponse:
     return FileResponse(file, media_type=MEDIA_TYPES[file.suffix], headers=_headers(policy))
 
 
-@app.get("/metrics")
+@app.get(METRICS_PATH)
 def serve_metrics(settings: CurrentSettings) -> Response:
-    """Return the newest monitoring result as Prometheus metrics. The scraper sends a bearer token."""
+    """Return the state of the pipeline, of the model and of Airflow as Prometheus metrics.
+
+    Args:
+        settings: The settings of the deployment.
+    """
     return Response(render_metrics(settings), media_type=CONTENT_TYPE)
 
 
@@ -130,10 +151,13 @@ def show_error(request: Request, error: ChurnflowError) -> HTMLResponse:
 
 
 def _page(request: Request, template: str, status: int = 200, **values: Any) -> HTMLResponse:
-    # Links contain the full path, so that they also work if Airflow itself is below a path prefix.
-    root = request.scope["root_path"].rstrip("/")
-    content = _templates.get_template(template).render(root=root, **values)
+    content = _templates.get_template(template).render(root=_root(request), **values)
     return HTMLResponse(content, status_code=status, headers=_headers(_STATIC))
+
+
+def _root(request: Request) -> str:
+    # Links contain the full path, so that they also work if Airflow itself is below a path prefix.
+    return str(request.scope["root_path"]).rstrip("/")
 
 
 def _headers(policy: str) -> dict[str, str]:
@@ -145,12 +169,22 @@ def _headers(policy: str) -> dict[str, str]:
     }
 
 
-def _by_day(reports: tuple[Report, ...] | list[Report]) -> list[tuple[str, dict[str, list[Report]]]]:
-    """Return ``(day, {kind: reports})`` in the order of ``reports``."""
-    days: dict[str, dict[str, list[Report]]] = {}
+def _cards(reports: Iterable[Report]) -> dict[str, str]:
+    """Return the path of the card of each model version, newest version first."""
+    cards = {report.day: report.path for report in reports if report.kind == "model"}
+    return dict(sorted(cards.items(), key=lambda item: (len(item[0]), item[0]), reverse=True))
+
+
+def _days(
+    reports: Iterable[Report], history: Sequence[DaySummary]
+) -> list[tuple[str, DaySummary | None, list[Report]]]:
+    """Return each day with its summary, if it has been monitored, and its reports, newest day first."""
+    summaries = {str(summary.day): summary for summary in history}
+    of_day: dict[str, list[Report]] = {day: [] for day in summaries}
     for report in reports:
-        days.setdefault(report.day, {}).setdefault(report.kind, []).append(report)
-    return list(days.items())
+        if report.kind != "model":
+            of_day.setdefault(report.day, []).append(report)
+    return [(day, summaries.get(day), found) for day, found in sorted(of_day.items(), reverse=True)]
 
 
 def _report_file(reports_dir: Path, path: str) -> Path:

@@ -9,8 +9,8 @@ import pytest
 from sklearn.metrics import precision_score, recall_score, roc_auc_score
 
 from include.lake.table_names import SCORES_TABLE
-from include.monitoring.evaluations import deployed_evaluations
 from include.monitoring.expected import Expected, expected_performance
+from include.monitoring.performance import deployed_evaluations
 from include.retention.retention_list import score_day
 from include.training.evaluation.estimate import estimate_intervals, estimate_metrics, realised_metrics
 from tests.monitoring.conftest import Production

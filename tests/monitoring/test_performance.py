@@ -15,8 +15,13 @@ from sklearn.metrics import roc_auc_score
 
 from include.days import DayRange
 from include.lake.table_names import FEATURES_TABLE, LABELS_TABLE, SCORES_TABLE
-from include.monitoring.evaluations import deployed_evaluations
-from include.monitoring.performance import ModelPerformance, Performance, evaluate_model, realised_performance
+from include.monitoring.performance import (
+    ModelPerformance,
+    Performance,
+    deployed_evaluations,
+    evaluate_model,
+    realised_performance,
+)
 from include.projects import Project
 from include.retention.retention_list import score_day
 from include.training.model.contract import MetricValue, RecipeEvaluation

@@ -1,4 +1,4 @@
-"""The reference and the current window."""
+"""The window of a day, and its rows."""
 
 from __future__ import annotations
 
@@ -12,28 +12,15 @@ from include.days import DayRange
 from include.lake.table_names import FEATURES_TABLE
 from include.monitoring.windows import (
     WindowError,
-    current_window,
     judged_days,
+    latest_rows,
     new_columns,
-    reference_window,
+    window_days,
     with_scores,
 )
-from include.training.model.reference_profile import SCORE, read_profile
+from include.projects import Project
+from include.training.model.reference_profile import SCORE
 from tests.monitoring.conftest import CUSTOMERS, Production, shift
-
-
-def test_reference_window_has_the_rows_of_the_profile(production: Production) -> None:
-    contract, profile = production.bundle.contract, read_profile(production.bundle)
-    assert profile.days == (production.days[3],)
-    window = reference_window(production.lake, contract, profile)
-    assert window is not None
-    assert (window.days, window.rows.num_rows) == (profile.days, CUSTOMERS)
-
-
-def test_reference_window_is_absent_if_gold_lacks_its_days(production: Production) -> None:
-    contract, profile = production.bundle.contract, read_profile(production.bundle)
-    moved = profile.model_copy(update={"days": (dt.date(2016, 1, 1),)})
-    assert reference_window(production.lake, contract, moved) is None
 
 
 def copy_day(production: Production, day: dt.date, to: dt.date) -> None:
@@ -43,11 +30,14 @@ def copy_day(production: Production, day: dt.date, to: dt.date) -> None:
     table.replace(DayRange.single(to), rows.set_column(position, "dt", [[to] * rows.num_rows]))
 
 
-def test_current_window_contains_its_snapshot(production: Production) -> None:
+def window_of(production: Production, project: Project, day: dt.date) -> list[dt.date]:
+    return window_days(project, production.lake.table(FEATURES_TABLE).days(), day)
+
+
+def test_window_contains_its_snapshot(production: Production) -> None:
     snapshot, later = production.days[9], production.days[9] + dt.timedelta(days=2)
     copy_day(production, snapshot, later)
-    window = current_window(production.lake, production.project, production.bundle.contract, later)
-    assert window.days == (snapshot,)
+    assert window_of(production, production.project, later) == [snapshot]
 
 
 def test_window_without_a_snapshot_contains_the_latest_row_of_each_customer(production: Production) -> None:
@@ -57,16 +47,14 @@ def test_window_without_a_snapshot_contains_the_latest_row_of_each_customer(prod
     shift(production, last, "days_since_purchase", 1000.0)
     monitoring = production.project.monitoring.model_copy(update={"window_days": 2})
     project = production.project.model_copy(update={"monitoring": monitoring})
-    window = current_window(production.lake, project, production.bundle.contract, last)
-    assert window.days == (first, last)
-    assert window.rows.num_rows == CUSTOMERS
-    assert np.min(window.rows["days_since_purchase"]) >= 1000
+    assert window_of(production, project, last) == [first, last]
+    rows = latest_rows(production.lake, production.bundle.contract, [first, last])
+    assert rows.num_rows == CUSTOMERS
+    assert np.min(rows["days_since_purchase"]) >= 1000
 
 
 def test_days_outside_the_window_are_left_out(production: Production) -> None:
-    contract = production.bundle.contract
-    window = current_window(production.lake, production.project, contract, production.days[9])
-    assert window.days == (production.days[9],)
+    assert window_of(production, production.project, production.days[9]) == [production.days[9]]
 
 
 def test_last_days_in_gold_are_judged(production: Production) -> None:
@@ -84,7 +72,7 @@ def test_columns_that_the_model_does_not_use_are_new(production: Production) -> 
 
 def test_scores_of_rows_without_a_column_are_those_of_missing_values(production: Production) -> None:
     bundle = production.bundle
-    rows = current_window(production.lake, production.project, bundle.contract, production.days[9]).rows
+    rows = latest_rows(production.lake, bundle.contract, [production.days[9]])
     position = rows.schema.get_field_index("days_since_purchase")
     nulls = rows.set_column(position, "days_since_purchase", pa.nulls(rows.num_rows, pa.float64()))
     endless = rows.set_column(position, "days_since_purchase", pa.array(np.full(rows.num_rows, np.inf)))

@@ -12,8 +12,8 @@ import pytest
 
 from include.lake import Lake
 from include.monitoring.performance import realised_performance
-from include.monitoring.retraining import retrain_request
-from include.monitoring.windows import current_window, judged_days
+from include.monitoring.retraining import SavingChange, retrain_decision
+from include.monitoring.windows import judged_days, latest_rows
 from include.settings import Settings
 from include.training.data.build import build_dataset
 from include.training.data.dataset import DatasetError
@@ -71,19 +71,21 @@ def test_monitoring_compares_deliveries_without_performance(lake: Lake, tmp_path
     dataset = build_dataset(project, lake, DAY, tmp_path / "dataset")
     contract = model_contract(project, dataset.manifest)
     assert judged_days(lake, LATER, 1) == [LATER]
-    assert current_window(lake, project, contract, LATER).rows.num_rows == 90
+    assert latest_rows(lake, contract, [LATER]).num_rows == 90
     found = realised_performance(lake, project, lambda version: None, LATER)
     assert (found.state, found.models, found.decayed) == ("not known", (), False)
 
 
 def test_drift_requests_training_at_most_once_per_interval() -> None:
     project = flat_project(every_days=10)
-    found = {"drift": {"drifted": True, "reason": "moved"}, "sources": [], "performance": {"decayed": False}}
-    days = [DAY + dt.timedelta(days=ahead) for ahead in range(30)]
-    assert retrain_request(project, found, DAY, days[9]) is None
-    assert retrain_request(project, found, DAY, days[10]) == "drift: moved"
-    assert retrain_request(project, found, DAY, days[12], requested_days=[days[10]]) is None
-    assert retrain_request(project, found, DAY, days[20], requested_days=[days[10]]) == "drift: moved"
+    found = {"drift": {"drifted": True, "reason": "moved."}, "sources": [], "performance": {"decayed": False}}
+
+    def requests(ahead: int, requested: int | None = None) -> bool:
+        day, other = (DAY + dt.timedelta(days=days) for days in (ahead, requested or ahead))
+        return retrain_decision(project, found, SavingChange(100, 50), DAY, day, [other]).reason is not None
+
+    assert [requests(9), requests(10)] == [False, True]
+    assert [requests(12, requested=10), requests(20, requested=10)] == [False, True]
 
 
 @pytest.mark.slow
@@ -94,7 +96,7 @@ def test_champion_is_compared_on_a_later_delivery(lake: Lake, tmp_path: Path, mo
     first = build_dataset(project, lake, DAY, tmp_path / "first")
     trained = train_challenger(settings, first.folder)
     assert trained.metrics["auc"] > 0.75
-    assert promote(settings, trained.model_version).promoted
+    assert promote(settings, project, trained.model_version).promoted
     bundle = Registry(settings).bundle(trained.model_version)
     assert (bundle.contract.horizon_days, bundle.contract.trained_through) == (0, DAY)
     card = mlflow.artifacts.load_text(f"runs:/{trained.run_id}/model_card.md")
@@ -104,7 +106,7 @@ def test_champion_is_compared_on_a_later_delivery(lake: Lake, tmp_path: Path, mo
 
     write_flat_gold(lake, project, LATER, seed=4)
     second = build_dataset(project, lake, LATER, tmp_path / "second", champion_recipe(settings))
-    promotion = promote(settings, train_challenger(settings, second.folder).model_version)
+    promotion = promote(settings, project, train_challenger(settings, second.folder).model_version)
     assert promotion.comparison is not None
     assert promotion.comparison.champion_version == trained.model_version
     assert promotion.comparison.kind in ("new_recipe", "refresh")

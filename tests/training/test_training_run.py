@@ -28,8 +28,10 @@ from include.training.evaluation.requirements import REQUIREMENTS_FILE, Requirem
 from include.training.fitting.history import half_life_text
 from include.training.model.bundle import Bundle
 from include.training.model.reference_profile import SCORE, read_profile
+from include.training.release.approval import approval_form
 from include.training.release.champion import champion_recipe
-from include.training.release.promotion import PromotionError, promote
+from include.training.release.promotion import Approval, PromotionError, PromotionResult, promote
+from include.training.release.publish import decide_promotion, publish_model, published_card
 from include.training.release.registry import Registry, RegistryError
 from include.training.train import train_challenger
 from include.training.tuning.tune import JOURNAL_FILE
@@ -37,6 +39,7 @@ from tests.training.gold import LAST_DAY, small_project, snapshot_days, without_
 from tests.training.gpu import HAS_GPU
 
 pytestmark = pytest.mark.slow
+REASON = "decay: the ranking has decayed."
 PLOTS = ("calibration", "importance", "lift", "saving")
 LOAD_REGISTERED_MODEL = """
 import sys, mlflow, pandas as pd
@@ -129,7 +132,8 @@ def lake_of(settings: Settings) -> Lake:
 
 def prepared(project: Project, settings: Settings, customers: int = 150) -> Path:
     write_gold(lake_of(settings), project, snapshot_days(project, 30), customers=customers)
-    return build_dataset(project, lake_of(settings), LAST_DAY, dataset_dir(settings, LAST_DAY)).folder
+    folder = dataset_dir(settings, LAST_DAY)
+    return build_dataset(project, lake_of(settings), LAST_DAY, folder, request_reason=REASON).folder
 
 
 def test_training_command_registers_a_challenger(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -207,6 +211,7 @@ def test_training_command_registers_a_challenger(tmp_path: Path, monkeypatch: py
     assert trained["evaluated_through"] < str(bundle.contract.evaluation.first_day) < trained["trained_through"]
     assert registered.tags["trained_through"] == trained["trained_through"]
     assert registered.tags["evaluated_through"] == trained["evaluated_through"]
+    assert registered.tags["request_reason"] == run.data.tags["request_reason"] == REASON
     assert registered.tags["history"] == run.data.params["history"] == trained["history"]
     assert trained["history"] == half_life_text(bundle.contract.half_life_days)
 
@@ -219,6 +224,52 @@ def test_training_command_registers_a_challenger(tmp_path: Path, monkeypatch: py
         assert "Traceback" not in on_a_gpu.stderr
 
 
+def check_that_the_first_model_needs_an_approval(settings: Settings, project: Project) -> PromotionResult:
+    """Reject, ignore and approve version 1, and return the result of the approval."""
+    registry = Registry(settings)
+
+    def published() -> dict[str, Any]:
+        content: dict[str, Any] = json.loads((settings.reports_dir / "model/1/model.json").read_text())
+        return content
+
+    publish_model(settings, "1")
+    assert published()["decision"] is None
+    assert published()["request_reason"] == REASON
+    card = (settings.reports_dir / published_card("1")).read_text()
+    assert REASON in card
+    auc = published()["metrics"]["auc"]
+    assert auc["low"] < auc["value"] < auc["high"]
+
+    form = approval_form(settings, "1", "/churn/view/model/1/model_card.html")
+    assert form is not None
+    assert f"Training requested: {REASON}" in form.text
+    assert f"| AUC | {auc['value']:.3f} ({auc['low']:.3f} to {auc['high']:.3f}) |" in form.text
+    assert "[Model card](/churn/view/model/1/model_card.html)" in form.text
+
+    gated = project.model_copy(
+        update={
+            "training": project.training.model_copy(
+                update={"promotion": project.training.promotion.model_copy(update={"approval": "required"})}
+            )
+        }
+    )
+    for approval, stated in (
+        (None, "nobody was asked."),
+        (Approval(False, None), "Not approved: no response in time."),
+        (Approval(False, "Eva"), "Rejected by Eva."),
+    ):
+        kept = decide_promotion(settings, gated, "1", approval)
+        assert (kept.promoted, kept.champion_version) == (False, None)
+        assert kept.reason.endswith(stated)
+        assert published()["decision"]["reason"] == kept.reason
+        assert registry.version_of("champion") is None
+    approved = decide_promotion(settings, gated, "1", Approval(True, "Eva"))
+    assert approved.reason.endswith("Approved by Eva.")
+    assert published()["decision"]["approval"] == {"approved": True, "by": "Eva"}
+    assert approval_form(settings, "1", "/card") is None  # it already is the champion
+    return approved
+
+
 def test_champion_is_replaced_only_by_a_better_model(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     settings = use(tmp_path, monkeypatch)
     project = small_project()
@@ -226,26 +277,27 @@ def test_champion_is_replaced_only_by_a_better_model(tmp_path: Path, monkeypatch
     registry = Registry(settings)
 
     assert train_challenger(settings, folder).model_version == "1"
-    first = promote(settings, "1")
+    first = check_that_the_first_model_needs_an_approval(settings, project)
     assert (first.promoted, first.champion_version) == (True, "1"), first.reason
     assert first.comparison is not None
     assert (first.comparison.kind, first.comparison.champion) == ("first", None)
     assert 0 < first.comparison.gain.low < first.comparison.gain.usd_per_1000 < first.comparison.gain.high
     assert first.comparison.gain.over == first.comparison.baseline.name
-    assert promote(settings, "1").promoted
+    assert promote(settings, project, "1").promoted
     assert registry.version_of("previous") is None
 
     # A data set that was built before the promotion does not name the champion.
     assert train_challenger(settings, folder).model_version == "2"
     with pytest.raises(PromotionError, match="compared with no champion, and the champion is now version 1"):
-        promote(settings, "2")
+        promote(settings, project, "2")
 
     # A model that was fitted on the same rows is no refresh.
     folder = build_dataset(
         project, lake_of(settings), LAST_DAY, dataset_dir(settings, LAST_DAY), champion_recipe(settings)
     ).folder
     assert train_challenger(settings, folder).model_version == "3"
-    third = promote(settings, "3")
+    assert approval_form(settings, "3", "/card") is None
+    third = promote(settings, project, "3")
     assert (third.promoted, third.champion_version) == (False, "1")
     assert third.comparison is not None
     assert third.comparison.kind == "refresh"
@@ -259,12 +311,12 @@ def test_champion_is_replaced_only_by_a_better_model(tmp_path: Path, monkeypatch
     source = client.get_model_version(registry.name, "3").source
     fourth = registry.register(source, unchecked.info.run_id, tags={})
     with pytest.raises(LeakageError, match="not checked for leakage"):
-        promote(settings, fourth)
+        promote(settings, project, fourth)
     report = LeakageReport.model_validate_json(registry.document("3", LEAKAGE_FILE) or b"")
     found = report.model_copy(update={"findings": ("The feature age alone has an AUC of 0.990.",)})
     client.log_text(unchecked.info.run_id, found.model_dump_json(), LEAKAGE_FILE)
     with pytest.raises(LeakageError, match="The feature age alone"):
-        promote(settings, fourth)
+        promote(settings, project, fourth)
     assert registry.version_of("champion") == "1"
 
     # A model that misses a required metric is logged with its verdicts, and not registered.
@@ -287,7 +339,7 @@ def test_champion_is_replaced_only_by_a_better_model(tmp_path: Path, monkeypatch
     write_gold(lake_of(settings), project, days, customers=150)
     later = LAST_DAY + (days[-1] - days[29])
     newer = build_dataset(project, lake_of(settings), later, tmp_path / "newer", champion_recipe(settings)).folder
-    refreshed = promote(settings, train_challenger(settings, newer).model_version)
+    refreshed = promote(settings, project, train_challenger(settings, newer).model_version)
     assert refreshed.promoted, refreshed.reason
     assert refreshed.comparison is not None
     assert refreshed.comparison.kind == "refresh"
@@ -296,9 +348,9 @@ def test_champion_is_replaced_only_by_a_better_model(tmp_path: Path, monkeypatch
     # A champion that uses removed features is not compared, and the challenger has to beat the rules.
     fewer = without_family(project, "baskets_{window}d")
     other = build_dataset(fewer, lake_of(settings), later, tmp_path / "fewer", champion_recipe(settings)).folder
-    promotion = promote(settings, train_challenger(settings, other).model_version)
+    promotion = promote(settings, project, train_challenger(settings, other).model_version)
     assert not promotion.promoted, "without its best features it beats no baseline"
     assert "cannot be compared: it uses 5 features that the data set lacks" in promotion.reason
     assert "the AUC of the rule 'offer by recency'" in promotion.reason
     with pytest.raises(RegistryError, match="version 17"):
-        promote(settings, "17")
+        promote(settings, project, "17")

@@ -155,6 +155,15 @@ class ServingState:
         revision = self._newest("role = 'serve' AND (committed OR phase = 'serving')")
         return revision.bento if revision else None
 
+    def served_since(self) -> dt.datetime | None:
+        """Return the time of the last committed rollout, in UTC; None if there was none.
+
+        Raises:
+            ServingStateError: The database cannot be read.
+        """
+        rows = self._select("SELECT max(committed) FROM rollouts WHERE role = 'serve' AND committed")
+        return _EPOCH + dt.timedelta(milliseconds=rows[0][0]) if rows and rows[0][0] else None
+
     def served_at(self, time: dt.datetime) -> Revision | None:
         """Return the revision that served at a time in the past; None if there was none.
 

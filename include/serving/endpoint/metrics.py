@@ -27,6 +27,9 @@ BATCH_LATENCY = Histogram(
 ERRORS = Counter("ml_prediction_errors_total", "Error responses.", ["kind"])
 OUT_OF_RANGE = Counter("ml_feature_out_of_range_total", "Values outside the contract's range.", ["feature"])
 
+SERVER_ERRORS = ("internal", "online_store_unavailable", "overloaded", "too_many_connections")
+"""The kinds of errors that are not the fault of a client. They are exported from the start, with the value 0."""
+
 
 class PredictionMetrics:
     """The metrics of one model. Labels are resolved once, because resolving a label takes as long as counting.
@@ -38,6 +41,8 @@ class PredictionMetrics:
     def __init__(self, model_version: str) -> None:
         self._predictions = {decision: PREDICTIONS.labels(decision, model_version) for decision in ("churn", "retain")}
         self._latency = LATENCY.labels(model_version)
+        for kind in SERVER_ERRORS:
+            ERRORS.labels(kind)
 
     def count(self, decision: Literal["churn", "retain"], number: int = 1) -> None:
         """Count predictions.

@@ -126,6 +126,7 @@ def _purpose(candidate: Candidate, contract: ModelContract, version: str) -> Sec
                     ("registered as", f"churn-{contract.project}, version {version}"),
                     ("MLflow run", contract.run_id),
                     ("owner", project.owner),
+                    ("training requested", candidate.dataset.manifest.request_reason),
                     ("trained on snapshots through", str(contract.trained_through)),
                     ("evaluated model trained on snapshots through", str(candidate.evaluated_through)),
                     ("label horizon", counted(contract.horizon_days, "day") if contract.horizon_days else "none"),

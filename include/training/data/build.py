@@ -27,6 +27,7 @@ from include.logs import get_logger
 from include.plurals import counted
 from include.projects import Project
 from include.training.data.dataset import (
+    BY_HAND,
     MANIFEST_FILE,
     PROJECT_FILE,
     DatasetError,
@@ -62,7 +63,12 @@ class PreparedDataset:
 
 
 def prepare_dataset(
-    project: Project, lake: Lake, through: dt.date, out_dir: Path, champion: ChampionRecipe | None = None
+    project: Project,
+    lake: Lake,
+    through: dt.date,
+    out_dir: Path,
+    champion: ChampionRecipe | None = None,
+    request_reason: str = BY_HAND,
 ) -> PreparedDataset:
     """Build the data set and check its gold days and the project's data requirements.
 
@@ -72,6 +78,7 @@ def prepare_dataset(
         through: The last day; snapshots whose horizon has passed by its end are included.
         out_dir: The folder to write; see ``build_dataset``.
         champion: The champion's recipe; None without a champion.
+        request_reason: Why the training was requested.
 
     Raises:
         DatasetError: Some gold days were built with other features or another label than the project's current ones, or
@@ -80,7 +87,7 @@ def prepare_dataset(
         TooFewSnapshotsError: There are too few matured snapshots for the test, the gap and the folds.
         TooFewCustomersError: Without time, there are too few churners or too few customers who stay.
     """
-    dataset = build_dataset(project, lake, through, out_dir, champion)
+    dataset = build_dataset(project, lake, through, out_dir, champion, request_reason)
     features, labels = differing_definitions(project, lake, list(dataset.manifest.days))
     _require_same_definitions(features, FEATURES_TABLE)
     _require_same_definitions(labels, LABELS_TABLE)
@@ -88,7 +95,12 @@ def prepare_dataset(
 
 
 def build_dataset(
-    project: Project, lake: Lake, through: dt.date, out_dir: Path, champion: ChampionRecipe | None = None
+    project: Project,
+    lake: Lake,
+    through: dt.date,
+    out_dir: Path,
+    champion: ChampionRecipe | None = None,
+    request_reason: str = BY_HAND,
 ) -> DatasetRef:
     """Write the data set of all labelled snapshots whose horizon has passed when ``through`` ends.
 
@@ -102,6 +114,7 @@ def build_dataset(
             features, the label), ``champion_scores.parquet`` if the champion has scored matured snapshots,
             ``project.yaml`` and, last, ``manifest.json``.
         champion: The champion's recipe, which the manifest records; None without a champion.
+        request_reason: Why the training was requested, which the manifest records.
 
     Raises:
         TooFewSnapshotsError: There are too few matured snapshots for the test, the gap and the folds.
@@ -122,6 +135,7 @@ def build_dataset(
     manifest = DatasetManifest(
         project=project.name,
         through=through,
+        request_reason=request_reason,
         label=label.name,
         horizon_days=label.horizon_days,
         split="time" if project.has_time else "stratified",

@@ -27,6 +27,8 @@ MANIFEST_FILE = "manifest.json"
 PROJECT_FILE = "project.yaml"
 RAW_FOLDER = "bronze"
 POINTER_FILE = f"{RAW_FOLDER}.dvc"
+BY_HAND = "by hand"
+"""The reason of a training that no monitoring or schedule requested."""
 
 
 class DatasetError(ChurnflowError):
@@ -117,13 +119,15 @@ class DatasetManifest(_Frozen):
         data_version: The version of the raw data behind the tables; None until it is stored.
         champion_scores: The champion's scores of matured snapshots that it scored after its training; None if there
             are none.
+        request_reason: Why the training was requested; it does not change the rows.
         champion: The recipe of the champion when the data set was built; None if there was no champion. The search
             starts with it, and the candidate is compared with it.
     """
 
-    format: Literal[2] = 2
+    format: Literal[3] = 3
     project: str
     through: dt.date
+    request_reason: str
     label: str
     horizon_days: int
     split: Literal["time", "stratified"] = "time"

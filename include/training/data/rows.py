@@ -208,6 +208,22 @@ def evenly_spaced(rows: int, wanted: int) -> NDArray[np.int64]:
     return np.unique(np.linspace(0, rows - 1, wanted).astype(np.int64))
 
 
+def first_of_each(customers: pa.ChunkedArray) -> NDArray[np.int64]:
+    """Return the position of the first row of each customer, increasing.
+
+    With rows in descending order of their days, these are the latest rows of the customers.
+
+    Args:
+        customers: The customer of each of n rows, n texts.
+
+    Example:
+        >>> first_of_each(pa.chunked_array([["b", "a", "b"]])).tolist()
+        [0, 1]
+    """
+    codes = customers.combine_chunks().dictionary_encode().indices.to_numpy()
+    return np.sort(np.unique(codes, return_index=True)[1])
+
+
 def sample_customers(rows: Rows, wanted: int | None, seed: int) -> Rows:
     """Return all rows of a sample of customers that together have about ``wanted`` rows.
 

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from include.days import DayRange
 from include.projects import Project
-from include.training.data.rows import Rows, evenly_spaced
+from include.training.data.rows import Rows, evenly_spaced, first_of_each
 from include.training.evaluation.change import Values, changes, describe
 from include.training.evaluation.importance import importances
 from include.training.model.bundle import Bundle
@@ -55,7 +55,8 @@ def make_profile(project: Project, rows: Rows, bundle: Bundle, probabilities: ND
     by_day = {day: np.flatnonzero(rows.on_days([day])) for day in rows.snapshot_days}
     latest = rows.snapshot_days[-1]
     span = DayRange.ending(latest, project.monitoring.window_days if project.has_time else 1)
-    reference = _latest_per_customer(rows, [by_day[day] for day in by_day if day in span])
+    newest_first = np.concatenate([by_day[day] for day in reversed(by_day) if day in span])
+    reference = np.sort(newest_first[first_of_each(rows.customers.take(newest_first))])
     excluded = {spec.name for spec in project.features if spec.drifts_by_construction}
     pairs = snapshot_pairs(project, rows.snapshot_days)
     found = {item.feature: item.mean_contribution for item in importances(bundle, rows.matrix[reference])}
@@ -134,11 +135,3 @@ def _by_day(read: Callable[[Positions], Values], positions: Mapping[dt.date, Pos
         return read(found[evenly_spaced(len(found), _MAX_ROWS)])
 
     return read_day
-
-
-def _latest_per_customer(rows: Rows, positions: Sequence[Positions]) -> Positions:
-    """Return the positions of each customer's row of the latest day, among positions by day in the order of days."""
-    at = np.concatenate(positions[::-1])
-    customers = rows.customers.take(at).combine_chunks().dictionary_encode().indices.to_numpy()
-    chosen: Positions = np.sort(at[np.unique(customers, return_index=True)[1]])
-    return chosen

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 import tempfile
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
@@ -64,6 +65,15 @@ def limit_requests(settings: Settings) -> None:
     """
     os.environ.setdefault("MLFLOW_HTTP_REQUEST_TIMEOUT", str(settings.mlflow.timeout_seconds))
     os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", str(settings.mlflow.retries))
+
+
+@dataclass(frozen=True)
+class VersionRecord:
+    """The run of a version, the tags of the version, and the metrics of the run."""
+
+    run_id: str
+    tags: dict[str, str]
+    metrics: dict[str, float]
 
 
 class Registry:
@@ -141,8 +151,30 @@ class Registry:
             tags: The tags to set.
         """
         self._client.update_model_version(self.name, version, text)
+        self.set_tags(version, tags)
+
+    def set_tags(self, version: str, tags: dict[str, str]) -> None:
+        """Set tags of a version.
+
+        Args:
+            version: The version.
+            tags: The tags to set.
+        """
         for key, value in tags.items():
             self._client.set_model_version_tag(self.name, version, key, value)
+
+    def record(self, version: str) -> VersionRecord:
+        """Return the run, the tags and the metrics of a version.
+
+        Raises:
+            RegistryError: The registry cannot be reached, or lacks the version.
+        """
+        try:
+            found = self._client.get_model_version(self.name, version)
+            metrics = self._client.get_run(str(found.run_id)).data.metrics
+        except MlflowException as error:
+            raise self._unavailable("record", version, error) from error
+        return VersionRecord(str(found.run_id), dict(found.tags), dict(metrics))
 
     def bundle(self, version: str) -> Bundle:
         """Return the bundle of ``version``.

@@ -156,7 +156,11 @@ def register(candidate: Candidate, verdicts: list[Verdict], registry: Registry, 
 def _data_tags(manifest: DatasetManifest) -> dict[str, str]:
     version = manifest.data_version
     named = {"dvc.revision": version.revision, "dvc.remote": version.remote} if version else {}
-    return {"fingerprint": manifest.fingerprint, "configuration": manifest.configuration_sha256} | named
+    return {
+        "fingerprint": manifest.fingerprint,
+        "configuration": manifest.configuration_sha256,
+        "request_reason": manifest.request_reason,
+    } | named
 
 
 def _signature(contract: ModelContract) -> ModelSignature:

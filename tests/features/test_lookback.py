@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from include.features.feature_sources import feature_sources
+from include.features.lookback import feature_sources
 from include.projects import load_project
 
 

@@ -1,0 +1,86 @@
+"""The approval of a promotion by a person, as a task that waits without a process."""
+
+from __future__ import annotations
+
+import datetime as dt
+from typing import Any
+from urllib.parse import quote, urlsplit
+
+from airflow.providers.standard.operators.hitl import HITLOperator
+from airflow.sdk import Context
+from airflow.sdk.configuration import conf
+
+from include.settings import get_settings
+
+APPROVE, REJECT = "Approve", "Reject"
+
+
+class PromotionApproval(HITLOperator):
+    """A task that asks a person whether a challenger becomes the champion.
+
+    It returns ``approved`` and ``by``, the name of the person; without a response in time, the model is not approved
+    and ``by`` is None. If there is nothing to decide, it asks nobody and returns None. ``ApprovalOperator`` would skip
+    the downstream tasks after a rejection, which then could not record it.
+
+    Args:
+        hours: The time for the response, in hours.
+        version: The challenger's version, or a template that is rendered when the task runs.
+        **arguments: The other arguments of the task.
+    """
+
+    template_fields = ("version",)
+
+    def __init__(self, *, hours: float, version: str, **arguments: Any) -> None:
+        super().__init__(
+            subject="Promotion",
+            options=[APPROVE, REJECT],
+            defaults=REJECT,
+            response_timeout=dt.timedelta(hours=hours),
+            **arguments,
+        )
+        self.version = version
+
+    def execute(self, context: Context) -> Any:
+        """Publish the model card, and ask for the approval.
+
+        Args:
+            context: The task's context.
+        """
+        from include.training.release.approval import approval_form
+        from include.training.release.publish import publish_model, published_card
+
+        settings = get_settings()
+        publish_model(settings, self.version)
+        root = urlsplit(conf.get("api", "base_url", fallback="")).path.rstrip("/")
+        form = approval_form(settings, self.version, f"{root}/churn/view/{quote(published_card(self.version))}")
+        if form is None:
+            self.log.info("Version %s is not promoted, so there is nothing to approve.", self.version)
+            return None
+        self.subject, self.body = form.title, form.text
+        return super().execute(context)
+
+    def execute_complete(self, context: Context, event: dict[str, Any]) -> dict[str, Any]:
+        """Return the decision.
+
+        Args:
+            context: The task's context.
+            event: The response, or the default after the time-out.
+        """
+        response = super().execute_complete(context, event)
+        user = response["responded_by_user"]
+        return {"approved": response["chosen_options"] == [APPROVE], "by": user["name"] if user else None}
+
+
+def approval_hours() -> float | None:
+    """Return the time for an approval in hours; None if the project requires none or is invalid.
+
+    The tasks report an invalid project.
+    """
+    from include.projects import load_project
+    from include.projects.loader import ProjectError
+
+    try:
+        promotion = load_project(get_settings().project).training.promotion
+    except ProjectError:
+        return None
+    return promotion.approval_hours if promotion.approval == "required" else None
