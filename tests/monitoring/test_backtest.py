@@ -149,6 +149,18 @@ def test_features_of_the_model_and_of_the_project_may_differ_from_gold(productio
         assert list(backtest(project, gone, bundle, span).days) == list(expected)
 
 
+def test_a_project_whose_features_all_change_with_time_has_a_backtest(
+    past: tuple[Project, Lake, list[dt.date]],
+) -> None:
+    project, lake, days = past
+    content = project.model_dump()
+    for family in content["feature_families"]:
+        family["drifts_by_construction"] = True
+    result = backtest(Project.model_validate(content), lake, None, DayRange(days[0], days[-1]))
+    assert {largest.text for largest in result.days.values()} == {"no feature counts"}
+    assert not result.configured.alarms
+
+
 def test_the_command_prints_the_outcome(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     project, settings = small_project(), Settings(home=tmp_path, project="grocery")
     days = snapshot_days(project, 30)

@@ -197,6 +197,22 @@ def test_verdict_requires_enough_of_the_last_days(exceeding: str, drifted: bool)
     assert [day["exceeds"] for day in plain["days"]] == [flag == "1" for flag in exceeding]
 
 
+@pytest.mark.parametrize(("shifts", "shown"), [((3, 3, 0), 2), ((3, 0, 3), 3), ((0, 0, 3), 3), ((3, 0, 0), 3)])
+def test_verdict_of_drift_shows_the_newest_day_that_exceeds(shifts: tuple[float, ...], shown: int) -> None:
+    profile = profile_of(normal(500))
+    days = {dt.date(2024, 1, at): detect_drift(profile, normal(500, by), LIMITS) for at, by in enumerate(shifts, 1)}
+    verdict = judge(days, LIMITS, has_time=True)
+    assert (verdict.shown_day, verdict.shown) == (dt.date(2024, 1, shown), days[dt.date(2024, 1, shown)])
+    plain = verdict.as_dict()
+    assert plain["features_day"] == f"2024-01-0{shown}"
+    assert plain["drifted_features"] == (1 if shifts[shown - 1] else 0)
+
+
+def test_profile_without_features_never_drifts() -> None:
+    profile = ReferenceProfile(days=(), rows=500, pairs=0, features={})
+    assert not detect_drift(profile, normal(500), LIMITS).exceeds
+
+
 def test_newest_delivery_decides_without_time() -> None:
     result = detect_drift(profile_of(normal(500)), normal(500, 3), LIMITS)
     assert judge({dt.date(2024, 1, 1): result}, LIMITS, has_time=False).drifted
