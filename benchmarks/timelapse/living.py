@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import datetime as dt
+import json
 import sys
 import time
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, TextIO
 
@@ -84,8 +85,8 @@ class Life:
 def live(plan: Plan, home: Path) -> Life:
     """Start a stack, ingest the history with a first training, and live the days one after the other.
 
-    Requests are sent from the end of the history to the end of the last day. The tasks and their durations are logged
-    in ``tasks.log`` in the home.
+    Requests are sent from the end of the history to the end of the last day. In the home, ``tasks.log`` has the states of
+    the tasks, and ``days.jsonl`` the days that are complete.
 
     Args:
         plan: The days.
@@ -126,6 +127,9 @@ def _live_day(demo: Demo, plan: Plan, settings: Settings, day: dt.date, requests
         promoted=_promoted(snapshot),
         model_version=deployed_bento(settings).model_version,
     )
+    record = asdict(lived) | {"requests": requests.sent, "failed": requests.failed.total()}
+    with (settings.home / "days.jsonl").open("a") as file:
+        file.write(json.dumps(record, default=str) + "\n")
     _progress(
         f"Day {plan.number(day):>3}, {day}: {lived.seconds:.0f} s, model {lived.model_version}, "
         f"{requests.sent:,} requests, {requests.failed.total()} failed"
