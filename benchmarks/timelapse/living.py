@@ -85,8 +85,8 @@ class Life:
 def live(plan: Plan, home: Path) -> Life:
     """Start a stack, ingest the history with a first training, and live the days one after the other.
 
-    Requests are sent from the end of the history to the end of the last day. In the home, ``tasks.log`` has the states of
-    the tasks, and ``days.jsonl`` the days that are complete.
+    Requests are sent from the end of the history to the end of the last day. In the home, ``tasks.log`` has the states
+    of the tasks, and ``days.jsonl`` the days that are complete.
 
     Args:
         plan: The days.
