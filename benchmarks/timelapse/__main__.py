@@ -25,7 +25,9 @@ from benchmarks.timelapse.compare import best_refits, ingest_epilogue, realised_
 from benchmarks.timelapse.living import Life, live
 from benchmarks.timelapse.story import draw, events, figures, story_table
 from benchmarks.timelapse.world import PROJECT, Plan
+from include.lake import open_lake
 from include.local_files import write_atomically
+from include.monitoring.incidents import read_changes
 from include.projects import load_project
 from include.settings import ROOT
 
@@ -55,7 +57,7 @@ def _report(plan: Plan, life: Life, picture: Path, started: float) -> None:
     project = load_project(PROJECT)
     weeks = [day for day in plan.lived if project.is_snapshot_day(day)]
     hindsight = best_refits(plan, life.settings, weeks)
-    story = events(plan, life.days)
+    story = events(plan, life.days, read_changes(open_lake(life.settings)))
     Console(width=160).print(story_table(plan, story, realised, hindsight))
     write_atomically(picture, draw(plan, story, realised, hindsight))
     requests = life.requests
@@ -65,7 +67,7 @@ def _report(plan: Plan, life: Life, picture: Path, started: float) -> None:
         "failures": dict(requests.failed),
         "answers_by_version": dict(requests.versions),
         "requested_on": {plan.number(day.day): day.requested for day in life.days if day.requested},
-        "days_with_verdicts": dict(Counter(name for day in life.days for name in day.verdicts)),
+        "events": dict(Counter(event.kind for event in story)),
         "median_day_seconds": sorted(day.seconds for day in life.days)[plan.days // 2],
         "picture": str(picture),
         "seconds": round(time.perf_counter() - started),

@@ -46,7 +46,6 @@ class LivedDay:
     Attributes:
         day: The day.
         seconds: The wall time of its runs.
-        reasons: The verdicts of the day, ``drift`` and ``decay``, with their reasons.
         requested: The reason of a request to train; None without a request.
         promoted: Whether the training promoted its model; None without a training.
         model_version: The serving model at the end of the day.
@@ -54,15 +53,9 @@ class LivedDay:
 
     day: dt.date
     seconds: float
-    reasons: dict[str, str]
     requested: str | None
     promoted: bool | None
     model_version: str
-
-    @property
-    def verdicts(self) -> frozenset[str]:
-        """The names of the verdicts."""
-        return frozenset(self.reasons)
 
 
 @dataclass(frozen=True)
@@ -106,36 +99,49 @@ def live(plan: Plan, home: Path) -> Life:
             _progress(f"The stack runs at {stack.airflow_url}. Ingesting the history, {plan.history}.")
             demo.run(plan.history, (*_DAILY, "churn_train", "churn_deploy"))
             first_model = deployed_bento(settings).load_bundle()
-            customers = open_lake(settings).table(SCORES_TABLE).read([plan.history.last], ["customer_id"])
-            with Requests(settings.serving.url, customers["customer_id"].to_pylist()) as requests:
-                days = tuple(_live_day(demo, plan, settings, day, requests) for day in plan.lived)
+            with Requests(settings.serving.url, listed_customers(settings, plan.history.last)) as requests:
+                days = tuple(live_day(demo, settings, day, requests) for day in plan.lived)
         finally:
             client.close()
     return Life(settings, days, first_model, requests)
 
 
-def _live_day(demo: Demo, plan: Plan, settings: Settings, day: dt.date, requests: Requests) -> LivedDay:
+def listed_customers(settings: Settings, day: dt.date) -> list[str]:
+    """Return the customers of a day's retention list.
+
+    Args:
+        settings: The lake.
+        day: The day.
+    """
+    customers: list[str] = open_lake(settings).table(SCORES_TABLE).read([day])["customer_id"].to_pylist()
+    return customers
+
+
+def live_day(demo: Demo, settings: Settings, day: dt.date, requests: Requests) -> LivedDay:
+    """Ingest a day, wait for all runs that this triggers, and return what the product did.
+
+    Args:
+        demo: The stack's Airflow.
+        settings: The settings of the deployment.
+        day: The day, whose files are delivered.
+        requests: The running requests.
+
+    Raises:
+        DemoError: A task failed or the time limit was exceeded.
+    """
     start = time.perf_counter()
     snapshot = demo.run(DayRange.single(day), _DAILY)
-    result = read_result(settings.reports_dir, day)
-    verdicts = {"drift": (result["drift"], "drifted"), "decay": (result["performance"], "decayed")}
     lived = LivedDay(
         day=day,
         seconds=round(time.perf_counter() - start, 1),
-        reasons={name: found["reason"] for name, (found, key) in verdicts.items() if found[key]},
-        requested=_requested(snapshot, result["retrain_reason"]),
+        requested=_requested(snapshot, read_result(settings.reports_dir, day)["retrain_reason"]),
         promoted=_promoted(snapshot),
         model_version=deployed_bento(settings).model_version,
     )
     record = asdict(lived) | {"requests": requests.sent, "failed": requests.failed.total()}
     with (settings.home / "days.jsonl").open("a") as file:
         file.write(json.dumps(record, default=str) + "\n")
-    _progress(
-        f"Day {plan.number(day):>3}, {day}: {lived.seconds:.0f} s, model {lived.model_version}, "
-        f"{requests.sent:,} requests, {requests.failed.total()} failed"
-        f"{', requested: ' + lived.requested if lived.requested else ''}"
-        f"{', promoted' if lived.promoted else ''}{', ' + ', '.join(lived.verdicts) if lived.verdicts else ''}"
-    )
+    _progress(", ".join(f"{name} {value}" for name, value in record.items()))
     return lived
 
 

@@ -13,6 +13,7 @@ from rich.table import Table
 from benchmarks.timelapse.compare import RealisedDay
 from benchmarks.timelapse.living import LivedDay
 from benchmarks.timelapse.world import Plan
+from include.monitoring.incidents import Incident
 from include.reporting.plots import BLUE, GREY, VERMILION, panels
 
 RECOVERED_WEEKS = 4
@@ -27,7 +28,7 @@ class Event:
 
     Attributes:
         day: The day.
-        kind: ``change``, ``alarm``, ``training`` or ``deployment``.
+        kind: ``change``, ``alarm`` (an incident opens), ``incident``, ``training`` or ``deployment``.
         text: The event in words.
     """
 
@@ -36,25 +37,28 @@ class Event:
     text: str
 
 
-def events(plan: Plan, days: Sequence[LivedDay]) -> list[Event]:
+def events(plan: Plan, days: Sequence[LivedDay], changes: Sequence[Incident]) -> list[Event]:
     """Return the events of the lived days, in order.
 
     Args:
         plan: The days.
         days: The lived days, in order.
+        changes: The incidents on the days on which they opened, changed or ended.
     """
     found = [Event(plan.change, "change", "The causes of churn change.")] if plan.change_day <= plan.days else []
-    before: LivedDay | None = None
+    for incident in changes:
+        kind = "alarm" if incident.change == "opened" else "incident"
+        found.append(
+            Event(incident.last_day, kind, f"Incident ({incident.kind}) {incident.change}: {incident.lines[0]}")
+        )
+    version = days[0].model_version
     for today in days:
-        was = before.verdicts if before else frozenset()
-        found += [Event(today.day, "alarm", f"{name} begins. {today.reasons[name]}") for name in today.verdicts - was]
-        found += [Event(today.day, "resolved", f"{name} ends.") for name in was - today.verdicts]
         if today.requested:
             outcome = {None: "not trained", False: "not promoted", True: "promoted"}[today.promoted]
             found.append(Event(today.day, "training", f"Training requested ({today.requested}): {outcome}."))
-        if before and before.model_version != today.model_version:
-            found.append(Event(today.day, "deployment", f"Model version {today.model_version} is deployed."))
-        before = today
+        if today.model_version != version:
+            version = today.model_version
+            found.append(Event(today.day, "deployment", f"Model version {version} is deployed."))
     return sorted(found, key=lambda event: event.day)
 
 

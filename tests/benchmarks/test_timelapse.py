@@ -18,20 +18,20 @@ from benchmarks.timelapse.living import LivedDay
 from benchmarks.timelapse.requests import Requests
 from benchmarks.timelapse.story import draw, events, figures, story_table
 from benchmarks.timelapse.world import PROJECT, Plan
+from include.monitoring.incidents import Incident
 from include.projects import load_project
 
 PLAN = Plan(days=20, change_day=5, history_days=10, customers=100)
 
 
 def lived(number: int, **changes: object) -> LivedDay:
-    values = {"reasons": {}, "requested": None, "promoted": None, "model_version": "1" if number < 12 else "2"}
+    values = {"requested": None, "promoted": None, "model_version": "1" if number < 12 else "2"}
     return LivedDay(day=PLAN.day(number), seconds=1.0, **(values | changes))  # type: ignore[arg-type]
 
 
 DAYS = [
     *(lived(number) for number in range(1, 10)),
-    lived(10, reasons={"decay": "The AUC is low."}),
-    lived(11, reasons={"decay": "The AUC is low."}),
+    *(lived(number) for number in (10, 11)),
     lived(12, requested="decay", promoted=True),
     *(lived(number) for number in range(13, 19)),
     lived(19, requested="due", promoted=False),
@@ -42,6 +42,24 @@ REALISED = [
     if item.day > PLAN.change
     else RealisedDay(item.day, 0.8, 0.8, 900.0, 900.0)
     for item in DAYS
+]
+CHANGES = [
+    Incident(
+        incident_id="decay",
+        kind="decay",
+        opened=PLAN.day(10),
+        last_day=PLAN.day(number),
+        open=change == "opened",
+        change=change,
+        severity=2.0,
+        reported=2.0,
+        peak=2.0,
+        model_version="1",
+        title="decay",
+        lines=(f"The AUC is {level}.", "Another fact."),
+        report="",
+    )
+    for number, change, level in ((10, "opened", "low"), (12, "resolved", "high"))
 ]
 HINDSIGHT = {PLAN.day(number): 0.81 for number in (6, 13, 20)}
 
@@ -55,11 +73,11 @@ def test_the_plan_numbers_the_days_from_the_end_of_the_history() -> None:
 
 
 def test_the_events_are_in_order_and_name_their_causes() -> None:
-    found = [(PLAN.number(event.day), event.kind, event.text) for event in events(PLAN, DAYS)]
+    found = [(PLAN.number(event.day), event.kind, event.text) for event in events(PLAN, DAYS, CHANGES)]
     assert found == [
         (5, "change", "The causes of churn change."),
-        (10, "alarm", "decay begins. The AUC is low."),
-        (12, "resolved", "decay ends."),
+        (10, "alarm", "Incident (decay) opened: The AUC is low."),
+        (12, "incident", "Incident (decay) resolved: The AUC is high."),
         (12, "training", "Training requested (decay): promoted."),
         (12, "deployment", "Model version 2 is deployed."),
         (19, "training", "Training requested (due): not promoted."),
@@ -79,7 +97,7 @@ def test_the_figures_compare_the_days_from_the_change_on() -> None:
 
 
 def test_table_and_picture_show_every_event() -> None:
-    story = events(PLAN, DAYS)
+    story = events(PLAN, DAYS, CHANGES)
     output = io.StringIO()
     Console(file=output, width=160).print(story_table(PLAN, story, REALISED, HINDSIGHT))
     lines = output.getvalue().splitlines()
