@@ -16,7 +16,7 @@ from tests.e2e.conftest import RunningStack
 
 pytestmark = [pytest.mark.e2e, pytest.mark.timeout(2000)]
 
-DAYS = DayRange.parse("2017-12-21", "2017-12-22")
+DAYS = DayRange.parse("2017-12-23", "2017-12-24")
 
 
 def test_lived_days_are_scored_and_monitored_without_a_failed_request(
