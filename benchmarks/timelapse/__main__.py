@@ -68,7 +68,6 @@ def _report(plan: Plan, life: Life, picture: Path, started: float) -> None:
         "answers_by_version": dict(requests.versions),
         "requested_on": {plan.number(day.day): day.requested for day in life.days if day.requested},
         "events": dict(Counter(event.kind for event in story)),
-        "median_day_seconds": sorted(day.seconds for day in life.days)[plan.days // 2],
         "picture": str(picture),
         "seconds": round(time.perf_counter() - started),
     }

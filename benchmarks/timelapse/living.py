@@ -45,14 +45,12 @@ class LivedDay:
 
     Attributes:
         day: The day.
-        seconds: The wall time of its runs.
         requested: The reason of a request to train; None without a request.
         promoted: Whether the training promoted its model; None without a training.
-        model_version: The serving model at the end of the day.
+        model_version: The version of the model that made the day's list.
     """
 
     day: dt.date
-    seconds: float
     requested: str | None
     promoted: bool | None
     model_version: str
@@ -100,7 +98,7 @@ def live(plan: Plan, home: Path) -> Life:
             demo.run(plan.history, (*_DAILY, "churn_train", "churn_deploy"))
             first_model = deployed_bento(settings).load_bundle()
             with Requests(settings.serving.url, listed_customers(settings, plan.history.last)) as requests:
-                days = tuple(live_day(demo, settings, day, requests) for day in plan.lived)
+                days = live_days(demo, settings, plan.lived, requests)
         finally:
             client.close()
     return Life(settings, days, first_model, requests)
@@ -117,26 +115,41 @@ def listed_customers(settings: Settings, day: dt.date) -> list[str]:
     return customers
 
 
-def live_day(demo: Demo, settings: Settings, day: dt.date, requests: Requests) -> LivedDay:
-    """Ingest a day, wait for all runs that this triggers, and return what the product did.
+def live_days(demo: Demo, settings: Settings, days: DayRange, requests: Requests) -> tuple[LivedDay, ...]:
+    """Live days in their order, and return what the product did on each of them.
+
+    A day is ingested while the customers of the day before are scored and monitored. It is ingested after a training
+    that is due on the day before and the deployment of its model. If the monitoring requests a training, the next day
+    may still be scored with the former model.
 
     Args:
         demo: The stack's Airflow.
         settings: The settings of the deployment.
-        day: The day, whose files are delivered.
+        days: The days, whose files are delivered.
         requests: The running requests.
 
     Raises:
         DemoError: A task failed or the time limit was exceeded.
     """
-    start = time.perf_counter()
-    snapshot = demo.run(DayRange.single(day), _DAILY)
+    lived = []
+    ingest = demo.start(DayRange.single(days.first))
+    for day in days:
+        begun = demo.wait_for_ingest(ingest)
+        if _state(begun, "churn_ingest", "request_training") == "success":
+            demo.wait(ingest, _DAILY)
+        following = demo.start(DayRange.single(day + dt.timedelta(days=1))) if day < days.last else None
+        lived.append(_lived_day(demo.wait(ingest, _DAILY), settings, day, requests))
+        ingest = following or ingest
+    return tuple(lived)
+
+
+def _lived_day(snapshot: Snapshot, settings: Settings, day: dt.date, requests: Requests) -> LivedDay:
+    result = read_result(settings.reports_dir, day)
     lived = LivedDay(
         day=day,
-        seconds=round(time.perf_counter() - start, 1),
-        requested=_requested(snapshot, read_result(settings.reports_dir, day)["retrain_reason"]),
+        requested=_requested(snapshot, result["retrain_reason"]),
         promoted=_promoted(snapshot),
-        model_version=deployed_bento(settings).model_version,
+        model_version=result["model_version"],
     )
     record = asdict(lived) | {"requests": requests.sent, "failed": requests.failed.total()}
     with (settings.home / "days.jsonl").open("a") as file:

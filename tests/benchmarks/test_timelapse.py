@@ -26,7 +26,7 @@ PLAN = Plan(days=20, change_day=5, history_days=10, customers=100)
 
 def lived(number: int, **changes: object) -> LivedDay:
     values = {"requested": None, "promoted": None, "model_version": "1" if number < 12 else "2"}
-    return LivedDay(day=PLAN.day(number), seconds=1.0, **(values | changes))  # type: ignore[arg-type]
+    return LivedDay(day=PLAN.day(number), **(values | changes))  # type: ignore[arg-type]
 
 
 DAYS = [

@@ -5,7 +5,7 @@ import time
 import pytest
 from rich.console import Console
 
-from benchmarks.timelapse.living import listed_customers, live_day
+from benchmarks.timelapse.living import listed_customers, live_days
 from benchmarks.timelapse.requests import Requests
 from include.days import DayRange
 from include.lake import open_lake
@@ -27,16 +27,14 @@ def test_lived_days_are_scored_and_monitored_without_a_failed_request(
     runs.prepare()
     try:
         with Requests(settings.serving.url, listed_customers(settings, NEXT_DAY)) as requests:
-            first = live_day(runs, settings, DAYS.first, requests)
+            first = live_days(runs, settings, DayRange.single(DAYS.first), requests)
             deployed = {"day": str(DAYS.first), "model_version": versions[1]}
             demo.wait_for(demo.client.trigger("churn_deploy", str(DAYS.first), deployed))
-            last = live_day(runs, settings, DAYS.last, requests)
+            last = live_days(runs, settings, DayRange.single(DAYS.last), requests)
     finally:
         demo.client.pause("churn_monitor")
-    assert [(day.day, day.model_version) for day in (first, last)] == [
-        (DAYS.first, versions[0]),
-        (DAYS.last, versions[1]),
-    ]
+    lived = [(day.day, day.model_version) for day in (*first, *last)]
+    assert lived == list(zip(DAYS, versions, strict=True))
     assert requests.failed == {}
     assert set(requests.versions) == set(versions)
     assert set(DAYS) <= set(open_lake(settings).table(SCORES_TABLE).days())
