@@ -29,7 +29,7 @@ Workers and the final fit are local processes or Kubernetes pods (`CHURN_TRAININ
 stop the training: the task `train` runs the missing trials.
 
 With `promotion.approval: required` in `training.yaml`, `approve_promotion` waits until a person approves or rejects the
-model, under *Required Actions* of the run. Without a response in time, and after a rejection, the champion stays. Other
+model in its tab *Required Action*. Without a response in time, and after a rejection, the champion stays. Other
 requested trainings wait meanwhile.
 
 If you mark `announce_champion` successful by hand, no event is emitted, so the champion is not deployed; trigger

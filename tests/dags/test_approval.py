@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
+import datetime as dt
 import json
 import time
 from collections.abc import Callable
-from types import SimpleNamespace
 from typing import Any
 
 import pytest
 
+from include.projects import Project, load_project
 from include.settings import ROOT
 from include.training.release.approval import ApprovalForm
 
@@ -34,26 +35,24 @@ def waiting_task(session: Any) -> Any:
 
 def person_responds(option: str) -> None:
     """Respond as the API does for a person."""
-    from airflow.api_fastapi.core_api.datamodels.hitl import UpdateHITLDetailPayload
-    from airflow.api_fastapi.core_api.routes.public.hitl import update_hitl_detail
+    from airflow.models.trigger import handle_event_submit
+    from airflow.sdk import timezone
+    from airflow.triggers.base import TriggerEvent
     from airflow.utils.session import create_session
 
     with create_session() as session:
-        update_hitl_detail(
-            dag_id="approval",
-            dag_run_id=waiting_task(session).run_id,
-            task_id="approve_promotion",
-            update_hitl_detail_payload=UpdateHITLDetailPayload(chosen_options=[option], params_input={}),
-            user=SimpleNamespace(get_id=lambda: "eva", get_name=lambda: "Eva"),
-            session=session,
-        )
+        task = waiting_task(session)
+        form = task.hitl_detail
+        form.chosen_options, form.params_input = [option], {}
+        form.responded_by, form.responded_at = {"id": "eva", "name": "Eva"}, timezone.utcnow()
+        handle_event_submit(TriggerEvent(form.as_resume_event_payload()), task_instance=task, session=session)
 
 
 def time_passes() -> None:
     """Let the scheduler find that the time for a response has passed."""
     from airflow.jobs.job import Job
     from airflow.jobs.scheduler_job_runner import SchedulerJobRunner
-    from airflow.utils import timezone
+    from airflow.sdk import timezone
     from airflow.utils.session import create_session
 
     with create_session() as session:
@@ -99,5 +98,35 @@ def test_decision_reaches_the_next_task(
     run = approval().test()
 
     assert str(run.state) == "success"
-    (decided,) = [task for task in run.get_task_instances() if task.task_id == "decide"]
-    assert decided.xcom_pull(task_ids="decide", session=None) == expected
+    assert returned_by("decide", run.run_id) == expected
+
+
+@pytest.mark.parametrize("approval", ["none", "required"])
+def test_training_asks_for_an_approval_if_the_project_requires_one(
+    approval: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    content = load_project("grocery").model_dump()
+    content["training"]["promotion"] |= {"approval": approval, "approval_hours": 0.5}
+    project = Project.model_validate(content)
+    monkeypatch.setattr("include.projects.load_project", lambda name: project)
+    from dags.churn_train import churn_train
+
+    training = churn_train()
+    decide = training.get_task("decide_promotion")
+    if approval == "none":
+        assert decide.upstream_task_ids == {"read_result"}
+    else:
+        task = training.get_task("approve_promotion")
+        assert decide.upstream_task_ids == {"read_result", "approve_promotion"}
+        assert task.upstream_task_ids == {"read_result"}
+        assert task.response_timeout == dt.timedelta(minutes=30)
+        assert task.execution_timeout  # of each process of the task, not of the wait
+
+
+def returned_by(task_id: str, run_id: str) -> Any:
+    from airflow.models.xcom import XComModel
+    from airflow.utils.session import create_session
+
+    with create_session() as session:
+        stored = XComModel.get_many(run_id=run_id, key="return_value", dag_ids="approval", task_ids=task_id)
+        return session.scalar(stored.with_only_columns(XComModel.value))
