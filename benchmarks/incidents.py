@@ -30,7 +30,7 @@ from benchmarks.figures import print_figures
 from benchmarks.slack_receiver import CHANNEL, TOKEN, Fault, SlackReceiver, Stage, receiving, text_of
 from include.lake import open_lake
 from include.monitoring.alerts import Addresses, incident_message
-from include.monitoring.incidents import read_changes, record_incidents
+from include.monitoring.incidents import read_incident_days, record_incidents
 from include.monitoring.messages import send_messages
 from include.monitoring.results import write_result
 from include.monitoring.slack import SlackBot, SlackWebhook
@@ -132,7 +132,7 @@ def run(transport: Transport, folder: Path, kills_a_day: int) -> Outcome:
 
 
 def _evaluate(settings: Settings, receiver: SlackReceiver, outcome: Outcome) -> Outcome:
-    changes = read_changes(open_lake(settings))
+    changes = [item for item in read_incident_days(open_lake(settings)) if item.change != "unchanged"]
     outcome.changes = [f"{item.change} on {item.last_day}" for item in changes]
     outcome.messages = len(receiver.messages)
     for item in changes:

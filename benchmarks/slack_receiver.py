@@ -73,6 +73,8 @@ class SlackReceiver(ThreadingHTTPServer):
             if method == "services":
                 self.messages.append(body)
                 return {}
+            if body.get("channel") not in (None, CHANNEL):
+                return {"ok": False, "error": "channel_not_found"}
             if method == "chat.postMessage":
                 ts = f"{next(self._numbers)}.0"
                 self.messages.append({**body, "ts": ts})

@@ -31,7 +31,7 @@ def send_waiting() -> dict[str, int]:
     from include.settings import get_settings
 
     settings = get_settings()
-    return asdict(send_messages(settings, destination(settings.alerts), _addresses()))
+    return asdict(send_messages(settings, destination(settings.alerts), message_addresses()))
 
 
 def record_error(context: Any) -> None:
@@ -67,7 +67,7 @@ def alert_failed_run(context: Any) -> None:
 
     if not hasattr(task_runner, "SUPERVISOR_COMMS"):  # `airflow dags test`, which prints the errors itself
         return
-    settings, addresses = get_settings(), _addresses()
+    settings, addresses = get_settings(), message_addresses()
     dag_id, run_id, run = context["dag"].dag_id, context["run_id"], context.get("dag_run")
     url = f"{addresses.airflow}/dags/{dag_id}/runs/{quote(run_id, safe='')}"
     try:
@@ -82,7 +82,8 @@ def alert_failed_run(context: Any) -> None:
     send_run_failure(settings, destination(settings.alerts), addresses, day, key, message)
 
 
-def _addresses() -> Addresses:
+def message_addresses() -> Addresses:
+    """Return the addresses of Airflow and of the runbook, for links."""
     from airflow.sdk.configuration import conf
 
     from include.monitoring.alerts import Addresses

@@ -162,13 +162,13 @@ def record_incidents(project: Project, settings: Settings, day: dt.date) -> list
     return of_day
 
 
-def read_changes(lake: Lake) -> list[Incident]:
-    """Return each incident on each day on which it opened, changed or ended, sorted by day.
+def read_incident_days(lake: Lake) -> list[Incident]:
+    """Return each incident on each of its days, sorted by day, without acknowledgements.
 
     Args:
         lake: The lake with ``monitoring/incidents``.
     """
-    return [incident for incident in _read(lake.table(INCIDENTS_TABLE)) if incident.change != "unchanged"]
+    return _read(lake.table(INCIDENTS_TABLE))
 
 
 def read_incidents(lake: Lake) -> list[Incident]:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import datetime as dt
 import json
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Literal, Protocol
@@ -16,7 +16,7 @@ from typing import Literal, Protocol
 import pyarrow as pa
 from filelock import FileLock
 
-from include.lake import Lake, open_lake
+from include.lake import open_lake
 from include.lake.table_names import MESSAGES_TABLE
 from include.logs import get_logger
 from include.monitoring.alerts import (
@@ -26,7 +26,12 @@ from include.monitoring.alerts import (
     current_message,
     incident_message,
 )
-from include.monitoring.incidents import read_acknowledgements, read_changes, read_incidents
+from include.monitoring.incidents import (
+    Acknowledgement,
+    Incident,
+    read_acknowledgements,
+    read_incident_days,
+)
 from include.monitoring.slack import Delivered, SlackRefusedError, SlackUnavailableError
 from include.settings import Settings
 
@@ -130,19 +135,20 @@ class MessageStore:
         ]
         return sorted(found, key=lambda item: (item.day, item.number))
 
-    def add(self, day: dt.date, key: str, incident_id: str | None, message: Message) -> None:
-        """Store a message, unless one with its key is stored.
+    def add(self, day: dt.date, messages: Mapping[str, tuple[str | None, Message]]) -> None:
+        """Store messages of one day, unless messages with their keys are stored.
 
         Args:
             day: The day.
-            key: The unique key.
-            incident_id: The incident; None for a failed run.
-            message: The content.
+            messages: The incident, or None for a failed run, and the content, by the unique key.
         """
         with self._lock:
             stored = self.read([day])
-            if key not in [item.key for item in stored]:
-                self._write(day, [*stored, StoredMessage(day, len(stored), key, incident_id, message)])
+            keys = {item.key for item in stored}
+            new = [(key, *content) for key, content in messages.items() if key not in keys]
+            if new:
+                added = [StoredMessage(day, number, *fields) for number, fields in enumerate(new, len(stored))]
+                self._write(day, [*stored, *added])
 
     def update(self, changed: StoredMessage) -> StoredMessage:
         """Replace the stored message with the same key, and return it."""
@@ -182,11 +188,11 @@ def send_messages(settings: Settings, destination: Destination, addresses: Addre
     lake, store = open_lake(settings), MessageStore(settings)
     sent, refused = 0, None
     with lock(settings, "sending"):
-        _add_missing(lake, store, addresses)
-        waiting = [item for item in store.read() if item.state != "sent"]
+        outbox = _Outbox(store, destination, addresses, read_incident_days(lake), read_acknowledgements(lake))
+        waiting = outbox.collect()
         for item in waiting:
             try:
-                _send(lake, store, item, destination, addresses)
+                outbox.send(item)
                 sent += 1
             except SlackUnavailableError as error:
                 log.warning("messages wait", extra={"waiting": len(waiting) - sent, "reason": str(error)})
@@ -218,7 +224,7 @@ def send_run_failure(
         SlackRefusedError: Slack refused a message.
     """
     try:
-        MessageStore(settings).add(day, key, None, message)
+        MessageStore(settings).add(day, {key: (None, message)})
         send_messages(settings, destination, addresses)
     except SlackRefusedError:
         raise
@@ -239,38 +245,73 @@ def lock(settings: Settings, name: str) -> FileLock:
     return FileLock(folder / f".{name}.lock")
 
 
-def _add_missing(lake: Lake, store: MessageStore, addresses: Addresses) -> None:
-    """Store the messages that follow from the incidents and acknowledgements."""
-    changes = read_changes(lake)
-    wanted: list[tuple[dt.date, str, str, Message]]
-    wanted = [(item.last_day, item.incident_id, item.change, incident_message(item, addresses)) for item in changes]
-    incidents = {item.incident_id: item for item in changes}
-    wanted += [
-        (item.day, item.incident_id, f"acknowledged/{item.user}", acknowledgement_message(found, item))
-        for item in read_acknowledgements(lake)
-        if (found := incidents.get(item.incident_id))
-    ]
-    stored = {item.key for item in store.read()}
-    for day, incident_id, change, message in sorted(wanted, key=lambda item: item[0]):
-        key = _key(incident_id, change, day)
-        if key not in stored:
-            store.add(day, key, incident_id, message)
+class _Outbox:
+    """The messages that follow from the incidents and acknowledgements, and the stored messages."""
+
+    def __init__(
+        self,
+        store: MessageStore,
+        destination: Destination,
+        addresses: Addresses,
+        days: list[Incident],
+        acknowledgements: list[Acknowledgement],
+    ) -> None:
+        self._store = store
+        self._destination = destination
+        self._addresses = addresses
+        self._days = days
+        self._acknowledgements = acknowledgements
+        self._newest = {incident.incident_id: incident for incident in days}
+        self._stored: dict[str, StoredMessage] = {}
+
+    def collect(self) -> list[StoredMessage]:
+        """Store the messages that are not stored yet, and return all messages that have not been sent, in order."""
+        wanted: dict[dt.date, dict[str, tuple[str | None, Message]]] = {}
+        for incident in self._days:
+            if incident.change != "unchanged":
+                content = incident.incident_id, incident_message(incident, self._addresses)
+                wanted.setdefault(incident.last_day, {})[_key(incident)] = content
+        for item in self._acknowledgements:
+            if item.incident_id in self._newest:
+                message = acknowledgement_message(self._newest[item.incident_id], item)
+                key = f"{item.incident_id}/{item.day}/acknowledged/{item.user}"
+                wanted.setdefault(item.day, {})[key] = item.incident_id, message
+        stored = self._store.read()
+        keys = {item.key for item in stored}
+        missing = [day for day, messages in wanted.items() if not messages.keys() <= keys]
+        for day in missing:
+            self._store.add(day, wanted[day])
+        if missing:
+            stored = self._store.read()
+        self._stored = {item.key: item for item in stored}
+        return [item for item in stored if item.state != "sent"]
+
+    def send(self, item: StoredMessage) -> None:
+        """Send a message, edit the first message of its thread, and store that it has been sent."""
+        log.warning("Alert: %s", item.message.text)
+        thread = self._thread(item)
+        sending = self._store.update(replace(item, state="sending"))
+        delivered = self._destination.deliver(item.key, item.message, thread, uncertain=item.state == "sending")
+        incident = self._newest.get(item.incident_id or "")
+        if thread and incident:
+            stated = [found for found in self._acknowledgements if found.incident_id == item.incident_id]
+            current = current_message(incident, stated[-1] if stated else None, self._addresses)
+            self._destination.edit(_first_key(incident.incident_id), thread, current)
+        self._stored[item.key] = self._store.update(replace(sending, state="sent", delivered=delivered))
+
+    def _thread(self, item: StoredMessage) -> Delivered | None:
+        """Return the first message of the incident; None if the message is the first, or cannot be a reply."""
+        first = self._stored.get(_first_key(item.incident_id or ""))
+        if first is None or first.key == item.key or first.delivered is None or not first.delivered.ts:
+            return None
+        return first.delivered
 
 
-def _key(incident_id: str, change: str, day: dt.date) -> str:
-    return f"{incident_id}/opened" if change == "opened" else f"{incident_id}/{day}/{change}"
+def _key(incident: Incident) -> str:
+    if incident.change == "opened":
+        return _first_key(incident.incident_id)
+    return f"{incident.incident_id}/{incident.last_day}/{incident.change}"
 
 
-def _send(lake: Lake, store: MessageStore, item: StoredMessage, destination: Destination, addresses: Addresses) -> None:
-    log.warning("Alert: %s", item.message.text)
-    first_key = f"{item.incident_id}/opened"
-    first = next((other for other in store.read() if other.key == first_key), None)
-    thread = first.delivered if first and first.key != item.key and first.delivered and first.delivered.ts else None
-    sending = store.update(replace(item, state="sending"))
-    delivered = destination.deliver(item.key, item.message, thread, uncertain=item.state == "sending")
-    incident = next((found for found in read_incidents(lake) if found.incident_id == item.incident_id), None)
-    if thread and incident:
-        of_incident = [found for found in read_acknowledgements(lake) if found.incident_id == item.incident_id]
-        newest = of_incident[-1] if of_incident else None
-        destination.edit(first_key, thread, current_message(incident, newest, addresses))
-    store.update(replace(sending, state="sent", delivered=delivered))
+def _first_key(incident_id: str) -> str:
+    return f"{incident_id}/opened"

@@ -13,6 +13,7 @@ from include.settings import ROOT
 pytestmark = pytest.mark.airflow
 
 DAGS = (
+    "churn_acknowledge",
     "churn_deploy",
     "churn_ingest",
     "churn_maintenance",

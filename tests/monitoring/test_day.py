@@ -1,4 +1,4 @@
-"""Monitoring of a whole day: result, pages, alert and retraining request."""
+"""Monitoring of a whole day: result, pages, incident and retraining request."""
 
 from __future__ import annotations
 
@@ -10,8 +10,8 @@ import shutil
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
-from include.monitoring.alerts import monitoring_alert
 from include.monitoring.health import model_health
+from include.monitoring.incidents import record_incidents
 from include.monitoring.metrics import render_metrics
 from include.monitoring.monitor_day import monitor_day
 from include.monitoring.results import ResultError, day_dir, write_result
@@ -52,10 +52,10 @@ def test_drift_writes_pages_and_a_result_and_requests_one_training(production: P
     assert "days_since_purchase" in page
     assert 'href="evidently.html"' in page
 
-    message = monitoring_alert(result)
-    assert message is not None
-    assert "days_since_purchase" in message.text
-    assert "\n" not in message.text
+    incident = record_incidents(project, settings, day)[0]
+    assert (incident.incident_id, incident.change) == (f"drift-{day}", "opened")
+    assert any(line.startswith("days_since_purchase: ") for line in incident.lines)
+    assert any(line.startswith("Scores: ") for line in incident.lines)
 
     health = model_health(settings)
     assert (health.model_version, health.monitored_day) == ("1", day)
@@ -131,8 +131,3 @@ def test_deployment_and_result_of_another_project_are_refused(production: Produc
     for use in (lambda: model_health(settings), lambda: monitor_day(production.project, settings, production.days[-1])):
         with pytest.raises(ProjectMismatchError, match="model in the Bento belongs to project 'other'"):
             use()
-
-
-def test_day_without_drift_raises_no_alert() -> None:
-    quiet = {"drift": {"drifted": False}, "performance": {"decayed": False}}
-    assert monitoring_alert(quiet) is None

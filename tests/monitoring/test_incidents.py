@@ -20,7 +20,7 @@ from include.monitoring.incidents import (
     IncidentError,
     acknowledge,
     read_acknowledgements,
-    read_changes,
+    read_incident_days,
     read_incidents,
     record_incidents,
 )
@@ -48,7 +48,8 @@ def record_all(deployment: Settings, severities: Sequence[float], order: Sequenc
 
 
 def changes(deployment: Settings) -> list[tuple[str, str]]:
-    return [(str(item.last_day), item.change) for item in read_changes(open_lake(deployment))]
+    found = read_incident_days(open_lake(deployment))
+    return [(str(item.last_day), item.change) for item in found if item.change != "unchanged"]
 
 
 def rows(deployment: Settings) -> list[dict[str, Any]]:
@@ -133,7 +134,7 @@ def test_decay_stays_open_without_a_verdict_and_ends_with_the_new_model(deployme
 
 def test_facts_state_cause_scores_money_and_training(deployment: Settings) -> None:
     (found,) = record(deployment, DAYS[0], 1.8)
-    text = " | ".join(found.lines)
+    text, position = " | ".join(found.lines), 0
     for fact in (
         "Probable cause: 2 features of 'visits' drifted",
         "visits_28d: mean 4.1",
@@ -141,8 +142,9 @@ def test_facts_state_cause_scores_money_and_training(deployment: Settings) -> No
         "from the scores: $900; of the training data: $1,500",
         "per 1,000 customers: $900 ($700 to $1,100)",
         "No training has been requested. A source delivers fewer rows than usual.",
+        "Backtest: 0 false verdicts.",
     ):
-        assert fact in text
+        position = text.index(fact, position)  # in this order
     _, decay = record(deployment, DAYS[1], 1.8, performance=performance("decayed"), retrain_reason="decay")
     assert (
         "Realised saving per 1,000 customers: $700 ($600 to $800), on the test $1,200 ($1,100 to $1,300)."
@@ -152,14 +154,14 @@ def test_facts_state_cause_scores_money_and_training(deployment: Settings) -> No
     assert "A training has been requested." in decay.lines
 
 
-@settings(max_examples=8, suppress_health_check=[HealthCheck.too_slow])
+@settings(max_examples=5, suppress_health_check=[HealthCheck.too_slow])
 @given(
-    severities=st.lists(st.sampled_from([0.2, 1.6, 2.5, 4.0]), min_size=2, max_size=5),
+    severities=st.lists(st.sampled_from([0.2, 1.6, 2.5, 4.0]), min_size=2, max_size=4),
     data=st.data(),
 )
 def test_order_and_repetition_of_days_do_not_matter(severities: list[float], data: st.DataObject) -> None:
     numbers = range(len(severities))
-    order = data.draw(st.permutations(list(numbers))) + data.draw(st.lists(st.sampled_from(numbers), max_size=2))
+    order = data.draw(st.permutations(list(numbers))) + data.draw(st.lists(st.sampled_from(numbers), max_size=1))
     with tempfile.TemporaryDirectory() as one, tempfile.TemporaryDirectory() as other:
         in_order, shuffled = Settings(home=Path(one)), Settings(home=Path(other))
         record_all(in_order, severities)

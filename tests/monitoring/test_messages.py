@@ -130,7 +130,7 @@ def test_killed_process_neither_loses_nor_repeats_a_message(
 @pytest.mark.parametrize("fault", ["429", "500", "processed, then 500"])
 def test_bot_retries_without_a_repetition(deployment: Settings, slack: SlackReceiver, fault: Fault) -> None:
     for day in range(4):  # more messages than a page of the search
-        MessageStore(deployment).add(DAYS[day], f"key {day}", None, Message(f"Run {day} failed"))
+        MessageStore(deployment).add(DAYS[day], {f"key {day}": (None, Message(f"Run {day} failed"))})
     slack.faults = iter([fault, fault, "none", fault])
     assert send_messages(deployment, bot(slack), ADDRESSES) == SendReport(sent=4, waiting=0)
     assert titles(slack) == [f"Run {day} failed" for day in range(4)]
@@ -170,17 +170,17 @@ def test_webhook_sends_short_messages_and_marks_a_possible_repetition(
 
 
 def test_refused_message_is_an_error_and_does_not_stop_the_others(deployment: Settings, slack: SlackReceiver) -> None:
-    class RefusesTheFirst(SlackWebhook):
+    class RefusesTheFirst(SlackBot):
         def deliver(self, key: str, *args: Any, **kwargs: Any) -> Delivered:
-            address = f"http://127.0.0.1:{slack.server_port}/nowhere" if key == "first" else self.url
-            return SlackWebhook(address, 0).deliver(key, *args, **kwargs)
+            channel = "C9" if key == "first" else CHANNEL
+            return SlackBot(TOKEN, channel, slack.api, 0).deliver(key, *args, **kwargs)
 
-    for key in ("first", "second"):
-        MessageStore(deployment).add(DAYS[0], key, None, Message(f"The {key} message"))
-    with pytest.raises(SlackRefusedError, match="status 404"):
-        send_messages(deployment, RefusesTheFirst(f"{slack.webhook}/T/B/X", 0), ADDRESSES)
+    messages = {key: (None, Message(f"The {key} message")) for key in ("first", "second")}
+    MessageStore(deployment).add(DAYS[0], messages)
+    with pytest.raises(SlackRefusedError, match="channel_not_found"):
+        send_messages(deployment, bot(slack, RefusesTheFirst), ADDRESSES)
     assert titles(slack) == ["The second message"]
-    assert send_messages(deployment, webhook(slack), ADDRESSES) == SendReport(sent=1, waiting=0)
+    assert send_messages(deployment, bot(slack), ADDRESSES) == SendReport(sent=1, waiting=0)
 
 
 def test_message_of_a_failed_run_is_sent_once_per_failure(deployment: Settings, slack: SlackReceiver) -> None:

@@ -15,6 +15,7 @@ from sklearn.metrics import roc_auc_score
 
 from include.days import DayRange
 from include.lake.table_names import FEATURES_TABLE, LABELS_TABLE, SCORES_TABLE
+from include.monitoring.decay import CALIBRATION_TOLERANCE, decay_severity, decay_verdict
 from include.monitoring.performance import (
     ModelPerformance,
     Performance,
@@ -106,7 +107,7 @@ def test_each_version_of_the_window_is_evaluated(production: Production) -> None
     production.project = production.project.model_copy(update={"training": training})
     performance = performance_on(production, later + HORIZON)
     assert [model.model_version for model in performance.models] == ["2", "1"]
-    assert performance.reason == "Model version 2: The evaluation of its recipe is not known."
+    assert performance.reason.startswith("Model version 2: The evaluation of its recipe is not known; observed")
     assert performance.models[1].verdict != "no verdict"
 
 
@@ -186,6 +187,31 @@ def test_changed_concept_is_decay_of_the_ranking(project: Project) -> None:
     found = evaluate(project, draws(3, 3000, noise=1.0))
     assert found.verdict == "decayed"
     assert "ranking has decayed" in found.reason
+
+
+def test_calibration_decays_without_a_known_test(project: Project) -> None:
+    found = evaluate_model("1", draws(2, 3000, logit=0.5), None, project)
+    assert found.verdict == "decayed"
+    assert found.reason.startswith("the calibration has decayed")
+
+
+@given(
+    auc=st.floats(0.5, 0.9),
+    ratio=st.floats(0.5, 2.0),
+    half=st.floats(0.0, 0.1),
+    known=st.booleans(),
+)
+def test_decay_is_a_severity_above_one(auc: float, ratio: float, half: float, known: bool) -> None:
+    metrics = {
+        "auc": MetricValue(auc, auc - half, auc + half),
+        "observed_over_expected": MetricValue(ratio, ratio - half, ratio + half),
+    }
+    promised = {"auc": MetricValue(0.8, 0.78, 0.82)} if known else {}
+    ranking = known and auc + half < 0.78
+    calibration = ratio - half > CALIBRATION_TOLERANCE or ratio + half < 1 / CALIBRATION_TOLERANCE
+    assert (decay_severity(metrics, promised) > 1) == (ranking or calibration)
+    verdict, _ = decay_verdict(metrics, promised, 500, 5000, 100)
+    assert (verdict == "decayed") == (ranking or calibration)
 
 
 @settings(max_examples=20, deadline=None)

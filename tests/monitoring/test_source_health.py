@@ -13,7 +13,6 @@ from include.days import DayRange
 from include.lake import Lake
 from include.lake.table_names import quarantine_table, silver_table
 from include.local_files import write_atomically
-from include.monitoring.alerts import monitoring_alert
 from include.monitoring.drift import DayDrift, judge
 from include.monitoring.root_cause import root_causes
 from include.monitoring.source_health import SourceHealth, counting_sources, source_health, source_severity
@@ -176,32 +175,3 @@ def test_root_causes_group_features_by_source(home: Path, project: Project) -> N
     assert "; no finding about the number of rows of 'sessions' (" in causes[1]
     assert causes[2].endswith("no finding about the number of rows of 'customers'.")
     assert root_causes(project, [], list(health_of(home, project, dt.date(2023, 6, 1)).values())) == []
-
-
-def test_alert_states_root_causes_before_features_and_budget() -> None:
-    drift = {
-        "drifted": True,
-        "reason": "2 of the last 3 days exceed the limits.",
-        "promise": "The budget is not confirmed.",
-        "drifted_features": 1,
-        "features": [{"name": "sessions_7d", "reason": "fewer"}, {"name": "plan", "reason": "other plans"}],
-    }
-    result = {
-        "project": "subscription",
-        "day": str(DAY),
-        "model_version": "1",
-        "trained_through": str(TRAINED),
-        "drift": drift,
-        "root_causes": ["3 features of 'sessions' drifted; no rows for 3 days."],
-        "performance": {"decayed": False},
-        "report": "drift/2023-06-08/index.html",
-    }
-    message = monitoring_alert(result)
-    assert message is not None
-    assert message.lines[1:] == (
-        "2 of the last 3 days exceed the limits.",
-        "3 features of 'sessions' drifted; no rows for 3 days.",
-        "sessions_7d: fewer",
-        "The budget is not confirmed.",
-        "Report: drift/2023-06-08/index.html",
-    )
