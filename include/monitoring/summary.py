@@ -147,7 +147,7 @@ def summarise(result: Mapping[str, Any]) -> DaySummary:
     )
 
 
-def _source(source: Mapping[str, Any]) -> SourceSummary:
+def _source(source: dict[str, Any]) -> SourceSummary:
     findings = tuple(finding["text"] for finding in source["findings"])
     return SourceSummary.model_validate(source | {"findings": findings, "severity": round(source["severity"], _DIGITS)})
 
@@ -159,7 +159,7 @@ def _realised(models: list[dict[str, Any]]) -> RealisedSummary | None:
     return RealisedSummary.model_validate(models[0] | figures)
 
 
-def _expected(expected: Mapping[str, Any]) -> ExpectedSummary | None:
+def _expected(expected: dict[str, Any]) -> ExpectedSummary | None:
     if expected["model_version"] is None:
         return None
     return ExpectedSummary.model_validate(expected | {"metrics": _metrics(expected["metrics"] or {})})

@@ -308,7 +308,7 @@ def _ends(point: Point, band: bool) -> tuple[float, ...]:
 
 def _levels(low: float, high: float) -> list[float]:
     """Return about five round numbers at equal distances, from at most ``low`` to at least ``high``."""
-    spread = (high - low) or abs(high) or 1.0
+    spread = max(high - low, 1e-6 * max(abs(low), abs(high)), 1e-9)  # equal values have a scale too
     power = 10 ** math.floor(math.log10(spread / (_TICKS - 1)))
     step = next(power * factor for factor in (1, 2, 2.5, 5, 10) if power * factor * (_TICKS - 1) >= spread)
     first = math.floor(low / step)

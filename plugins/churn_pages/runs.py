@@ -68,8 +68,8 @@ def read_runs(readable: Set[str]) -> list[DagRuns]:
     wanted = sorted(dag_id for dag_id in readable if dag_id.startswith(PREFIX))
     ranked = select(*columns, order).where(DagRun.dag_id.in_(wanted)).subquery()
     with create_session() as session:
-        names = (DagModel.dag_id, DagModel.dag_display_name, DagModel.is_paused)
-        dags = session.execute(select(*names).where(DagModel.dag_id.in_(wanted), ~DagModel.is_stale)).all()
+        dags = session.scalars(select(DagModel).where(DagModel.dag_id.in_(wanted), ~DagModel.is_stale))
+        named = [(dag.dag_id, dag.dag_display_name, dag.is_paused) for dag in dags]
         newest = session.execute(
             select(ranked).where(ranked.c.place <= NEWEST_RUNS).order_by(ranked.c.dag_id, ranked.c.place)
         ).all()
@@ -78,5 +78,5 @@ def read_runs(readable: Set[str]) -> list[DagRuns]:
         path = f"/dags/{row.dag_id}/runs/{quote(row.run_id, safe='')}"
         day = (row.partition_key or "")[:10]
         runs.setdefault(row.dag_id, []).append(Run(path, str(row.state), day, row.start_date, row.end_date))
-    found = [DagRuns(dag_id, name, paused, tuple(runs.get(dag_id, ()))) for dag_id, name, paused in dags]
+    found = [DagRuns(dag_id, name, paused, tuple(runs.get(dag_id, ()))) for dag_id, name, paused in named]
     return sorted(found, key=lambda dag: dag.name)

@@ -11,6 +11,7 @@ from include.lake.table_names import FEATURES_TABLE, SCORES_TABLE
 from include.monitoring.catch_up import MissingDays, find_missing_days
 from include.monitoring.results import write_result
 from include.settings import Settings, TaskSettings
+from tests.monitoring.results import monitoring_result
 
 MAY = [dt.date(2024, 5, day) for day in range(1, 32)]
 
@@ -27,7 +28,7 @@ def test_only_recent_days_since_the_first_list_are_missing(tmp_path: Path) -> No
     write(settings, FEATURES_TABLE, MAY)
     assert find_missing_days(settings) == MissingDays((), ()), "an ingested history has no lists by design"
     write(settings, SCORES_TABLE, [MAY[24], MAY[25], MAY[30]])
-    write_result(settings.reports_dir, MAY[25], {"day": str(MAY[25])})
+    write_result(settings.reports_dir, MAY[25], monitoring_result(MAY[25]))
     assert find_missing_days(settings) == MissingDays(tuple(MAY[26:30]), (MAY[24], MAY[30]))
     write(settings, SCORES_TABLE, MAY[:1])
     found = find_missing_days(settings)

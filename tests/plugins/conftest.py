@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import datetime as dt
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -11,6 +12,9 @@ from fastapi import FastAPI
 from fastapi.testclient import TestClient
 
 from include.settings import Settings, get_settings
+from tests.monitoring.results import drifted_feature, monitoring_result, realised_model, source_health
+
+DAY = dt.date(2017, 12, 1)
 
 
 @pytest.fixture(scope="session")
@@ -66,42 +70,24 @@ def reader(anonymous: TestClient, token: Callable[[str | None], str]) -> TestCli
 @pytest.fixture
 def monitored() -> dict[str, Any]:
     """Return a monitoring result with drift and known performance."""
-    return {
-        "project": "grocery",
-        "day": "2017-12-01",
-        "drift": {
-            "drifted": True,
-            "reason": "2 of 3 features drifted; the limit is 2.",
-            "drifted_features": 2,
-            "features": [
-                {"name": "spend_28d", "drifted": True, "counts": True, "reason": "median 12 → 31", "severity": 3.1},
-                {"name": "visits_28d", "drifted": True, "counts": True, "reason": "share <b>up</b>", "severity": 2.0},
-                {"name": "quiet_one", "drifted": True, "counts": False, "reason": "no drift", "severity": 0.2},
-            ],
-        },
-        "performance": {
+    features = [
+        drifted_feature("spend_28d", 3.1, reason="median 12 → 31"),
+        drifted_feature("visits_28d", 2.0, reason="share <b>up</b>"),
+        drifted_feature("quiet_one", 1.7, counts=False, reason="no influence"),
+    ]
+    drift = {"drifted": True, "drifted_features": 2, "features": features}
+    return monitoring_result(
+        DAY,
+        drift=drift | {"days": [{"day": str(DAY), "severity": 3.1, "exceeds": True}]},
+        sources=[source_health("transactions", DAY)],
+        performance={
             "state": "known",
             "reason": "Model version 7: realised AUC 0.841.",
-            "decayed": False,
-            "models": [
-                {
-                    "model_version": "7",
-                    "first_day": "2017-10-28",
-                    "last_day": "2017-11-03",
-                    "customers": 2245,
-                    "churners": 283,
-                    "expected_churn": 0.131,
-                    "calibration_error": 0.02,
-                    "metrics": {
-                        "auc": {"value": 0.841, "low": 0.812, "high": 0.866},
-                        "accuracy": {"value": 0.873, "low": 0.85, "high": 0.89},
-                        "observed_churn": {"value": 0.126, "low": 0.11, "high": 0.14},
-                    },
-                    "promised": {"auc": {"value": 0.855, "low": 0.84, "high": 0.87}},
-                    "verdict": "not decayed",
-                    "reason": "realised AUC 0.841",
-                }
-            ],
-            "segments": [],
+            "models": [realised_model(dt.date(2017, 11, 3))],
         },
-    }
+        expected={
+            "model_version": "7",
+            "customers": 2245,
+            "metrics": {"auc": {"value": 0.852, "low": 0.82, "high": 0.88}},
+        },
+    )
