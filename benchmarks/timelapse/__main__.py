@@ -21,13 +21,14 @@ import typer
 from rich.console import Console
 
 from benchmarks.figures import print_figures
-from benchmarks.timelapse.compare import best_refits, ingest_epilogue, realised_days
+from benchmarks.timelapse.compare import best_refits, realised_days
 from benchmarks.timelapse.living import Life, live
 from benchmarks.timelapse.story import draw, events, figures, story_table
 from benchmarks.timelapse.world import PROJECT, Plan
+from include.ingest import ingest_days
 from include.lake import open_lake
 from include.local_files import write_atomically
-from include.monitoring.incidents import read_changes
+from include.monitoring.incidents import read_incident_days
 from include.projects import load_project
 from include.settings import ROOT
 
@@ -52,12 +53,12 @@ def main(
 
 def _report(plan: Plan, life: Life, picture: Path, started: float) -> None:
     print("Comparing with the first model and with the best refits.", file=sys.stderr, flush=True)
-    ingest_epilogue(plan, life.settings)
-    realised = realised_days(plan, life.settings, life.first_model)
-    project = load_project(PROJECT)
+    ingest_days(life.settings, plan.epilogue)  # the labels of the lived days; nothing is scored
+    project, lake = load_project(PROJECT), open_lake(life.settings)
+    realised = realised_days(project, lake, plan.lived, life.first_model)
     weeks = [day for day in plan.lived if project.is_snapshot_day(day)]
-    hindsight = best_refits(plan, life.settings, weeks)
-    story = events(plan, life.days, read_changes(open_lake(life.settings)))
+    hindsight = best_refits(project, lake, weeks, plan.epilogue.last)
+    story = events(plan, life.days, read_incident_days(lake))
     Console(width=160).print(story_table(plan, story, realised, hindsight))
     write_atomically(picture, draw(plan, story, realised, hindsight))
     requests = life.requests

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import datetime as dt
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -13,13 +13,10 @@ import pandas as pd
 from sklearn.metrics import roc_auc_score
 
 from benchmarks.freshness import HYPERPARAMETERS, refit_aucs
-from benchmarks.timelapse.world import PROJECT, Plan
-from include.ingest import ingest_days
-from include.lake import Lake, open_lake
+from include.lake import Lake
 from include.lake.table_names import FEATURES_TABLE
 from include.monitoring.performance import read_labelled_scores
-from include.projects import Project, load_project
-from include.settings import Settings
+from include.projects import Project
 from include.training.data.build import build_dataset
 from include.training.data.rows import concatenate, load_rows, model_contract
 from include.training.evaluation.decisions import savings
@@ -47,43 +44,35 @@ class RealisedDay:
     saving_without: float
 
 
-def ingest_epilogue(plan: Plan, settings: Settings) -> None:
-    """Ingest the days after the last lived day, which complete its labels; nothing is scored.
+def realised_days(project: Project, lake: Lake, days: Iterable[dt.date], first_model: Bundle) -> list[RealisedDay]:
+    """Return the outcome of the scores of some days.
 
     Args:
-        plan: The days.
-        settings: The settings of the deployment.
-    """
-    ingest_days(settings, plan.epilogue)
-
-
-def realised_days(plan: Plan, settings: Settings, first_model: Bundle) -> list[RealisedDay]:
-    """Return the outcome of each lived day.
-
-    Args:
-        plan: The days.
-        settings: The lake, with the labels of all lived days.
+        project: The project: its label and costs.
+        lake: The lake, with the features, scores and labels of the days.
+        days: The days.
         first_model: The model that is never trained again.
     """
-    project, lake = load_project(PROJECT), open_lake(settings)
-    return [_realised(project, lake, day, first_model) for day in plan.lived]
+    return [_realised(project, lake, day, first_model) for day in days]
 
 
-def best_refits(plan: Plan, settings: Settings, days: Sequence[dt.date], workers: int = 2) -> dict[dt.date, float]:
+def best_refits(
+    project: Project, lake: Lake, days: Iterable[dt.date], through: dt.date, workers: int = 2
+) -> dict[dt.date, float]:
     """Return the AUC of the best refit on each of some snapshot days.
 
     On each day, a booster is fitted on all snapshots whose labels are known at the end of the day, once for each option
     of the weights of the rows. The best option is chosen in hindsight, by its AUC on the day.
 
     Args:
-        plan: The days.
-        settings: The lake, with the labels of all lived days.
-        days: Lived snapshot days.
+        project: The project.
+        lake: The lake, with the features and labels of all snapshots.
+        days: The snapshot days.
+        through: The day at whose end the labels of all these days are known.
         workers: The number of parallel fits.
     """
-    project = load_project(PROJECT)
     with tempfile.TemporaryDirectory() as folder:
-        dataset = build_dataset(project, open_lake(settings), plan.epilogue.last, Path(folder))
+        dataset = build_dataset(project, lake, through, Path(folder))
         contract = model_contract(project, dataset.manifest)
         rows = concatenate([load_rows(dataset, part, contract) for part in dataset.manifest.parts.values()])
     fitter = RecipeFitter(project, dataset, contract, "cpu", workers)

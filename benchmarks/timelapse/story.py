@@ -37,16 +37,18 @@ class Event:
     text: str
 
 
-def events(plan: Plan, days: Sequence[LivedDay], changes: Sequence[Incident]) -> list[Event]:
+def events(plan: Plan, days: Sequence[LivedDay], incidents: Sequence[Incident]) -> list[Event]:
     """Return the events of the lived days, in order.
 
     Args:
         plan: The days.
         days: The lived days, in order.
-        changes: The incidents on the days on which they opened, changed or ended.
+        incidents: The incidents on each day on which they were open or ended.
     """
     found = [Event(plan.change, "change", "The causes of churn change.")] if plan.change_day <= plan.days else []
-    for incident in changes:
+    for incident in incidents:
+        if incident.change == "unchanged":
+            continue
         kind = "alarm" if incident.change == "opened" else "incident"
         found.append(
             Event(incident.last_day, kind, f"Incident ({incident.kind}) {incident.change}: {incident.lines[0]}")
