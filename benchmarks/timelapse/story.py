@@ -150,16 +150,18 @@ def draw(
         bottom.plot(numbers, [item.saving_with for item in realised], color=BLUE)
         bottom.plot(numbers, [item.saving_without for item in realised], color=VERMILION, ls="--")
         bottom.set_xlabel("day")
-        low = min(item.auc_without for item in realised) - 0.02
-        for kind, (marker, color) in _MARKS.items():
+        bottom.yaxis.set_major_formatter("{x:,.0f}")
+        low, high = top.get_ylim()
+        top.set_ylim(low - 0.3 * (high - low), high)
+        for height, (kind, (marker, color)) in enumerate(_MARKS.items()):
             at = sorted({plan.number(event.day) for event in story if event.kind == kind})
-            if at:
-                top.plot(at, [low] * len(at), color=color, ls="none", marker=marker, label=kind)
+            y, transform = [0.05 + 0.08 * height] * len(at), top.get_xaxis_transform()
+            top.plot(at, y, color=color, ls="none", marker=marker, transform=transform, label=kind)
         for axes in (top, bottom):
             axes.grid(axis="y")
             axes.axvline(plan.change_day, color=GREY, lw=1)
             axes.margins(x=0.01)
-        top.annotate("causes of churn change", (plan.change_day, 1), xycoords=("data", "axes fraction"), ha="right")
+        top.text(plan.change_day + 1, high, "the causes of churn change", va="top", fontsize=8)
         top.legend(ncols=3, fontsize=8, loc="lower left", bbox_to_anchor=(0, 1.08))
     return drawn.getvalue()
 
