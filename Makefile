@@ -25,7 +25,7 @@ SHELL := /bin/sh
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
 .DELETE_ON_ERROR:
-.PHONY: help env demo up down status airflow test lint format hooks lock docs bench loadtest reproduce faults equivalence
+.PHONY: help env demo up down status airflow test lint format hooks lock docs bench loadtest reproduce faults equivalence timelapse
 
 help:  ## Show this list
 	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  %-12s %s\n", $$1, $$2}' Makefile
@@ -95,6 +95,9 @@ loadtest: $(ENV_STAMP)  ## Load the running endpoint and check its requirements:
 	@$(BIN)/python -m include.serving.load_test $(if $(URL),--url "$(URL)") $(if $(SECONDS),--seconds "$(SECONDS)") \
 		$(if $(CONNECTIONS),--connections "$(CONNECTIONS)") $(if $(REQUESTS),--requests "$(REQUESTS)") \
 		$(if $(filter 1 yes true,$(LIMIT)),--limit)
+
+timelapse: $(ENV_STAMP)  ## Live 150 simulated days under Airflow with a change of the causes of churn: make timelapse [ARGS="--help"]
+	@$(BIN)/python -m benchmarks.timelapse $(ARGS)
 
 faults: $(ENV_STAMP)  ## Kill the ingest at random moments, run it again, and count lost and duplicate rows
 	@$(BIN)/python -m benchmarks.faults

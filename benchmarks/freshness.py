@@ -130,7 +130,7 @@ def replay(
             day=day,
             trained_through=known.snapshot_days[-1],
             chosen=fitter.history(known, recipe).name,
-            aucs=_aucs(fitter, recipe, known, valid),
+            aucs=refit_aucs(fitter, recipe, known, valid),
             never_retrained=float(roc_auc_score(valid.churned, margins(first, valid.matrix))),
         )
         print(f"{project_name} {day}: {week.chosen}, AUC {week.aucs[week.chosen]:.4f}", file=sys.stderr, flush=True)
@@ -163,7 +163,9 @@ def details(weeks: list[Week]) -> dict[str, Any]:
     }
 
 
-def _aucs(fitter: RecipeFitter, recipe: Recipe, known: Rows, valid: Rows) -> dict[str, float]:
+def refit_aucs(fitter: RecipeFitter, recipe: Recipe, known: Rows, valid: Rows) -> dict[str, float]:
+    """Return the AUC on ``valid`` of a booster that is fitted on ``known``, for each half-life as text."""
+
     def auc(half_life_days: float | None) -> float:
         booster = fitter.fit_booster(known, recipe, half_life_days).booster
         return float(roc_auc_score(valid.churned, margins(booster, valid.matrix)))

@@ -103,6 +103,16 @@ class Snapshot:
     runs: tuple[Run, ...] = ()
     tasks: tuple[Task, ...] = ()
 
+    def of_partition(self, key: str | None) -> Snapshot:
+        """Return the runs for a day, and their tasks.
+
+        Args:
+            key: The partition key of the runs.
+        """
+        runs = tuple(run for run in self.runs if run.partition_key == key)
+        known = {(run.dag_id, run.run_id) for run in runs}
+        return Snapshot(runs, tuple(task for task in self.tasks if (task.dag_id, task.run_id) in known))
+
 
 @dataclass(frozen=True)
 class Link:

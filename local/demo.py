@@ -17,7 +17,7 @@ from rich.console import Console
 from include.days import DayRange
 from include.errors import ChurnflowError
 from local import chain
-from local.client import AirflowClient, ApiError, Link, Run, Snapshot, Task
+from local.client import AirflowClient, ApiError, Run, Snapshot, Task
 from local.grocery_export import LAST_DAY, export
 from local.progress import display
 from local.stack import Stack
@@ -77,8 +77,8 @@ class Demo:
         for run in self._client.unfinished_runs():
             self._client.fail(run)
 
-    def run(self, days: DayRange, dag_ids: Sequence[str]) -> None:
-        """Ingest ``days`` and wait until all runs that this triggers are complete.
+    def run(self, days: DayRange, dag_ids: Sequence[str]) -> Snapshot:
+        """Ingest ``days``, wait until all runs that this triggers are complete, and return them.
 
         Args:
             days: The days to ingest.
@@ -87,34 +87,69 @@ class Demo:
         Raises:
             DemoError: A task failed, a run is missing, or the time limit was exceeded.
         """
+        return self.wait(self.start(days), dag_ids)
+
+    def start(self, days: DayRange) -> Run:
+        """Start the ingest of ``days``, and return its run.
+
+        Args:
+            days: The days.
+        """
         conf = {"from_day": str(days.first), "to_day": str(days.last)}
+        return self._client.trigger("churn_ingest", str(days.last), conf)
+
+    def wait_for_ingest(self, first: Run) -> Snapshot:
+        """Wait until a run of the ingest is complete, and return the runs of its day.
+
+        Args:
+            first: The run.
+
+        Raises:
+            DemoError: A task failed, or the time limit was exceeded.
+        """
+
+        def pending(snapshot: Snapshot) -> list[str]:
+            return [run.title for run in snapshot.runs if run.run_id == first.run_id and not run.ended]
+
+        return self._watch(first, pending)
+
+    def wait(self, first: Run, dag_ids: Sequence[str]) -> Snapshot:
+        """Wait until a run of the ingest and all runs that it triggers are complete, and return them.
+
+        Args:
+            first: The run of the ingest.
+            dag_ids: The DAGs that must have a complete run.
+
+        Raises:
+            DemoError: A task failed, a run is missing, or the time limit was exceeded.
+        """
         links = self._client.links()
-        first = self._client.trigger("churn_ingest", str(days.last), conf)
-        with display(self._console) as show:
-            snapshot = self._watch(first, links, show)
+        snapshot = self._watch(first, lambda snapshot: chain.pending(snapshot, links))
         if missing := chain.missing(snapshot, dag_ids):
             skipped = ", ".join(task.title for task in snapshot.tasks if task.state == "skipped")
             raise DemoError(
                 f"The chain ended without a complete run of {', '.join(missing)}. Skipped: {skipped or 'nothing'}.",
-                where=f"runs of {days.last} at {self._client.url}",
+                where=f"runs of {first.partition_key} at {self._client.url}",
                 remedy="Read in the logs of the skipped tasks why they skipped.",
             )
+        return snapshot
 
-    def _watch(self, first: Run, links: list[Link], show: Callable[[Snapshot], None]) -> Snapshot:
-        while True:
-            snapshot = self._client.snapshot(first.created)
-            show(snapshot)
-            self._require_success(snapshot)
-            pending = chain.pending(snapshot, links)
-            if not pending:
-                return snapshot
-            if time.monotonic() > self._deadline:
-                raise DemoError(
-                    f"The demo exceeded its limit of {LIMIT_SECONDS / 60:.0f} minutes. Pending: {'; '.join(pending)}.",
-                    where=self._client.url,
-                    remedy="Read the logs of these tasks in the UI.",
-                )
-            time.sleep(_POLL_SECONDS)
+    def _watch(self, first: Run, find_pending: Callable[[Snapshot], list[str]]) -> Snapshot:
+        with display(self._console) as show:
+            while True:
+                snapshot = self._client.snapshot(first.created).of_partition(first.partition_key)
+                show(snapshot)
+                self._require_success(snapshot)
+                pending = find_pending(snapshot)
+                if not pending:
+                    return snapshot
+                if time.monotonic() > self._deadline:
+                    raise DemoError(
+                        f"The runs exceeded the time limit. Pending: {'; '.join(pending)}.",
+                        where=self._client.url,
+                        remedy="Read the logs of these tasks in the UI.",
+                    )
+                time.sleep(_POLL_SECONDS)
 
     def _require_success(self, snapshot: Snapshot) -> None:
         failures = chain.failures(snapshot)

@@ -2,24 +2,19 @@
 
 from __future__ import annotations
 
-import contextlib
 import datetime as dt
 import json
-import os
-import socket
-import subprocess
-import sys
 import tempfile
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import mlflow
 import numpy as np
 import xgboost as xgb
 
+from benchmarks.local_stack import running_stack
 from benchmarks.slack_receiver import Fault, SlackReceiver, receiving
 from include.days import DayRange
 from include.ingest import ingest_days
@@ -27,14 +22,13 @@ from include.lake import open_lake
 from include.lake.table_names import FEATURES_TABLE
 from include.projects import load_project
 from include.projects.training import LeakageLimits
-from include.settings import ROOT, MlflowSettings, ServingSettings, Settings
+from include.settings import Settings
 from include.training.evaluation.leakage import LEAKAGE_FILE, LeakageReport
 from include.training.model.bundle import Bundle, Sample
 from include.training.model.contract import FeatureContract, ModelContract
 from include.training.release.registry import Registry
 from include.training.release.tracking import log_model, open_experiment
 from local.client import AirflowClient
-from local.environment import LocalPorts
 from local.grocery_export import export
 from local.stack import Stack
 
@@ -77,47 +71,21 @@ def scratch_stack(extra: Mapping[str, str] | None = None) -> Iterator[ScratchSta
         extra: Further variables of the stack's processes.
     """
     with tempfile.TemporaryDirectory(prefix="churnflow-kills-") as name, receiving(_FIRST_FAULTS) as receiver:
-        home = Path(name)
-        airflow, mlflow_port, endpoint = free_ports(3)
-        ports = LocalPorts(airflow_port=airflow, mlflow_port=mlflow_port)
-        uri = f"http://127.0.0.1:{mlflow_port}"
-        settings = Settings(
-            home=home, mlflow=MlflowSettings(tracking_uri=uri), serving=ServingSettings(port=endpoint, reasons_for=0)
-        )
         variables = {
-            "CHURN_HOME": name,
-            "CHURN_LOCAL_AIRFLOW_PORT": str(airflow),
-            "CHURN_LOCAL_MLFLOW_PORT": str(mlflow_port),
-            "CHURN_SERVING__PORT": str(endpoint),
             "CHURN_SERVING__REASONS_FOR": "0",
             "CHURN_MLFLOW__TIMEOUT_SECONDS": str(MLFLOW_SECONDS),
             "CHURN_MLFLOW__RETRIES": "0",
             "AIRFLOW_CONN_SLACK_CHURN": json.dumps(
                 {"conn_type": "slackwebhook", "host": receiver.webhook, "password": "T/B/X"}
             ),
-            "NO_PROXY": "127.0.0.1",
             **(extra or {}),
         }
-        stack = Stack(settings, ports)
-        client = AirflowClient(stack.airflow_url)
-        try:
-            _local("up", variables)
-            yield ScratchStack(stack, client, receiver, settings, _prepare(settings))
-        finally:
-            client.close()
-            _local("down", variables)
-
-
-def _local(command: str, variables: dict[str, str]) -> None:
-    done = subprocess.run(
-        [sys.executable, "-m", "local", command],
-        cwd=ROOT,
-        env=os.environ | variables,
-        stdout=sys.stderr,
-        check=False,
-    )
-    if done.returncode:
-        raise RuntimeError(f"python -m local {command} ended with {done.returncode}")
+        with running_stack(Path(name), "grocery", variables) as stack:
+            client = AirflowClient(stack.airflow_url)
+            try:
+                yield ScratchStack(stack, client, receiver, stack.settings, _prepare(stack.settings))
+            finally:
+                client.close()
 
 
 def _prepare(settings: Settings) -> tuple[str, str]:
@@ -167,12 +135,3 @@ def _register(bundle: Bundle, registry: Registry) -> str:
     with mlflow.start_run() as run:
         mlflow.log_dict(report.model_dump(mode="json"), LEAKAGE_FILE)
         return registry.register(log_model(bundle), run.info.run_id, tags={})
-
-
-def free_ports(count: int) -> list[int]:
-    """Return free ports of 127.0.0.1."""
-    with contextlib.ExitStack() as held:
-        probes: list[Any] = [held.enter_context(socket.socket()) for _ in range(count)]
-        for probe in probes:
-            probe.bind(("127.0.0.1", 0))
-        return [probe.getsockname()[1] for probe in probes]

@@ -39,8 +39,22 @@ def drawing(name: str, width: float, height: float) -> Iterator[tuple[Axes, io.S
         width: The width in inches.
         height: The height in inches.
     """
+    with panels(name, width, height, rows=1) as ((axes,), drawn):
+        yield axes, drawn
+
+
+@contextmanager
+def panels(name: str, width: float, height: float, rows: int) -> Iterator[tuple[list[Axes], io.StringIO]]:
+    """Yield axes below each other that share the x-axis, and a buffer that contains their SVG after the block.
+
+    Args:
+        name: The plot's name, as in ``drawing``.
+        width: The width in inches.
+        height: The height in inches.
+        rows: The number of axes.
+    """
     drawn = io.StringIO()
     with mpl.rc_context({**_STYLE, "svg.hashsalt": name}):
         figure = Figure(figsize=(width, height), layout="constrained")
-        yield figure.subplots(), drawn
+        yield list(figure.subplots(rows, sharex=True, squeeze=False)[:, 0]), drawn
         figure.savefig(drawn, format="svg", metadata={"Date": None, "Creator": None})

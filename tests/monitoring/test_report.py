@@ -56,3 +56,19 @@ def test_no_page_without_drawable_columns(amounts: pa.Array, tmp_path: Path) -> 
     rows = pa.table({"amount": amounts})
     assert write(rows, rows, tmp_path) == []
     assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.slow
+def test_a_page_with_the_same_inputs_is_copied_and_another_one_is_not(tmp_path: Path) -> None:
+    rng = np.random.default_rng(1)
+    reference, current, other = (pa.table({"amount": rng.normal(size=300)}) for _ in range(3))
+    first, second, third = (tmp_path / day / "evidently.html" for day in ("2024-01-07", "2024-01-08", "2024-01-14"))
+    write(reference, current, first.parent)
+    content = first.read_bytes()
+    checksum = content.splitlines()[-1]
+    first.write_bytes(b"drawn before\n" + checksum + b"\n")
+    write(reference, current, second.parent)
+    assert second.read_bytes() == first.read_bytes()
+    write(reference, other, third.parent)
+    assert len(third.read_bytes()) > len(content) / 2
+    assert third.read_bytes().splitlines()[-1] != checksum
