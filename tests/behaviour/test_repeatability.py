@@ -22,8 +22,10 @@ def content(folder: Path) -> dict[str, bytes]:
 
 
 def test_bundle_bytes_do_not_depend_on_threads_or_workers(subscription: Trained, tmp_path: Path) -> None:
-    project = project_of("subscription", n_trials=3, search_space={"n_estimators": {"low": 40, "high": 80}})
-    through = subscription.last_day - dt.timedelta(weeks=9)  # fewer snapshots, and still thousands of rows
+    project = project_of(
+        "subscription", n_trials=3, test_snapshots=3, search_space={"n_estimators": {"low": 40, "high": 80}}
+    )
+    through = subscription.last_day - dt.timedelta(weeks=10)  # fewer snapshots, and still thousands of rows
     processes = []
     for name, workers, variables in (
         ("alone", 1, {"OMP_NUM_THREADS": "1", "PYTHONHASHSEED": "1"}),
