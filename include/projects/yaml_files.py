@@ -133,7 +133,7 @@ def _parse(path: Path, file: str) -> tuple[yaml.Node, dict[Any, Any]]:
         return _UnreadableError(Problem(file, line, "", what, remedy))
 
     try:
-        loader = yaml.SafeLoader(path.read_text(encoding="utf-8"))
+        loader = yaml.CSafeLoader(path.read_text(encoding="utf-8"))
         node = loader.get_single_node()
         content = loader.construct_document(node) if node is not None else None
     except FileNotFoundError as error:

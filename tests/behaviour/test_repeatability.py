@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import datetime as dt
 import os
 import subprocess
 import sys
@@ -21,13 +22,16 @@ def content(folder: Path) -> dict[str, bytes]:
 
 
 def test_bundle_bytes_do_not_depend_on_threads_or_workers(subscription: Trained, tmp_path: Path) -> None:
-    project = project_of("subscription", n_trials=3, search_space={"n_estimators": {"low": 40, "high": 80}})
+    project = project_of(
+        "subscription", n_trials=3, test_snapshots=3, search_space={"n_estimators": {"low": 40, "high": 80}}
+    )
+    through = subscription.last_day - dt.timedelta(weeks=10)  # fewer snapshots, and still thousands of rows
     processes = []
     for name, workers, variables in (
         ("alone", 1, {"OMP_NUM_THREADS": "1", "PYTHONHASHSEED": "1"}),
         ("together", 3, {"OMP_NUM_THREADS": "4", "PYTHONHASHSEED": "2"}),
     ):
-        dataset = build_dataset(project, subscription.lake, subscription.last_day, tmp_path / name / "dataset")
+        dataset = build_dataset(project, subscription.lake, through, tmp_path / name / "dataset")
         command = [sys.executable, "-m", "tests.behaviour.train_once"]
         command += [str(dataset.folder), str(tmp_path / name / "bundle"), str(workers)]
         processes.append(subprocess.Popen(command, cwd=ROOT, env=os.environ | variables))

@@ -153,6 +153,11 @@ def features() -> list[dict[str, Any]]:
     return found
 
 
+def features_named(*names: str) -> list[dict[str, Any]]:
+    """Return some of the features; a name has ``{window}`` in place of its windows."""
+    return [feature for feature in features() if feature["name"] in names]
+
+
 def attribute(source: str, column: str) -> dict[str, Any]:
     return {"function": "attribute", "source": source, "column": column}
 

@@ -8,7 +8,17 @@ from include.features.compile import compute_features, population
 from include.features.labels import compute_labels
 from include.lake import connect
 from tests.features.histories import DERIVE, SATISFIES, SNAPSHOTS, agrees, history
-from tests.features.language import ACTIVE_PAYERS, ACTIVE_PLANS, BECOMES, COLUMN, IN_BAND, NO_EVENT, MemoryLake, project
+from tests.features.language import (
+    ACTIVE_PAYERS,
+    ACTIVE_PLANS,
+    BECOMES,
+    COLUMN,
+    IN_BAND,
+    NO_EVENT,
+    MemoryLake,
+    features_named,
+    project,
+)
 from tests.features.reference import Reference
 
 pytestmark = pytest.mark.slow
@@ -36,7 +46,8 @@ def test_tenure_of_a_year_is_365_days():
     rows = {name: [{"person": "a", "dt": signed_up}] for name in ("profiles", "devices")}
     rows["products"] = [{"product": "p", "dt": signed_up}]
     rows["plans"] = [{"person": "a", "since": signed_up, "changed_at": moment, "dt": signed_up}]
-    (found,) = compute_features(project({"source": "plans"}), MemoryLake(rows), [day]).to_pylist()
+    business = project({"source": "plans"}, feature_families=features_named("days_since_plans_since"))
+    (found,) = compute_features(business, MemoryLake(rows), [day]).to_pylist()
     assert found["days_since_plans_since"] == 365
 
 
@@ -60,7 +71,9 @@ def test_a_timestamp_counts_on_its_business_day(zone, paid_at, day):
     rows["payments"] = [{"payment": "1", "person": "a", "paid_at": moment, "dt": delivery}]
     rows["plans"] = [{"person": "a", "changed_at": moment, "dt": delivery}]
     snapshots = [delivery, delivery + dt.timedelta(days=7)]
-    found = compute_features(project({"source": "plans"}, timezone=zone), MemoryLake(rows), snapshots).to_pylist()
+    families = features_named("days_since_last_{window}d", "days_since_plans_changed_at", "count_{window}d")
+    business = project({"source": "plans"}, timezone=zone, feature_families=families)
+    found = compute_features(business, MemoryLake(rows), snapshots).to_pylist()
     assert [row["days_since_last_45d"] for row in found] == [0, 7]
     assert [row["days_since_plans_changed_at"] for row in found] == [0, 7]
     assert [row["count_1d"] for row in found] == [1, 0]

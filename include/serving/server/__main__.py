@@ -89,6 +89,9 @@ def _listener(arguments: argparse.Namespace) -> socket.socket:
 
 
 def _application(path: Path) -> ASGIApp:
+    # XGBoost imports scikit-learn if it can, for estimators that the endpoint does not use. The import takes more than
+    # a second of processor time and 127 MB of memory.
+    sys.modules["sklearn"] = None  # type: ignore[assignment]
     service: Any = bentoml.load(str(path.absolute()))
     bentoml.server_context.service_name = service.name
     bentoml.server_context.bento_name = service.bento.tag.name

@@ -205,7 +205,7 @@ def evenly_spaced(rows: int, wanted: int) -> NDArray[np.int64]:
         >>> evenly_spaced(9, 3).tolist()
         [0, 4, 8]
     """
-    return np.unique(np.linspace(0, rows - 1, wanted).astype(np.int64))
+    return np.linspace(0, rows - 1, min(wanted, rows)).astype(np.int64)
 
 
 def first_of_each(customers: pa.ChunkedArray) -> NDArray[np.int64]:

@@ -10,10 +10,9 @@ import hashlib
 import json
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Self
+from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
-import xgboost as xgb
 from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict, TypeAdapter, ValidationError
 
@@ -21,6 +20,9 @@ from include.errors import ChurnflowError
 from include.plurals import counted
 from include.training.model.calibrator import Calibrator
 from include.training.model.contract import FORMAT, ModelContract
+
+if TYPE_CHECKING:
+    import xgboost as xgb
 
 MODEL_FILE = "model.ubj"
 CALIBRATOR_FILE = "calibrator.json"
@@ -100,6 +102,8 @@ class Bundle:
         Raises:
             BundleError: A file is missing, invalid, or differs from the manifest, or the bundle has another format.
         """
+        import xgboost as xgb  # takes seconds to import, and a runner of servers loads no booster
+
         _require_format(folder)
         _verify_manifest(folder)
         try:
