@@ -32,7 +32,7 @@ def running_stack(home: Path, project: str, variables: Mapping[str, str], code: 
         variables: Further environment variables of its processes.
         code: The folder of the code that it runs; see ``copy_code``.
     """
-    airflow, mlflow, endpoint = _free_ports(3)
+    airflow, mlflow, endpoint = free_ports(3)
     settings = Settings(
         home=home,
         project=project,
@@ -90,7 +90,8 @@ def _local(command: str, variables: dict[str, str], code: Path) -> None:
         raise RuntimeError(f"python -m local {command} ended with {done.returncode}")
 
 
-def _free_ports(count: int) -> list[int]:
+def free_ports(count: int) -> list[int]:
+    """Return ports of 127.0.0.1 on which nothing listens."""
     with contextlib.ExitStack() as held:
         probes: list[Any] = [held.enter_context(socket.socket()) for _ in range(count)]
         for probe in probes:

@@ -30,8 +30,9 @@ import typer
 import yaml
 
 from benchmarks.attacks.kills import Attack, suspended
-from benchmarks.attacks.scratch_stack import ScratchStack, free_ports, scratch_stack
+from benchmarks.attacks.scratch_stack import ScratchStack, scratch_stack
 from benchmarks.figures import print_figures
+from benchmarks.local_stack import free_ports
 from include.settings import ROOT
 from local.supervision import wait_until
 

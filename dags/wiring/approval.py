@@ -19,8 +19,8 @@ class PromotionApproval(HITLOperator):
     """A task that asks a person whether a challenger becomes the champion.
 
     It returns ``approved`` and ``by``, the name of the person; without a response in time, the model is not approved
-    and ``by`` is None. If there is nothing to decide, it requests no approval and returns None. ``ApprovalOperator`` would skip
-    the downstream tasks after a rejection, which then could not record it.
+    and ``by`` is None. If there is nothing to decide, it requests no approval and returns None. ``ApprovalOperator``
+    would skip the downstream tasks after a rejection, which then could not record it.
 
     Args:
         hours: The time for the response, in hours.
