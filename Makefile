@@ -96,7 +96,7 @@ loadtest: $(ENV_STAMP)  ## Load the running endpoint and check its requirements:
 		$(if $(CONNECTIONS),--connections "$(CONNECTIONS)") $(if $(REQUESTS),--requests "$(REQUESTS)") \
 		$(if $(filter 1 yes true,$(LIMIT)),--limit)
 
-timelapse: $(ENV_STAMP)  ## Live 150 simulated days under Airflow with a change of the causes of churn: make timelapse [ARGS="--help"]
+timelapse: $(ENV_STAMP)  ## Run 150 simulated days under Airflow with a change of the causes of churn: make timelapse [ARGS="--help"]
 	@$(BIN)/python -m benchmarks.timelapse $(ARGS)
 
 faults: $(ENV_STAMP)  ## Kill the ingest at random moments, run it again, and count lost and duplicate rows

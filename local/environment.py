@@ -127,7 +127,7 @@ def _airflow(settings: Settings, ports: LocalPorts, postgres_host: str) -> dict[
             "PARSING_PROCESSES": "1",
             "REFRESH_INTERVAL": "30",
             "MIN_FILE_PROCESS_INTERVAL": "30",
-            # If Slack refuses an alert, it is sent again for up to three minutes.
+            # If Slack refuses a message, it is sent again for up to three minutes.
             "DAG_FILE_PROCESSOR_TIMEOUT": "180",
         },
         "LOGGING": {"BASE_LOG_FOLDER": str(home / "logs")},

@@ -1,7 +1,7 @@
 """The endpoint's logged predictions: traffic, drift of the requested customers, realised performance, and shadows.
 
 Clients choose the customers that they request. The results describe these customers only. They are therefore reported,
-but raise no alert and no retraining request.
+but cause no message and no training request.
 """
 
 from __future__ import annotations
