@@ -1,9 +1,9 @@
-"""Messages about a drift of ten days, while the processes that record and send them are killed.
+"""Messages about a drift of ten days while the processes that record and send them are killed.
 
 The incidents of each day are recorded and sent by processes that are killed (SIGKILL): at a random moment, while the
-local stand-in of Slack has their request, before it answers, and after its answer. The last process of a day is not
-killed. The stand-in answers some requests with 429 or 500, before or after it has processed them. The same days are
-run with a bot and with a webhook, which cannot look for a message that may have been delivered.
+local stand-in of Slack processes their request, before it answers, and after its answer. The last process of a day is
+not killed. The stand-in answers some requests with 429 or 500, before or after it has processed them. The same days are
+processed with a bot and with a webhook, which cannot search for a message that may have been delivered.
 """
 
 from __future__ import annotations
@@ -61,7 +61,7 @@ class Outcome:
         messages: The number of messages that the stand-in received.
         lost: The number of changes of the incident without a message.
         doubled: The number of messages beyond one per change.
-        unmarked: The number of doubled messages that do not say that they may be a repetition.
+        unmarked: The number of doubled messages that do not state that they may be a repetition.
         changes: The changes of the incident, in order.
     """
 
@@ -202,7 +202,7 @@ def _start(settings: Settings, day: dt.date, transport: Transport, address: str)
 
 
 def _record_and_send(home: Path, day: dt.date, transport: Transport, address: str) -> None:
-    """Do the work of churn_monitor on one day; exit with 1 if messages still wait."""
+    """Record and send as churn_monitor does on one day; exit with 1 if messages still wait."""
     logging.disable(logging.WARNING)
     settings = Settings(home=home)
     record_incidents(load_project(settings.project), settings, day)

@@ -1,9 +1,9 @@
-"""Losses of components of a local stack, and the alerts that they cause: ``make bench NAME=losses``.
+"""Losses of components of a local stack, and the messages about them: ``make bench NAME=losses``.
 
 A real Prometheus and a real Alertmanager run with the configuration of ``docker/``. Only their addresses differ, the
-intervals are shorter, and the destination of messages is a local receiver. Each component is killed without a restart,
-or suspended, until its alert arrives. Then it is started again, and the alert has to end. The last line is
-``{"components", "alerted_once", "missed", "doubled"}``.
+intervals are shorter, and the messages are sent to a local receiver. Each component is killed without a restart, or
+suspended, until the message about its alert arrives. Then it is started again, and the alert has to end. The last line
+is ``{"components", "alerted_once", "missed", "doubled"}``.
 
 It needs Debian's packages ``prometheus`` and ``prometheus-alertmanager``.
 """
@@ -43,7 +43,7 @@ _HEARTBEAT_SECONDS = 90
 _ALERT_SECONDS = 240.0
 _RECOVERY_SECONDS = 300.0
 _QUIET_SECONDS = 20.0
-"""The time after the first alert in which no second alert may arrive."""
+"""The time after the first message in which no second message may arrive."""
 
 
 @dataclass(frozen=True)
@@ -165,7 +165,7 @@ class _Losses:
         self._receiver = receiver
 
     def run(self, loss: Loss) -> dict[str, Any]:
-        """Cause a loss until its alert arrives, end it, wait until the alert ends, and return the figures."""
+        """Cause a loss until its message arrives, end it, wait until the alert ends, and return the figures."""
         self._receiver.received.clear()
         start = time.monotonic()
         with self._lost(loss):
@@ -190,7 +190,7 @@ class _Losses:
         }
 
     def _alerts(self) -> list[str]:
-        """Return the alerts of the received messages."""
+        """Return the alerts that the received messages report as begun."""
         return [title.partition(": ")[2] for title in self._receiver.received if not title.startswith("ended: ")]
 
     def _ended(self) -> bool:
@@ -205,7 +205,7 @@ class _Losses:
             return
         supervisor.kill(loss.component)
         yield
-        # Without its database, Airflow's processes ended, too.
+        # Without its database, Airflow's processes have also ended.
         for name, state in supervisor.states().items():
             if state != "RUNNING":
                 supervisor.start(name)
@@ -222,10 +222,10 @@ def _killed_task(scratch: ScratchStack) -> dict[str, Any]:
     scratch.client.pause("churn_monitor")
     attack.deployment_without_a_day(scratch.versions[0])
     found = attack.evaluate(attack.killed_task("churn_score", "score_customers", tries=2))
-    messages = found["alerts"][0]
+    messages = found["messages"][0]
     return {
         "component": "task",
-        "alerts": messages,
+        "messages": messages,
         "alerted_once": messages == 1,
         "missed": messages == 0,
         "doubled": messages > 1,

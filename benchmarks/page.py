@@ -1,7 +1,8 @@
-"""The time until the page *Model health* is there: a year of monitored days, over HTTP, from a real api-server.
+"""The time until the page *Model health* has arrived: a year of monitored days, over HTTP, from a real api-server.
 
 ``first_view_ms`` is the median time of the first view after a new monitoring result, from a process that has shown the
-page before. The details contain the first view after the start of the api-server, which imports the pages meanwhile.
+page before. The details contain the first view after the start of the api-server, which imports the pages during this
+time.
 """
 
 from __future__ import annotations
@@ -33,7 +34,7 @@ def main(
     features: Annotated[int, typer.Option(help="Features of each day.")] = 100,
     pause: Annotated[float, typer.Option(help="Seconds from the start of the api-server to the first view.")] = 0.0,
 ) -> None:
-    """Start an api-server with a year of results, and print the time until the page is there."""
+    """Start an api-server with a year of results, and print the time until the page has arrived."""
     with tempfile.TemporaryDirectory(prefix="churn-page-") as name, socket.socket() as probe:
         settings = Settings(home=Path(name))
         write_year(settings, days, features)

@@ -13,10 +13,10 @@ DOC = """
 ### Acknowledge an incident
 
 Records that the user who triggered the run works on an incident. The page *Model health* and the first message in Slack
-show the user; with a bot, the thread gets a reply, too. The incident stays open until monitoring finds its end.
+show the user. With a bot, a reply is also sent to the thread. The incident stays open until monitoring finds its end.
 
-`python -m include.monitoring acknowledge` records the same; its message is sent by the next run of `churn_monitor` or
-`churn_maintenance`.
+`python -m include.monitoring acknowledge` records the same; the next run of `churn_monitor` or `churn_maintenance`
+sends the message.
 
 Manual runs only.
 """
@@ -35,7 +35,7 @@ Manual runs only.
             title="Incident",
             description="The id, such as drift-2018-01-05. Default: the newest open incident.",
         ),
-        "note": Param("", type="string", title="Note", description="A remark for the others.", maxLength=300),
+        "note": Param("", type="string", title="Note", description="A remark for other users.", maxLength=300),
     },
     **common("monitoring"),
 )

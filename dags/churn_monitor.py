@@ -77,7 +77,7 @@ def churn_monitor() -> None:
 
     @task
     def send_messages() -> dict[str, int]:
-        """Send the messages that have not been sent, also those of earlier runs."""
+        """Send the messages that have not been sent, including those of earlier runs."""
         from dags.wiring.alerts import send_waiting
 
         return send_waiting()

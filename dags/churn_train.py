@@ -30,7 +30,7 @@ stop the training: the task `train` runs the missing trials.
 
 With `promotion.approval: required` in `training.yaml`, `approve_promotion` waits until a person approves or rejects the
 model in its tab *Required Action*. Without a response in time, and after a rejection, the champion stays. Other
-requested trainings wait meanwhile.
+requested trainings wait during this time.
 
 If you mark `announce_champion` successful by hand, no event is emitted, so the champion is not deployed; trigger
 `churn_deploy` then.

@@ -2,7 +2,7 @@
 
 Every process that loads plugins imports this file, including each task, although only the api-server shows pages. The
 pages in ``churn_pages`` take seconds to import. Only the api-server creates the middleware, which imports them in the
-background, so that the first request need not wait for the import.
+background, so that the first request does not have to wait for the import.
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
-"""Kills and faults of DAG runs on a local stack: lost runs, alerts and useless retries.
+"""Kills and faults of DAG runs on a local stack: lost runs, messages and useless retries.
 
-The Slack receiver first answers 429 and 500, so that the first alert needs two retries.
+The Slack receiver first answers 429 and 500, so that the first message needs two retries.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ Value = TypeVar("Value")
 
 _DAGS = 8
 _RUN_SECONDS = 600.0
-_ALERT_SECONDS = 60.0
+_MESSAGE_SECONDS = 60.0
 _POLL_SECONDS = 0.05
 _TASK_TITLE = "airflow worker -- "
 """The title of a task's process is this text and the id of the try."""
@@ -40,8 +40,8 @@ class KillFigures:
 
     Attributes:
         kills: The number of kills and faults.
-        lost_runs: The number of runs that ended without a result and without an alert, or have not ended.
-        alerted_once: The number of failed runs with exactly one alert.
+        lost_runs: The number of runs that ended without a result and without a message, or have not ended.
+        alerted_once: The number of failed runs with exactly one message.
         retried_in_vain: The number of task instances that were retried after an error that a retry cannot fix.
         details: The figures of each case.
     """
@@ -104,7 +104,7 @@ class Attack:
     def evaluate(self, case: Case) -> dict[str, Any]:
         """Return the figures of a case whose runs have ended or exceeded the time limit."""
         runs = [self._newest(run) for run in case.runs]
-        alerts = {run.run_id: self._alerts(run, 1 if run.state == "failed" else 0) for run in runs}
+        messages = {run.run_id: self._messages(run, 1 if run.state == "failed" else 0) for run in runs}
         tasks = [task for run in runs for task in self._tasks(run) if task.state == "failed" and task.attempt > 1]
         return {
             "case": case.name,
@@ -112,9 +112,9 @@ class Attack:
             "states": [run.state for run in runs],
             "as_expected": sorted(run.state for run in runs) == sorted(case.expected) and all(case.checks.values()),
             "checks": case.checks,
-            "alerts": list(alerts.values()),
-            "lost_runs": sum(not run.ended or (run.state == "failed" and not alerts[run.run_id]) for run in runs),
-            "alerted_once": sum(run.state == "failed" and alerts[run.run_id] == 1 for run in runs),
+            "messages": list(messages.values()),
+            "lost_runs": sum(not run.ended or (run.state == "failed" and not messages[run.run_id]) for run in runs),
+            "alerted_once": sum(run.state == "failed" and messages[run.run_id] == 1 for run in runs),
             "retried_in_vain": [task.title for task in tasks if self._ended_without_retry(task)],
         }
 
@@ -184,7 +184,7 @@ class Attack:
         Args:
             dag_id: The DAG.
             task_id: The task.
-            tries: The number of tries to kill; 2 are all.
+            tries: The number of tries to kill; a task has 2.
         """
         expected = "success" if tries == 1 else "failed"
         case = Case(f"{task_id} killed {tries} times", [expected], kills=tries)
@@ -252,13 +252,13 @@ class Attack:
 
         return _await(find)
 
-    def _alerts(self, run: Run, expected: int) -> int:
-        """Return the number of alerts of a run; wait until ``expected`` have arrived."""
+    def _messages(self, run: Run, expected: int) -> int:
+        """Return the number of messages about a run; wait until ``expected`` have arrived."""
 
         def count() -> int:
             return sum(run.run_id in text for text in self._scratch.receiver.texts)
 
-        end = time.monotonic() + _ALERT_SECONDS
+        end = time.monotonic() + _MESSAGE_SECONDS
         while count() < expected and time.monotonic() < end:
             time.sleep(_POLL_SECONDS)
         return count()
@@ -298,7 +298,7 @@ def _await(condition: Callable[[], Value | None]) -> Value:
     end = time.monotonic() + _RUN_SECONDS
     while (value := condition()) is None:
         if time.monotonic() > end:
-            raise TimeoutError("a run, a task or an alert did not arrive in time")
+            raise TimeoutError("a run, a task or a message did not arrive in time")
         time.sleep(_POLL_SECONDS)
     return value
 

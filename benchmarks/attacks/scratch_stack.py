@@ -51,7 +51,7 @@ class ScratchStack:
     Attributes:
         stack: The stack.
         client: The client of its Airflow.
-        receiver: The receiver of its alerts.
+        receiver: The receiver of its messages.
         settings: The settings of its deployment.
         versions: The two versions; the first has the alias ``champion``.
     """

@@ -1,1 +1,1 @@
-"""The time-lapse: a simulated business lives under the real DAGs, with a change of the causes of churn."""
+"""The time-lapse: a simulated business under the real DAGs, with a change of the causes of churn."""

@@ -1,4 +1,4 @@
-"""Realised AUC and saving of each lived day: with the loop, with the first model only, and of the best refit."""
+"""Realised AUC and saving of each simulated day: with retraining, with the first model only, and of the best refit."""
 
 from __future__ import annotations
 

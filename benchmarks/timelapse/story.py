@@ -11,7 +11,7 @@ import numpy as np
 from rich.table import Table
 
 from benchmarks.timelapse.compare import RealisedDay
-from benchmarks.timelapse.living import LivedDay
+from benchmarks.timelapse.simulation import SimulatedDay
 from benchmarks.timelapse.world import Plan
 from include.monitoring.incidents import Incident
 from include.reporting.plots import BLUE, GREY, VERMILION, panels
@@ -19,7 +19,7 @@ from include.reporting.plots import BLUE, GREY, VERMILION, panels
 RECOVERED_WEEKS = 4
 """The number of last snapshots over which the recovered AUC is averaged."""
 
-_MARKS = {"alarm": ("v", VERMILION), "training": ("o", GREY), "deployment": ("^", BLUE)}
+_MARKS = {"incident": ("v", VERMILION), "training": ("o", GREY), "deployment": ("^", BLUE)}
 
 
 @dataclass(frozen=True)
@@ -28,7 +28,7 @@ class Event:
 
     Attributes:
         day: The day.
-        kind: ``change``, ``alarm`` (an incident opens), ``incident``, ``training`` or ``deployment``.
+        kind: ``change``, ``incident`` (an incident opens), ``incident change``, ``training`` or ``deployment``.
         text: The event in words.
     """
 
@@ -37,19 +37,19 @@ class Event:
     text: str
 
 
-def events(plan: Plan, days: Sequence[LivedDay], incidents: Sequence[Incident]) -> list[Event]:
-    """Return the events of the lived days, in order.
+def events(plan: Plan, days: Sequence[SimulatedDay], incidents: Sequence[Incident]) -> list[Event]:
+    """Return the events of the simulated days, in order.
 
     Args:
         plan: The days.
-        days: The lived days, in order.
+        days: The simulated days, in order.
         incidents: The incidents on each day on which they were open or ended.
     """
     found = [Event(plan.change, "change", "The causes of churn change.")] if plan.change_day <= plan.days else []
     for incident in incidents:
         if incident.change == "unchanged":
             continue
-        kind = "alarm" if incident.change == "opened" else "incident"
+        kind = "incident" if incident.change == "opened" else "incident change"
         found.append(
             Event(incident.last_day, kind, f"Incident ({incident.kind}) {incident.change}: {incident.lines[0]}")
         )
@@ -72,12 +72,12 @@ def story_table(
     Args:
         plan: The days.
         story: The events.
-        realised: The outcome of each lived day.
+        realised: The outcome of each simulated day.
         hindsight: The AUC of the best refit, by snapshot day.
     """
     by_day = {item.day: item for item in realised}
     table = Table(box=None, padding=(0, 2, 0, 0))
-    for name in ("day", "date", "event", "AUC", "without loop", "best refit"):
+    for name in ("day", "date", "event", "AUC", "first model", "best refit"):
         numeric = name not in ("date", "event")
         table.add_column(name, justify="right" if numeric else "left", no_wrap=name == "date")
     for event in story:
@@ -95,7 +95,7 @@ def story_table(
 
 def figures(
     plan: Plan,
-    days: Sequence[LivedDay],
+    days: Sequence[SimulatedDay],
     realised: Sequence[RealisedDay],
     hindsight: Mapping[dt.date, float],
     failed_requests: int,
@@ -104,15 +104,15 @@ def figures(
 
     Args:
         plan: The days.
-        days: The lived days.
-        realised: The outcome of each lived day.
+        days: The simulated days.
+        realised: The outcome of each simulated day.
         hindsight: The AUC of the best refit, by snapshot day.
         failed_requests: The number of requests without a correct response.
 
     Returns:
-        ``days``; ``failed_requests``; ``retrained_on``: the lived days from the change on, counted from 1, on which a
-        trained model was promoted; ``auc_recovered`` and ``auc_hindsight``: the mean AUC of the retention lists and of
-        the best refits on the last ``RECOVERED_WEEKS`` snapshots; ``saving_with`` and ``saving_without``: the mean
+        ``days``; ``failed_requests``; ``retrained_on``: the simulated days from the change on, counted from 1, on which
+        a trained model was promoted; ``auc_recovered`` and ``auc_hindsight``: the mean AUC of the retention lists and
+        of the best refits on the last ``RECOVERED_WEEKS`` snapshots; ``saving_with`` and ``saving_without``: the mean
         saving of a day's list in US dollars per 1,000 customers, from the change on.
     """
     last = sorted(hindsight)[-RECOVERED_WEEKS:]
@@ -136,13 +136,13 @@ def draw(
     Args:
         plan: The days.
         story: The events.
-        realised: The outcome of each lived day.
+        realised: The outcome of each simulated day.
         hindsight: The AUC of the best refit, by snapshot day.
     """
     numbers = [plan.number(item.day) for item in realised]
     with panels("timelapse", 10, 6.2, rows=2) as ((top, bottom), drawn):
         top.set_title("Realised AUC of each day's list")
-        top.plot(numbers, [item.auc_with for item in realised], color=BLUE, label="with the loop")
+        top.plot(numbers, [item.auc_with for item in realised], color=BLUE, label="with retraining")
         top.plot(numbers, [item.auc_without for item in realised], color=VERMILION, ls="--", label="first model only")
         weeks = [plan.number(day) for day in hindsight]
         top.plot(weeks, list(hindsight.values()), color=GREY, ls="none", marker=".", label="best refit in hindsight")

@@ -1,4 +1,4 @@
-"""The days of the time-lapse, and the simulated business that lives them."""
+"""The days of the time-lapse, and the world that is simulated on them."""
 
 from __future__ import annotations
 
@@ -21,9 +21,9 @@ class Plan:
     """The days and the size of a time-lapse.
 
     Attributes:
-        days: The number of lived days.
-        change_day: The number of the lived day, from 1, on which the causes of churn change.
-        history_days: The number of days before the first lived day.
+        days: The number of simulated days.
+        change_day: The number of the simulated day, from 1, on which the causes of churn change.
+        history_days: The number of days before the first simulated day.
         customers: The approximate number of active customers on the first day of the history.
         seed: The seed of the simulation.
     """
@@ -36,18 +36,18 @@ class Plan:
 
     @property
     def history(self) -> DayRange:
-        """The days before the first lived day."""
+        """The days before the first simulated day."""
         first = load_project(PROJECT).first_day
         return DayRange(first, first + dt.timedelta(days=self.history_days - 1))
 
     @property
-    def lived(self) -> DayRange:
-        """The lived days."""
+    def simulated(self) -> DayRange:
+        """The simulated days."""
         return DayRange(self.day(1), self.day(self.days))
 
     @property
     def epilogue(self) -> DayRange:
-        """The days after the last lived day, which complete the labels of the lived days."""
+        """The days after the last simulated day, which complete the labels of the simulated days."""
         return DayRange(self.day(self.days + 1), self.day(self.days + HORIZON_DAYS))
 
     @property
@@ -56,11 +56,11 @@ class Plan:
         return self.day(self.change_day)
 
     def day(self, number: int) -> dt.date:
-        """Return the lived day with a number, which starts at 1."""
+        """Return the simulated day with a number, which starts at 1."""
         return self.history.last + dt.timedelta(days=number)
 
     def number(self, day: dt.date) -> int:
-        """Return the number of a lived day, which starts at 1."""
+        """Return the number of a simulated day, which starts at 1."""
         return (day - self.history.last).days
 
     @property

@@ -1,1 +1,1 @@
-"""Shared parts of the DAG files: days, assets, defaults, connections, the training tasks and alerts."""
+"""Shared parts of the DAG files: days, assets, defaults, connections, the training tasks and messages."""

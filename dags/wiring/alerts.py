@@ -1,6 +1,6 @@
 """Messages about failed runs and incidents: to the log and, if its connection exists, to Slack.
 
-A failed run sends one message. Airflow's DAG processor sends it when the run has ended, so that the message does not
+One message is sent about a failed run. Airflow's DAG processor sends it when the run has ended, so that it does not
 depend on the process of a task, which may have been killed.
 """
 

@@ -16,7 +16,7 @@ APPROVE, REJECT = "Approve", "Reject"
 
 
 class PromotionApproval(HITLOperator):
-    """A task that asks a person whether a challenger becomes the champion.
+    """A task that waits until a person has decided whether a challenger becomes the champion.
 
     It returns ``approved`` and ``by``, the name of the person; without a response in time, the model is not approved
     and ``by`` is None. If there is nothing to decide, it requests no approval and returns None. ``ApprovalOperator``
@@ -41,7 +41,7 @@ class PromotionApproval(HITLOperator):
         self.version = version
 
     def execute(self, context: Context) -> Any:
-        """Publish the model card, and ask for the approval.
+        """Publish the model card, and request the approval.
 
         Args:
             context: The task's context.

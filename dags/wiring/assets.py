@@ -41,7 +41,7 @@ def emit_asset_event(context: Any, asset: Asset, day: dt.date, **extra: Any) -> 
 
 
 def request_reason(context: Any) -> str:
-    """Return why a training was requested: the reasons of the events that triggered the run, or that it was by hand.
+    """Return why a training was requested: the reasons of the events that triggered the run, or ``by hand``.
 
     Args:
         context: The task's context.

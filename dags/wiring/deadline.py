@@ -1,6 +1,6 @@
-"""The deadline of the retention list: an alert if the list of a day is not there in time.
+"""The deadline of the retention list: a message if the list of a day is missing at this time.
 
-Airflow's scheduler computes the deadline when it creates a run, and looks for missed deadlines. The executor runs the
+Airflow's scheduler computes the deadline when it creates a run, and finds missed deadlines. The executor runs the
 callback. A deadline belongs to a run, so a day without a run has none; the rule ``RetentionListLate`` of Prometheus
 covers it (docs/decisions/0031-losses-and-deadlines.md).
 """

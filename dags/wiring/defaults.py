@@ -1,4 +1,4 @@
-"""Common arguments of all DAGs: owner, retries, tags, failure alerts, and the schedule setting."""
+"""Common arguments of all DAGs: owner, retries, tags, messages about failed runs, and the schedule setting."""
 
 from __future__ import annotations
 

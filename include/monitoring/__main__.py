@@ -47,7 +47,7 @@ def run_backtest(
 def run_acknowledge(
     incident: Annotated[str | None, typer.Option(help="The id. Default: the newest open incident.")] = None,
     user: Annotated[str | None, typer.Option(help="The name of the user. Default: that of the process.")] = None,
-    note: Annotated[str, typer.Option(help="A remark for the others.")] = "",
+    note: Annotated[str, typer.Option(help="A remark for other users.")] = "",
 ) -> None:
     """State that a user works on an incident. The next run of churn_monitor or churn_maintenance sends the message."""
     found = acknowledge(get_settings(), user or getpass.getuser(), note, incident)

@@ -1,6 +1,6 @@
-"""What a monitoring result says about an incident: whether it starts or ends, its severity, and its facts in words.
+"""The facts of a monitoring result about an incident: whether it starts or ends, its severity, and the details.
 
-The facts contain no rows and no customer ids.
+The details contain no rows and no customer ids.
 """
 
 from __future__ import annotations
@@ -20,14 +20,14 @@ _SAVING = "saving_usd_per_1000"
 
 @dataclass(frozen=True)
 class Finding:
-    """One monitored day, seen as a day of one kind of incident.
+    """The facts of one monitored day about one kind of incident.
 
     Attributes:
         starts: Whether an incident opens if none is open.
         ends: Whether an open incident is resolved.
         severity: The severity; None if the day has no verdict.
         model_version: The version of the model that the verdict is about.
-        lines: The facts, one sentence or figure per line.
+        lines: The details, one sentence or figure per line.
     """
 
     starts: bool
@@ -38,7 +38,7 @@ class Finding:
 
 
 def find_drift(result: dict[str, Any]) -> Finding:
-    """Return what a result says about drift.
+    """Return the facts of a result about drift.
 
     The severity is the largest severity of the judged days, which the verdict also considers. The incident ends when
     none of them exceeds the limits.
@@ -71,7 +71,7 @@ def find_drift(result: dict[str, Any]) -> Finding:
 
 
 def find_decay(result: dict[str, Any]) -> Finding:
-    """Return what a result says about decay. A day without a verdict neither starts nor ends an incident.
+    """Return the facts of a result about decay. A day without a verdict neither starts nor ends an incident.
 
     Args:
         result: The content of ``result.json``.

@@ -1,4 +1,4 @@
-"""Incidents: what began on which day, how it changed, and when it ended.
+"""Incidents: their kind, their first day, their changes, and their end.
 
 The incidents of a day follow from its monitoring result and the incidents of earlier days. Recording a day also records
 the later monitored days again, so the table depends neither on the order nor on the repetition of the days.

@@ -1,4 +1,4 @@
-"""The table of messages: their content, their state and, when they are sent, their place."""
+"""The table of messages: their content, their state and, after they have been sent, their place."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ class StoredMessage:
         incident_id: The incident; None for a failed run.
         message: The content.
         state: ``waiting`` before the first attempt, ``sending`` until an attempt has succeeded, then ``sent``.
-        delivered: The place; None until it is sent.
+        delivered: The place; None until the message is sent.
     """
 
     day: dt.date

@@ -1,6 +1,6 @@
 """The delivery of messages: each is stored before it is sent, and marked as sent afterwards.
 
-A process can be killed between these steps. The next process finds the state, and continues. Messages are sent in the
+A process can be killed between these steps. The next process reads the state, and continues. Messages are sent in the
 order of their days, one process at a time.
 """
 
@@ -56,17 +56,17 @@ class LogOnly:
 
 @dataclass(frozen=True)
 class SendReport:
-    """The numbers of messages that a call sent, and that still wait."""
+    """The number of messages that a call has sent, and the number of those that still wait."""
 
     sent: int
     waiting: int
 
 
 def send_messages(settings: Settings, destination: Destination, addresses: Addresses) -> SendReport:
-    """Send the messages about incidents and acknowledgements, and stored messages, that have not been sent, in order.
+    """Send all messages that have not been sent, in order.
 
-    If the destination is not available, the remaining messages wait for the next call. A refused message does not keep
-    the others from being sent.
+    They are about incidents, acknowledgements, failed runs and late lists. If the destination is not available, the
+    remaining messages wait for the next call. The other messages are sent even if one of them is refused.
 
     Args:
         settings: The lake and the reports' folder.
@@ -167,7 +167,7 @@ class _Outbox:
 
     def send(self, item: StoredMessage) -> None:
         """Send a message, edit the first message of its thread, and store that it has been sent."""
-        log.warning("Alert: %s", item.message.text)
+        log.warning("Message: %s", item.message.text)
         thread = self._thread(item)
         sending = self._store.update(replace(item, state="sending"))
         delivered = self._destination.deliver(item.key, item.message, thread, uncertain=item.state == "sending")

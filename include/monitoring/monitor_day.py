@@ -127,8 +127,8 @@ def _draw(
 def _requested_days(project: Project, reports_dir: Path, day: dt.date) -> list[dt.date]:
     """Return the other days that requested a training within the settling time before or after ``day``.
 
-    A request is a recorded fact, since it has started a training. It cannot be computed again: the labels that arrived
-    later, or the model that was deployed later, may give another result for that day.
+    The requests are read from the results, since each request has started a training. They are not computed again,
+    since labels that arrived later, or a model that was deployed later, may give another result for that day.
     """
     settling = settling_time(project)
     near = [other for other in result_days(reports_dir) if other != day and abs(other - day) < settling]

@@ -1,8 +1,8 @@
 """Messages to Slack: through a bot, with threads and edits, or through an incoming webhook.
 
 A request without a known outcome, because Slack did not answer or answered with a server error, may have been
-delivered. A bot looks for the message by its key in the metadata of the channel before it sends the message again. A
-webhook cannot look, so a repeated message says that it may be a repetition.
+delivered. A bot searches for the message by its key in the metadata of the channel before it sends the message again.
+A webhook cannot search, so a repeated message states that it may be a repetition.
 """
 
 from __future__ import annotations
@@ -36,8 +36,8 @@ _PAGE = 200
 _HEADER = 150
 _LINE = 500
 _SECTION = 3000
-"""Slack's limits of characters; the limit of a line keeps one long name from hiding the other lines."""
-_REPEATED = "Slack did not confirm an earlier try, so this message may be a repetition."
+"""Slack's limits of characters; because of the limit of a line, a long name does not hide the other lines."""
+_REPEATED = "Slack did not confirm an earlier attempt, so this message may be a repetition."
 _OUTAGES = {"fatal_error", "internal_error", "ratelimited", "request_timeout", "service_unavailable"}
 _GONE = {"cant_update_message", "edit_window_closed", "message_not_found", "thread_not_found"}
 
@@ -176,7 +176,7 @@ class SlackWebhook:
     backoff_seconds: float = 0.5
 
     def deliver(self, key: str, message: Message, thread: Delivered | None, *, uncertain: bool) -> Delivered:
-        """Send a message. A repeated attempt says in its text that it may be a repetition.
+        """Send a message. A repeated attempt states in its text that it may be a repetition.
 
         Args:
             key: Unused.
@@ -213,7 +213,7 @@ def _repeats(state: RetryCallState) -> bool:
 
 
 def _request(url: str, where: str, headers: dict[str, str], body: dict[str, Any]) -> httpx.Response:
-    """Send a request; repeat it after status 429, which Slack answers to requests that it has not processed."""
+    """Send a request; repeat it after status 429, with which Slack answers requests that it has not processed."""
     for number in range(_RATE_LIMIT_RETRIES + 1):
         try:
             response = httpx.post(url, headers=headers, timeout=_TIMEOUT_SECONDS, **body)
@@ -234,7 +234,7 @@ def _request(url: str, where: str, headers: dict[str, str], body: dict[str, Any]
 
 def _unavailable(where: str, what: str) -> SlackUnavailableError:
     return SlackUnavailableError(
-        f"Slack is not available: {what}.", where=where, remedy="None is needed: the next run sends the message."
+        f"Slack is not available: {what}.", where=where, remedy="No action is needed: the next run sends the message."
     )
 
 

@@ -16,9 +16,9 @@ from statistics import median
 _TICKS = 5
 _DAY_TICKS = 5
 _LABEL_DISTANCE = 5.0
-"""The smallest distance of two labels of marks, in per cent of the width."""
+"""The smallest distance between two labels of marks, in per cent of the width."""
 _LONG_GAP = 3
-"""A line ends where the distance to the next point is longer than this multiple of the median distance."""
+"""A line ends where the distance to the next point exceeds this multiple of the median distance."""
 _WEEKLY_FROM = 100
 """The number of days from which a column of a heat map is a week."""
 
@@ -308,7 +308,7 @@ def _ends(point: Point, band: bool) -> tuple[float, ...]:
 
 def _levels(low: float, high: float) -> list[float]:
     """Return about five round numbers at equal distances, from at most ``low`` to at least ``high``."""
-    spread = max(high - low, 1e-6 * max(abs(low), abs(high)), 1e-9)  # equal values have a scale too
+    spread = max(high - low, 1e-6 * max(abs(low), abs(high)), 1e-9)  # equal values also have a scale
     power = 10 ** math.floor(math.log10(spread / (_TICKS - 1)))
     step = next(power * factor for factor in (1, 2, 2.5, 5, 10) if power * factor * (_TICKS - 1) >= spread)
     first = math.floor(low / step)

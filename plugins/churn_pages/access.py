@@ -1,7 +1,7 @@
 """The access check of all routes: users of Airflow who may read the monitoring DAG, and Prometheus for the metrics.
 
 Airflow's check accepts a bearer token or the session cookie; a page in a frame sends only the cookie. Airflow's tokens
-expire, so Prometheus has a token of its own, which gives access to the metrics only
+expire, so Prometheus has a separate token, which gives access to the metrics only
 (docs/decisions/0031-losses-and-deadlines.md).
 """
 

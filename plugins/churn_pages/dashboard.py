@@ -1,6 +1,6 @@
 """The content of the page *Model health*: its parts, and what needs attention.
 
-A part that cannot be read is shown as an error, and the other parts are shown nevertheless.
+A part that cannot be read is shown as an error, and the other parts are still shown.
 """
 
 from __future__ import annotations
@@ -63,7 +63,7 @@ class RetentionList:
     Attributes:
         day: Its day.
         customers: The number of its customers.
-        next_due: The time at which the list of the next day is due; None if no day is processed by itself.
+        next_due: The time at which the list of the next day is due; None without a daily schedule.
     """
 
     day: dt.date

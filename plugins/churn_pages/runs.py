@@ -23,7 +23,7 @@ class Run:
     Attributes:
         path: The path of its page, below Airflow's path.
         state: ``queued``, ``running``, ``success`` or ``failed``.
-        day: The day that the run is for, as text; empty if its partition key does not name one.
+        day: The day that the run is for, as text; empty if its partition key is not a day.
         began: The time at which it began, in UTC; None while it is queued.
         ended: The time at which it ended, in UTC; None before.
     """

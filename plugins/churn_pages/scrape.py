@@ -98,7 +98,7 @@ def _training(session: Session, out: Exposition) -> None:
 def _deadlines(session: Session, out: Exposition) -> None:
     query = sa.select(sa.func.max(Deadline.deadline_time)).join(Callback, Deadline.callback_id == Callback.id)
     alerted = session.scalar(query.where(Deadline.missed, Callback.state == CallbackState.SUCCESS))
-    text = "The last deadline of a list after which Airflow ran the alert."
+    text = "The last missed deadline of a list for which Airflow ran the callback."
     out.set("churn_deadline_alert_timestamp_seconds", text, _seconds(alerted))
 
 

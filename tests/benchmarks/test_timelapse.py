@@ -1,4 +1,4 @@
-"""The story of a time-lapse from lived days, without a stack."""
+"""The story of a time-lapse from simulated days, without a stack."""
 
 import datetime as dt
 import http.server
@@ -15,8 +15,8 @@ from rich.console import Console
 
 from benchmarks.local_stack import copy_code
 from benchmarks.timelapse.compare import RealisedDay
-from benchmarks.timelapse.living import LivedDay
 from benchmarks.timelapse.requests import Requests
+from benchmarks.timelapse.simulation import SimulatedDay
 from benchmarks.timelapse.story import draw, events, figures, story_table
 from benchmarks.timelapse.world import PROJECT, Plan
 from include.monitoring.incidents import Incident
@@ -25,18 +25,18 @@ from include.projects import load_project
 PLAN = Plan(days=20, change_day=5, history_days=10, customers=100)
 
 
-def lived(number: int, **changes: object) -> LivedDay:
+def simulated(number: int, **changes: object) -> SimulatedDay:
     values = {"requested": None, "promoted": None, "model_version": "1" if number < 12 else "2"}
-    return LivedDay(day=PLAN.day(number), **(values | changes))  # type: ignore[arg-type]
+    return SimulatedDay(day=PLAN.day(number), **(values | changes))  # type: ignore[arg-type]
 
 
 DAYS = [
-    *(lived(number) for number in range(1, 10)),
-    *(lived(number) for number in (10, 11)),
-    lived(12, requested="decay", promoted=True),
-    *(lived(number) for number in range(13, 19)),
-    lived(19, requested="due", promoted=False),
-    lived(20),
+    *(simulated(number) for number in range(1, 10)),
+    *(simulated(number) for number in (10, 11)),
+    simulated(12, requested="decay", promoted=True),
+    *(simulated(number) for number in range(13, 19)),
+    simulated(19, requested="due", promoted=False),
+    simulated(20),
 ]
 REALISED = [
     RealisedDay(item.day, 0.8, 0.7, 900.0, 300.0)
@@ -67,8 +67,8 @@ HINDSIGHT = {PLAN.day(number): 0.81 for number in (6, 13, 20)}
 
 def test_the_plan_numbers_the_days_from_the_end_of_the_history() -> None:
     assert PLAN.history.first == load_project(PROJECT).first_day
-    assert PLAN.lived.first == PLAN.history.last + dt.timedelta(days=1) == PLAN.day(1)
-    assert [PLAN.number(day) for day in PLAN.lived] == list(range(1, 21))
+    assert PLAN.simulated.first == PLAN.history.last + dt.timedelta(days=1) == PLAN.day(1)
+    assert [PLAN.number(day) for day in PLAN.simulated] == list(range(1, 21))
     assert (PLAN.epilogue.first, PLAN.number(PLAN.epilogue.last)) == (PLAN.day(21), 50)
     assert PLAN.world.installed_base == pytest.approx(PLAN.customers, rel=0.02)
 
@@ -77,8 +77,8 @@ def test_the_events_are_in_order_and_name_their_causes() -> None:
     found = [(PLAN.number(event.day), event.kind, event.text) for event in events(PLAN, DAYS, CHANGES)]
     assert found == [
         (5, "change", "The causes of churn change."),
-        (10, "alarm", "Incident (decay) opened: The AUC is low."),
-        (12, "incident", "Incident (decay) resolved: The AUC is high."),
+        (10, "incident", "Incident (decay) opened: The AUC is low."),
+        (12, "incident change", "Incident (decay) resolved: The AUC is high."),
         (12, "training", "Training requested (decay): promoted."),
         (12, "deployment", "Model version 2 is deployed."),
         (19, "training", "Training requested (due): not promoted."),
@@ -105,7 +105,7 @@ def test_table_and_picture_show_every_event() -> None:
     assert len(lines) == 1 + len(story)
     assert all(event.text in output.getvalue() for event in story)
     drawing = draw(PLAN, story, REALISED, HINDSIGHT)
-    assert all(text in drawing for text in ("with the loop", "best refit in hindsight", "alarm", "deployment"))
+    assert all(text in drawing for text in ("with retraining", "best refit in hindsight", "incident", "deployment"))
     assert drawing == draw(PLAN, story, REALISED, HINDSIGHT)
 
 

@@ -87,7 +87,7 @@ def test_failed_run_sends_one_message_through_the_bot(slack: SlackReceiver, tmp_
     assert "tune_0: The process of the task was killed" in first
     assert "<https://airflow.example.com/dags/churn_ingest/runs/manual__1|Log>" in first
     assert done.stdout.splitlines()[-1] == "{'sent': 0, 'waiting': 0}"
-    assert (done.stdout + done.stderr).count("Alert: churn_ingest failed: build_silver_and_gold, tune_0") == 2
+    assert (done.stdout + done.stderr).count("Message: churn_ingest failed: build_silver_and_gold, tune_0") == 2
     assert TOKEN not in done.stdout + done.stderr
 
 

@@ -34,7 +34,7 @@ def waiting_task(session: Any) -> Any:
 
 
 def person_responds(option: str) -> None:
-    """Respond as the API does for a person."""
+    """Store a response of a person, as the API does."""
     from airflow.models.trigger import handle_event_submit
     from airflow.sdk import timezone
     from airflow.triggers.base import TriggerEvent
@@ -62,7 +62,7 @@ def time_passes() -> None:
     SchedulerJobRunner(Job()).check_awaiting_input_timeouts()
 
 
-def no_one_is_asked() -> None:
+def refuse_to_wait() -> None:
     raise AssertionError("The task waits.")
 
 
@@ -72,7 +72,7 @@ def no_one_is_asked() -> None:
         (FORM, lambda: person_responds("Approve"), {"approved": True, "by": "Eva"}),
         (FORM, lambda: person_responds("Reject"), {"approved": False, "by": "Eva"}),
         (FORM, time_passes, {"approved": False, "by": None}),
-        (None, no_one_is_asked, None),
+        (None, refuse_to_wait, None),
     ],
     ids=["approved", "rejected", "no response", "nothing to decide"],
 )
@@ -102,7 +102,7 @@ def test_decision_reaches_the_next_task(
 
 
 @pytest.mark.parametrize("approval", ["none", "required"])
-def test_training_asks_for_an_approval_if_the_project_requires_one(
+def test_training_requests_an_approval_if_the_project_requires_it(
     approval: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     content = load_project("grocery").model_dump()

@@ -128,16 +128,16 @@ def test_a_missing_file_fails_the_run_and_writes_no_bronze(demo: RunningStack, i
     assert isinstance(ingest_without_files.before, dict)
     for table, days in bronze_days(demo.stack.settings).items():
         assert days - set(BACKFILL) == ingest_without_files.before[table] - set(BACKFILL)
-    wait_until(lambda: len(alerts(demo.stack.settings, run)) == 1, 60)
-    (alert,) = alerts(demo.stack.settings, run)
-    assert f"not delivered. Where: {demo.stack.settings.landing_uri}" in alert
+    wait_until(lambda: len(messages(demo.stack.settings, run)) == 1, 60)
+    (message,) = messages(demo.stack.settings, run)
+    assert f"not delivered. Where: {demo.stack.settings.landing_uri}" in message
 
 
-def alerts(settings: Settings, run: Run) -> list[str]:
-    """Return the alerts of a run in the log of the DAG processor."""
+def messages(settings: Settings, run: Run) -> list[str]:
+    """Return the messages about a run in the log of the DAG processor."""
     files = (settings.home / "airflow").rglob("dag_processor/2*/**/*.log")
     return [
-        line for file in files for line in file.read_text().splitlines() if "Alert: " in line and run.run_id in line
+        line for file in files for line in file.read_text().splitlines() if "Message: " in line and run.run_id in line
     ]
 
 

@@ -5,8 +5,8 @@ import time
 import pytest
 from rich.console import Console
 
-from benchmarks.timelapse.living import listed_customers, live_days
 from benchmarks.timelapse.requests import Requests
+from benchmarks.timelapse.simulation import listed_customers, simulate_days
 from include.days import DayRange
 from include.lake import open_lake
 from include.lake.table_names import SCORES_TABLE
@@ -19,7 +19,7 @@ pytestmark = [pytest.mark.e2e, pytest.mark.timeout(2000)]
 DAYS = DayRange.parse("2017-12-23", "2017-12-24")
 
 
-def test_lived_days_are_scored_and_monitored_without_a_failed_request(
+def test_simulated_days_are_scored_and_monitored_without_a_failed_request(
     demo: RunningStack, versions: tuple[str, str]
 ) -> None:
     settings = demo.stack.settings
@@ -27,14 +27,14 @@ def test_lived_days_are_scored_and_monitored_without_a_failed_request(
     runs.prepare()
     try:
         with Requests(settings.serving.url, listed_customers(settings, NEXT_DAY)) as requests:
-            first = live_days(runs, settings, DayRange.single(DAYS.first), requests)
+            first = simulate_days(runs, settings, DayRange.single(DAYS.first), requests)
             deployed = {"day": str(DAYS.first), "model_version": versions[1]}
             demo.wait_for(demo.client.trigger("churn_deploy", str(DAYS.first), deployed))
-            last = live_days(runs, settings, DayRange.single(DAYS.last), requests)
+            last = simulate_days(runs, settings, DayRange.single(DAYS.last), requests)
     finally:
         demo.client.pause("churn_monitor")
-    lived = [(day.day, day.model_version) for day in (*first, *last)]
-    assert lived == list(zip(DAYS, versions, strict=True))
+    simulated = [(day.day, day.model_version) for day in (*first, *last)]
+    assert simulated == list(zip(DAYS, versions, strict=True))
     assert requests.failed == {}
     assert set(requests.versions) == set(versions)
     assert set(DAYS) <= set(open_lake(settings).table(SCORES_TABLE).days())

@@ -1,4 +1,4 @@
-"""Monitoring of a whole day: result, pages, incident and retraining request."""
+"""Monitoring of a whole day: result, pages, incident and training request."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Incidents as rows in the lake: when they open, change and end, and what they say."""
+"""Incidents as rows in the lake: when they open, change and end, and the facts in their texts."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Messages: sent once and in order, whatever is killed or not available in between; safe with hostile names."""
+"""Messages: sent once and in order, also after kills and outages; safe with hostile names."""
 
 from __future__ import annotations
 
@@ -76,7 +76,7 @@ def webhook(slack: SlackReceiver) -> SlackWebhook:
     return SlackWebhook(f"{slack.webhook}/T/B/X", backoff_seconds=0)
 
 
-def live(deployment: Settings, day: int, severity: float, destination: Destination) -> SendReport:
+def run_day(deployment: Settings, day: int, severity: float, destination: Destination) -> SendReport:
     write_day(deployment, DAYS[day], severity)
     record_incidents(PROJECT, deployment, DAYS[day])
     return send_messages(deployment, destination, ADDRESSES)
@@ -87,11 +87,11 @@ def titles(slack: SlackReceiver) -> list[str]:
 
 
 def test_an_incident_is_one_thread_whose_first_message_is_current(deployment: Settings, slack: SlackReceiver) -> None:
-    sent = [live(deployment, day, severity, bot(slack)).sent for day, severity in enumerate([0.1, 1.8, 1.9, 3.0])]
+    sent = [run_day(deployment, day, severity, bot(slack)).sent for day, severity in enumerate([0.1, 1.8, 1.9, 3.0])]
     assert sent == [0, 1, 0, 1]
     acknowledge(deployment, "ann", "I look at the source.")
-    assert live(deployment, 5, 0.2, bot(slack)).sent == 2
-    assert live(deployment, 5, 0.2, bot(slack)).sent == 0
+    assert run_day(deployment, 5, 0.2, bot(slack)).sent == 2
+    assert run_day(deployment, 5, 0.2, bot(slack)).sent == 0
     assert titles(slack) == [
         "Drift of grocery since 2018-01-02",
         "Drift of grocery since 2018-01-02 got worse on 2018-01-04",
@@ -113,8 +113,8 @@ def test_killed_process_neither_loses_nor_repeats_a_message(
 ) -> None:
     for day, severity in enumerate([1.8, 0.2]):
         with suppress(Killed):
-            live(deployment, day, severity, bot(slack, kind))
-        live(deployment, day, severity, bot(slack))
+            run_day(deployment, day, severity, bot(slack, kind))
+        run_day(deployment, day, severity, bot(slack))
     keys = [key_of(message) for message in slack.messages]
     assert keys == ["drift-2018-01-01/opened", "drift-2018-01-01/2018-01-02/resolved"]
     assert "ended on 2018-01-02" in slack.texts[0]
@@ -132,8 +132,8 @@ def test_bot_retries_without_a_repetition(deployment: Settings, slack: SlackRece
 
 def test_messages_wait_during_an_outage_and_are_sent_later_in_order(deployment: Settings, slack: SlackReceiver) -> None:
     slack.faults = iter(["500"] * 1000)
-    assert live(deployment, 0, 1.8, bot(slack)) == SendReport(sent=0, waiting=1)
-    assert live(deployment, 1, 3.0, bot(slack)) == SendReport(sent=0, waiting=2)
+    assert run_day(deployment, 0, 1.8, bot(slack)) == SendReport(sent=0, waiting=1)
+    assert run_day(deployment, 1, 3.0, bot(slack)) == SendReport(sent=0, waiting=2)
     failed = Message("churn_train failed")
     send_run_failure(deployment, bot(slack), ADDRESSES, DAYS[1], "churn_train/r/0", failed)
     assert slack.messages == []
@@ -156,7 +156,7 @@ def test_webhook_sends_short_messages_and_marks_a_possible_repetition(
 ) -> None:
     slack.faults = iter(["429", "none", "processed, then 500"])
     for day, severity in enumerate([1.8, 3.0]):
-        live(deployment, day, severity, webhook(slack))
+        run_day(deployment, day, severity, webhook(slack))
     assert len(slack.messages) == 3
     marked = ["may be a repetition" in text for text in slack.texts]
     assert marked == [False, False, True], "429 means that Slack did not process the request"
@@ -205,8 +205,8 @@ def test_message_of_a_failed_run_is_sent_without_the_lake(tmp_path: Path, slack:
 
 
 def test_message_without_a_connection_is_in_the_log(deployment: Settings, caplog: pytest.LogCaptureFixture) -> None:
-    assert live(deployment, 0, 1.8, LogOnly()) == SendReport(sent=1, waiting=0)
-    (line,) = [record.getMessage() for record in caplog.records if "Alert: " in record.getMessage()]
+    assert run_day(deployment, 0, 1.8, LogOnly()) == SendReport(sent=1, waiting=0)
+    (line,) = [record.getMessage() for record in caplog.records if "Message: " in record.getMessage()]
     assert "Drift of grocery since 2018-01-01 | " in line
     assert "\n" not in line
 
@@ -254,9 +254,9 @@ def test_slack_that_does_not_answer_is_not_available(make: Any) -> None:
 
 
 def test_deleted_thread_is_replaced_by_a_message_of_its_own(deployment: Settings, slack: SlackReceiver) -> None:
-    live(deployment, 0, 1.8, bot(slack))
+    run_day(deployment, 0, 1.8, bot(slack))
     slack.messages.clear()
-    live(deployment, 1, 3.0, bot(slack))
+    run_day(deployment, 1, 3.0, bot(slack))
     (reply,) = slack.messages
     assert key_of(reply) == "drift-2018-01-01/2018-01-02/worse"
     assert open_lake(deployment).table("monitoring/messages").count() == 2

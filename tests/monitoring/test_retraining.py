@@ -1,4 +1,4 @@
-"""Retraining requests: their reasons, the saving that they need, and the minimum time between them."""
+"""Training requests: their reasons, the saving that they need, and the minimum time between them."""
 
 from __future__ import annotations
 

@@ -102,7 +102,7 @@ def test_new_installation_says_what_to_run(reader: TestClient, registry: type[_R
     page = reader.get("/churn/health").text
     assert ("No model serves, and no day has been monitored" in page) is (status == 404)
     assert "<strong>1 · Ingest</strong> loads" in page
-    assert "schedule off: no run starts by itself" in page
+    assert "schedule off: no run starts automatically" in page
     assert "There are no reports yet." in page
     assert "<svg" not in page
 

@@ -103,7 +103,7 @@ def _result() -> dict[str, Any]:
 
 
 def _fill_database() -> None:
-    """Store heartbeats, runs of two DAGs, a training, and a deadline after which an alert was sent."""
+    """Store heartbeats, runs of two DAGs, a training, and a missed deadline about which a message was sent."""
     import uuid6
     from airflow.jobs.job import Job
     from airflow.models import DagModel, DagRun, Deadline, TaskInstance

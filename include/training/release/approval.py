@@ -28,7 +28,7 @@ class ApprovalForm:
 
 
 def approval_form(settings: Settings, version: str, card_url: str) -> ApprovalForm | None:
-    """Return the form for a version; None if it is not promoted anyway, or if it already is the champion.
+    """Return the form for a version; None if no approval can promote it, or if it already is the champion.
 
     Args:
         settings: The project and the registry.

@@ -74,7 +74,7 @@ def publish_model(settings: Settings, version: str) -> Path:
 def decide_promotion(
     settings: Settings, project: Project, version: str, approval: Approval | None = None
 ) -> PromotionResult:
-    """Decide on a promotion as ``promote`` does, and publish the model card, also of a refused model.
+    """Decide on a promotion as ``promote`` does, and publish the model card, also if the model is not promoted.
 
     Args:
         settings: The project, the registry and the folder of reports.

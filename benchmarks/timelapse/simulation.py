@@ -1,4 +1,4 @@
-"""Live the days of a plan under the DAGs of a running stack."""
+"""Simulate the days of a plan under the DAGs of a running stack."""
 
 from __future__ import annotations
 
@@ -40,14 +40,14 @@ All rules of drift, decay, training and promotion are those of the project.
 
 
 @dataclass(frozen=True)
-class LivedDay:
-    """What the product did on a day.
+class SimulatedDay:
+    """The actions of the product on a day.
 
     Attributes:
         day: The day.
-        requested: The reason of a request to train; None without a request.
+        requested: The reason of a training request; None without a request.
         promoted: Whether the training promoted its model; None without a training.
-        model_version: The version of the model that made the day's list.
+        model_version: The version of the model that scored the day's list.
     """
 
     day: dt.date
@@ -57,8 +57,8 @@ class LivedDay:
 
 
 @dataclass(frozen=True)
-class Life:
-    """The lived days of a plan.
+class Simulation:
+    """The simulated days of a plan.
 
     Attributes:
         settings: The settings of the deployment, whose lake and reports remain.
@@ -68,13 +68,13 @@ class Life:
     """
 
     settings: Settings
-    days: tuple[LivedDay, ...]
+    days: tuple[SimulatedDay, ...]
     first_model: Bundle
     requests: Requests
 
 
-def live(plan: Plan, home: Path) -> Life:
-    """Start a stack, ingest the history with a first training, and live the days one after the other.
+def simulate(plan: Plan, home: Path) -> Simulation:
+    """Start a stack, ingest the history with a first training, and simulate the days one after the other.
 
     Requests are sent from the end of the history to the end of the last day. In the home, ``tasks.log`` has the states
     of the tasks, and ``days.jsonl`` the days that are complete.
@@ -98,10 +98,10 @@ def live(plan: Plan, home: Path) -> Life:
             demo.run(plan.history, (*_DAILY, "churn_train", "churn_deploy"))
             first_model = deployed_bento(settings).load_bundle()
             with Requests(settings.serving.url, listed_customers(settings, plan.history.last)) as requests:
-                days = live_days(demo, settings, plan.lived, requests)
+                days = simulate_days(demo, settings, plan.simulated, requests)
         finally:
             client.close()
-    return Life(settings, days, first_model, requests)
+    return Simulation(settings, days, first_model, requests)
 
 
 def listed_customers(settings: Settings, day: dt.date) -> list[str]:
@@ -115,12 +115,12 @@ def listed_customers(settings: Settings, day: dt.date) -> list[str]:
     return customers
 
 
-def live_days(demo: Demo, settings: Settings, days: DayRange, requests: Requests) -> tuple[LivedDay, ...]:
-    """Live days in their order, and return what the product did on each of them.
+def simulate_days(demo: Demo, settings: Settings, days: DayRange, requests: Requests) -> tuple[SimulatedDay, ...]:
+    """Simulate days in their order, and return the actions of the product on each of them.
 
     A day is ingested while the customers of the day before are scored and monitored. It is ingested after a training
     that is due on the day before and the deployment of its model. If the monitoring requests a training, the next day
-    may still be scored with the former model.
+    may still be scored with the previous model.
 
     Args:
         demo: The stack's Airflow.
@@ -131,31 +131,31 @@ def live_days(demo: Demo, settings: Settings, days: DayRange, requests: Requests
     Raises:
         DemoError: A task failed or the time limit was exceeded.
     """
-    lived = []
+    simulated = []
     ingest = demo.start(DayRange.single(days.first))
     for day in days:
         begun = demo.wait_for_ingest(ingest)
         if _state(begun, "churn_ingest", "request_training") == "success":
             demo.wait(ingest, _DAILY)
         following = demo.start(DayRange.single(day + dt.timedelta(days=1))) if day < days.last else None
-        lived.append(_lived_day(demo.wait(ingest, _DAILY), settings, day, requests))
+        simulated.append(_simulated_day(demo.wait(ingest, _DAILY), settings, day, requests))
         ingest = following or ingest
-    return tuple(lived)
+    return tuple(simulated)
 
 
-def _lived_day(snapshot: Snapshot, settings: Settings, day: dt.date, requests: Requests) -> LivedDay:
+def _simulated_day(snapshot: Snapshot, settings: Settings, day: dt.date, requests: Requests) -> SimulatedDay:
     result = read_result(settings.reports_dir, day)
-    lived = LivedDay(
+    simulated = SimulatedDay(
         day=day,
         requested=_requested(snapshot, result["retrain_reason"]),
         promoted=_promoted(snapshot),
         model_version=result["model_version"],
     )
-    record = asdict(lived) | {"requests": requests.sent, "failed": requests.failed.total()}
+    record = asdict(simulated) | {"requests": requests.sent, "failed": requests.failed.total()}
     with (settings.home / "days.jsonl").open("a") as file:
         file.write(json.dumps(record, default=str) + "\n")
     _progress(", ".join(f"{name} {value}" for name, value in record.items()))
-    return lived
+    return simulated
 
 
 def _requested(snapshot: Snapshot, retrain_reason: str | None) -> str | None:
