@@ -20,8 +20,8 @@ _SEED = 1
 class Requests:
     """Clients in threads, from the start of a ``with`` block to its end.
 
-    Each request asks for the prediction of a customer by id. Half of the clients open a connection for each request,
-    the others keep theirs. There are no retries.
+    Each request contains the id of a customer, and expects a prediction. Half of the clients open a connection for
+    each request, the others keep their connections. There are no retries.
 
     Args:
         url: The endpoint's base address.

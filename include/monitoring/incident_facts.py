@@ -19,12 +19,12 @@ _SAVING = "saving_usd_per_1000"
 
 
 @dataclass(frozen=True)
-class Finding:
+class IncidentFacts:
     """The facts of one monitored day about one kind of incident.
 
     Attributes:
         starts: Whether an incident opens if none is open.
-        ends: Whether an open incident is resolved.
+        ends: Whether an open incident ends.
         severity: The severity; None if the day has no verdict.
         model_version: The version of the model that the verdict is about.
         lines: The details, one sentence or figure per line.
@@ -37,7 +37,7 @@ class Finding:
     lines: tuple[str, ...]
 
 
-def find_drift(result: dict[str, Any]) -> Finding:
+def drift_facts(result: dict[str, Any]) -> IncidentFacts:
     """Return the facts of a result about drift.
 
     The severity is the largest severity of the judged days, which the verdict also considers. The incident ends when
@@ -61,7 +61,7 @@ def find_drift(result: dict[str, Any]) -> Finding:
         _training(result),
         drift["promise"],
     ]
-    return Finding(
+    return IncidentFacts(
         starts=drift["drifted"],
         ends=not any(day["exceeds"] for day in judged),
         severity=max(day["severity"] for day in judged),
@@ -70,7 +70,7 @@ def find_drift(result: dict[str, Any]) -> Finding:
     )
 
 
-def find_decay(result: dict[str, Any]) -> Finding:
+def decay_facts(result: dict[str, Any]) -> IncidentFacts:
     """Return the facts of a result about decay. A day without a verdict neither starts nor ends an incident.
 
     Args:
@@ -78,7 +78,7 @@ def find_decay(result: dict[str, Any]) -> Finding:
     """
     performance, deployed = result["performance"], result["model_version"]
     if not performance["models"]:
-        return Finding(False, False, None, deployed, (performance["reason"],))
+        return IncidentFacts(False, False, None, deployed, (performance["reason"],))
     model = performance["models"][0]
     metrics, promised = (
         {name: MetricValue(**value) for name, value in model[key].items()} for key in ("metrics", "promised")
@@ -88,7 +88,7 @@ def find_decay(result: dict[str, Any]) -> Finding:
     if model["model_version"] != deployed:
         lines.append(f"Model version {deployed} is deployed; the labels of its scores are not yet known.")
     lines.append(_training(result))
-    return Finding(
+    return IncidentFacts(
         starts=model["verdict"] == "decayed",
         ends=model["verdict"] == "not decayed",
         severity=decay_severity(metrics, promised) if known else None,

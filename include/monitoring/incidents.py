@@ -20,7 +20,7 @@ from include.errors import ChurnflowError
 from include.lake import Lake, Table, open_lake
 from include.lake.table_names import ACKNOWLEDGEMENTS_TABLE, INCIDENTS_TABLE
 from include.logs import get_logger
-from include.monitoring.incident_facts import KINDS, Finding, Kind, find_decay, find_drift
+from include.monitoring.incident_facts import KINDS, IncidentFacts, Kind, decay_facts, drift_facts
 from include.monitoring.results import read_result, result_days
 from include.projects import Project
 from include.settings import Settings
@@ -32,7 +32,7 @@ Change = Literal["opened", "worse", "better", "unchanged", "resolved"]
 REPORTED_STEP = 1.5
 """An incident is worse or better when its severity has changed by this factor since it was last reported."""
 
-_FIND = {"drift": find_drift, "decay": find_decay}
+_FACTS = {"drift": drift_facts, "decay": decay_facts}
 _SCHEMA = pa.schema(
     [
         ("dt", pa.date32()),
@@ -82,7 +82,7 @@ class Incident:
         peak: The largest severity up to the day.
         model_version: The version of the model that the verdict is about.
         title: The kind, the project and the first day, as a headline.
-        lines: The facts of the day, one per line, without customer data.
+        lines: The details of the day, one per line, without customer data.
         report: The path of the day's report below the reports' folder.
         acknowledged_by: The user who acknowledged the incident last; None if there is none.
     """
@@ -149,7 +149,7 @@ def record_incidents(project: Project, settings: Settings, day: dt.date) -> list
         for judged in (day, *later):
             result = read_result(settings.reports_dir, judged)
             for kind in KINDS:
-                incident = _next(kind, state[kind], _FIND[kind](result), result, judged)
+                incident = _next(kind, state[kind], _FACTS[kind](result), result, judged)
                 if incident is not None:
                     state[kind] = incident
                     found.append(incident)
@@ -239,15 +239,15 @@ def lock(settings: Settings, name: str) -> FileLock:
 
 
 def _next(
-    kind: Kind, previous: Incident | None, finding: Finding, result: dict[str, Any], day: dt.date
+    kind: Kind, previous: Incident | None, facts: IncidentFacts, result: dict[str, Any], day: dt.date
 ) -> Incident | None:
     """Return the incident of a day after the previous incident of the kind; None if none is open."""
     if previous is not None and not previous.open:
         previous = None
-    if previous is None and not finding.starts:
+    if previous is None and not facts.starts:
         return None
-    severity = previous.severity if previous and finding.severity is None else cast(float, finding.severity)
-    change = "opened" if previous is None else _change(previous, finding, severity)
+    severity = previous.severity if previous and facts.severity is None else cast(float, facts.severity)
+    change = "opened" if previous is None else _change(previous, facts, severity)
     opened = previous.opened if previous else day
     return Incident(
         incident_id=f"{kind}-{opened}",
@@ -259,15 +259,15 @@ def _next(
         severity=severity,
         reported=previous.reported if previous and change in ("unchanged", "resolved") else severity,
         peak=max(severity, previous.peak) if previous else severity,
-        model_version=finding.model_version,
+        model_version=facts.model_version,
         title=f"{kind.capitalize()} of {result['project']} since {opened}",
-        lines=finding.lines,
+        lines=facts.lines,
         report=result["report"],
     )
 
 
-def _change(previous: Incident, finding: Finding, severity: float) -> Change:
-    if finding.ends:
+def _change(previous: Incident, facts: IncidentFacts, severity: float) -> Change:
+    if facts.ends:
         return "resolved"
     if severity >= previous.reported * REPORTED_STEP:
         return "worse"

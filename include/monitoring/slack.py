@@ -87,7 +87,7 @@ class SlackBot:
         Args:
             key: The unique key of the message.
             message: The message.
-            thread: The first message of the thread; None for a message of its own.
+            thread: The first message of the thread; None for a message outside a thread.
             uncertain: Whether an earlier attempt may have delivered the message.
 
         Raises:

@@ -123,7 +123,7 @@ class Days:
 
 
 @dataclass(frozen=True)
-class Drawn:
+class DrawnLine:
     """A line as SVG paths, with horizontal positions of 0 to 100 and vertical positions of 0 to 100 from above."""
 
     name: str
@@ -142,7 +142,7 @@ class Area:
 
 
 @dataclass(frozen=True)
-class Drop:
+class DrawnMark:
     """A mark at a position, with a label if there is room for one."""
 
     left: float
@@ -168,11 +168,11 @@ class LineChart:
 
     title: str
     description: str
-    lines: tuple[Drawn, ...]
+    lines: tuple[DrawnLine, ...]
     rows: tuple[tuple[float, str], ...]
     ticks: tuple[tuple[float, str], ...]
     spans: tuple[Area, ...]
-    marks: tuple[Drop, ...]
+    marks: tuple[DrawnMark, ...]
     hits: tuple[Area, ...]
 
 
@@ -207,11 +207,11 @@ def line_chart(
     return LineChart(
         title=title,
         description=_described(lines, show),
-        lines=tuple(_drawn(line, days, top) for line in lines if line.points),
+        lines=tuple(_drawn_line(line, days, top) for line in lines if line.points),
         rows=tuple((top(level), show(level)) for level in levels),
         ticks=tuple(days.ticks()),
         spans=tuple(_area(span, days) for span in spans if span.last >= days.first and span.first <= days.last),
-        marks=tuple(_drops([mark for mark in marks if days.first <= mark.day <= days.last], days)),
+        marks=tuple(_drawn_marks([mark for mark in marks if days.first <= mark.day <= days.last], days)),
         hits=tuple(_hits(lines, days, show, spans, marks)),
     )
 
@@ -316,7 +316,7 @@ def _levels(low: float, high: float) -> list[float]:
     return [number * step for number in range(first, last + 1)]
 
 
-def _drawn(line: Line, days: Days, top: Callable[[float], float]) -> Drawn:
+def _drawn_line(line: Line, days: Days, top: Callable[[float], float]) -> DrawnLine:
     path, band = [], []
     for part in _parts(line.points):
         places = [(days.middle(point.day), point) for point in part]
@@ -326,7 +326,7 @@ def _drawn(line: Line, days: Days, top: Callable[[float], float]) -> Drawn:
             upper = [f"{left} {top(point.high)}" for left, point in places]
             lower = [f"{left} {top(point.low)}" for left, point in reversed(places)]
             band.append("M" + "L".join(upper + lower) + "Z")
-    return Drawn(line.name, line.style, "".join(path), "".join(band))
+    return DrawnLine(line.name, line.style, "".join(path), "".join(band))
 
 
 def _parts(points: Sequence[Point]) -> list[list[Point]]:
@@ -345,15 +345,15 @@ def _area(span: Span, days: Days) -> Area:
     return Area(days.left(first), round(100 * ((last - first).days + 1) / days.count, 3), span.text)
 
 
-def _drops(marks: Sequence[Mark], days: Days) -> list[Drop]:
-    drops: list[Drop] = []
+def _drawn_marks(marks: Sequence[Mark], days: Days) -> list[DrawnMark]:
+    drawn: list[DrawnMark] = []
     labelled = -_LABEL_DISTANCE
     for mark in marks:
         left = days.middle(mark.day)
-        roomy = bool(mark.label) and left - labelled >= _LABEL_DISTANCE
-        labelled = left if roomy else labelled
-        drops.append(Drop(left, mark.style, f"{mark.day}: {mark.text}", mark.label if roomy else ""))
-    return drops
+        has_room = bool(mark.label) and left - labelled >= _LABEL_DISTANCE
+        labelled = left if has_room else labelled
+        drawn.append(DrawnMark(left, mark.style, f"{mark.day}: {mark.text}", mark.label if has_room else ""))
+    return drawn
 
 
 def _hits(

@@ -72,11 +72,11 @@ class RetentionList:
 
 
 @dataclass(frozen=True)
-class Finding:
-    """A fact that needs attention.
+class Problem:
+    """A problem that needs attention.
 
     Attributes:
-        text: The fact.
+        text: The problem.
         level: ``bad`` if something fails, ``warn`` if it may become bad.
         anchor: The section of the page with the details; empty for none.
     """
@@ -150,7 +150,7 @@ def read_dashboard(settings: Settings, readable: Set[str]) -> Dashboard:
         )
 
 
-def find_problems(dashboard: Dashboard, now: dt.datetime) -> list[Finding]:
+def find_problems(dashboard: Dashboard, now: dt.datetime) -> list[Problem]:
     """Return what needs attention, the worst first.
 
     Args:
@@ -158,11 +158,11 @@ def find_problems(dashboard: Dashboard, now: dt.datetime) -> list[Finding]:
         now: The time.
     """
     found = [
-        Finding(f"{incident.title} (open since {incident.opened})", "bad", "incidents")
+        Problem(f"{incident.title} (open since {incident.opened})", "bad", "incidents")
         for incident in dashboard.open_incidents
     ]
     found += [
-        Finding(
+        Problem(
             f"The last run of {dag.name} failed" + (f" (day {dag.runs[0].day})." if dag.runs[0].day else "."),
             "bad",
             "runs",
@@ -170,31 +170,31 @@ def find_problems(dashboard: Dashboard, now: dt.datetime) -> list[Finding]:
         for dag in dashboard.dags.value or []
         if dag.runs and dag.runs[0].state == "failed"
     ]
-    found += [Finding(f"{part.name}: {part.error.what}", "warn", "errors") for part in dashboard.errors if part.error]
+    found += [Problem(f"{part.name}: {part.error.what}", "warn", "errors") for part in dashboard.errors if part.error]
     newest = dashboard.newest_list.value
     if newest and newest.next_due and newest.next_due < now:
         missing = newest.day + dt.timedelta(days=1)
-        found.append(Finding(f"The list of {missing} was due at {moment(newest.next_due)}.", "bad", "runs"))
+        found.append(Problem(f"The list of {missing} was due at {moment(newest.next_due)}.", "bad", "runs"))
     history = dashboard.history.value
     if newest and history and history[-1].day < newest.day:
         found.append(
-            Finding(
+            Problem(
                 f"The list of {newest.day} has not been monitored; the newest monitored day is {history[-1].day}.",
                 "warn",
                 "runs",
             )
         )
     found += [
-        Finding(f"Source {source.name}: {source.findings[0]}.", "warn", "sources")
+        Problem(f"Source {source.name}: {source.findings[0]}.", "warn", "sources")
         for source in (history[-1].sources if history else ())
         if source.findings
     ]
     champion, model = (dashboard.aliases.value or {}).get("champion"), dashboard.model.value
     if champion and model and champion != model.version:
         found.append(
-            Finding(f"The champion is version {champion}, but version {model.version} serves.", "warn", "models")
+            Problem(f"The champion is version {champion}, but version {model.version} serves.", "warn", "models")
         )
-    return sorted(found, key=lambda finding: finding.level != "bad")
+    return sorted(found, key=lambda problem: problem.level != "bad")
 
 
 def _newest_list(settings: Settings) -> RetentionList | None:

@@ -91,7 +91,7 @@ def performance(verdict: str, auc: float = 0.7, ratio: float = 1.0, version: str
     return {"reason": f"Model version {version}: {verdict}.", "models": [model]}
 
 
-def test_drift_opens_grows_falls_and_ends(deployment: Settings) -> None:
+def test_drift_incident_opens_gets_worse_gets_better_and_ends(deployment: Settings) -> None:
     record_all(deployment, [0.4, 1.8, 2.6, 2.8, 3.0, 1.9, 0.3, 0.2])
     assert changes(deployment) == [
         ("2018-01-02", "opened"),
@@ -108,7 +108,7 @@ def test_change_is_measured_from_the_last_reported_severity(deployment: Settings
     assert [change for _, change in changes(deployment)] == ["opened", "worse", "worse", "better"]
 
 
-def test_flickering_verdict_is_one_incident(deployment: Settings) -> None:
+def test_verdict_that_changes_from_day_to_day_causes_one_incident(deployment: Settings) -> None:
     for day, (judged, drifted) in enumerate(
         [((0.1, 1.9, 1.8), True), ((1.9, 1.8, 0.2), True), ((1.8, 0.2, 0.1), False), ((0.2, 0.1, 1.7), False)]
     ):

@@ -97,7 +97,7 @@ def _record(settings: Settings, result: dict[str, Any]) -> None:
 
 
 @pytest.mark.parametrize("status", [404, 503])
-def test_new_installation_says_what_to_run(reader: TestClient, registry: type[_Registry], status: int) -> None:
+def test_new_installation_states_what_to_run(reader: TestClient, registry: type[_Registry], status: int) -> None:
     registry.status = status
     page = reader.get("/churn/health").text
     assert ("No model serves, and no day has been monitored" in page) is (status == 404)
@@ -107,7 +107,7 @@ def test_new_installation_says_what_to_run(reader: TestClient, registry: type[_R
     assert "<svg" not in page
 
 
-def test_calm_deployment_needs_no_attention(
+def test_deployment_without_problems_needs_no_attention(
     reader: TestClient, settings: Settings, monitored: dict[str, Any], registry: type[_Registry]
 ) -> None:
     registry.aliases |= {"champion": "7", "challenger": "8"}
@@ -128,7 +128,7 @@ def test_calm_deployment_needs_no_attention(
     assert page.count("<svg") == 5, "AUC, saving, and three features"
 
 
-def test_open_incident_is_the_first_finding(reader: TestClient, settings: Settings, monitored: dict[str, Any]) -> None:
+def test_open_incident_is_the_first_problem(reader: TestClient, settings: Settings, monitored: dict[str, Any]) -> None:
     _record(settings, monitored)
     page = reader.get("/churn/health").text
     assert "Drift of grocery since 2017-12-01 (open since" in page
@@ -142,7 +142,7 @@ def test_open_incident_is_the_first_finding(reader: TestClient, settings: Settin
     assert "acknowledged by &lt;script&gt;" in acknowledged
 
 
-def test_other_findings(reader: TestClient, settings: Settings, churn_app: FastAPI, registry: type[_Registry]) -> None:
+def test_other_problems(reader: TestClient, settings: Settings, churn_app: FastAPI, registry: type[_Registry]) -> None:
     registry.aliases |= {"champion": "9"}
     deploy(settings)
     _write_list(settings, DAY + dt.timedelta(days=1))
@@ -150,7 +150,7 @@ def test_other_findings(reader: TestClient, settings: Settings, churn_app: FastA
     sources = [source_health("transactions", DAY, findings=findings)]
     write_result(settings.reports_dir, DAY, monitoring_result(DAY, sources=sources))
     page = reader.get("/churn/health").text
-    assert "3 findings need attention" in page
+    assert "3 problems need attention" in page
     assert "Source transactions: no rows for 9 days." in page
     assert "The list of 2017-12-02 has not been monitored; the newest monitored day is 2017-12-01." in page
     assert "The champion is version 9, but version 7 serves." in page
