@@ -79,6 +79,14 @@ def test_missing_or_damaged_summary_is_an_error_with_its_path(reports: Path, con
         read_history(reports)
 
 
+def test_refused_result_replaces_no_summary(reports: Path) -> None:
+    write_result(reports, DAYS[0], monitoring_result(DAYS[0]))
+    days = [{"day": str(DAYS[0]), "severity": float("nan"), "exceeds": False}]
+    with pytest.raises(ValueError, match="JSON"):
+        write_result(reports, DAYS[0], monitoring_result(DAYS[0], drift={"days": days}))
+    assert read_history(reports)[0].severity == 0.4
+
+
 def test_summary_of_another_project_is_refused(reports: Path) -> None:
     write_result(reports, DAYS[0], monitoring_result(DAYS[0], project="other"))
     with pytest.raises(ProjectMismatchError, match=r"belongs to project 'other'.*summary\.json"):
