@@ -54,9 +54,7 @@ def render_metrics(settings: Settings) -> str:
         reachable = True
     text = "1 if Airflow's database answers, else 0."
     out.set("churn_airflow_database_up", text, float(reachable))
-    out.set(
-        "churn_mlflow_up", "1 if MLflow answers, else 0.", float(_answers(settings.mlflow.tracking_uri))
-    )
+    out.set("churn_mlflow_up", "1 if MLflow answers, else 0.", float(_answers(settings.mlflow.tracking_uri)))
     return out.render()
 
 
