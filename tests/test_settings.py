@@ -20,6 +20,13 @@ def test_two_projects_share_no_folder(monkeypatch: pytest.MonkeyPatch, tmp_path:
     ]
 
 
+def test_time_of_the_list_with_an_offset_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    get_settings.cache_clear()
+    monkeypatch.setenv("CHURN_TASKS__LIST_BY", "07:00+05:00")
+    with pytest.raises(SettingsError, match=r"time zone.*CHURN_TASKS__LIST_BY"):
+        get_settings()
+
+
 @pytest.mark.parametrize("project", ["", "..", "a/b", "Grocery"])
 def test_invalid_project_name_is_refused(monkeypatch: pytest.MonkeyPatch, project: str) -> None:
     get_settings.cache_clear()

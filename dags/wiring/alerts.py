@@ -82,7 +82,7 @@ def alert_failed_run(context: Any) -> None:
     from dags.wiring.slack import destination
     from include.monitoring.messages import send_run_failure
 
-    send_run_failure(settings, destination(settings.alerts), addresses, day, key, message)
+    send_run_failure(settings, lambda: destination(settings.alerts), addresses, day, key, message)
 
 
 def message_addresses() -> Addresses:

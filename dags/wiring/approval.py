@@ -12,7 +12,7 @@ from airflow.sdk.configuration import conf
 
 from include.settings import get_settings
 
-APPROVE, REJECT = "Approve", "Reject"
+REJECT = "Reject"
 
 
 class PromotionApproval(HITLOperator):
@@ -33,7 +33,7 @@ class PromotionApproval(HITLOperator):
     def __init__(self, *, hours: float, version: str, **arguments: Any) -> None:
         super().__init__(
             subject="Promotion",
-            options=[APPROVE, REJECT],
+            options=[REJECT],
             defaults=REJECT,
             response_timeout=dt.timedelta(hours=hours),
             **arguments,
@@ -56,7 +56,7 @@ class PromotionApproval(HITLOperator):
         if form is None:
             self.log.info("Version %s is not promoted, so there is nothing to approve.", self.version)
             return None
-        self.subject, self.body = form.title, form.text
+        self.subject, self.body, self.options = form.title, form.text, [self._approve, REJECT]
         return super().execute(context)
 
     def execute_complete(self, context: Context, event: dict[str, Any]) -> dict[str, Any]:
@@ -66,9 +66,22 @@ class PromotionApproval(HITLOperator):
             context: The task's context.
             event: The response, or the default after the time-out.
         """
+        from airflow.sdk.exceptions import AirflowFailException
+
+        self.options = [self._approve, REJECT]
+        # Airflow keeps the form of a task that is cleared, although the run may have trained another version since.
+        if "error" not in event and event["chosen_options"] not in ([self._approve], [REJECT]):
+            raise AirflowFailException(
+                f"The form was not about version {self.version}. Remedy: Trigger churn_train again instead of clearing "
+                "its tasks."
+            )
         response = super().execute_complete(context, event)
         user = response["responded_by_user"]
-        return {"approved": response["chosen_options"] == [APPROVE], "by": user["name"] if user else None}
+        return {"approved": response["chosen_options"] == [self._approve], "by": user["name"] if user else None}
+
+    @property
+    def _approve(self) -> str:
+        return f"Approve version {self.version}"
 
 
 def approval_hours() -> float | None:

@@ -105,4 +105,4 @@ def alert_late_list(context: Any, table: str) -> None:
         (f"{dag_id} has not written {table} of this day. The state of its run is {run['state']}.",),
         (("Run", f"{addresses.airflow}/dags/{dag_id}/runs/{quote(run_id, safe='')}"),),
     )
-    send_run_failure(settings, destination(settings.alerts), addresses, day, f"late_list/{day}", message)
+    send_run_failure(settings, lambda: destination(settings.alerts), addresses, day, f"late_list/{day}", message)

@@ -14,17 +14,21 @@ from include.settings import require_project
 def read_history(reports_dir: Path, days: int = 366) -> list[DaySummary]:
     """Return the summaries of the newest monitored days, sorted by day.
 
+    A day that an earlier release monitored has no summary, and is left out.
+
     Args:
         reports_dir: The project's folder of reports, with the project's name.
         days: The largest number of monitored days.
 
     Raises:
         ProjectMismatchError: A summary is of another project.
-        ResultError: A summary is missing or damaged.
+        ResultError: A summary is damaged.
     """
     history = []
     for day in result_days(reports_dir)[-days:]:
         path = day_dir(reports_dir, day) / SUMMARY_FILE
+        if not path.exists():
+            continue
         try:
             summary = DaySummary.model_validate_json(path.read_bytes())
         except (OSError, ValidationError) as error:

@@ -21,7 +21,7 @@ from include.lake import Lake, Table, open_lake
 from include.lake.table_names import ACKNOWLEDGEMENTS_TABLE, INCIDENTS_TABLE
 from include.logs import get_logger
 from include.monitoring.incident_facts import KINDS, IncidentFacts, Kind, decay_facts, drift_facts
-from include.monitoring.results import read_result, result_days
+from include.monitoring.results import RESULT_FILE, ResultError, day_dir, read_result, result_days
 from include.projects import Project
 from include.settings import Settings
 
@@ -148,8 +148,16 @@ def record_incidents(project: Project, settings: Settings, day: dt.date) -> list
         later = [other for other in result_days(settings.reports_dir) if other > day]
         for judged in (day, *later):
             result = read_result(settings.reports_dir, judged)
+            try:
+                facts = {kind: _FACTS[kind](result) for kind in KINDS}
+            except (KeyError, TypeError) as error:
+                raise ResultError(
+                    "The result lacks facts about incidents, for example because an earlier release wrote it.",
+                    where=str(day_dir(settings.reports_dir, judged) / RESULT_FILE),
+                    remedy="Run churn_monitor again for that day.",
+                ) from error
             for kind in KINDS:
-                incident = _next(kind, state[kind], _FACTS[kind](result), result, judged)
+                incident = _next(kind, state[kind], facts[kind], result, judged)
                 if incident is not None:
                     state[kind] = incident
                     found.append(incident)

@@ -7,6 +7,8 @@ order of their days, one process at a time.
 from __future__ import annotations
 
 import datetime as dt
+from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from typing import Protocol
 
@@ -96,7 +98,12 @@ def send_messages(settings: Settings, destination: Destination, addresses: Addre
 
 
 def send_run_failure(
-    settings: Settings, destination: Destination, addresses: Addresses, day: dt.date, key: str, message: Message
+    settings: Settings,
+    destination: Callable[[], Destination],
+    addresses: Addresses,
+    day: dt.date,
+    key: str,
+    message: Message,
 ) -> None:
     """Store and send the message about a failed run.
 
@@ -104,7 +111,7 @@ def send_run_failure(
 
     Args:
         settings: The lake and the reports' folder.
-        destination: The destination.
+        destination: Returns the destination. It is called after the message has been stored, since it may fail.
         addresses: The addresses of the links of other waiting messages.
         day: The day on which the run was due.
         key: The unique key of the failure.
@@ -116,12 +123,17 @@ def send_run_failure(
     """
     try:
         MessageStore(settings).add(day, {key: (None, message)})
-        send_messages(settings, destination, addresses)
+        send_messages(settings, destination(), addresses)
     except SlackRefusedError:
         raise
     except Exception:  # any error of the lake
         log.exception("The message cannot be stored: %s", message.text)
-        destination.deliver(key, message, None, uncertain=True)
+        delivered = destination().deliver(key, message, None, uncertain=True)
+        with suppress(Exception):  # a stored message would be sent again
+            store = MessageStore(settings)
+            for item in store.read([day]):
+                if item.key == key:
+                    store.update(replace(item, state="sent", delivered=delivered))
 
 
 class _Outbox:

@@ -59,10 +59,11 @@ def write_result(reports_dir: Path, day: dt.date, result: dict[str, Any]) -> Pat
         result: The result; see ``monitor_day``.
     """
     folder = day_dir(reports_dir, day)
+    # NaN is not valid JSON, so it raises an error here, before a file is replaced.
+    content = json.dumps(result, indent=1, allow_nan=False)
     write_atomically(folder / SUMMARY_FILE, summarise(result).model_dump_json())
     target = folder / RESULT_FILE
-    # NaN is not valid JSON, so it raises an error here.
-    write_atomically(target, json.dumps(result, indent=1, allow_nan=False))
+    write_atomically(target, content)
     return target
 
 
@@ -84,7 +85,9 @@ def read_result(reports_dir: Path, day: dt.date) -> dict[str, Any]:
             raise ValueError("keys are missing")
     except (OSError, ValueError, AttributeError) as error:
         raise ResultError(
-            "The file is not a monitoring result.", where=str(path), remedy="Run churn_monitor again for that day."
+            "The file is not a monitoring result.",
+            where=str(path),
+            remedy="Remove the file, then run churn_monitor again for that day.",
         ) from error
     require_project(result["project"], reports_dir.name, what="The monitoring result", where=path)
     return dict(result)

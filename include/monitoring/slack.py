@@ -38,8 +38,17 @@ _LINE = 500
 _SECTION = 3000
 """Slack's limits of characters; because of the limit of a line, a long name does not hide the other lines."""
 _REPEATED = "Slack did not confirm an earlier attempt, so this message may be a repetition."
-_OUTAGES = {"fatal_error", "internal_error", "ratelimited", "request_timeout", "service_unavailable"}
-_GONE = {"cant_update_message", "edit_window_closed", "message_not_found", "thread_not_found"}
+_OUTAGES = {"fatal_error", "internal_error", "rate_limited", "ratelimited", "request_timeout", "service_unavailable"}
+_GONE = {
+    "cant_update_message",
+    "channel_not_found",
+    "edit_window_closed",
+    "is_archived",
+    "message_not_found",
+    "not_in_channel",
+    "thread_not_found",
+}
+"""The errors of a thread that cannot be continued, for example because its channel was replaced."""
 
 
 class SlackUnavailableError(ChurnflowError):
@@ -129,22 +138,22 @@ class SlackBot:
 
     def _find(self, key: str, thread: Delivered | None) -> Delivered | None:
         """Return the place of the message with a key, among the latest messages of the channel or of the thread."""
-        places = [(self.channel, {"channel": self.channel}, "conversations.history")]
+        places = [(self.channel, {"channel": self.channel}, "conversations.history", set[str]())]
         if thread:
             replies = {"channel": thread.channel, "ts": thread.ts}
-            places.insert(0, (thread.channel, replies, "conversations.replies"))
-        for channel, arguments, method in places:
-            for page in islice(self._pages(method, arguments), _SEARCHED_PAGES):
+            places.insert(0, (thread.channel, replies, "conversations.replies", _GONE))
+        for channel, arguments, method, ignored in places:
+            for page in islice(self._pages(method, arguments, ignored), _SEARCHED_PAGES):
                 for found in page:
                     if ((found.get("metadata") or {}).get("event_payload") or {}).get("key") == key:
                         return Delivered(channel, found["ts"])
         return None
 
-    def _pages(self, method: str, arguments: dict[str, Any]) -> Any:
+    def _pages(self, method: str, arguments: dict[str, Any], ignored: set[str]) -> Any:
         cursor: str | None = ""
         while cursor is not None:
             form = {**arguments, "cursor": cursor, "limit": str(_PAGE), "include_all_metadata": "true"}
-            answer = self._call(method, data=form, ignored=_GONE)
+            answer = self._call(method, data=form, ignored=ignored)
             yield answer.get("messages", [])
             cursor = (answer.get("response_metadata") or {}).get("next_cursor") or None
 
@@ -153,7 +162,7 @@ class SlackBot:
         response = _request(f"{self.api.rstrip('/')}/{method}", method, {"Authorization": f"Bearer {self.token}"}, body)
         try:
             answer: dict[str, Any] = response.json()
-            code = None if answer["ok"] else answer["error"]
+            code = None if answer["ok"] else str(answer["error"])
         except (ValueError, KeyError, TypeError) as error:
             raise _unavailable(method, "an answer that is not Slack's") from error
         if code in _OUTAGES:
@@ -217,13 +226,17 @@ def _request(url: str, where: str, headers: dict[str, str], body: dict[str, Any]
     for number in range(_RATE_LIMIT_RETRIES + 1):
         try:
             response = httpx.post(url, headers=headers, timeout=_TIMEOUT_SECONDS, **body)
+        # The texts of these errors may contain the address or the token.
+        except (httpx.InvalidURL, httpx.UnsupportedProtocol, httpx.LocalProtocolError, UnicodeError) as error:
+            raise _refused(where, f"its address or token is not valid ({type(error).__name__})") from None
         except httpx.HTTPError as error:
-            raise _unavailable(where, type(error).__name__) from None  # the error's text may contain the address
+            raise _unavailable(where, type(error).__name__) from None
         if response.status_code != httpx.codes.TOO_MANY_REQUESTS:
             break
         pause = response.headers.get("Retry-After", "1")
-        if number == _RATE_LIMIT_RETRIES or not pause.isdecimal() or int(pause) > _LONGEST_PAUSE_SECONDS:
-            raise _unavailable(where, f"status 429, Retry-After {pause}")
+        short = pause.isdecimal() and len(pause) < 4 and int(pause) <= _LONGEST_PAUSE_SECONDS
+        if number == _RATE_LIMIT_RETRIES or not short:
+            raise _unavailable(where, f"status 429, Retry-After {pause[:50]}")
         time.sleep(int(pause))
     if response.is_server_error:
         raise _unavailable(where, f"status {response.status_code}")

@@ -6,7 +6,7 @@ import datetime as dt
 from pathlib import Path
 from typing import Annotated, Literal
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, SecretStr, model_validator
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, SecretStr, field_validator, model_validator
 
 
 class Group(BaseModel):
@@ -230,6 +230,13 @@ class TaskSettings(Group):
     training_timeout_minutes: float = Field(default=240, gt=0)
     maintenance_days: int = Field(default=14, ge=1)
     list_by: dt.time = dt.time(7)
+
+    @field_validator("list_by")
+    @classmethod
+    def _check_timezone(cls, list_by: dt.time) -> dt.time:
+        if list_by.tzinfo is not None:
+            raise ValueError("the time of day is in the project's time zone: give it without an offset, such as 07:00")
+        return list_by
 
     @property
     def timeout(self) -> dt.timedelta:

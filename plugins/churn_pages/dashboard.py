@@ -20,7 +20,7 @@ from include.logs import get_logger
 from include.monitoring.health import ServedModel, served_model
 from include.monitoring.history import read_history
 from include.monitoring.incidents import Incident, read_incidents
-from include.monitoring.results import Report, list_reports, newest_result
+from include.monitoring.results import RESULT_FILE, Report, ResultError, day_dir, list_reports, newest_result
 from include.monitoring.summary import DaySummary
 from include.projects import load_project
 from include.reporting.rendering import moment
@@ -140,7 +140,7 @@ def read_dashboard(settings: Settings, readable: Set[str]) -> Dashboard:
         return Dashboard(
             model=_read("Serving model", lambda: served_model(settings)),
             newest_list=_read("Retention list", lambda: _newest_list(settings)),
-            result=_read("Newest monitoring result", lambda: newest_result(settings.reports_dir)),
+            result=_read("Newest monitoring result", lambda: _newest_result(settings)),
             history=_read("Monitored days", lambda: read_history(settings.reports_dir)),
             incidents=_read("Incidents", lambda: read_incidents(open_lake(settings))),
             trained=_read("Trained models", lambda: read_models(settings.reports_dir)),
@@ -195,6 +195,17 @@ def find_problems(dashboard: Dashboard, now: dt.datetime) -> list[Problem]:
             Problem(f"The champion is version {champion}, but version {model.version} serves.", "warn", "models")
         )
     return sorted(found, key=lambda problem: problem.level != "bad")
+
+
+def _newest_result(settings: Settings) -> dict[str, Any] | None:
+    result = newest_result(settings.reports_dir)
+    if result is not None and not {"features", "features_day"} <= result["drift"].keys():
+        raise ResultError(
+            "The result has no day of its features, for example because an earlier release wrote it.",
+            where=str(day_dir(settings.reports_dir, dt.date.fromisoformat(result["day"])) / RESULT_FILE),
+            remedy="Run churn_monitor again for that day.",
+        )
+    return result
 
 
 def _newest_list(settings: Settings) -> RetentionList | None:

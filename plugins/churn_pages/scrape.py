@@ -54,9 +54,7 @@ def render_metrics(settings: Settings) -> str:
         reachable = True
     text = "1 if Airflow's database answers, else 0."
     out.set("churn_airflow_database_up", text, float(reachable))
-    out.set(
-        "churn_mlflow_up", "1 if MLflow answers, else 0.", float(_answers(f"{settings.mlflow.tracking_uri}/health"))
-    )
+    out.set("churn_mlflow_up", "1 if MLflow answers, else 0.", float(_answers(settings.mlflow.tracking_uri)))
     return out.render()
 
 
@@ -106,8 +104,8 @@ def _seconds(moment: dt.datetime | None) -> float | None:
     return None if moment is None else moment.timestamp()
 
 
-def _answers(url: str) -> bool:
+def _answers(uri: str) -> bool:
     try:
-        return httpx.get(url, timeout=_MLFLOW_SECONDS).is_success
-    except httpx.HTTPError:
+        return httpx.get(f"{uri.rstrip('/')}/health", timeout=_MLFLOW_SECONDS).is_success
+    except (httpx.HTTPError, httpx.InvalidURL):
         return False

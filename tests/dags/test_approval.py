@@ -69,7 +69,7 @@ def refuse_to_wait() -> None:
 @pytest.mark.parametrize(
     ("form", "respond", "expected"),
     [
-        (FORM, lambda: person_responds("Approve"), {"approved": True, "by": "Eva"}),
+        (FORM, lambda: person_responds("Approve version 7"), {"approved": True, "by": "Eva"}),
         (FORM, lambda: person_responds("Reject"), {"approved": False, "by": "Eva"}),
         (FORM, time_passes, {"approved": False, "by": None}),
         (None, refuse_to_wait, None),
@@ -99,6 +99,17 @@ def test_decision_reaches_the_next_task(
 
     assert str(run.state) == "success"
     assert returned_by("decide", run.run_id) == expected
+
+
+def test_approval_of_another_version_is_refused() -> None:
+    from airflow.sdk.exceptions import AirflowFailException
+
+    from dags.wiring.approval import PromotionApproval
+
+    task: Any = PromotionApproval(task_id="approve_promotion", hours=1, version="8")
+    answered = {"responded_at": dt.datetime.now(dt.UTC), "responded_by_user": {"id": "eva", "name": "Eva"}}
+    with pytest.raises(AirflowFailException, match="not about version 8"):
+        task.execute_complete({}, answered | {"chosen_options": ["Approve version 7"], "params_input": {}})
 
 
 @pytest.mark.parametrize("approval", ["none", "required"])

@@ -69,14 +69,28 @@ def test_newest_days_are_read_in_the_order_of_days(reports: Path) -> None:
     assert [summary.day for summary in read_history(reports, days=3)] == DAYS[-3:]
 
 
-@pytest.mark.parametrize("content", [None, "{", "{}", "[1]"])
-def test_missing_or_damaged_summary_is_an_error_with_its_path(reports: Path, content: str | None) -> None:
+def test_day_without_a_summary_is_left_out(reports: Path) -> None:
     for day in DAYS[:2]:
         write_result(reports, day, monitoring_result(day))
-    path = day_dir(reports, DAYS[1]) / SUMMARY_FILE
-    path.unlink() if content is None else path.write_text(content)
+    (day_dir(reports, DAYS[0]) / SUMMARY_FILE).unlink()
+    assert [summary.day for summary in read_history(reports)] == DAYS[1:2]
+
+
+@pytest.mark.parametrize("content", ["{", "{}", "[1]"])
+def test_damaged_summary_is_an_error_with_its_path(reports: Path, content: str) -> None:
+    for day in DAYS[:2]:
+        write_result(reports, day, monitoring_result(day))
+    (day_dir(reports, DAYS[1]) / SUMMARY_FILE).write_text(content)
     with pytest.raises(ResultError, match=rf"{DAYS[1]}/summary\.json.*Run churn_monitor again"):
         read_history(reports)
+
+
+def test_refused_result_replaces_no_summary(reports: Path) -> None:
+    write_result(reports, DAYS[0], monitoring_result(DAYS[0]))
+    days = [{"day": str(DAYS[0]), "severity": float("nan"), "exceeds": False}]
+    with pytest.raises(ValueError, match="JSON"):
+        write_result(reports, DAYS[0], monitoring_result(DAYS[0], drift={"days": days}))
+    assert read_history(reports)[0].severity == 0.4
 
 
 def test_summary_of_another_project_is_refused(reports: Path) -> None:

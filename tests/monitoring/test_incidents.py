@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime as dt
+import json
 import tempfile
 from collections.abc import Sequence
 from pathlib import Path
@@ -24,7 +25,7 @@ from include.monitoring.incidents import (
     read_incidents,
     record_incidents,
 )
-from include.monitoring.results import ResultError
+from include.monitoring.results import RESULT_FILE, ResultError, day_dir
 from include.projects import load_project
 from include.settings import Settings
 from tests.monitoring.results import realised_model
@@ -183,6 +184,17 @@ def test_day_that_is_recorded_again_is_not_written_again(deployment: Settings) -
 
 def test_day_without_a_result_is_an_error(deployment: Settings) -> None:
     with pytest.raises(ResultError, match="2018-01-01"):
+        record_incidents(PROJECT, deployment, DAYS[0])
+
+
+def test_later_result_of_an_earlier_release_is_an_error_with_its_remedy(deployment: Settings) -> None:
+    for day in (0, 1):
+        write_day(deployment, DAYS[day], LIMIT)
+    file = day_dir(deployment.reports_dir, DAYS[1]) / RESULT_FILE
+    result = json.loads(file.read_text())
+    del result["expected_saving_usd_per_1000"]
+    file.write_text(json.dumps(result))
+    with pytest.raises(ResultError, match=f"{DAYS[1]}.*churn_monitor"):
         record_incidents(PROJECT, deployment, DAYS[0])
 
 

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import datetime as dt
+import shutil
 from collections.abc import Iterator
 from contextlib import suppress
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -135,7 +137,7 @@ def test_messages_wait_during_an_outage_and_are_sent_later_in_order(deployment: 
     assert run_day(deployment, 0, 1.8, bot(slack)) == SendReport(sent=0, waiting=1)
     assert run_day(deployment, 1, 3.0, bot(slack)) == SendReport(sent=0, waiting=2)
     failed = Message("churn_train failed")
-    send_run_failure(deployment, bot(slack), ADDRESSES, DAYS[1], "churn_train/r/0", failed)
+    send_run_failure(deployment, lambda: bot(slack), ADDRESSES, DAYS[1], "churn_train/r/0", failed)
     assert slack.messages == []
     slack.faults = iter([])
     assert send_messages(deployment, bot(slack), ADDRESSES) == SendReport(sent=3, waiting=0)
@@ -183,7 +185,8 @@ def test_message_of_a_failed_run_is_sent_once_per_failure(deployment: Settings, 
         "churn_ingest", "manual__1", errors, "task_failure", "https://airflow.example.com/r", ADDRESSES
     )
     for attempt in (0, 0, 1):
-        send_run_failure(deployment, bot(slack), ADDRESSES, DAYS[0], f"churn_ingest/manual__1/{attempt}", message)
+        key = f"churn_ingest/manual__1/{attempt}"
+        send_run_failure(deployment, lambda: bot(slack), ADDRESSES, DAYS[0], key, message)
     assert titles(slack) == ["churn_ingest failed: build_silver_and_gold, tune_0"] * 2
     assert "tune_0: The process of the task was killed" in slack.texts[0]
     assert "#failed-run|Runbook>" in slack.texts[0]
@@ -195,13 +198,35 @@ def test_message_of_a_failed_run_is_sent_without_the_lake(tmp_path: Path, slack:
     blocked.write_text("not a folder")
     send_run_failure(
         Settings(home=tmp_path, lake_uri=str(blocked)),
-        bot(slack),
+        lambda: bot(slack),
         ADDRESSES,
         DAYS[0],
         "k",
         Message("churn_train failed"),
     )
     assert titles(slack) == ["churn_train failed"]
+
+
+def test_message_that_was_sent_despite_a_damaged_table_is_not_repeated(
+    deployment: Settings, slack: SlackReceiver
+) -> None:
+    log = Path(deployment.lake_uri) / deployment.project / "monitoring" / "incidents" / "_delta_log"
+    log.mkdir(parents=True)
+    (log / "00000000000000000000.json").write_text("damaged")
+    failed = Message("churn_train failed")
+    send_run_failure(deployment, lambda: webhook(slack), ADDRESSES, DAYS[0], "k", failed)
+    shutil.rmtree(log.parent)
+    assert send_messages(deployment, webhook(slack), ADDRESSES) == SendReport(sent=0, waiting=0)
+    assert titles(slack) == ["churn_train failed"]
+
+
+def test_message_waits_for_a_destination_that_is_not_configured(deployment: Settings, slack: SlackReceiver) -> None:
+    def no_channel() -> Destination:
+        raise SlackRefusedError("The Slack bot has no channel.", where="CHANNEL", remedy="Set it.")
+
+    with pytest.raises(SlackRefusedError):
+        send_run_failure(deployment, no_channel, ADDRESSES, DAYS[0], "k", Message("churn_train failed"))
+    assert send_messages(deployment, bot(slack), ADDRESSES) == SendReport(sent=1, waiting=0)
 
 
 def test_message_without_a_connection_is_in_the_log(deployment: Settings, caplog: pytest.LogCaptureFixture) -> None:
@@ -251,6 +276,32 @@ def test_slack_that_does_not_answer_is_not_available(make: Any) -> None:
     assert "T/B/X" not in str(error.value)
     assert TOKEN not in str(error.value)
     assert TOKEN not in repr(destination)
+
+
+INVALID = {
+    "no scheme": lambda _: SlackWebhook("hooks.slack.com/services/T/B/SECRET", 0),
+    "no port": lambda _: SlackWebhook("https://hooks.slack.com:x/services/T/B/SECRET", 0),
+    "line break": lambda slack: SlackBot("xoxb-SECRET\n", CHANNEL, slack.api, 0),
+    "not ASCII": lambda slack: SlackBot("xoxb-SECRET…", CHANNEL, slack.api, 0),
+}
+
+
+@pytest.mark.parametrize("make", INVALID.values(), ids=INVALID)
+def test_invalid_address_or_token_is_refused_and_not_shown(slack: SlackReceiver, make: Any) -> None:
+    with pytest.raises(SlackRefusedError, match="CHURN_ALERTS__SLACK_CONN_ID") as error:
+        make(slack).deliver("key", Message("churn_train failed"), None, uncertain=False)
+    assert "SECRET" not in str(error.value)
+
+
+def test_thread_in_a_former_channel_is_replaced_by_a_message_of_its_own(
+    deployment: Settings, slack: SlackReceiver
+) -> None:
+    run_day(deployment, 0, 1.8, bot(slack))
+    store = MessageStore(deployment)
+    (first,) = store.read()
+    store.update(replace(first, delivered=Delivered("C9", "1.0")))  # the stand-in does not know this channel
+    assert run_day(deployment, 1, 3.0, bot(slack)) == SendReport(sent=1, waiting=0)
+    assert "thread_ts" not in slack.messages[-1]
 
 
 def test_deleted_thread_is_replaced_by_a_message_of_its_own(deployment: Settings, slack: SlackReceiver) -> None:

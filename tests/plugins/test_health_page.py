@@ -247,6 +247,17 @@ def test_damaged_file_leaves_the_other_parts(
     assert {name for name, text in SHOWN.items() if text not in answer.text} == {part}
 
 
+def test_result_of_an_earlier_release_leaves_the_other_parts(
+    reader: TestClient, settings: Settings, monitored: dict[str, Any]
+) -> None:
+    _record(settings, monitored)
+    del monitored["drift"]["features_day"]
+    (settings.reports_dir / "drift" / str(DAY) / "result.json").write_text(json.dumps(monitored))
+    answer = reader.get("/churn/health")
+    assert answer.status_code == 200
+    assert '<tr><td class="nowrap">Newest monitoring result</td>' in answer.text
+
+
 @pytest.mark.parametrize("status", [404, 401, 503])
 def test_registry_without_an_answer_leaves_the_other_parts(
     reader: TestClient, settings: Settings, registry: type[_Registry], status: int
