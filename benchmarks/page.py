@@ -55,6 +55,7 @@ def measure(settings: Settings, port: int, pause: float) -> tuple[dict[str, Any]
     """
     environment = os.environ | {
         "AIRFLOW_HOME": str(settings.home),
+        "AIRFLOW__API__HOST": "127.0.0.1",
         "AIRFLOW__API__PORT": str(port),
         "AIRFLOW__API__WORKERS": "1",
         "AIRFLOW__CORE__DAGS_FOLDER": str(ROOT / "dags"),
