@@ -6,6 +6,7 @@ import http.client
 import json
 import threading
 import time
+from abc import ABC, abstractmethod
 from collections import Counter
 from collections.abc import Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -18,7 +19,44 @@ from include.training.model.bundle import Bundle, predictions_match
 _JSON = {"Content-Type": "application/json"}
 
 
-class Traffic:
+class Clients(ABC):
+    """Clients in threads, from the start of a ``with`` block to its end.
+
+    Args:
+        url: The endpoint's base address.
+        clients: Number of threads.
+    """
+
+    def __init__(self, url: str, clients: int) -> None:
+        self._address = urlsplit(url).netloc
+        self._number = clients
+        self._ended = threading.Event()
+        self._lock = threading.Lock()
+        self._threads = ThreadPoolExecutor(clients)
+        self._clients: list[Future[None]] = []
+
+    def __enter__(self) -> Self:
+        self._clients = [self._threads.submit(self._send_requests, number) for number in range(self._number)]
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._ended.set()
+        self._threads.shutdown()
+        for client in self._clients:
+            client.result()  # raises the error that ended the client
+
+    @abstractmethod
+    def _send_requests(self, number: int) -> None:
+        """Send the requests of one client until ``_ended`` is set."""
+
+    def _count(self, counter: Counter[str], key: str) -> None:
+        with self._lock:
+            counter[key] += 1
+
+
+class Traffic(Clients):
     """Clients in threads, from the start of a ``with`` block to its end.
 
     A third of them opens a connection for each request, a third keeps its connection busy, and a third leaves its
@@ -37,32 +75,15 @@ class Traffic:
     """
 
     def __init__(self, url: str, bundles: Mapping[str, Bundle], clients: int = 16, pause_seconds: float = 0.05) -> None:
-        self._address = urlsplit(url).netloc
+        super().__init__(url, clients)
         sample = next(iter(bundles.values())).samples[0].features
         self._body = json.dumps({"customer_id": "traffic", "features": sample}).encode()
         columns = {name: [value] for name, value in sample.items()}
         self._expected = {version: float(one.predict(columns)[0]) for version, one in bundles.items()}
-        self._number = clients
         self._pause_seconds = pause_seconds
-        self._ended = threading.Event()
-        self._lock = threading.Lock()
-        self._threads = ThreadPoolExecutor(clients)
-        self._clients: list[Future[None]] = []
         self.answers: Counter[str] = Counter()
         self.errors: Counter[str] = Counter()
         self.dropped: Counter[str] = Counter()
-
-    def __enter__(self) -> Self:
-        self._clients = [self._threads.submit(self._send_requests, number) for number in range(self._number)]
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self._ended.set()
-        self._threads.shutdown()
-        for client in self._clients:
-            client.result()  # raises the error that ended the client
 
     @property
     def requests(self) -> int:
@@ -119,7 +140,3 @@ class Traffic:
         except (ValueError, KeyError, TypeError, OverflowError, RecursionError):
             return None
         return version if right else None
-
-    def _count(self, counter: Counter[str], key: str) -> None:
-        with self._lock:
-            counter[key] += 1

@@ -6,18 +6,15 @@ import http.client
 import itertools
 import json
 import random
-import threading
 from collections import Counter
-from concurrent.futures import Future, ThreadPoolExecutor
-from types import TracebackType
-from typing import Self
-from urllib.parse import urlsplit
+
+from benchmarks.traffic import Clients
 
 _JSON = {"Content-Type": "application/json"}
 _SEED = 1
 
 
-class Requests:
+class Requests(Clients):
     """Clients in threads, from the start of a ``with`` block to its end.
 
     Each request contains the id of a customer, and expects a prediction. Half of the clients open a connection for
@@ -36,14 +33,9 @@ class Requests:
     """
 
     def __init__(self, url: str, customers: list[str], per_second: float = 20, clients: int = 4) -> None:
-        self._address = urlsplit(url).netloc
+        super().__init__(url, clients)
         self._customers = customers
         self._pause_seconds = clients / per_second
-        self._number = clients
-        self._ended = threading.Event()
-        self._lock = threading.Lock()
-        self._threads = ThreadPoolExecutor(clients)
-        self._clients: list[Future[None]] = []
         self.versions: Counter[str] = Counter()
         self.failed: Counter[str] = Counter()
 
@@ -52,27 +44,13 @@ class Requests:
         """The number of requests."""
         return self.versions.total() + self.failed.total()
 
-    def __enter__(self) -> Self:
-        self._clients = [self._threads.submit(self._send_requests, number) for number in range(self._number)]
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self._ended.set()
-        self._threads.shutdown()
-        for client in self._clients:
-            client.result()  # raises the error that ended the client
-
     def _send_requests(self, number: int) -> None:
         connection = http.client.HTTPConnection(self._address, timeout=30)
         customers = random.Random(_SEED + number).sample(self._customers, len(self._customers))  # noqa: S311
         for customer in itertools.cycle(customers):
             if self._ended.wait(self._pause_seconds):
                 break
-            counter, key = self._send(connection, customer)
-            with self._lock:
-                counter[key] += 1
+            self._count(*self._send(connection, customer))
             if number % 2:
                 connection.close()
         connection.close()
