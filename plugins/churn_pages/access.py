@@ -12,22 +12,20 @@ from pathlib import Path
 from typing import Annotated
 
 from airflow.api_fastapi.core_api.security import bearer_scheme, get_user, requires_access_dag
-from fastapi import Depends, Request
+from fastapi import Depends, HTTPException, Request
 from fastapi.concurrency import run_in_threadpool
 from fastapi.security import HTTPAuthorizationCredentials
 
-from include.errors import ChurnflowError
+from include.logs import get_logger
 from include.settings import Settings, get_settings
+
+log = get_logger(__name__)
 
 METRICS_PATH = "/metrics"
 MONITORING_DAG = "churn_monitor"
 
 _SHORTEST_TOKEN = 32
 _check_user = requires_access_dag(method="GET", param_dag_id=MONITORING_DAG)
-
-
-class ScrapeTokenError(ChurnflowError):
-    """The file of Prometheus' token cannot be read, or its token is too short."""
 
 
 async def require_access(
@@ -43,8 +41,8 @@ async def require_access(
         bearer: The bearer token of the request; None without one.
 
     Raises:
-        HTTPException: There is no valid token (401 or 403), or the user may not read the monitoring DAG (403).
-        ScrapeTokenError: The file of Prometheus' token cannot be read, or its token is too short.
+        HTTPException: There is no valid token (401 or 403), the user may not read the monitoring DAG (403), or the file
+            of Prometheus' token cannot be read or is too short (500).
     """
     file = settings.metrics.token_file
     if bearer and file and request.scope["route"].path == METRICS_PATH and _is_token(bearer.credentials, file):
@@ -58,13 +56,16 @@ def _is_token(given: str, file: Path) -> bool:
     try:
         token = file.read_text(encoding="utf-8").strip()
     except (OSError, UnicodeDecodeError) as error:
-        raise ScrapeTokenError(
-            "The token of Prometheus cannot be read.", where=str(file), remedy="Correct CHURN_METRICS__TOKEN_FILE."
-        ) from error
+        raise _unusable(file, "it cannot be read") from error
     if len(token) < _SHORTEST_TOKEN:
-        raise ScrapeTokenError(
-            f"The token of Prometheus has fewer than {_SHORTEST_TOKEN} characters.",
-            where=str(file),
-            remedy="Write a random token, for example with `openssl rand -hex 32`.",
-        )
+        raise _unusable(file, f"it has fewer than {_SHORTEST_TOKEN} characters; write `openssl rand -hex 32` into it")
     return secrets.compare_digest(given.encode(), token.encode())
+
+
+def _unusable(file: Path, reason: str) -> HTTPException:
+    # The client is not yet known, so the path is only in the log.
+    log.error(
+        "unusable token of Prometheus",
+        extra={"setting": "CHURN_METRICS__TOKEN_FILE", "file": str(file), "reason": reason},
+    )
+    return HTTPException(500, "The token of Prometheus is unusable. The log of the api-server states the cause.")

@@ -2,18 +2,16 @@
 
 from __future__ import annotations
 
-import threading
-import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
-import uvicorn
 from fastapi import FastAPI
 
 from benchmarks.page_world import write_year
 from include.settings import Settings, get_settings
 from tests.plugins.browser import Tab, browser, find_chromium
+from tests.plugins.servers import listening
 
 pytestmark = [pytest.mark.airflow, pytest.mark.slow]
 
@@ -30,14 +28,8 @@ def tab(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Tab]:
 @pytest.fixture
 def address(airflow_app: FastAPI, churn_app: FastAPI, settings: Settings) -> Iterator[str]:
     churn_app.dependency_overrides[get_settings] = lambda: settings
-    server = uvicorn.Server(uvicorn.Config(airflow_app, port=0, lifespan="off", log_level="warning"))
-    thread = threading.Thread(target=server.run)
-    thread.start()
-    while not server.started:
-        time.sleep(0.01)
-    yield f"http://127.0.0.1:{server.servers[0].sockets[0].getsockname()[1]}"
-    server.should_exit = True
-    thread.join()
+    with listening(airflow_app) as url:
+        yield url
     churn_app.dependency_overrides.clear()
 
 

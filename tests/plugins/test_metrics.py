@@ -5,8 +5,6 @@ from __future__ import annotations
 import datetime as dt
 import json
 import re
-import threading
-import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -15,7 +13,6 @@ import httpx
 import pyarrow as pa
 import pytest
 import sqlalchemy as sa
-import uvicorn
 import yaml
 from fastapi import FastAPI
 from prometheus_client.parser import text_string_to_metric_families
@@ -29,6 +26,7 @@ from include.monitoring.results import RESULT_FILE, day_dir
 from include.serving.deployment.state import BentoReference
 from include.serving.endpoint.metrics import SERVER_ERRORS
 from include.settings import ROOT, MetricsSettings, MlflowSettings, Settings, get_settings
+from tests.plugins.servers import listening
 from tests.prometheus import RULES, Prometheus, panel_expressions, rule_expressions, running_prometheus, selectors
 from tests.serving.conftest import bento, bento_home, bundle, free_port, make_settings  # noqa: F401 - fixtures
 from tests.serving.endpoint.servers import GOOD, Served, running
@@ -142,15 +140,8 @@ def _fill_database() -> None:
 def pipeline_url(pages: FastAPI, settings: Settings) -> Iterator[str]:
     """The address at which the pages answer."""
     pages.dependency_overrides[get_settings] = lambda: settings
-    port = free_port()
-    server = uvicorn.Server(uvicorn.Config(Starlette(routes=[Mount("/churn", pages)]), port=port, log_level="warning"))
-    thread = threading.Thread(target=server.run)
-    thread.start()
-    while not server.started:
-        time.sleep(0.01)
-    yield f"http://127.0.0.1:{port}"
-    server.should_exit = True
-    thread.join()
+    with listening(Starlette(routes=[Mount("/churn", pages)])) as url:
+        yield url
     pages.dependency_overrides.clear()
 
 
@@ -260,8 +251,13 @@ def test_other_tokens_are_refused(pipeline_url: str, token: str) -> None:
 
 
 @pytest.mark.parametrize("content", ["short", "", None])
-def test_unusable_token_file_is_an_error_that_names_it(
-    pipeline_url: str, pages: FastAPI, settings: Settings, tmp_path: Path, content: str | None
+def test_log_and_not_the_client_learns_the_path_of_an_unusable_token_file(
+    pipeline_url: str,
+    pages: FastAPI,
+    settings: Settings,
+    tmp_path: Path,
+    content: str | None,
+    caplog: pytest.LogCaptureFixture,
 ) -> None:
     file = tmp_path / "token"
     if content is not None:
@@ -273,7 +269,8 @@ def test_unusable_token_file_is_an_error_that_names_it(
     finally:
         pages.dependency_overrides[get_settings] = lambda: settings
     assert answer.status_code == 500
-    assert str(file) in answer.text
+    assert str(tmp_path) not in answer.text
+    assert [getattr(record, "file", None) for record in caplog.records if record.levelname == "ERROR"] == [str(file)]
 
 
 def test_every_series_of_a_rule_exists(prometheus: Prometheus) -> None:
