@@ -16,7 +16,7 @@ from include.monitoring.drift_report import PAGE, write_evidently, write_page
 from include.monitoring.expected import expected_performance
 from include.monitoring.performance import deployed_evaluations, realised_performance
 from include.monitoring.results import KIND, day_dir, read_result, result_days, write_result
-from include.monitoring.retraining import retrain_decision, saving_change, settling_time
+from include.monitoring.retraining import retrain_decision, saving_change
 from include.monitoring.root_cause import root_causes
 from include.monitoring.served import monitor_served
 from include.monitoring.windows import latest_rows, new_columns, with_scores
@@ -125,11 +125,11 @@ def _draw(
 
 
 def _requested_days(project: Project, reports_dir: Path, day: dt.date) -> list[dt.date]:
-    """Return the other days that requested a training within the settling time before or after ``day``.
+    """Return the other days that requested a training within the cool-down before or after ``day``.
 
     The requests are read from the results, since each request has started a training. They are not computed again,
     since labels that arrived later, or a model that was deployed later, may give another result for that day.
     """
-    settling = settling_time(project)
-    near = [other for other in result_days(reports_dir) if other != day and abs(other - day) < settling]
+    cooldown = project.monitoring.retrain_cooldown
+    near = [other for other in result_days(reports_dir) if other != day and abs(other - day) < cooldown]
     return [other for other in near if read_result(reports_dir, other).get("retrain_reason")]

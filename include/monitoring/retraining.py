@@ -88,8 +88,8 @@ def retrain_decision(
 
     Decay requires a training. Drift requires a training if it changes the expected saving, and if no source delivers
     fewer rows than usual, since the model would be fitted on incomplete data. To prevent a loop of monitoring,
-    training, deployment and scoring, there is no request during the settling time after the deployed model's data set
-    was built, nor within the settling time before or after another request.
+    training, deployment and scoring, there is no request during the cool-down after the deployed model's data set was
+    built, nor within the cool-down before or after another request.
 
     Args:
         project: The project's snapshots, split and limits.
@@ -102,22 +102,17 @@ def retrain_decision(
     cause = _cause(project, result, saving)
     if cause.reason is None:
         return cause
-    settling = settling_time(project)
+    cooldown = project.monitoring.retrain_cooldown
     for requested in sorted(requested_days):
-        if requested != day and abs(requested - day) < settling:
+        if requested != day and abs(requested - day) < cooldown:
             return RetrainDecision(refusal=f"{cause.reason} A training was requested on {requested}.")
     reachable = trainable_through(project, day)
     # The last training snapshot precedes the day of its data set by a fixed time, so the difference of two such
     # snapshots is the time between the two data sets.
-    if reachable is None or reachable - champion_trained_through < settling:
-        text = f"The data set of the deployed model is less than {settling.days} days old, so there are few new labels."
+    if reachable is None or reachable - champion_trained_through < cooldown:
+        text = f"The data set of the deployed model is less than {cooldown.days} days old, so there are few new labels."
         return RetrainDecision(refusal=f"{cause.reason} {text}")
     return cause
-
-
-def settling_time(project: Project) -> dt.timedelta:
-    """Return the time without a further request: the label's horizon; for data without time, the training interval."""
-    return dt.timedelta(days=project.label.horizon_days if project.has_time else project.training.every_days)
 
 
 def trainable_through(project: Project, day: dt.date) -> dt.date | None:

@@ -83,6 +83,10 @@ class Monitoring(Config):
             consists of snapshots. The realised performance and the rows of the sources have windows of the same length.
         retrain_saving_change: Drift requests a training if it changes the expected saving by more than this share of
             the expected saving in the reference.
+        retrain_cooldown_days: Decay and drift request no training if another request, or the data set of the deployed
+            model, is less than this number of days away. The deployed model cannot be judged before the horizon of the
+            label has passed, so decay requests a training after each cool-down until then. A short cool-down learns
+            from the first labels after a change; a long cool-down needs fewer trainings.
         min_churners: The smallest number of churners with matured labels for a verdict on the realised performance.
         sample_rows: The largest number of rows in the sample of the HTML report.
         drift: The limits from which a change of the inputs or of the scores is drift.
@@ -90,6 +94,12 @@ class Monitoring(Config):
 
     window_days: int = Field(ge=1)
     retrain_saving_change: float = Field(default=0.1, gt=0)
+    retrain_cooldown_days: int = Field(default=14, ge=1)
     min_churners: int = Field(default=100, ge=20)
     sample_rows: int = Field(ge=100, le=10_000)
     drift: DriftLimits = DriftLimits()
+
+    @property
+    def retrain_cooldown(self) -> dt.timedelta:
+        """The cool-down as a duration."""
+        return dt.timedelta(days=self.retrain_cooldown_days)
