@@ -37,13 +37,15 @@ def main(
     days: Annotated[int, typer.Option(help="The number of simulated days.", min=2)] = 150,
     change_day: Annotated[int, typer.Option(help="The simulated day on which the causes of churn change.", min=1)] = 60,
     history_days: Annotated[int, typer.Option(help="The number of days before the first simulated day.", min=1)] = 465,
-    customers: Annotated[int, typer.Option(help="The approximate number of active customers.", min=10)] = 2000,
+    customers: Annotated[int, typer.Option(help="The approximate number of active customers.", min=10)] = 6000,
     picture: Annotated[Path, typer.Option(help="The file of the picture.")] = ROOT / "var" / "timelapse.svg",
     home: Annotated[Path | None, typer.Option(help="An empty folder to keep; by default a temporary folder.")] = None,
 ) -> None:
     """Simulate the days, and print the story and the figures."""
     if home is not None and home.exists() and any(home.iterdir()):
         raise typer.BadParameter(f"{home} is not empty.", param_hint="--home")
+    if change_day > days:
+        raise typer.BadParameter(f"The last day is {days}.", param_hint="--change-day")
     started = time.perf_counter()
     plan = Plan(days=days, change_day=change_day, history_days=history_days, customers=customers)
     with tempfile.TemporaryDirectory(prefix="churnflow-timelapse-") as scratch:

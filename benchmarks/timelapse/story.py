@@ -45,7 +45,7 @@ def events(plan: Plan, days: Sequence[SimulatedDay], incidents: Sequence[Inciden
         days: The simulated days, in order.
         incidents: The incidents on each day on which they were open or ended.
     """
-    found = [Event(plan.change, "change", "The causes of churn change.")] if plan.change_day <= plan.days else []
+    found = [Event(plan.change, "change", "The causes of churn change.")]
     for incident in incidents:
         if incident.change == "unchanged":
             continue

@@ -10,7 +10,7 @@ import numpy as np
 
 from include.logs import get_logger
 from include.projects import Project
-from include.training.data.rows import Rows, sample_customers
+from include.training.data.rows import Rows, customer_folds, sample_customers
 from include.training.evaluation.comparison import Contender, model_contender, ranking_gain
 from include.training.fitting.booster import Fitted
 from include.training.model.bundle import margins
@@ -22,6 +22,7 @@ FitBooster = Callable[[Rows, float | None], Fitted]
 
 _HORIZONS = (0.5, 1.0, 2.0)
 _VALIDATION_SNAPSHOTS = 2
+_FOLDS = 2
 _MAX_ROWS = 100_000
 
 
@@ -75,17 +76,19 @@ def half_lives(horizon_days: int) -> tuple[float | None, ...]:
 
 
 def choose_history(rows: Rows, project: Project, horizon_days: int, fit_booster: FitBooster, workers: int) -> History:
-    """Choose the half-life for a model that is fitted on ``rows``, by forward validation.
+    """Choose the half-life for a model that is fitted on ``rows``, by cross-validation on the two latest snapshots.
 
-    Each option is fitted on the rows whose labels were known before the two latest snapshots, and is scored on these
-    snapshots. The half-life with the highest AUC is chosen if its AUC is significantly higher than that of equal
-    weights: the lower bound of the difference, by bootstrap over customers, is above 0. The error probability of the
-    bound is divided by the number of half-lives (Bonferroni), since the best of several half-lives may be better by
-    chance.
+    The customers are divided into two halves. Each option is fitted on all snapshots of one half, and is scored on the
+    two latest snapshots of the other half. The labels of the rows of the fits are from the same time as those of the
+    validation, but from other customers, so a change of the causes of churn is found as soon as labels from after the
+    change are known.
 
-    The fits use at most about 100,000 rows, those of a sample of customers. The weights are equal, without a
-    comparison, if the rows known before the snapshots cover less than a horizon, or if all rows of the fits or of the
-    validation have the same label.
+    The half-life with the highest AUC is chosen if its AUC is significantly higher than that of equal weights: the
+    lower bound of the difference, by bootstrap over customers, is above 0. The error probability of the bound is
+    divided by the number of half-lives (Bonferroni), since the best of several half-lives may be better by chance.
+
+    A fit uses at most about 100,000 rows, those of a sample of customers. The weights are equal, without a
+    comparison, if the rows cover less than a horizon, or if all rows of a fit or of the validation have the same label.
 
     Args:
         rows: The rows, with the features of the model.
@@ -97,16 +100,19 @@ def choose_history(rows: Rows, project: Project, horizon_days: int, fit_booster:
     Raises:
         DeviceError: XGBoost trained on another device than the configured one.
     """
-    latest = rows.snapshot_days[-_VALIDATION_SNAPSHOTS:]
-    valid = rows.where(rows.on_days(latest))
-    sample = sample_customers(rows, _MAX_ROWS, project.training.seed)
-    known = sample.where(sample.days + np.timedelta64(horizon_days, "D") < np.datetime64(latest[0]))
-    options = half_lives(horizon_days)
-    if not _is_comparable(known, valid, horizon_days):
+    seed, options = project.training.seed, half_lives(horizon_days)
+    folds = customer_folds(rows, _FOLDS, seed)
+    is_latest = rows.on_days(rows.snapshot_days[-_VALIDATION_SNAPSHOTS:])
+    fits = [sample_customers(rows.where(folds != fold), _MAX_ROWS, seed) for fold in range(_FOLDS)]
+    valid, valid_folds = rows.where(is_latest), folds[is_latest]
+    if not all(_has_both_labels(part) for part in (valid, *fits)) or not _covers(rows, horizon_days):
         return History()
 
     def contender(half_life_days: float | None) -> Contender:
-        scores = margins(fit_booster(known, half_life_days).booster, valid.matrix)
+        scores = np.empty(len(valid))
+        for fold, fit in enumerate(fits):
+            scored = valid_folds == fold
+            scores[scored] = margins(fit_booster(fit, half_life_days).booster, valid.matrix[scored])
         return model_contender(project, valid, half_life_text(half_life_days), scores)
 
     with ThreadPoolExecutor(workers) as pool:
@@ -122,7 +128,7 @@ def choose_history(rows: Rows, project: Project, horizon_days: int, fit_booster:
     log.info(
         "history chosen",
         extra={
-            "rows": len(known),
+            "rows": sum(map(len, fits)),
             "chosen": history.name,
             "auc": {score.name: round(score.auc, 4) for score in scores},
             "gain_low": gain_low,
@@ -131,7 +137,9 @@ def choose_history(rows: Rows, project: Project, horizon_days: int, fit_booster:
     return history
 
 
-def _is_comparable(known: Rows, valid: Rows, horizon_days: int) -> bool:
-    if len(np.unique(known.churned)) < 2 or len(np.unique(valid.churned)) < 2:
-        return False
-    return bool(known.days.max() - known.days.min() >= np.timedelta64(horizon_days, "D"))
+def _has_both_labels(rows: Rows) -> bool:
+    return len(np.unique(rows.churned)) == 2
+
+
+def _covers(rows: Rows, days: int) -> bool:
+    return bool(rows.days.max() - rows.days.min() >= np.timedelta64(days, "D"))
