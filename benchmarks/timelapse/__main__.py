@@ -37,7 +37,7 @@ def main(
     days: Annotated[int, typer.Option(help="The number of simulated days.", min=2)] = 150,
     change_day: Annotated[int, typer.Option(help="The simulated day on which the causes of churn change.", min=1)] = 60,
     history_days: Annotated[int, typer.Option(help="The number of days before the first simulated day.", min=1)] = 465,
-    customers: Annotated[int, typer.Option(help="The approximate number of active customers.", min=10)] = 6000,
+    customers: Annotated[int, typer.Option(help="The approximate number of active customers.", min=10)] = 4000,
     picture: Annotated[Path, typer.Option(help="The file of the picture.")] = ROOT / "var" / "timelapse.svg",
     home: Annotated[Path | None, typer.Option(help="An empty folder to keep; by default a temporary folder.")] = None,
 ) -> None:

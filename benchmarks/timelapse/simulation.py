@@ -30,10 +30,14 @@ _LIMIT_SECONDS = 12 * 3600.0
 _VARIABLES = {"CHURN_SERVING__REASONS_FOR": "10"}
 
 _SMALL_WORLD: dict[str, dict[str, Any]] = {
-    "training.yaml": {"n_trials": 4, "tuning_rows": 20_000},
+    "training.yaml": {
+        "n_trials": 4,
+        "tuning_rows": 20_000,
+        "search_space.n_estimators": {"low": 100, "high": 300},
+    },
     "requirements.yaml": {"data.min_training_samples": 20_000},
 }
-"""The changes of the project for a world of a few thousand customers: shorter searches, and fewer required rows.
+"""The changes of the project for a world of a few thousand customers: shorter searches, fewer trees, and fewer required rows.
 
 All rules of drift, decay, training and promotion are those of the project.
 """

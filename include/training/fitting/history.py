@@ -23,7 +23,7 @@ FitBooster = Callable[[Rows, float | None], Fitted]
 _HORIZONS = (0.5, 1.0, 2.0)
 _VALIDATION_SNAPSHOTS = 2
 _FOLDS = 2
-_MAX_ROWS = 100_000
+_MAX_ROWS = 50_000
 
 
 @dataclass(frozen=True)
@@ -87,7 +87,7 @@ def choose_history(rows: Rows, project: Project, horizon_days: int, fit_booster:
     lower bound of the difference, by bootstrap over customers, is above 0. The error probability of the bound is
     divided by the number of half-lives (Bonferroni), since the best of several half-lives may be better by chance.
 
-    A fit uses at most about 100,000 rows, those of a sample of customers. The weights are equal, without a
+    A fit uses at most about 50,000 rows, those of a sample of customers. The weights are equal, without a
     comparison, if the rows cover less than a horizon, or if all rows of a fit or of the validation have the same label.
 
     Args:
