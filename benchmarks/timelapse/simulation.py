@@ -37,7 +37,7 @@ _SMALL_WORLD: dict[str, dict[str, Any]] = {
     },
     "requirements.yaml": {"data.min_training_samples": 20_000},
 }
-"""The changes of the project for a world of a few thousand customers: shorter searches, fewer trees, and fewer required rows.
+"""The changes of the project for a world of a few thousand customers: shorter searches, fewer trees and required rows.
 
 All rules of drift, decay, training and promotion are those of the project.
 """
