@@ -142,4 +142,4 @@ def _severity(incident: Incident) -> str:
 
 
 def _links(incident: Incident, addresses: Addresses) -> tuple[tuple[str, str], ...]:
-    return ("Report", addresses.report(incident.report)), ("Runbook", addresses.section(incident.runbook))
+    return ("Report", addresses.report(incident.report)), ("Runbook", addresses.section(incident.kind))

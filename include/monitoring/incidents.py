@@ -8,7 +8,6 @@ docs/decisions/0028-incidents-and-messages.md explains the rules.
 from __future__ import annotations
 
 import datetime as dt
-from collections.abc import Iterable
 from dataclasses import asdict, dataclass, replace
 from typing import Any, Literal, cast
 
@@ -102,11 +101,6 @@ class Incident:
     report: str
     acknowledged_by: str | None = None
 
-    @property
-    def runbook(self) -> str:
-        """The anchor of the section of docs/runbook.md."""
-        return self.kind
-
 
 @dataclass(frozen=True)
 class Acknowledgement:
@@ -143,7 +137,7 @@ def record_incidents(project: Project, settings: Settings, day: dt.date) -> list
     table = open_lake(settings).table(INCIDENTS_TABLE)
     with lock(settings, "incidents"):
         recorded = _read(table)
-        state = {kind: _newest(recorded, kind, day) for kind in KINDS}
+        state = {incident.kind: incident for incident in recorded if incident.last_day < day}
         found: list[Incident] = []
         later = [other for other in result_days(settings.reports_dir) if other > day]
         for judged in (day, *later):
@@ -157,13 +151,14 @@ def record_incidents(project: Project, settings: Settings, day: dt.date) -> list
                     remedy="Run churn_monitor again for that day.",
                 ) from error
             for kind in KINDS:
-                incident = _next(kind, state[kind], facts[kind], result, judged)
+                incident = _next(kind, state.get(kind), facts[kind], result, judged)
                 if incident is not None:
                     state[kind] = incident
                     found.append(incident)
         if found != [incident for incident in recorded if incident.last_day >= day]:
             last = max([day, *later, *table.days()])
-            table.replace(DayRange(day, last), pa.Table.from_pylist([_row(item) for item in found], _SCHEMA))
+            rows = [asdict(incident) | {"dt": incident.last_day} for incident in found]
+            table.replace(DayRange(day, last), pa.Table.from_pylist(rows, _SCHEMA))
     of_day = [incident for incident in found if incident.last_day == day]
     changes = {incident.incident_id: incident.change for incident in of_day}
     log.info("incidents recorded", extra={"project": project.name, "day": str(day), "incidents": changes})
@@ -282,16 +277,6 @@ def _change(previous: Incident, facts: IncidentFacts, severity: float) -> Change
     if severity * REPORTED_STEP <= previous.reported:
         return "better"
     return "unchanged"
-
-
-def _newest(incidents: Iterable[Incident], kind: Kind, before: dt.date) -> Incident | None:
-    of_kind = [incident for incident in incidents if incident.kind == kind and incident.last_day < before]
-    return of_kind[-1] if of_kind else None
-
-
-def _row(incident: Incident) -> dict[str, Any]:
-    row = asdict(incident) | {"dt": incident.last_day}
-    return {name: row[name] for name in _SCHEMA.names}
 
 
 def _read(table: Table) -> list[Incident]:
