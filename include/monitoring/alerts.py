@@ -34,13 +34,9 @@ class Message:
         links = [f"{name}: {address}" for name, address in self.links]
         return " | ".join(" ".join(part.split()) for part in (self.title, *self.lines, *links))
 
-    def as_dict(self) -> dict[str, Any]:
-        """Return the message as plain JSON types."""
-        return {"title": self.title, "lines": list(self.lines), "links": [list(link) for link in self.links]}
-
     @classmethod
     def from_dict(cls, content: dict[str, Any]) -> Message:
-        """Return the message of ``as_dict``."""
+        """Return the message from plain JSON types."""
         return cls(content["title"], tuple(content["lines"]), tuple((name, url) for name, url in content["links"]))
 
 

@@ -113,7 +113,7 @@ class MessageStore:
             {
                 "dt": item.day,
                 **asdict(item),
-                "content": json.dumps(item.message.as_dict()),
+                "content": json.dumps(asdict(item.message)),
                 "channel": item.delivered.channel if item.delivered else None,
                 "ts": item.delivered.ts if item.delivered else None,
             }

@@ -14,20 +14,8 @@ from typing import Protocol
 
 from include.lake import open_lake
 from include.logs import get_logger
-from include.monitoring.alerts import (
-    Addresses,
-    Message,
-    acknowledgement_message,
-    current_message,
-    incident_message,
-)
-from include.monitoring.incidents import (
-    Acknowledgement,
-    Incident,
-    lock,
-    read_acknowledgements,
-    read_incident_days,
-)
+from include.monitoring.alerts import Addresses, Message, acknowledgement_message, current_message, incident_message
+from include.monitoring.incidents import Incident, lock, read_acknowledgements, read_incident_days
 from include.monitoring.message_store import MessageStore, StoredMessage
 from include.monitoring.slack import Delivered, SlackRefusedError, SlackUnavailableError
 from include.settings import Settings
@@ -78,10 +66,9 @@ def send_messages(settings: Settings, destination: Destination, addresses: Addre
     Raises:
         SlackRefusedError: Slack refused a message, for example because the token is not valid.
     """
-    lake, store = open_lake(settings), MessageStore(settings)
     sent, refused = 0, None
     with lock(settings, "sending"):
-        outbox = _Outbox(store, destination, addresses, read_incident_days(lake), read_acknowledgements(lake))
+        outbox = _Outbox(settings, destination, addresses)
         waiting = outbox.collect()
         for item in waiting:
             try:
@@ -139,20 +126,14 @@ def send_run_failure(
 class _Outbox:
     """The messages that follow from the incidents and acknowledgements, and the stored messages."""
 
-    def __init__(
-        self,
-        store: MessageStore,
-        destination: Destination,
-        addresses: Addresses,
-        days: list[Incident],
-        acknowledgements: list[Acknowledgement],
-    ) -> None:
-        self._store = store
+    def __init__(self, settings: Settings, destination: Destination, addresses: Addresses) -> None:
+        lake = open_lake(settings)
+        self._store = MessageStore(settings)
         self._destination = destination
         self._addresses = addresses
-        self._days = days
-        self._acknowledgements = acknowledgements
-        self._newest = {incident.incident_id: incident for incident in days}
+        self._days = read_incident_days(lake)
+        self._acknowledgements = read_acknowledgements(lake)
+        self._newest = {incident.incident_id: incident for incident in self._days}
         self._stored: dict[str, StoredMessage] = {}
 
     def collect(self) -> list[StoredMessage]:
