@@ -10,11 +10,12 @@ import datetime as dt
 import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from itertools import pairwise
+from itertools import islice, pairwise
 from statistics import median
 
+from include.days import DayRange
+
 _TICKS = 5
-_DAY_TICKS = 5
 _LABEL_DISTANCE = 5.0
 """The smallest distance between two labels of marks, in per cent of the width."""
 _LONG_GAP = 3
@@ -82,44 +83,29 @@ class Mark:
     label: str = ""
 
 
-@dataclass(frozen=True)
-class Days:
-    """The days of a horizontal axis.
-
-    Attributes:
-        first: The first day.
-        last: The last day.
-    """
-
-    first: dt.date
-    last: dt.date
-
-    @property
-    def count(self) -> int:
-        """The number of days."""
-        return (self.last - self.first).days + 1
+class Days(DayRange):
+    """The days of a horizontal axis."""
 
     def left(self, day: dt.date) -> float:
         """Return the position at which ``day`` begins."""
-        return round(100 * (day - self.first).days / self.count, 3)
+        return round(100 * (day - self.first).days / len(self), 3)
 
     def middle(self, day: dt.date) -> float:
         """Return the position of the middle of ``day``."""
-        return round(100 * ((day - self.first).days + 0.5) / self.count, 3)
+        return round(100 * ((day - self.first).days + 0.5) / len(self), 3)
 
     def ticks(self) -> list[tuple[float, str]]:
         """Return the positions and labels of about five days: the first days of months, or days of a shorter range."""
-        months = [day for day in _first_days(self) if 2 <= self.middle(day) <= 96]
+        months = [day for day in self if day.day == 1 and 2 <= self.middle(day) <= 96]
         if len(months) >= _TICKS - 1:
-            shown = months[:: math.ceil(len(months) / _DAY_TICKS)]
+            shown = months[:: math.ceil(len(months) / _TICKS)]
             years = [None, *(day.year for day in shown)]
             return [
                 (self.middle(day), f"{day:%b}" if day.year == year else f"{day:%b %Y}")
                 for day, year in zip(shown, years, strict=False)
             ]
-        step = max(1, math.ceil(self.count / _DAY_TICKS))
-        days = [self.first + dt.timedelta(days=number) for number in range(step // 2, self.count, step)]
-        return [(self.middle(day), f"{day:%d %b}") for day in days]
+        step = math.ceil(len(self) / _TICKS)
+        return [(self.middle(day), f"{day:%d %b}") for day in islice(self, step // 2, None, step)]
 
 
 @dataclass(frozen=True)
@@ -211,7 +197,7 @@ def line_chart(
         rows=tuple((top(level), show(level)) for level in levels),
         ticks=tuple(days.ticks()),
         spans=tuple(_area(span, days) for span in spans if span.last >= days.first and span.first <= days.last),
-        marks=tuple(_drawn_marks([mark for mark in marks if days.first <= mark.day <= days.last], days)),
+        marks=tuple(_drawn_marks([mark for mark in marks if mark.day in days], days)),
         hits=tuple(_hits(lines, days, show, spans, marks)),
     )
 
@@ -276,17 +262,17 @@ def heat_map(
         quiet: Returns whether a row is less important.
         most: The largest number of rows.
     """
-    weekly = days.count > _WEEKLY_FROM
+    weekly = len(days) > _WEEKLY_FROM
     step = 7 if weekly else 1
     order = sorted(values, key=lambda name: (quiet(name), -max(values[name].values(), default=0.0), name))
     rows = []
     for name in order[:most]:
         columns: dict[int, tuple[float, dt.date]] = {}
         for day, value in values[name].items():
-            if days.first <= day <= days.last:
+            if day in days:
                 column = (day - days.first).days // step
                 columns[column] = max(columns.get(column, (value, day)), (value, day))
-        width = 100 * step / days.count
+        width = 100 * step / len(days)
         cells = tuple(
             Cell(round(number * width, 3), round(width, 3), level(name, day, value), f"{name}, {day}: {value:.1f}")
             for number, (value, day) in sorted(columns.items())
@@ -298,7 +284,7 @@ def heat_map(
 
 
 def _within(line: Line, days: Days) -> Line:
-    points = [point for point in line.points if days.first <= point.day <= days.last]
+    points = [point for point in line.points if point.day in days]
     return Line(line.name, line.style, points, line.band)
 
 
@@ -342,7 +328,7 @@ def _parts(points: Sequence[Point]) -> list[list[Point]]:
 
 def _area(span: Span, days: Days) -> Area:
     first, last = max(span.first, days.first), min(span.last, days.last)
-    return Area(days.left(first), round(100 * ((last - first).days + 1) / days.count, 3), span.text)
+    return Area(days.left(first), round(100 * ((last - first).days + 1) / len(days), 3), span.text)
 
 
 def _drawn_marks(marks: Sequence[Mark], days: Days) -> list[DrawnMark]:
@@ -367,13 +353,13 @@ def _hits(
     for mark in marks:
         texts.setdefault(mark.day, []).append(mark.text)
     for span in spans:
-        for number in range((span.last - span.first).days + 1):
-            texts.setdefault(span.first + dt.timedelta(days=number), []).append(span.text)
-    width = round(100 / days.count, 3)
+        for day in DayRange(span.first, span.last):
+            texts.setdefault(day, []).append(span.text)
+    width = round(100 / len(days), 3)
     return [
         Area(days.left(day), width, "\n".join([str(day), *found]))
         for day, found in sorted(texts.items())
-        if days.first <= day <= days.last
+        if day in days
     ]
 
 
@@ -386,13 +372,3 @@ def _described(lines: Sequence[Line], show: Callable[[float], str]) -> str:
                 f"{line.name}: {show(min(values))} to {show(max(values))}, {show(last.value)} on {last.day}."
             )
     return " ".join(sentences)
-
-
-def _first_days(days: Days) -> list[dt.date]:
-    first = days.first.replace(day=1)
-    found = []
-    while first <= days.last:
-        if first >= days.first:
-            found.append(first)
-        first = (first + dt.timedelta(days=32)).replace(day=1)
-    return found

@@ -33,27 +33,12 @@ log = get_logger(__name__)
 
 
 @dataclass(frozen=True)
-class Failure:
-    """An error in words.
-
-    Attributes:
-        what: The cause.
-        where: The file or address.
-        remedy: The remedy.
-    """
-
-    what: str
-    where: str
-    remedy: str
-
-
-@dataclass(frozen=True)
 class Part(Generic[T]):
     """A part of the page: its value, or the error of reading it."""
 
     name: str
     value: T | None = None
-    error: Failure | None = None
+    error: ChurnflowError | None = None
 
 
 @dataclass(frozen=True)
@@ -224,8 +209,9 @@ def _read(name: str, read: Callable[[], T | None]) -> Part[T]:
     try:
         return Part(name, read())
     except ChurnflowError as error:
-        return Part(name, error=Failure(error.what, error.where, error.remedy))
+        return Part(name, error=error)
     except Exception as error:
         log.exception("part of the page not readable", extra={"part": name})
         text = f"It cannot be read ({type(error).__name__})."
-        return Part(name, error=Failure(text, name, "Read the traceback in the log of Airflow's api-server."))
+        remedy = "Read the traceback in the log of Airflow's api-server."
+        return Part(name, error=ChurnflowError(text, where=name, remedy=remedy))
