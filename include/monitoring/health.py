@@ -1,15 +1,13 @@
-"""The deployed model and its newest monitoring result, read from files of the serving and the reports' folder."""
+"""The deployed model, read from the serving state and its Bento."""
 
 from __future__ import annotations
 
 import datetime as dt
 import json
 from dataclasses import dataclass
-from typing import Any
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
-from include.monitoring.results import newest_result
 from include.serving.deployment.state import BentoReference, ServingState
 from include.settings import Settings, require_project
 from include.training.model.contract import RecipeEvaluation
@@ -44,29 +42,6 @@ class ServedModel:
     threshold: float | None
 
 
-@dataclass(frozen=True)
-class ModelHealth:
-    """The deployed version and the newest monitoring result.
-
-    Attributes:
-        project: The project of the deployment.
-        model_version: The deployed version; None before the first deployment.
-        monitored_day: The newest day with a monitoring result; None before the first.
-        drift: The ``drift`` part of that result.
-        performance: The ``performance`` part of that result.
-        expected: The ``expected`` part of that result.
-        served: The ``served`` part of that result.
-    """
-
-    project: str
-    model_version: str | None
-    monitored_day: dt.date | None
-    drift: dict[str, Any] | None
-    performance: dict[str, Any] | None
-    expected: dict[str, Any] | None
-    served: dict[str, Any] | None
-
-
 def served_model(settings: Settings) -> ServedModel | None:
     """Return the deployed model; None before the first deployment.
 
@@ -85,26 +60,6 @@ def served_model(settings: Settings) -> ServedModel | None:
         trained_through=contract.trained_through if contract else None,
         evaluated_through=contract.evaluation.trained_through if contract and contract.evaluation else None,
         threshold=contract.threshold if contract else None,
-    )
-
-
-def model_health(settings: Settings) -> ModelHealth:
-    """Return the deployed version and the newest monitoring result; parts that do not exist yet are None.
-
-    Raises:
-        ProjectMismatchError: The deployed model or the newest monitoring result is of another project.
-        ServingStateError: The serving state cannot be read.
-        ResultError: The newest monitoring result is damaged.
-    """
-    model, result = served_model(settings), newest_result(settings.reports_dir)
-    return ModelHealth(
-        project=settings.project,
-        model_version=model.version if model else None,
-        monitored_day=dt.date.fromisoformat(result["day"]) if result else None,
-        drift=result["drift"] if result else None,
-        performance=result["performance"] if result else None,
-        expected=result.get("expected") if result else None,
-        served=result.get("served") if result else None,
     )
 
 

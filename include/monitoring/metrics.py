@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from include.monitoring.exposition import Exposition
-from include.monitoring.health import ModelHealth
+from include.monitoring.health import ServedModel
 
 _REALISED = {
     "accuracy": ("accuracy", "accuracy at the model's threshold"),
@@ -20,30 +20,30 @@ _REALISED = {
 _ESTIMATED = _REALISED | {"observed_churn": ("churn", "share of customers who churn")}
 
 
-def add_model_metrics(health: ModelHealth, out: Exposition) -> None:
+def add_model_metrics(model: ServedModel | None, result: dict[str, Any] | None, out: Exposition) -> None:
     """Add the metrics of the deployed model.
 
     Args:
-        health: The state of the deployed model and of its monitoring.
+        model: The deployed model; None before the first deployment.
+        result: The newest monitoring result; None before the first.
         out: The exposition to which they are added.
     """
-    if health.model_version is not None:
-        out.set("ml_model_info", "The deployed model.", 1, model_version=health.model_version)
-    _drift(health.drift, out)
-    _performance(health, out)
-    _served(health.served or {}, out)
+    if model is not None:
+        out.set("ml_model_info", "The deployed model.", 1, model_version=model.version)
+    if result is not None:
+        _drift(result["drift"], out)
+        _performance(result, out)
+        _served(result.get("served") or {}, out)
 
 
-def _drift(drift: dict[str, Any] | None, out: Exposition) -> None:
-    if drift is None:
-        return
+def _drift(drift: dict[str, Any], out: Exposition) -> None:
     out.set("ml_drift_detected", "1 if the newest monitored day drifted, else 0.", float(drift["drifted"]))
     out.set("ml_drifted_features", "Number of features that drifted.", drift["drifted_features"])
     out.set("ml_drift_severity", "Largest severity of the features that count.", drift.get("severity"))
 
 
-def _performance(health: ModelHealth, out: Exposition) -> None:
-    performance = health.performance or {}
+def _performance(result: dict[str, Any], out: Exposition) -> None:
+    performance = result["performance"]
     for model in performance.get("models", [])[:1]:
         for key, (name, text) in _REALISED.items():
             _with_interval(f"ml_model_{name}", f"Realised {text} on matured labels", model["metrics"].get(key), out)
@@ -63,7 +63,7 @@ def _performance(health: ModelHealth, out: Exposition) -> None:
                 feature=segment["feature"],
                 segment=segment["value"],
             )
-    for key, value in ((health.expected or {}).get("metrics") or {}).items():
+    for key, value in ((result.get("expected") or {}).get("metrics") or {}).items():
         name, text = _ESTIMATED[key]
         help_text = f"Expected {text}, estimated before labels are known; it does not show a changed concept"
         _with_interval(f"ml_model_expected_{name}", help_text, value, out)

@@ -15,9 +15,10 @@ from airflow.utils.session import create_session
 from airflow.utils.state import CallbackState, DagRunState, TaskInstanceState
 
 from include.monitoring.exposition import Exposition
-from include.monitoring.health import model_health
+from include.monitoring.health import served_model
 from include.monitoring.metrics import add_model_metrics
 from include.monitoring.pipeline_metrics import add_pipeline_metrics
+from include.monitoring.results import newest_result
 from include.projects import load_project
 
 if TYPE_CHECKING:
@@ -39,11 +40,12 @@ def render_metrics(settings: Settings) -> str:
 
     Raises:
         ProjectError: The project is invalid.
+        ProjectMismatchError: The deployed model or the newest monitoring result is of another project.
         ServingStateError: The serving state cannot be read.
         ResultError: The newest monitoring result is damaged.
     """
     out = Exposition(settings.project)
-    add_model_metrics(model_health(settings), out)
+    add_model_metrics(served_model(settings), newest_result(settings.reports_dir), out)
     add_pipeline_metrics(load_project(settings.project), settings, out)
     reachable = False
     with suppress(sa.exc.OperationalError), create_session() as session:

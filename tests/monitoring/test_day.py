@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import datetime as dt
 import json
 import shutil
@@ -11,12 +10,12 @@ import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
 from include.monitoring.exposition import Exposition
-from include.monitoring.health import model_health, served_model
+from include.monitoring.health import served_model
 from include.monitoring.history import read_history
 from include.monitoring.incidents import record_incidents
 from include.monitoring.metrics import add_model_metrics
 from include.monitoring.monitor_day import monitor_day
-from include.monitoring.results import RESULT_FILE, ResultError, day_dir, list_reports, write_result
+from include.monitoring.results import RESULT_FILE, ResultError, day_dir, list_reports, newest_result, write_result
 from include.retention.retention_list import ScoringError, deployed_bento, score_day
 from include.settings import ProjectMismatchError, Settings
 from include.training.model.bundle import Bundle
@@ -28,7 +27,7 @@ from tests.monitoring.test_served import answers, serve
 
 def metrics(settings: Settings) -> dict[str, float]:
     out = Exposition(settings.project)
-    add_model_metrics(model_health(settings), out)
+    add_model_metrics(served_model(settings), newest_result(settings.reports_dir), out)
     families = text_string_to_metric_families(out.render())
     return {sample.name: sample.value for family in families for sample in family.samples}
 
@@ -67,8 +66,7 @@ def test_drift_writes_pages_and_a_result_and_requests_one_training(production: P
     assert any(line.startswith("days_since_purchase: ") for line in incident.lines)
     assert any(line.startswith("Scores: ") for line in incident.lines)
 
-    health = model_health(settings)
-    assert (health.model_version, health.monitored_day) == ("1", day)
+    assert newest_result(settings.reports_dir) == result
     model = served_model(settings)
     assert model is not None
     assert (model.version, model.trained_through) == ("1", production.bundle.contract.trained_through)
@@ -126,8 +124,7 @@ def test_missing_deployment_is_an_error(production: Production) -> None:
 
 def test_health_of_a_new_installation_is_empty(tmp_path_factory: pytest.TempPathFactory) -> None:
     settings = Settings(home=tmp_path_factory.mktemp("fresh"))
-    empty = {key: value for key, value in dataclasses.asdict(model_health(settings)).items() if value}
-    assert empty == {"project": "grocery"}
+    assert newest_result(settings.reports_dir) is None
     assert served_model(settings) is None
     assert metrics(settings) == {}
 
@@ -138,21 +135,21 @@ def test_damaged_result_is_an_error_with_its_path(tmp_path_factory: pytest.TempP
     write_result(settings.reports_dir, day, monitoring_result(day))
     (day_dir(settings.reports_dir, day) / RESULT_FILE).write_text('{"project": "grocery", "day": "2017-12-01"}')
     with pytest.raises(ResultError, match="2017-12-01"):
-        model_health(settings)
+        metrics(settings)
 
 
 def test_deployment_and_result_of_another_project_are_refused(production: Production) -> None:
     settings, day = production.settings, production.days[0]
     write_result(settings.reports_dir, day, monitoring_result(day, project="other"))
     with pytest.raises(ProjectMismatchError, match=r"monitoring result belongs to project 'other'.*result\.json"):
-        model_health(settings)
+        metrics(settings)
     other = Settings(home=settings.home, project="other")
-    assert model_health(other).model_version is None
+    assert served_model(other) is None
     shutil.copytree(settings.serving_dir, other.serving_dir)
     with pytest.raises(ProjectMismatchError, match="serving state belongs to project"):
-        model_health(other)
+        metrics(other)
     foreign = Bundle(production.bundle.contract.model_copy(update={"project": "other"}), production.bundle.booster)
     foreign.save(deployed_bento(settings).bundle)
-    for use in (lambda: model_health(settings), lambda: monitor_day(production.project, settings, production.days[-1])):
+    for use in (lambda: metrics(settings), lambda: monitor_day(production.project, settings, production.days[-1])):
         with pytest.raises(ProjectMismatchError, match="model in the Bento belongs to project 'other'"):
             use()
