@@ -18,9 +18,10 @@ import sys
 import tempfile
 import time
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import suppress
 from dataclasses import dataclass, field
+from functools import partial
 from multiprocessing import get_context
 from multiprocessing.context import ForkServerProcess
 from pathlib import Path
@@ -50,6 +51,7 @@ _TRIES = 20
 _REPEATED = "may be a repetition"
 
 Transport = Literal["bot", "webhook"]
+Start = Callable[[], ForkServerProcess]
 
 
 @dataclass
@@ -130,10 +132,11 @@ def run(transport: Transport, folder: Path, kills_a_day: int) -> Outcome:
         for offset, severity in enumerate(SEVERITIES):
             day = FIRST + dt.timedelta(days=offset)
             write_day(settings, day, severity)
+            start = partial(_start, settings.home, day, transport, address)
             moments = itertools.cycle(("random", "received", "processed", "answered"))
             for moment in itertools.islice(moments, kills_a_day):
-                _run_and_kill(settings, day, transport, address, receiver, moment, rng, outcome)
-            _finish(settings, day, transport, address)
+                _run_and_kill(start, receiver, moment, rng, outcome)
+            _finish(start, day)
             print(transport, day, dict(outcome.kills), len(receiver.messages), file=sys.stderr, flush=True)
         return _evaluate(settings, receiver, outcome)
 
@@ -157,17 +160,8 @@ def _faults(rng: random.Random) -> Iterator[Fault]:
         yield rng.choices(kinds, weights=(6, 2, 1, 1))[0]
 
 
-def _run_and_kill(
-    settings: Settings,
-    day: dt.date,
-    transport: Transport,
-    address: str,
-    receiver: SlackReceiver,
-    moment: str,
-    rng: random.Random,
-    outcome: Outcome,
-) -> None:
-    process = _start(settings, day, transport, address)
+def _run_and_kill(start: Start, receiver: SlackReceiver, moment: str, rng: random.Random, outcome: Outcome) -> None:
+    process = start()
 
     def kill(stage: Stage) -> None:
         if stage == moment:
@@ -183,20 +177,20 @@ def _run_and_kill(
     outcome.kills[moment] += process.exitcode == -signal.SIGKILL
 
 
-def _finish(settings: Settings, day: dt.date, transport: Transport, address: str) -> None:
+def _finish(start: Start, day: dt.date) -> None:
     """Run processes without kills until no message waits."""
     for _ in range(_TRIES):
-        process = _start(settings, day, transport, address)
+        process = start()
         process.join()
         if not process.exitcode:
             return
     raise RuntimeError(f"messages of {day} still wait after {_TRIES} tries")
 
 
-def _start(settings: Settings, day: dt.date, transport: Transport, address: str) -> ForkServerProcess:
+def _start(home: Path, day: dt.date, transport: Transport, address: str) -> ForkServerProcess:
     context = get_context("forkserver")
     context.set_forkserver_preload(["include.monitoring.messages", "include.monitoring.incidents"])
-    process = context.Process(target=_record_and_send, args=(settings.home, day, transport, address))
+    process = context.Process(target=_record_and_send, args=(home, day, transport, address))
     process.start()
     return process
 

@@ -10,18 +10,15 @@ It needs Debian's packages ``prometheus`` and ``prometheus-alertmanager``.
 
 from __future__ import annotations
 
-import json
 import re
 import shutil
 import subprocess
 import sys
 import tempfile
-import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 
@@ -33,6 +30,7 @@ from benchmarks.attacks.kills import Attack, suspended
 from benchmarks.attacks.scratch_stack import ScratchStack, scratch_stack
 from benchmarks.figures import print_figures
 from benchmarks.local_stack import free_ports
+from benchmarks.slack_receiver import SlackReceiver, receiving
 from include.settings import ROOT
 from local.supervision import wait_until
 
@@ -76,29 +74,6 @@ LOSSES = (
 )
 
 
-class _Receiver(ThreadingHTTPServer):
-    """A local receiver of Alertmanager's messages; ``received`` contains their titles."""
-
-    def __init__(self) -> None:
-        super().__init__(("127.0.0.1", 0), _Handler)
-        self.received: list[str] = []
-
-
-class _Handler(BaseHTTPRequestHandler):
-    server: _Receiver
-
-    def do_POST(self) -> None:
-        """Store one message."""
-        body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
-        self.server.received += [attachment["title"] for attachment in body["attachments"]]
-        self.send_response(200)
-        self.end_headers()
-        self.wfile.write(b"ok")
-
-    def log_message(self, *_: object) -> None:
-        """Log nothing, so that the output stays short."""
-
-
 def _programs(folder: Path, scratch: ScratchStack, token: Path, slack: str) -> list[list[str]]:
     """Write the configuration of both servers, and return their command lines."""
     prometheus, alertmanager, cluster = free_ports(3)
@@ -138,15 +113,12 @@ def _programs(folder: Path, scratch: ScratchStack, token: Path, slack: str) -> l
 
 
 @contextmanager
-def _monitored(scratch: ScratchStack, token: Path) -> Iterator[_Receiver]:
+def _monitored(scratch: ScratchStack, token: Path) -> Iterator[SlackReceiver]:
     """Run Prometheus and Alertmanager, and return the receiver of their messages."""
-    with tempfile.TemporaryDirectory(prefix="churnflow-losses-") as name:
-        folder, receiver = Path(name), _Receiver()
-        thread = threading.Thread(target=receiver.serve_forever)
-        thread.start()
-        processes = []
+    with tempfile.TemporaryDirectory(prefix="churnflow-losses-") as name, receiving() as receiver:
+        folder, processes = Path(name), []
         try:
-            for command in _programs(folder, scratch, token, f"http://127.0.0.1:{receiver.server_port}/"):
+            for command in _programs(folder, scratch, token, receiver.webhook):
                 log = (folder / f"{command[0]}.log").open("wb")
                 processes.append(subprocess.Popen(command, stdout=log, stderr=log))
             yield receiver
@@ -154,19 +126,16 @@ def _monitored(scratch: ScratchStack, token: Path) -> Iterator[_Receiver]:
             for process in processes:
                 process.terminate()
                 process.wait(30)
-            receiver.shutdown()
-            thread.join()
-            receiver.server_close()
 
 
 class _Losses:
-    def __init__(self, scratch: ScratchStack, receiver: _Receiver) -> None:
+    def __init__(self, scratch: ScratchStack, receiver: SlackReceiver) -> None:
         self._scratch = scratch
         self._receiver = receiver
 
     def run(self, loss: Loss) -> dict[str, Any]:
         """Cause a loss until its message arrives, end it, wait until the alert ends, and return the figures."""
-        self._receiver.received.clear()
+        self._receiver.messages.clear()
         start = time.monotonic()
         with self._lost(loss):
             wait_until(lambda: bool(self._alerts()), _ALERT_SECONDS)
@@ -191,10 +160,13 @@ class _Losses:
 
     def _alerts(self) -> list[str]:
         """Return the alerts that the received messages report as begun."""
-        return [title.partition(": ")[2] for title in self._receiver.received if not title.startswith("ended: ")]
+        return [title.partition(": ")[2] for title in self._titles() if not title.startswith("ended: ")]
 
     def _ended(self) -> bool:
-        return len(self._receiver.received) >= 2 * len(self._alerts())
+        return len(self._titles()) >= 2 * len(self._alerts())
+
+    def _titles(self) -> list[str]:
+        return [attachment["title"] for message in self._receiver.messages for attachment in message["attachments"]]
 
     @contextmanager
     def _lost(self, loss: Loss) -> Iterator[None]:

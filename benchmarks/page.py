@@ -8,7 +8,6 @@ time.
 from __future__ import annotations
 
 import os
-import socket
 import statistics
 import subprocess
 import sys
@@ -21,6 +20,7 @@ import httpx
 import typer
 
 from benchmarks.figures import print_figures
+from benchmarks.local_stack import free_ports
 from benchmarks.page_world import LAST_DAY, write_year
 from include.monitoring.results import read_result, write_result
 from include.settings import ROOT, Settings
@@ -35,13 +35,10 @@ def main(
     pause: Annotated[float, typer.Option(help="Seconds from the start of the api-server to the first view.")] = 0.0,
 ) -> None:
     """Start an api-server with a year of results, and print the time until the page has arrived."""
-    with tempfile.TemporaryDirectory(prefix="churn-page-") as name, socket.socket() as probe:
+    with tempfile.TemporaryDirectory(prefix="churn-page-") as name:
         settings = Settings(home=Path(name))
         write_year(settings, days, features)
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
-        probe.close()
-        figures, details = measure(settings, port, pause)
+        figures, details = measure(settings, free_ports(1)[0], pause)
     print_figures("page", figures | {"days": days, "features": features}, details)
 
 

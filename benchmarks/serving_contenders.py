@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import socket
 import subprocess
 import sys
 import time
@@ -15,6 +14,7 @@ from pathlib import Path
 import httpx
 import psutil
 
+from benchmarks.local_stack import free_ports
 from benchmarks.serving_model import Model
 from include.serving.deployment.package import build_bento
 from include.serving.deployment.state import ServingState
@@ -56,7 +56,7 @@ def naive(model: Model, folder: Path) -> Iterator[Contender]:
         model: The model.
         folder: The folder of the log.
     """
-    port = _free_port()
+    port = free_ports(1)[0]
     command = [sys.executable, "-m", "uvicorn", "benchmarks.naive_service:app", "--port", str(port)]
     command += ["--workers", "1", "--no-access-log", "--log-level", "warning"]
     variables = {"NAIVE_MODEL_URI": model.mlflow_uri, "OMP_NUM_THREADS": "1"}
@@ -72,7 +72,7 @@ def endpoint(model: Model, folder: Path) -> Iterator[Contender]:
         model: The model.
         folder: The folder of the Bento and the log.
     """
-    port = _free_port()
+    port = free_ports(1)[0]
     settings = Settings(home=folder / "home", project=model.bundle.contract.project)
     ServingState(settings.serving_dir).begin(build_bento(model.bundle, "1", settings.serving_dir))
     variables = {
@@ -109,9 +109,3 @@ def _wait_until_healthy(url: str, server: subprocess.Popen[bytes], log: Path) ->
                 return
         time.sleep(0.2)
     raise RuntimeError(f"{url} did not start: {log.read_text(errors='replace')[-2000:]}")
-
-
-def _free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])

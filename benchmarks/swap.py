@@ -7,7 +7,6 @@ rollback, each with the steps of a deployment. The runner is a separate process,
 from __future__ import annotations
 
 import os
-import socket
 import statistics
 import subprocess
 import sys
@@ -18,6 +17,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from benchmarks.figures import print_figures
+from benchmarks.local_stack import free_ports
 from benchmarks.serving_model import train_model
 from benchmarks.traffic import Traffic
 from include.serving.deployment import deploy
@@ -51,12 +51,6 @@ def _runner(settings: Settings) -> Iterator[None]:
             runner.wait(60)
 
 
-def _free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
-
-
 def swap_under_traffic(folder: Path, swaps: int) -> dict[str, int | float]:
     """Swap two models, roll back once, and return the results of the clients.
 
@@ -64,9 +58,8 @@ def swap_under_traffic(folder: Path, swaps: int) -> dict[str, int | float]:
         folder: An empty folder.
         swaps: The number of swaps.
     """
-    settings = Settings(
-        home=folder / "home", project="benchmark", serving=ServingSettings(port=_free_port(), ready_timeout_seconds=300)
-    )
+    serving = ServingSettings(port=free_ports(1)[0], ready_timeout_seconds=300)
+    settings = Settings(home=folder / "home", project="benchmark", serving=serving)
     bundles = _bundles(folder)
     bentos = [build_bento(bundle, version, settings.serving_dir) for version, bundle in bundles.items()]
     seconds = []
@@ -86,7 +79,7 @@ def swap_under_traffic(folder: Path, swaps: int) -> dict[str, int | float]:
         "swaps": swaps,
         "rollbacks": 1,
         "clients": 16,
-        "requests": traffic.requests,
+        "requests": traffic.sent,
         "errors": traffic.errors.total(),
         "dropped": traffic.dropped.total(),
         "median_swap_seconds": round(statistics.median(seconds), 2),

@@ -22,9 +22,16 @@ _JSON = {"Content-Type": "application/json"}
 class Clients(ABC):
     """Clients in threads, from the start of a ``with`` block to its end.
 
+    There are no retries: a request without a response is counted as dropped.
+
     Args:
         url: The endpoint's base address.
         clients: Number of threads.
+
+    Attributes:
+        answers: Correct responses by the model version.
+        errors: Responses with another status than 200, and wrong responses.
+        dropped: Requests without a response, and refused connections, by the name of the error.
     """
 
     def __init__(self, url: str, clients: int) -> None:
@@ -34,6 +41,19 @@ class Clients(ABC):
         self._lock = threading.Lock()
         self._threads = ThreadPoolExecutor(clients)
         self._clients: list[Future[None]] = []
+        self.answers: Counter[str] = Counter()
+        self.errors: Counter[str] = Counter()
+        self.dropped: Counter[str] = Counter()
+
+    @property
+    def failed(self) -> Counter[str]:
+        """The requests without a correct response."""
+        return self.errors + self.dropped
+
+    @property
+    def sent(self) -> int:
+        """The number of requests."""
+        return self.answers.total() + self.failed.total()
 
     def __enter__(self) -> Self:
         self._clients = [self._threads.submit(self._send_requests, number) for number in range(self._number)]
@@ -51,6 +71,25 @@ class Clients(ABC):
     def _send_requests(self, number: int) -> None:
         """Send the requests of one client until ``_ended`` is set."""
 
+    @abstractmethod
+    def _version_of(self, body: bytes) -> str | None:
+        """Return the version of the model that sent the response; None if the response is wrong."""
+
+    def _send(self, connection: http.client.HTTPConnection, body: bytes) -> None:
+        try:
+            connection.request("POST", "/predict", body, _JSON)
+            response = connection.getresponse()
+            content = response.read()
+        except (OSError, http.client.HTTPException) as error:
+            connection.close()
+            self._count(self.dropped, type(error).__name__)
+            return
+        if response.status != http.HTTPStatus.OK:
+            self._count(self.errors, f"HTTP {response.status}")
+            return
+        version = self._version_of(content)
+        self._count(self.errors if version is None else self.answers, version or "wrong answer")
+
     def _count(self, counter: Counter[str], key: str) -> None:
         with self._lock:
             counter[key] += 1
@@ -60,18 +99,13 @@ class Traffic(Clients):
     """Clients in threads, from the start of a ``with`` block to its end.
 
     A third of them opens a connection for each request, a third keeps its connection busy, and a third leaves its
-    connection idle after each response. There are no retries: a request without a response is counted as dropped.
+    connection idle after each response.
 
     Args:
         url: The endpoint's base address.
         bundles: The models of the endpoint, by version. Their predictions are the correct responses.
         clients: Number of threads.
         pause_seconds: The pause between two requests of a busy client.
-
-    Attributes:
-        answers: Correct responses by the model version.
-        errors: Responses with another status than 200, or with a wrong probability.
-        dropped: Requests without a response, and refused connections, by the name of the error.
     """
 
     def __init__(self, url: str, bundles: Mapping[str, Bundle], clients: int = 16, pause_seconds: float = 0.05) -> None:
@@ -81,14 +115,6 @@ class Traffic(Clients):
         columns = {name: [value] for name, value in sample.items()}
         self._expected = {version: float(one.predict(columns)[0]) for version, one in bundles.items()}
         self._pause_seconds = pause_seconds
-        self.answers: Counter[str] = Counter()
-        self.errors: Counter[str] = Counter()
-        self.dropped: Counter[str] = Counter()
-
-    @property
-    def requests(self) -> int:
-        """The number of requests sent."""
-        return self.answers.total() + self.errors.total() + self.dropped.total()
 
     def wait_for_answers(self, number: int, seconds: float = 60) -> None:
         """Wait until ``number`` more correct responses have arrived.
@@ -110,28 +136,12 @@ class Traffic(Clients):
         fresh, idle = number % 3 == 0, number % 3 == 1
         connection = http.client.HTTPConnection(self._address, timeout=30)
         while not self._ended.wait(50 * self._pause_seconds if idle else self._pause_seconds):
-            self._send(connection)
+            self._send(connection, self._body)
             if fresh:
                 connection.close()
         connection.close()
 
-    def _send(self, connection: http.client.HTTPConnection) -> None:
-        try:
-            connection.request("POST", "/predict", self._body, _JSON)
-            response = connection.getresponse()
-            body = response.read()
-        except (OSError, http.client.HTTPException) as error:
-            connection.close()
-            self._count(self.dropped, type(error).__name__)
-            return
-        if response.status != http.HTTPStatus.OK:
-            self._count(self.errors, f"HTTP {response.status}")
-            return
-        version = self._version_of(body)
-        self._count(self.errors if version is None else self.answers, version or "wrong answer")
-
     def _version_of(self, body: bytes) -> str | None:
-        """Return the version of the model that sent the response; None if the response is wrong."""
         try:
             answer = json.loads(body)
             version = str(answer["model_version"])

@@ -21,6 +21,7 @@ from include.ingest import ingest_days
 from include.serving.deployment.state import ServingState
 from include.training.release.registry import Registry
 from local.client import Run, Task
+from local.supervision import wait_until
 
 Value = TypeVar("Value")
 
@@ -258,9 +259,7 @@ class Attack:
         def count() -> int:
             return sum(run.run_id in text for text in self._scratch.receiver.texts)
 
-        end = time.monotonic() + _MESSAGE_SECONDS
-        while count() < expected and time.monotonic() < end:
-            time.sleep(_POLL_SECONDS)
+        wait_until(lambda: count() >= expected, _MESSAGE_SECONDS, _POLL_SECONDS)
         return count()
 
     def _ended_without_retry(self, task: Task) -> bool:

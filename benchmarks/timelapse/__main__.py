@@ -14,6 +14,7 @@ import sys
 import tempfile
 import time
 from collections import Counter
+from dataclasses import asdict
 from pathlib import Path
 from typing import Annotated
 
@@ -67,10 +68,10 @@ def _report(plan: Plan, simulation: Simulation, picture: Path, started: float) -
     write_atomically(picture, draw(plan, story, realised, hindsight))
     requests = simulation.requests
     details = {
-        "plan": plan.as_dict(),
+        "plan": asdict(plan),
         "requests": requests.sent,
         "failures": dict(requests.failed),
-        "answers_by_version": dict(requests.versions),
+        "answers_by_version": dict(requests.answers),
         "requested_on": {plan.number(day.day): day.requested for day in simulation.days if day.requested},
         "events": dict(Counter(event.kind for event in story)),
         "picture": str(picture),

@@ -8,7 +8,7 @@ import sys
 import time
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any, TextIO
+from typing import Any
 
 from rich.console import Console
 
@@ -178,5 +178,5 @@ def _state(snapshot: Snapshot, dag_id: str, task_id: str) -> str | None:
     return "success" if "success" in states else min(map(str, states), default=None)
 
 
-def _progress(text: str, stream: TextIO = sys.stderr) -> None:
-    print(text, file=stream, flush=True)
+def _progress(text: str) -> None:
+    print(text, file=sys.stderr, flush=True)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import datetime as dt
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 
 from include.days import DayRange
@@ -70,10 +70,6 @@ class Plan:
         pace_days = self.history_days + self.days
         known = round(self.customers * (MEAN_STAY_DAYS + pace_days) / MEAN_STAY_DAYS)
         return World(customers=known, first_day=self.history.first, seed=self.seed, pace_days=pace_days)
-
-    def as_dict(self) -> dict[str, int]:
-        """Return the parameters as plain values."""
-        return asdict(self)
 
     def generate(self, home: Path) -> None:
         """Write the landing files of all days, including the epilogue.

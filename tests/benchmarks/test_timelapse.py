@@ -156,4 +156,4 @@ def test_requests_without_a_correct_response_are_failed(endpoint: str) -> None:
         assert _Endpoint.enough.wait(60)
     assert requests.sent >= 50
     assert requests.failed == {"HTTP 503": requests.sent // 5}
-    assert requests.versions == {"7": requests.sent - requests.sent // 5}
+    assert requests.answers == {"7": requests.sent - requests.sent // 5}

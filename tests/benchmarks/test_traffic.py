@@ -62,7 +62,7 @@ def test_wrong_response_is_an_error(bundle: Bundle, body: bytes, status: int) ->
         wait_until(lambda: traffic.errors.total() > 1)  # the client continues after an error
         with pytest.raises(TimeoutError):
             traffic.wait_for_answers(1, seconds=0)
-    assert traffic.errors.total() == traffic.requests
+    assert traffic.errors.total() == traffic.sent
 
 
 def test_right_response_is_no_error(bundle: Bundle) -> None:
@@ -70,4 +70,4 @@ def test_right_response_is_no_error(bundle: Bundle) -> None:
     answer = {"model_version": "7", "churn_probability": float(bundle.predict(columns)[0])}
     with answering(json.dumps(answer).encode()) as url, Traffic(url, {"7": bundle}, clients=1) as traffic:
         traffic.wait_for_answers(2)
-    assert (traffic.answers["7"], traffic.errors.total()) == (traffic.requests, 0)
+    assert (traffic.answers["7"], traffic.errors.total()) == (traffic.sent, 0)

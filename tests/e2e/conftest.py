@@ -4,7 +4,6 @@ import contextlib
 import datetime as dt
 import os
 import shutil
-import socket
 import subprocess
 import tempfile
 import time
@@ -16,6 +15,7 @@ import mlflow
 import psutil
 import pytest
 
+from benchmarks.local_stack import free_ports
 from include.days import DayRange
 from include.settings import ROOT, ServingSettings, Settings
 from include.training.release.registry import Registry
@@ -146,7 +146,7 @@ def stack(folder: Path) -> Iterator[RunningStack]:
     """A healthy stack on free ports. The path of its home is longer than the limit for a socket."""
     home = folder / ("home-" + "x" * 100)
     home.mkdir()
-    ports = _free_ports(3)
+    ports = free_ports(3)
     variables = {
         "CHURN_HOME": str(home),
         "CHURN_LOCAL_AIRFLOW_PORT": str(ports[0]),
@@ -190,11 +190,3 @@ def versions(demo: RunningStack) -> tuple[str, str]:
     client = mlflow.MlflowClient(demo.stack.mlflow_url)
     known = client.get_model_version(registry.name, champion)
     return champion, registry.register(known.source, known.run_id, {})
-
-
-def _free_ports(count: int) -> list[int]:
-    with contextlib.ExitStack() as held:
-        probes = [held.enter_context(socket.socket()) for _ in range(count)]
-        for probe in probes:
-            probe.bind(("127.0.0.1", 0))
-        return [probe.getsockname()[1] for probe in probes]

@@ -36,6 +36,6 @@ def test_simulated_days_are_scored_and_monitored_without_a_failed_request(
     simulated = [(day.day, day.model_version) for day in (*first, *last)]
     assert simulated == list(zip(DAYS, versions, strict=True))
     assert requests.failed == {}
-    assert set(requests.versions) == set(versions)
+    assert set(requests.answers) == set(versions)
     assert set(DAYS) <= set(open_lake(settings).table(SCORES_TABLE).days())
     assert set(DAYS) <= set(result_days(settings.reports_dir))

@@ -4,7 +4,6 @@ import io
 import json
 import os
 import signal
-import socket
 import subprocess
 import sys
 import time
@@ -16,6 +15,7 @@ import psutil
 import pytest
 from rich.console import Console
 
+from benchmarks.local_stack import free_ports
 from include.days import DayRange
 from include.settings import ROOT, ServingSettings, Settings
 from local.client import AirflowClient
@@ -124,18 +124,13 @@ def test_unfinished_runs_of_an_interrupted_demo_are_failed(airflow: AirflowServe
     assert airflow.ended == ["run+0"]
 
 
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
-
-
 def test_demo_that_cannot_start_prints_the_reason_and_a_result(
     tmp_path: Path, airflow: AirflowServer, capsys: pytest.CaptureFixture[str]
 ) -> None:
     taken = int(airflow.url.rsplit(":", 1)[1])
-    settings = Settings(home=tmp_path, serving=ServingSettings(port=free_port()))
-    stack = Stack(settings, LocalPorts(airflow_port=taken, mlflow_port=free_port()))
+    mlflow, serving = free_ports(2)
+    settings = Settings(home=tmp_path, serving=ServingSettings(port=serving))
+    stack = Stack(settings, LocalPorts(airflow_port=taken, mlflow_port=mlflow))
     assert run_demo(stack, keep=True) == 1
     lines = capsys.readouterr().out.splitlines()
     assert lines[0].startswith(f"Port {taken} is in use by another process.")
@@ -161,7 +156,7 @@ def home() -> Iterator[Path]:
 @pytest.mark.slow
 def test_demo_interrupted_twice_leaves_no_process(home: Path) -> None:
     names = ("LOCAL_AIRFLOW_PORT", "LOCAL_MLFLOW_PORT", "SERVING__PORT")
-    ports = {f"CHURN_{name}": str(free_port()) for name in names}
+    ports = {f"CHURN_{name}": str(port) for name, port in zip(names, free_ports(len(names)), strict=True)}
     environment = os.environ | ports | {"CHURN_HOME": str(home), "PYTHONUNBUFFERED": "1"}
     demo = subprocess.Popen(
         [sys.executable, "-m", "local", "demo"], cwd=ROOT, env=environment, stdout=subprocess.PIPE, text=True
