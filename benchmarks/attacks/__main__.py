@@ -52,7 +52,7 @@ def main(
         figures |= {name: requests[name] for name in ("requests", "answers_5xx", "smuggled")}
         details["findings"] = requests["findings"]
     if only != "requests":
-        kills = asdict(run_kills())
+        kills = run_kills()
         figures |= {name: kills[name] for name in ("kills", "lost_runs", "alerted_once", "retried_in_vain")}
         details["kills"] = kills["details"]
     print_figures("attacks", figures, details)

@@ -35,25 +35,6 @@ _NO_RETRY = "a retry cannot help"
 """The retry policy writes this text to a task's log when it ends the tries of a task."""
 
 
-@dataclass(frozen=True)
-class KillFigures:
-    """The result of all kills and faults.
-
-    Attributes:
-        kills: The number of kills and faults.
-        lost_runs: The number of runs that ended without a result and without a message, or have not ended.
-        alerted_once: The number of failed runs with exactly one message.
-        retried_in_vain: The number of task instances that were retried after an error that a retry cannot fix.
-        details: The figures of each case.
-    """
-
-    kills: int
-    lost_runs: int
-    alerted_once: int
-    retried_in_vain: int
-    details: list[dict[str, Any]]
-
-
 @dataclass
 class Case:
     """A kill or a fault, the runs that it affects, and the results of the checks.
@@ -275,8 +256,15 @@ class Attack:
         return case
 
 
-def run_kills() -> KillFigures:
-    """Start a local stack in a scratch home, run all cases, and return the figures."""
+def run_kills() -> dict[str, Any]:
+    """Start a local stack in a scratch home, run all cases, and return the figures.
+
+    Returns:
+        ``kills``: the number of kills and faults; ``lost_runs``: the number of runs that ended without a result and
+        without a message, or have not ended; ``alerted_once``: the number of failed runs with exactly one message;
+        ``retried_in_vain``: the number of task instances that were retried after an error that a retry cannot fix;
+        ``details``: the figures of each case.
+    """
     with scratch_stack() as scratch:
         _await(lambda: len(scratch.client.dags()) == _DAGS or None)
         attack = Attack(scratch)
@@ -284,13 +272,11 @@ def run_kills() -> KillFigures:
         for case in attack.cases():
             found.append(attack.evaluate(case))
             print(found[-1], file=sys.stderr, flush=True)
-    return KillFigures(
-        kills=sum(item["kills"] for item in found),
-        lost_runs=sum(item["lost_runs"] for item in found),
-        alerted_once=sum(item["alerted_once"] for item in found),
-        retried_in_vain=sum(len(item["retried_in_vain"]) for item in found),
-        details=found,
-    )
+    return {
+        **{key: sum(item[key] for item in found) for key in ("kills", "lost_runs", "alerted_once")},
+        "retried_in_vain": sum(len(item["retried_in_vain"]) for item in found),
+        "details": found,
+    }
 
 
 def _await(condition: Callable[[], Value | None]) -> Value:

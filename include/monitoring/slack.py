@@ -15,7 +15,7 @@ from itertools import islice
 from typing import Any
 
 import httpx
-from tenacity import RetryCallState, Retrying, retry_if_exception_type, stop_after_attempt, wait_exponential
+from tenacity import Retrying, retry_if_exception_type, stop_after_attempt, wait_exponential
 
 from include.errors import ChurnflowError
 from include.monitoring.alerts import Message
@@ -105,7 +105,7 @@ class SlackBot:
         """
         for attempt in _attempts(self.backoff_seconds):
             with attempt:
-                found = self._find(key, thread) if uncertain or _repeats(attempt.retry_state) else None
+                found = self._find(key, thread) if uncertain or attempt.retry_state.attempt_number > 1 else None
                 return found or self._post(key, message, thread)
         raise AssertionError("tenacity raises the last error")
 
@@ -122,9 +122,7 @@ class SlackBot:
             SlackRefusedError: Slack refused the change.
         """
         body = {"channel": place.channel, "ts": place.ts, **_content(message), "metadata": _metadata(key)}
-        for attempt in _attempts(self.backoff_seconds):
-            with attempt:
-                self._call("chat.update", json=body, ignored=_GONE)
+        _attempts(self.backoff_seconds)(self._call, "chat.update", json=body, ignored=_GONE)
 
     def _post(self, key: str, message: Message, thread: Delivered | None) -> Delivered:
         body = {"channel": self.channel, **_content(message), "metadata": _metadata(key)}
@@ -199,7 +197,7 @@ class SlackWebhook:
         """
         for attempt in _attempts(self.backoff_seconds):
             with attempt:
-                remarks = (_REPEATED,) if uncertain or _repeats(attempt.retry_state) else ()
+                remarks = (_REPEATED,) if uncertain or attempt.retry_state.attempt_number > 1 else ()
                 sent = Message(message.title, (*remarks, *message.lines), message.links)
                 _request(self.url, "the webhook", {}, {"json": _content(sent)})
         return Delivered("webhook")
@@ -215,10 +213,6 @@ def _attempts(backoff_seconds: float) -> Retrying:
         wait=wait_exponential(multiplier=backoff_seconds),
         reraise=True,
     )
-
-
-def _repeats(state: RetryCallState) -> bool:
-    return state.attempt_number > 1
 
 
 def _request(url: str, where: str, headers: dict[str, str], body: dict[str, Any]) -> httpx.Response:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import base64
 import fcntl
 import json
 import os
@@ -81,11 +80,6 @@ class Tab:
     def evaluate(self, expression: str) -> Any:
         """Return the value of a JavaScript expression."""
         return self.call("Runtime.evaluate", expression=expression, returnByValue=True)["result"].get("value")
-
-    def screenshot(self, file: Path) -> None:
-        """Write a picture of the whole page."""
-        data = self.call("Page.captureScreenshot", captureBeyondViewport=True)["data"]
-        file.write_bytes(base64.b64decode(data))
 
     def _next(self) -> dict[str, Any]:
         content = bytearray()

@@ -55,7 +55,7 @@ def approval_form(settings: Settings, version: str, card_url: str) -> ApprovalFo
     lines = [
         f"Training requested: {_plain(challenger.tags.get('request_reason', 'not known'))}",
         _plain(comparison.reason),
-        *_table(models),
+        _table(models),
         "Each model was tested on its own latest snapshots; the intervals have 95 % confidence.",
         f"Leakage: none found.{''.join(f' Not checked: {_plain(reason)}.' for reason in leakage.skipped)}",
         f"[Model card]({card_url})",
@@ -63,14 +63,14 @@ def approval_form(settings: Settings, version: str, card_url: str) -> ApprovalFo
     return ApprovalForm(f"Promote {registry.name} version {version}?", "\n\n".join(lines))
 
 
-def _table(models: dict[str, VersionRecord]) -> list[str]:
+def _table(models: dict[str, VersionRecord]) -> str:
     """Return a table with the metrics on the tests and the training days as one Markdown paragraph."""
     metrics = [metrics_on_test(record) for record in models.values()]
     rows = [["on the test", *models], ["---"] * (len(models) + 1)]
     for name, (title, number) in _SHOWN.items():
         rows.append([title, *(_cell(number, found.get(name)) for found in metrics)])
     rows.append(["trained through", *(record.tags.get("trained_through", "-") for record in models.values())])
-    return ["\n".join(f"| {' | '.join(row)} |" for row in rows)]
+    return "\n".join(f"| {' | '.join(row)} |" for row in rows)
 
 
 def _cell(number: str, value: dict[str, float] | None) -> str:
