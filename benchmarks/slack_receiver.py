@@ -32,8 +32,6 @@ class SlackReceiver(ThreadingHTTPServer):
         on_stage: A function that is called at each stage of a request.
     """
 
-    daemon_threads = True
-
     def __init__(self, faults: Iterable[Fault] = ()) -> None:
         super().__init__(("127.0.0.1", 0), _Handler)
         self.messages: list[dict[str, Any]] = []

@@ -1,12 +1,10 @@
 """The story of a time-lapse from simulated days, without a stack."""
 
 import datetime as dt
-import http.server
 import io
 import itertools
 import json
 import threading
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -21,6 +19,7 @@ from benchmarks.timelapse.story import draw, events, figures, story_table
 from benchmarks.timelapse.world import PROJECT, Plan
 from include.monitoring.incidents import Incident
 from include.projects import load_project
+from tests.http_servers import StubHandler, stub
 
 PLAN = Plan(days=20, change_day=5, history_days=10, customers=100)
 
@@ -120,39 +119,21 @@ def test_the_copy_of_the_code_has_the_changed_keys(tmp_path: Path) -> None:
     assert after.training.promotion == before.training.promotion
 
 
-class _Endpoint(http.server.BaseHTTPRequestHandler):
+class _Endpoint(StubHandler):
     protocol_version = "HTTP/1.1"
     numbers = itertools.count(1)  # thread-safe, unlike an addition
     enough = threading.Event()
 
-    def do_POST(self) -> None:
+    def respond(self) -> None:
         number = next(self.numbers)
         if number == 50:
             self.enough.set()
-        self.rfile.read(int(self.headers["Content-Length"]))
-        body = json.dumps({"model_version": "7"}).encode()
-        self.send_response(503 if number % 5 == 0 else 200)
-        self.send_header("Content-Length", str(len(body)))
-        self.end_headers()
-        self.wfile.write(body)
-
-    def log_message(self, *_: object) -> None:
-        pass
+        self.body()
+        self.answer(json.dumps({"model_version": "7"}).encode(), 503 if number % 5 == 0 else 200)
 
 
-@pytest.fixture
-def endpoint() -> Iterator[str]:
-    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), _Endpoint) as server:
-        server.daemon_threads = True
-        thread = threading.Thread(target=server.serve_forever)
-        thread.start()
-        yield f"http://127.0.0.1:{server.server_port}"
-        server.shutdown()
-        thread.join()
-
-
-def test_requests_without_a_correct_response_are_failed(endpoint: str) -> None:
-    with Requests(endpoint, ["1", "2"], per_second=500) as requests:
+def test_requests_without_a_correct_response_are_failed() -> None:
+    with stub(_Endpoint) as port, Requests(f"http://127.0.0.1:{port}", ["1", "2"], per_second=500) as requests:
         assert _Endpoint.enough.wait(60)
     assert requests.sent >= 50
     assert requests.failed == {"HTTP 503": requests.sent // 5}

@@ -5,9 +5,11 @@ from __future__ import annotations
 import datetime as dt
 import json
 import threading
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from http.server import ThreadingHTTPServer
 from typing import Any
 from urllib.parse import parse_qs, unquote, urlsplit
+
+from tests.http_servers import StubHandler
 
 START = dt.datetime(2026, 1, 1, 12, 0, tzinfo=dt.UTC)
 
@@ -64,18 +66,9 @@ class AirflowServer:
         self.ended: list[str] = []
         server = self
 
-        class Handler(BaseHTTPRequestHandler):
-            def do_GET(self) -> None:
-                server.answer(self, "GET")
-
-            def do_POST(self) -> None:
-                server.answer(self, "POST")
-
-            def do_PATCH(self) -> None:
-                server.answer(self, "PATCH")
-
-            def log_message(self, *_: object) -> None:
-                pass
+        class Handler(StubHandler):
+            def respond(self) -> None:
+                server.answer(self, self.command)
 
         self._http = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
         self.url = f"http://127.0.0.1:{self._http.server_port}"
@@ -88,20 +81,16 @@ class AirflowServer:
             self._thread.join()
             self._http.server_close()
 
-    def answer(self, handler: BaseHTTPRequestHandler, method: str) -> None:
+    def answer(self, handler: StubHandler, method: str) -> None:
         if self.drop_connections:
             self.drop_connections -= 1
             handler.close_connection = True
             return
-        body = handler.rfile.read(int(handler.headers.get("Content-Length") or 0))
+        body = handler.body()
         status, answer = self._route(handler, method, json.loads(body) if body else {})
-        data = json.dumps(answer).encode()
-        handler.send_response(status)
-        handler.send_header("Content-Length", str(len(data)))
-        handler.end_headers()
-        handler.wfile.write(data)
+        handler.answer(json.dumps(answer).encode(), status)
 
-    def _route(self, handler: BaseHTTPRequestHandler, method: str, body: dict[str, Any]) -> tuple[int, Any]:
+    def _route(self, handler: StubHandler, method: str, body: dict[str, Any]) -> tuple[int, Any]:
         url = urlsplit(handler.path)
         query, path = parse_qs(url.query), unquote(url.path)
         if self.server_errors:

@@ -3,9 +3,7 @@ from __future__ import annotations
 import datetime as dt
 import io
 import json
-import threading
 from collections.abc import Iterator
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 
@@ -26,6 +24,7 @@ from include.training.model.contract import FeatureContract
 from local.environment import LocalPorts
 from local.stack import Stack
 from local.summary import SummaryError, collect, render
+from tests.http_servers import StubHandler, stub
 from tests.monitoring.results import drifted_feature, monitoring_result
 from tests.serving.servers import record_deployment
 from tests.training.contracts import contract_of
@@ -36,53 +35,37 @@ DAY = dt.date(2017, 12, 18)
 class Servers:
     """A stub of MLflow's registry and of the endpoint on one port."""
 
+    port = 0
+
     def __init__(self) -> None:
         self.metrics: dict[str, float] = {"auc": 0.85, "pr_auc": 0.41, "f1": 0.4}
         self.requests: list[dict[str, Any]] = []
-        servers = self
-
-        class Handler(BaseHTTPRequestHandler):
-            def do_GET(self) -> None:
-                path, _, query = self.path.partition("?")
-                if path.endswith("/registered-models/alias") and query == "name=churn-grocery&alias=champion":
-                    self._answer({"model_version": {"version": "3", "run_id": "r1"}})
-                elif path.endswith("/runs/get") and query == "run_id=r1":
-                    metrics = [{"key": key, "value": value} for key, value in servers.metrics.items()]
-                    self._answer({"run": {"data": {"metrics": metrics}}})
-                else:
-                    self._answer({"error_code": "RESOURCE_DOES_NOT_EXIST"}, 404)
-
-            def do_POST(self) -> None:
-                body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
-                servers.requests.append(body)
-                self._answer({"customer_id": body["customer_id"], "churn_probability": 0.9, "prediction": "churn"})
-
-            def _answer(self, body: dict[str, Any], status: int = 200) -> None:
-                data = json.dumps(body).encode()
-                self.send_response(status)
-                self.send_header("Content-Length", str(len(data)))
-                self.end_headers()
-                self.wfile.write(data)
-
-            def log_message(self, *_: object) -> None:
-                pass
-
-        self._http = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-        self.port = self._http.server_port
-        self._thread = threading.Thread(target=self._http.serve_forever, kwargs={"poll_interval": 0.01})
-        self._thread.start()
-
-    def close(self) -> None:
-        self._http.shutdown()
-        self._thread.join()
-        self._http.server_close()
 
 
 @pytest.fixture
 def servers() -> Iterator[Servers]:
     servers = Servers()
-    yield servers
-    servers.close()
+
+    class Handler(StubHandler):
+        def respond(self) -> None:
+            path, _, query = self.path.partition("?")
+            if self.command == "POST":
+                body = json.loads(self.body())
+                servers.requests.append(body)
+                self._answer({"customer_id": body["customer_id"], "churn_probability": 0.9, "prediction": "churn"})
+            elif path.endswith("/registered-models/alias") and query == "name=churn-grocery&alias=champion":
+                self._answer({"model_version": {"version": "3", "run_id": "r1"}})
+            elif path.endswith("/runs/get") and query == "run_id=r1":
+                metrics = [{"key": key, "value": value} for key, value in servers.metrics.items()]
+                self._answer({"run": {"data": {"metrics": metrics}}})
+            else:
+                self._answer({"error_code": "RESOURCE_DOES_NOT_EXIST"}, 404)
+
+        def _answer(self, body: dict[str, Any], status: int = 200) -> None:
+            self.answer(json.dumps(body).encode(), status)
+
+    with stub(Handler) as servers.port:
+        yield servers
 
 
 @pytest.fixture

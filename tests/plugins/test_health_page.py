@@ -4,9 +4,7 @@ from __future__ import annotations
 
 import datetime as dt
 import json
-import threading
 from collections.abc import Iterator
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -22,6 +20,7 @@ from include.monitoring.incidents import acknowledge, record_incidents
 from include.monitoring.results import write_result
 from include.projects import load_project
 from include.settings import MlflowSettings, Settings, get_settings
+from tests.http_servers import StubHandler, stub
 from tests.monitoring.results import drifted_feature, monitoring_result, source_health
 from tests.plugins.conftest import DAY
 from tests.plugins.deployments import deploy
@@ -40,22 +39,17 @@ SHOWN = {
 """A text of each part of the page."""
 
 
-class _Registry(BaseHTTPRequestHandler):
+class _Registry(StubHandler):
+    address: ClassVar[str] = ""
     status: ClassVar[int] = 200
     aliases: ClassVar[dict[str, str]] = {}
     paths: ClassVar[list[str]] = []
 
-    def do_GET(self) -> None:
+    def respond(self) -> None:
         self.paths.append(f"{self.path} {self.headers.get('Authorization')}")
         aliases = [{"alias": name, "version": version} for name, version in self.aliases.items()]
-        body = json.dumps({"registered_model": {"name": "churn-grocery", "aliases": aliases}}).encode()
-        self.send_response(self.status)
-        self.send_header("Content-Length", str(len(body)))
-        self.end_headers()
-        self.wfile.write(body)
-
-    def log_message(self, *_: object) -> None:
-        pass
+        content = {"registered_model": {"name": "churn-grocery", "aliases": aliases}}
+        self.answer(json.dumps(content).encode(), self.status)
 
 
 @pytest.fixture
@@ -64,17 +58,13 @@ def registry() -> Iterator[type[_Registry]]:
         aliases: ClassVar[dict[str, str]] = {}
         paths: ClassVar[list[str]] = []
 
-    with ThreadingHTTPServer(("127.0.0.1", 0), Registry) as server:
-        Registry.address = f"http://127.0.0.1:{server.server_port}"  # type: ignore[attr-defined]
-        thread = threading.Thread(target=server.serve_forever)
-        thread.start()
+    with stub(Registry) as port:
+        Registry.address = f"http://127.0.0.1:{port}"
         yield Registry
-        server.shutdown()
-        thread.join()
 
 
 @pytest.fixture
-def settings(tmp_path: Path, registry: Any) -> Settings:
+def settings(tmp_path: Path, registry: type[_Registry]) -> Settings:
     return Settings(home=tmp_path, schedule="off", mlflow=MlflowSettings(tracking_uri=registry.address))
 
 
