@@ -18,20 +18,8 @@ from include.lake import open_lake
 from include.monitoring.alerts import Addresses, Message, run_failure
 from include.monitoring.incidents import acknowledge, record_incidents
 from include.monitoring.message_store import MessageStore
-from include.monitoring.messages import (
-    Destination,
-    LogOnly,
-    SendReport,
-    send_messages,
-    send_run_failure,
-)
-from include.monitoring.slack import (
-    Delivered,
-    SlackBot,
-    SlackRefusedError,
-    SlackUnavailableError,
-    SlackWebhook,
-)
+from include.monitoring.messages import Destination, LogOnly, SendReport, send_messages, send_run_failure
+from include.monitoring.slack import Delivered, SlackBot, SlackRefusedError, SlackUnavailableError, SlackWebhook
 from include.projects import load_project
 from include.settings import Settings
 
@@ -192,14 +180,8 @@ def test_message_of_a_failed_run_is_sent_once_per_failure(deployment: Settings, 
 def test_message_of_a_failed_run_is_sent_without_the_lake(tmp_path: Path, slack: SlackReceiver) -> None:
     blocked = tmp_path / "file"
     blocked.write_text("not a folder")
-    send_run_failure(
-        Settings(home=tmp_path, lake_uri=str(blocked)),
-        lambda: bot(slack),
-        ADDRESSES,
-        DAYS[0],
-        "k",
-        Message("churn_train failed"),
-    )
+    settings, failed = Settings(home=tmp_path, lake_uri=str(blocked)), Message("churn_train failed")
+    send_run_failure(settings, lambda: bot(slack), ADDRESSES, DAYS[0], "k", failed)
     assert titles(slack) == ["churn_train failed"]
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import datetime as dt
-import json
 import re
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -22,10 +21,11 @@ from starlette.routing import Mount
 from include.days import DayRange
 from include.lake import open_lake
 from include.lake.table_names import FEATURES_TABLE, SCORES_TABLE, SILVER_DAYS_TABLE, quarantine_table, silver_table
-from include.monitoring.results import RESULT_FILE, day_dir
+from include.monitoring.results import write_result
 from include.serving.deployment.state import BentoReference
 from include.serving.endpoint.metrics import SERVER_ERRORS
 from include.settings import ROOT, MetricsSettings, MlflowSettings, Settings, get_settings
+from tests.monitoring.results import monitoring_result, realised_model
 from tests.plugins.servers import listening
 from tests.prometheus import RULES, Prometheus, panel_expressions, rule_expressions, running_prometheus, selectors
 from tests.serving.conftest import bento, bento_home, bundle, free_port, make_settings  # noqa: F401 - fixtures
@@ -74,30 +74,23 @@ def settings(tmp_path_factory: pytest.TempPathFactory, airflow_database: None) -
         lake.table(table).replace(DayRange(min(days), max(days)), rows)
     path = str(settings.serving_dir / "bento-7")
     record_deployment(settings.serving_dir, BentoReference("churn:7", "7", path, settings.project))
-    file = day_dir(settings.reports_dir, DAY - dt.timedelta(days=2)) / RESULT_FILE
-    file.parent.mkdir(parents=True)
-    file.write_text(json.dumps(_result()))
+    day = DAY - dt.timedelta(days=2)
+    write_result(settings.reports_dir, day, _result(day))
     _fill_database()
     return settings
 
 
-def _result() -> dict[str, Any]:
+def _result(day: dt.date) -> dict[str, Any]:
     interval = {"value": 0.8, "low": 0.7, "high": 0.9}
     metrics = dict.fromkeys(("accuracy", "auc", "saving_usd_per_1000"), interval)
-    return {
-        "project": "subscription",
-        "day": str(DAY - dt.timedelta(days=2)),
-        "drift": {"drifted": True, "severity": 3.5, "drifted_features": 2, "features": []},
-        "performance": {
-            "decayed": False,
-            "models": [{"metrics": metrics, "promised": metrics, "churners": 283}],
-            "segments": [],
-        },
-        "expected": {"metrics": dict.fromkeys(("auc", "saving_usd_per_1000"), interval)},
-        "served": {
-            "models": [{"model_version": "7", "answers": 10, "churn_share": 0.1, "mean_probability": 0.2}],
-        },
-    }
+    return monitoring_result(
+        day,
+        "subscription",
+        drift={"drifted": True, "severity": 3.5, "drifted_features": 2},
+        performance={"models": [realised_model(day, metrics=metrics, promised=metrics)]},
+        expected={"metrics": dict.fromkeys(("auc", "saving_usd_per_1000"), interval)},
+        served={"models": [{"model_version": "7", "answers": 10, "churn_share": 0.1, "mean_probability": 0.2}]},
+    )
 
 
 def _fill_database() -> None:
