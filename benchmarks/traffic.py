@@ -48,12 +48,13 @@ class Clients(ABC):
     @property
     def failed(self) -> Counter[str]:
         """The requests without a correct response."""
-        return self.errors + self.dropped
+        with self._lock:
+            return self.errors + self.dropped
 
     @property
     def sent(self) -> int:
         """The number of requests."""
-        return self.answers.total() + self.failed.total()
+        return self.answers.total() + self.errors.total() + self.dropped.total()
 
     def __enter__(self) -> Self:
         self._clients = [self._threads.submit(self._send_requests, number) for number in range(self._number)]
