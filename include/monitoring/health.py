@@ -10,7 +10,6 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 
 from include.serving.deployment.state import BentoReference, ServingState
 from include.settings import Settings, require_project
-from include.training.model.contract import RecipeEvaluation
 
 
 class _Contract(BaseModel):
@@ -18,7 +17,6 @@ class _Contract(BaseModel):
     model_config = ConfigDict(protected_namespaces=())
     project: str
     trained_through: dt.date
-    evaluation: RecipeEvaluation | None = None
     threshold: float
 
 
@@ -30,15 +28,12 @@ class ServedModel:
         version: The version in the registry.
         since: The time of the last rollout, in UTC; None if it has not been committed yet.
         trained_through: The last snapshot day that the model was fitted on; None if unknown.
-        evaluated_through: The last snapshot day that the evaluated model of the same recipe was fitted on; None if
-            unknown.
         threshold: The lowest probability that is predicted as ``churn``; None if unknown.
     """
 
     version: str
     since: dt.datetime | None
     trained_through: dt.date | None
-    evaluated_through: dt.date | None
     threshold: float | None
 
 
@@ -58,7 +53,6 @@ def served_model(settings: Settings) -> ServedModel | None:
         version=reference.model_version,
         since=state.served_since(),
         trained_through=contract.trained_through if contract else None,
-        evaluated_through=contract.evaluation.trained_through if contract and contract.evaluation else None,
         threshold=contract.threshold if contract else None,
     )
 

@@ -112,7 +112,6 @@ class Days(DayRange):
 class DrawnLine:
     """A line as SVG paths, with horizontal positions of 0 to 100 and vertical positions of 0 to 100 from above."""
 
-    name: str
     style: str
     path: str
     band: str
@@ -133,7 +132,6 @@ class DrawnMark:
 
     left: float
     style: str
-    text: str
     label: str
 
 
@@ -312,7 +310,7 @@ def _drawn_line(line: Line, days: Days, top: Callable[[float], float]) -> DrawnL
             upper = [f"{left} {top(point.high)}" for left, point in places]
             lower = [f"{left} {top(point.low)}" for left, point in reversed(places)]
             band.append("M" + "L".join(upper + lower) + "Z")
-    return DrawnLine(line.name, line.style, "".join(path), "".join(band))
+    return DrawnLine(line.style, "".join(path), "".join(band))
 
 
 def _parts(points: Sequence[Point]) -> list[list[Point]]:
@@ -338,7 +336,7 @@ def _drawn_marks(marks: Sequence[Mark], days: Days) -> list[DrawnMark]:
         left = days.middle(mark.day)
         has_room = bool(mark.label) and left - labelled >= _LABEL_DISTANCE
         labelled = left if has_room else labelled
-        drawn.append(DrawnMark(left, mark.style, f"{mark.day}: {mark.text}", mark.label if has_room else ""))
+        drawn.append(DrawnMark(left, mark.style, mark.label if has_room else ""))
     return drawn
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime as dt
+import json
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -11,8 +12,10 @@ import pytest
 from fastapi import FastAPI
 from fastapi.testclient import TestClient
 
+from include.serving.deployment.state import BentoReference
 from include.settings import Settings, get_settings
 from tests.monitoring.results import drifted_feature, monitoring_result, realised_model, source_health
+from tests.serving.servers import record_deployment
 
 DAY = dt.date(2017, 12, 1)
 
@@ -65,6 +68,16 @@ def reader(anonymous: TestClient, token: Callable[[str | None], str]) -> TestCli
     """Return a client with the session cookie of a read-only user, which is all that a page in a frame sends."""
     anonymous.cookies.set("_token", token("viewer"))
     return anonymous
+
+
+def deploy(settings: Settings, version: str = "7") -> None:
+    """Record a deployment of a model version with the part of its contract that pages show."""
+    bento = settings.serving_dir / f"bento-{version}"
+    bundle = bento / "src" / "bundle"
+    bundle.mkdir(parents=True)
+    contract = {"project": settings.project, "trained_through": "2017-09-24", "threshold": 0.0913}
+    (bundle / "contract.json").write_text(json.dumps(contract))
+    record_deployment(settings.serving_dir, BentoReference(f"churn:{version}", version, str(bento), settings.project))
 
 
 @pytest.fixture

@@ -10,8 +10,7 @@ from fastapi.testclient import TestClient
 
 from include.monitoring.results import write_result
 from include.settings import Settings
-from tests.plugins.conftest import DAY
-from tests.plugins.deployments import deploy
+from tests.plugins.conftest import DAY, deploy
 
 pytestmark = pytest.mark.airflow
 

@@ -22,8 +22,7 @@ from include.projects import load_project
 from include.settings import MlflowSettings, Settings, get_settings
 from tests.http_servers import StubHandler, stub
 from tests.monitoring.results import drifted_feature, monitoring_result, source_health
-from tests.plugins.conftest import DAY
-from tests.plugins.deployments import deploy
+from tests.plugins.conftest import DAY, deploy
 
 pytestmark = pytest.mark.airflow
 
