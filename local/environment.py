@@ -118,8 +118,8 @@ def _airflow(settings: Settings, ports: LocalPorts, postgres_host: str) -> dict[
             "SECRET_KEY": secret["api_secret_key"],
         },
         "API_AUTH": {"JWT_SECRET": secret["jwt_secret"]},
-        # On two busy cores the api-server may take seconds to answer the first call of a task. A skipped task ends at the
-        # next heartbeat after the end of its process; Airflow's default interval is 5 s.
+        # On two busy cores the api-server may take seconds to answer the first call of a task. A skipped task ends at
+        # the next heartbeat after the end of its process; Airflow's default interval is 5 s.
         "WORKERS": {"EXECUTION_API_TIMEOUT": "30", "MIN_HEARTBEAT_INTERVAL": "1"},
         # Airflow's default of 1 s delays each task of a chain. The idle scheduler and its database take 11 % of a core
         # at 0.25 s and 4 % at 1 s.
