@@ -94,7 +94,7 @@ class Monitoring(Config):
 
     window_days: int = Field(ge=1)
     retrain_saving_change: float = Field(default=0.1, gt=0)
-    retrain_cooldown_days: int = Field(default=14, ge=1)
+    retrain_cooldown_days: int = Field(default=7, ge=1)
     min_churners: int = Field(default=100, ge=20)
     sample_rows: int = Field(ge=100, le=10_000)
     drift: DriftLimits = DriftLimits()
