@@ -153,6 +153,7 @@ class _Losses:
             "seconds_to_the_alert": round(seconds),
             "recovered": recovered,
             "ended": ended,
+            "messages": [f"{message['title']}. {' '.join(message['text'].split())}" for message in self._messages()],
             "alerted_once": self._alerts() == [loss.alert],
             "missed": loss.alert not in alerts,
             "doubled": len(self._alerts()) > 1,
@@ -160,13 +161,15 @@ class _Losses:
 
     def _alerts(self) -> list[str]:
         """Return the alerts that the received messages report as begun."""
-        return [title.partition(": ")[2] for title in self._titles() if not title.startswith("ended: ")]
+        titles = [message["title"] for message in self._messages()]
+        return [title.partition(": ")[2] for title in titles if not title.startswith("ended: ")]
 
     def _ended(self) -> bool:
-        return len(self._titles()) >= 2 * len(self._alerts())
+        messages = self._messages()
+        return bool(messages) and messages[-1]["title"].startswith("ended: ")
 
-    def _titles(self) -> list[str]:
-        return [attachment["title"] for message in self._receiver.messages for attachment in message["attachments"]]
+    def _messages(self) -> list[dict[str, str]]:
+        return [attachment for message in self._receiver.messages for attachment in message["attachments"]]
 
     @contextmanager
     def _lost(self, loss: Loss) -> Iterator[None]:
