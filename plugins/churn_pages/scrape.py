@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from include.settings import Settings
 
 _COMPONENTS = {"SchedulerJob": "scheduler", "DagProcessorJob": "dag-processor", "TriggererJob": "triggerer"}
-_MLFLOW_SECONDS = 5.0
+_MLFLOW_SECONDS = 3.0
 
 
 def render_metrics(settings: Settings) -> str:
