@@ -10,8 +10,10 @@ It needs Debian's packages ``prometheus`` and ``prometheus-alertmanager``.
 
 from __future__ import annotations
 
+import os
 import re
 import shutil
+import signal
 import subprocess
 import sys
 import tempfile
@@ -179,6 +181,9 @@ class _Losses:
                 yield
             return
         supervisor.kill(loss.component)
+        if loss.component == "postgres":  # the server is not in the process group of its program
+            pid = (self._scratch.settings.home / "postgres" / "postmaster.pid").read_text().split()[0]
+            os.kill(int(pid), signal.SIGKILL)
         yield
         # Without its database, Airflow's processes have also ended.
         for name, state in supervisor.states().items():
