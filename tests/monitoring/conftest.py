@@ -43,6 +43,7 @@ def production(tmp_path: Path) -> Production:
     content = small_project().model_dump()
     content["training"]["resamples"] = 100
     content["monitoring"] |= {"sample_rows": 200, "min_churners": 20, "drift": {"exceeded_days": 1, "of_days": 1}}
+    content["monitoring"]["retrain_cooldown_days"] = 14
     project = Project.model_validate(content)
     settings = Settings(home=tmp_path, project=project.name)
     lake, days = open_lake(settings), snapshot_days(project, 24)

@@ -76,16 +76,16 @@ def test_monitoring_compares_deliveries_without_performance(lake: Lake, tmp_path
     assert (found.state, found.models, found.decayed) == ("not known", (), False)
 
 
-def test_drift_requests_training_at_most_once_per_interval() -> None:
-    project = flat_project(every_days=10)
+def test_drift_requests_training_at_most_once_per_cooldown() -> None:
+    project = flat_project()
     found = {"drift": {"drifted": True, "reason": "moved."}, "sources": [], "performance": {"decayed": False}}
 
     def requests(ahead: int, requested: int | None = None) -> bool:
         day, other = (DAY + dt.timedelta(days=days) for days in (ahead, requested or ahead))
         return retrain_decision(project, found, SavingChange(100, 50), DAY, day, [other]).reason is not None
 
-    assert [requests(9), requests(10)] == [False, True]
-    assert [requests(12, requested=10), requests(20, requested=10)] == [False, True]
+    assert [requests(6), requests(7)] == [False, True]
+    assert [requests(12, requested=10), requests(16, requested=10), requests(17, requested=10)] == [False, False, True]
 
 
 @pytest.mark.slow
