@@ -16,7 +16,7 @@ from tests.training.gold import small_project
 DAY = dt.date(2026, 1, 1)
 
 
-def flat_project(**training: object) -> Project:
+def flat_project() -> Project:
     """Return a project of one table, with a short training."""
     content = small_project().model_dump()
     columns = {"customer_id": "string", "minutes": "number", "calls": "integer", "plan": "string", "churn": "string"}
@@ -61,7 +61,7 @@ def flat_project(**training: object) -> Project:
     }
     # Expensive offers pay only for likely churners; these few trees predict no such probability for other customers.
     content["requirements"]["costs"] = {"missed_churner_usd": 100, "needless_offer_usd": 30}
-    content["training"] |= {"test_snapshots": 0, "test_share": 0.25, "cv_folds": 3, "segments": ("plan",)} | training
+    content["training"] |= {"test_snapshots": 0, "test_share": 0.25, "cv_folds": 3, "segments": ("plan",)}
     return Project.model_validate(content)
 
 
