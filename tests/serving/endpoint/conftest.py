@@ -26,8 +26,8 @@ def settings(make_settings: Callable[[], Settings]) -> Settings:
 
 @pytest.fixture(scope="session")
 def registry() -> Iterator[socket.socket]:
-    """The address of a model registry that accepts no connection."""
-    with socket.create_server(("127.0.0.1", 0)) as listener:
+    """A model registry that accepts no connection, at an address that only the server of ``endpoint`` knows."""
+    with socket.create_server(("127.0.0.2", 0)) as listener:
         listener.setblocking(False)
         yield listener
 
@@ -35,12 +35,13 @@ def registry() -> Iterator[socket.socket]:
 @pytest.fixture(scope="session")
 def endpoint(bento: BentoReference, settings: Settings, registry: socket.socket) -> Iterator[Served]:
     """The server with default settings, one for all tests of a process."""
-    url = f"http://127.0.0.1:{registry.getsockname()[1]}"
-    with pytest.MonkeyPatch.context() as environment:
-        environment.setenv("CHURN_MLFLOW__TRACKING_URI", url)
-        environment.setenv("MLFLOW_TRACKING_URI", url)
-        with running(bento, settings) as served:
-            yield served
+    url = f"http://127.0.0.2:{registry.getsockname()[1]}"
+    with ExitStack() as stack:
+        with pytest.MonkeyPatch.context() as environment:  # ends before other tests of this process start
+            environment.setenv("CHURN_MLFLOW__TRACKING_URI", url)
+            environment.setenv("MLFLOW_TRACKING_URI", url)
+            served = stack.enter_context(running(bento, settings))
+        yield served
 
 
 @pytest.fixture(scope="session")
