@@ -10,10 +10,8 @@ It needs Debian's packages ``prometheus`` and ``prometheus-alertmanager``.
 
 from __future__ import annotations
 
-import os
 import re
 import shutil
-import signal
 import subprocess
 import sys
 import tempfile
@@ -181,9 +179,9 @@ class _Losses:
                 yield
             return
         supervisor.kill(loss.component)
-        if loss.component == "postgres":  # the server is not in the process group of its program
-            pid = (self._scratch.settings.home / "postgres" / "postmaster.pid").read_text().split()[0]
-            os.kill(int(pid), signal.SIGKILL)
+        server = self._scratch.stack.postgres_process()
+        if loss.component == "postgres" and server is not None:  # it is not in the process group of its program
+            server.kill()
         yield
         # Without its database, Airflow's processes have also ended.
         for name, state in supervisor.states().items():

@@ -80,9 +80,20 @@ class Stack:
     def down(self, report: Report) -> None:
         """Stop all processes of the stack, including those that outlived a killed daemon."""
         self.supervisor.shut_down()
-        with contextlib.suppress(psutil.NoSuchProcess):
-            self._stop_orphaned_postgres()
+        if (server := self.postgres_process()) is not None:  # it outlived its killed supervising process
+            with contextlib.suppress(psutil.NoSuchProcess):
+                server.terminate()
+                server.wait(30)
         report("The stack is stopped.")
+
+    def postgres_process(self) -> psutil.Process | None:
+        """Return the running process of the PostgreSQL server, which its pid file contains."""
+        with contextlib.suppress(FileNotFoundError, psutil.NoSuchProcess):
+            pid, data = (self._postgres_data / "postmaster.pid").read_text().splitlines()[:2]
+            process = psutil.Process(int(pid))
+            if data == str(self._postgres_data) and process.name() == "postgres":
+                return process
+        return None
 
     def environment(self) -> dict[str, str]:
         """Return the environment variables of Airflow's processes.
@@ -207,17 +218,6 @@ class Stack:
                 where=str(self.supervisor.folder / "logs"),
                 remedy="Read the logs there, then run `make up`.",
             )
-
-    def _stop_orphaned_postgres(self) -> None:
-        """Stop a PostgreSQL server that outlived its killed supervising process; its pid file contains its id."""
-        pid_file = self._postgres_data / "postmaster.pid"
-        if not pid_file.exists():
-            return
-        pid, data = pid_file.read_text().splitlines()[:2]
-        process = psutil.Process(int(pid))
-        if data == str(self._postgres_data) and process.name() == "postgres":
-            process.terminate()
-            process.wait(30)
 
 
 def _responds(url: str) -> bool:
