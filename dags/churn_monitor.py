@@ -87,7 +87,7 @@ def churn_monitor() -> None:
         """Request a training after drift or decay; otherwise skip."""
         from airflow.sdk.exceptions import AirflowSkipException
 
-        if result["retrain_reason"] is None:
+        if not result["requests_training"]:
             raise AirflowSkipException("There is no drift or decay, or the model or an earlier request is too recent.")
         context = get_current_context()
         emit_asset_event(context, TRAINING_REQUEST, resolve_day(context), reason=result["retrain_reason"])

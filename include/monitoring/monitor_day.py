@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import datetime as dt
 import time
-from dataclasses import asdict
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -29,6 +29,14 @@ from include.training.model.reference_profile import ReferenceProfile, read_prof
 log = get_logger(__name__)
 
 
+@dataclass(frozen=True)
+class _Request:
+    """A training that a day has requested: its reason, and the version of the model that was deployed."""
+
+    reason: str
+    model_version: str
+
+
 def monitor_day(project: Project, settings: Settings, day: dt.date) -> dict[str, Any]:
     """Detect drift between training and ``day``, evaluate matured scores, and write the result and its reports.
 
@@ -47,8 +55,9 @@ def monitor_day(project: Project, settings: Settings, day: dt.date) -> dict[str,
         ``served`` (see ``Served``), ``reference_days`` and ``reference_rows`` (of the reference profile),
         ``snapshot_pairs`` (see ``ReferenceProfile``), ``current_days``, ``new_columns`` (columns of gold that the model
         does not use), ``left_out`` (features that change with time), ``evidently`` (the features that Evidently draws),
-        ``expected_saving_usd_per_1000`` (see ``SavingChange``), ``retrain_reason`` and ``retrain_refusal`` (see
-        ``RetrainDecision``), ``report`` (relative to the reports' folder), ``seconds``.
+        ``expected_saving_usd_per_1000`` (see ``SavingChange``), ``requests_training`` (whether this monitoring requests
+        a training), ``retrain_reason`` (of the request of the day, by this or an earlier monitoring) and
+        ``retrain_refusal`` (see ``RetrainDecision``), ``report`` (relative to the reports' folder), ``seconds``.
 
     Raises:
         ScoringError: No model is deployed.
@@ -90,9 +99,13 @@ def monitor_day(project: Project, settings: Settings, day: dt.date) -> dict[str,
         "evidently": _draw(project, lake, bundle, profile, judged, folder),
         "report": f"{KIND}/{day}/{PAGE}",
     }
-    requested = _requested_days(project, settings.reports_dir, day)
+    requested, earlier = _requested_days(project, settings.reports_dir, day), _request_of(settings.reports_dir, day)
     decision = retrain_decision(project, result, saving, contract.trained_through, day, requested)
-    result["retrain_reason"], result["retrain_refusal"] = decision.reason, decision.refusal
+    # With the same model, the earlier monitoring may have been killed before its request.
+    has_trained = earlier is not None and earlier.model_version != version
+    result["requests_training"] = decision.reason is not None and not has_trained
+    result["retrain_reason"] = decision.reason or (earlier.reason if earlier else None)
+    result["retrain_refusal"] = None if result["retrain_reason"] else decision.refusal
     result["seconds"] = round(time.perf_counter() - start, 3)
     write_page(result, folder)
     write_result(settings.reports_dir, day, result)
@@ -105,7 +118,7 @@ def monitor_day(project: Project, settings: Settings, day: dt.date) -> dict[str,
             "drifted_features": len(judged.verdict.shown.drifted_features),
             "performance": performance.reason,
             "answers": sum(model.answers for model in served.models),
-            "retrain": result["retrain_reason"] is not None,
+            "retrain": result["requests_training"],
             "seconds": result["seconds"],
         },
     )
@@ -133,3 +146,15 @@ def _requested_days(project: Project, reports_dir: Path, day: dt.date) -> list[d
     cooldown = project.monitoring.retrain_cooldown
     near = [other for other in result_days(reports_dir) if other != day and abs(other - day) < cooldown]
     return [other for other in near if read_result(reports_dir, other).get("retrain_reason")]
+
+
+def _request_of(reports_dir: Path, day: dt.date) -> _Request | None:
+    """Return the training that an earlier monitoring of the day requested.
+
+    After a training and a deployment, the day is scored and monitored again with the new model. The request then stays
+    in the result, so that the cool-down after it continues.
+    """
+    if day not in result_days(reports_dir):
+        return None
+    earlier = read_result(reports_dir, day)
+    return _Request(earlier["retrain_reason"], earlier["model_version"]) if earlier["retrain_reason"] else None

@@ -40,6 +40,7 @@ def monitoring_result(day: dt.date, project: str = "grocery", **parts: Any) -> d
         },
         "expected": {"reason": "", "model_version": None, "customers": 0, "metrics": None, "record": []},
         "expected_saving_usd_per_1000": {"reference": 41000.0, "current": 40500.0},
+        "requests_training": False,
         "retrain_reason": None,
         "retrain_refusal": None,
         "report": f"drift/{day}/index.html",

@@ -5,6 +5,7 @@ from __future__ import annotations
 import datetime as dt
 import json
 import shutil
+from dataclasses import replace
 
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
@@ -23,6 +24,7 @@ from include.training.model.reference_profile import SCORE
 from tests.monitoring.conftest import CUSTOMERS, TEST_AUC, Production, shift
 from tests.monitoring.results import monitoring_result
 from tests.monitoring.test_served import answers, serve
+from tests.serving.servers import record_deployment
 
 
 def metrics(settings: Settings) -> dict[str, float]:
@@ -91,12 +93,17 @@ def test_drift_writes_pages_and_a_result_and_requests_one_training(production: P
     assert exposed["ml_shadow_decisions_that_differ"] == 0
 
     again = monitor_day(project, settings, day)
-    assert again["retrain_reason"] == result["retrain_reason"]
+    assert (again["requests_training"], again["retrain_reason"]) == (True, result["retrain_reason"])
     assert again["drift"] == result["drift"]
+    first = deployed_bento(settings)
+    record_deployment(settings.serving_dir, replace(first, bento="churn:2", model_version="2"))
+    retrained = monitor_day(project, settings, day)
+    assert retrained["model_version"] == "2"
+    assert (retrained["requests_training"], retrained["retrain_reason"]) == (False, result["retrain_reason"])
     later = production.days[21]
     shift(production, later, "days_since_purchase", 900.0)
     after = monitor_day(project, settings, later)
-    assert after["retrain_reason"] is None
+    assert (after["requests_training"], after["retrain_reason"]) == (False, None)
     assert after["retrain_refusal"].endswith(f"A training was requested on {day}.")
     assert (
         f"Not requested. drift: {after['drift']['reason'].split(';')[0]}"
