@@ -32,6 +32,9 @@ if TYPE_CHECKING:
 DAY = "dt"
 """The partition column of every table."""
 
+# Each opening of a table reads all commits after the last checkpoint. By Delta's default, these are up to 100 days.
+_CONFIGURATION = {"delta.checkpointInterval": "10"}
+
 
 class LakeError(ChurnflowError):
     """A table does not exist, or a read or write of it is invalid."""
@@ -273,7 +276,7 @@ class Table:
 
     def _create(self, schema: pa.Schema) -> None:
         if not self.exists():
-            DeltaTable.create(self.uri, schema, mode="ignore", partition_by=[DAY])
+            DeltaTable.create(self.uri, schema, mode="ignore", partition_by=[DAY], configuration=_CONFIGURATION)
 
     # Writers of different days do not conflict. Of two writers of the same day, the later writer repeats its commit. A
     # stream is consumed by the first attempt, so it is not written again.

@@ -1,7 +1,9 @@
 import datetime as dt
+import json
 import random
 from concurrent.futures import ProcessPoolExecutor
 from multiprocessing import get_context
+from pathlib import Path
 
 import pyarrow as pa
 import pytest
@@ -37,6 +39,15 @@ def test_replace_is_idempotent(lake):
         lake.table("silver/things").replace(DayRange.single(day), rows(day, 1, 2))
     assert content(lake) == [{"dt": day, "value": 1}, {"dt": day, "value": 2}]
     assert lake.table("silver/things").count() == 2
+
+
+def test_opening_reads_few_commits_after_many_replacements(lake):
+    table = lake.table("silver/things")
+    for value in range(25):
+        table.replace(DayRange.single(DAYS.first), rows(DAYS.first, value))
+    checkpoint = json.loads(Path(table.uri, "_delta_log", "_last_checkpoint").read_text())
+    assert table.version() - checkpoint["version"] <= 10
+    assert [row["value"] for row in content(lake)] == [24]
 
 
 def test_replace_keeps_other_days(lake):
