@@ -179,9 +179,8 @@ class _Losses:
                 yield
             return
         supervisor.kill(loss.component)
-        server = self._scratch.stack.postgres_process()
-        if loss.component == "postgres" and server is not None:  # it is not in the process group of its program
-            server.kill()
+        if loss.component == "postgres" and (server := self._scratch.stack.postgres_process()) is not None:
+            server.kill()  # it is not in the process group of its program
         yield
         # Without its database, Airflow's processes have also ended.
         for name, state in supervisor.states().items():

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import datetime as dt
 import time
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -27,14 +27,6 @@ from include.training.model.bundle import Bundle
 from include.training.model.reference_profile import ReferenceProfile, read_profile
 
 log = get_logger(__name__)
-
-
-@dataclass(frozen=True)
-class _Request:
-    """A training that a day has requested: its reason, and the version of the model that was deployed."""
-
-    reason: str
-    model_version: str
 
 
 def monitor_day(project: Project, settings: Settings, day: dt.date) -> dict[str, Any]:
@@ -99,12 +91,13 @@ def monitor_day(project: Project, settings: Settings, day: dt.date) -> dict[str,
         "evidently": _draw(project, lake, bundle, profile, judged, folder),
         "report": f"{KIND}/{day}/{PAGE}",
     }
-    requested, earlier = _requested_days(project, settings.reports_dir, day), _request_of(settings.reports_dir, day)
-    decision = retrain_decision(project, result, saving, contract.trained_through, day, requested)
-    # With the same model, the earlier monitoring may have been killed before its request.
-    has_trained = earlier is not None and earlier.model_version != version
-    result["requests_training"] = decision.reason is not None and not has_trained
-    result["retrain_reason"] = decision.reason or (earlier.reason if earlier else None)
+    requests = _requests(project, settings.reports_dir, day)
+    decision = retrain_decision(project, result, saving, contract.trained_through, day, requests)
+    earlier = requests.get(day)
+    # An earlier monitoring with the same model may have been killed before its request, which is then repeated.
+    may_request = earlier is None or (earlier["model_version"] == version and earlier.get("requests_training", True))
+    result["requests_training"] = decision.reason is not None and may_request
+    result["retrain_reason"] = decision.reason or (earlier["retrain_reason"] if earlier else None)
     result["retrain_refusal"] = None if result["retrain_reason"] else decision.refusal
     result["seconds"] = round(time.perf_counter() - start, 3)
     write_page(result, folder)
@@ -137,24 +130,14 @@ def _draw(
     return write_evidently(reference, judged.shown_rows, profile, shown, multiplier, sample_rows, folder)
 
 
-def _requested_days(project: Project, reports_dir: Path, day: dt.date) -> list[dt.date]:
-    """Return the other days that requested a training within the cool-down before or after ``day``.
+def _requests(project: Project, reports_dir: Path, day: dt.date) -> dict[dt.date, dict[str, Any]]:
+    """Return the results that requested a training, of ``day`` and of the days within the cool-down before or after it.
 
     The requests are read from the results, since each request has started a training. They are not computed again,
-    since labels that arrived later, or a model that was deployed later, may give another result for that day.
+    since labels that arrived later, or a model that was deployed later, may give another result for that day. After a
+    training and a deployment, a day is scored and monitored again with the new model; the request stays in its result.
     """
     cooldown = project.monitoring.retrain_cooldown
-    near = [other for other in result_days(reports_dir) if other != day and abs(other - day) < cooldown]
-    return [other for other in near if read_result(reports_dir, other).get("retrain_reason")]
-
-
-def _request_of(reports_dir: Path, day: dt.date) -> _Request | None:
-    """Return the training that an earlier monitoring of the day requested.
-
-    After a training and a deployment, the day is scored and monitored again with the new model. The request then stays
-    in the result, so that the cool-down after it continues.
-    """
-    if day not in result_days(reports_dir):
-        return None
-    earlier = read_result(reports_dir, day)
-    return _Request(earlier["retrain_reason"], earlier["model_version"]) if earlier["retrain_reason"] else None
+    near = [other for other in result_days(reports_dir) if abs(other - day) < cooldown]
+    results = {other: read_result(reports_dir, other) for other in near}
+    return {other: result for other, result in results.items() if result.get("retrain_reason")}

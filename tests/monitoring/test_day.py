@@ -97,9 +97,10 @@ def test_drift_writes_pages_and_a_result_and_requests_one_training(production: P
     assert again["drift"] == result["drift"]
     first = deployed_bento(settings)
     record_deployment(settings.serving_dir, replace(first, bento="churn:2", model_version="2"))
-    retrained = monitor_day(project, settings, day)
-    assert retrained["model_version"] == "2"
-    assert (retrained["requests_training"], retrained["retrain_reason"]) == (False, result["retrain_reason"])
+    for _ in range(2):
+        retrained = monitor_day(project, settings, day)
+        assert retrained["model_version"] == "2"
+        assert (retrained["requests_training"], retrained["retrain_reason"]) == (False, result["retrain_reason"])
     later = production.days[21]
     shift(production, later, "days_since_purchase", 900.0)
     after = monitor_day(project, settings, later)

@@ -35,7 +35,7 @@ def registry() -> Iterator[socket.socket]:
 @pytest.fixture(scope="session")
 def endpoint(bento: BentoReference, settings: Settings, registry: socket.socket) -> Iterator[Served]:
     """The server with default settings, one for all tests of a process."""
-    url = f"http://127.0.0.2:{registry.getsockname()[1]}"
+    url = "http://{}:{}".format(*registry.getsockname())
     with ExitStack() as stack:
         with pytest.MonkeyPatch.context() as environment:  # ends before other tests of this process start
             environment.setenv("CHURN_MLFLOW__TRACKING_URI", url)
