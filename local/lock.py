@@ -22,6 +22,7 @@ def digest(project: Path) -> str:
         pyproject["project"]["requires-python"],
         pyproject["tool"]["uv"]["environments"],
         sorted(pyproject["project"]["dependencies"]),
+        pyproject["project"].get("optional-dependencies", {}),
         pyproject["dependency-groups"],
     ]
     return hashlib.sha256(json.dumps(resolved, sort_keys=True).encode()).hexdigest()[:16]
