@@ -1,6 +1,7 @@
 """The settings of a deployment, which ``get_settings`` reads from ``CHURN_*`` variables."""
 
 from include.settings.groups import (
+    ClusterSettings,
     DatabaseTimeouts,
     LimitSettings,
     MetricsSettings,
@@ -12,11 +13,20 @@ from include.settings.groups import (
     TrainingSettings,
 )
 from include.settings.ownership import ProjectMismatchError, require_project
-from include.settings.settings import ROOT, AlertSettings, MlflowSettings, Settings, SettingsError, get_settings
+from include.settings.settings import (
+    ROOT,
+    AlertSettings,
+    MlflowSettings,
+    ProvenanceSettings,
+    Settings,
+    SettingsError,
+    get_settings,
+)
 
 __all__ = [
     "ROOT",
     "AlertSettings",
+    "ClusterSettings",
     "DatabaseTimeouts",
     "LimitSettings",
     "MetricsSettings",
@@ -24,6 +34,7 @@ __all__ = [
     "PodSettings",
     "PredictionLogSettings",
     "ProjectMismatchError",
+    "ProvenanceSettings",
     "ServingSettings",
     "Settings",
     "SettingsError",

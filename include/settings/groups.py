@@ -90,6 +90,22 @@ class LimitSettings(Group):
 OpenRoute = Literal["/metrics", "/openapi.json"]
 
 
+class ClusterSettings(Group):
+    """The endpoint's Deployment on Kubernetes, when ``serving.backend`` is ``kubernetes``.
+
+    Attributes:
+        namespace: Its namespace.
+        deployment: Its name.
+        container: The container that serves.
+        rollout_seconds: The time-out of a rolling update; it should exceed ``progressDeadlineSeconds``.
+    """
+
+    namespace: str = "churn"
+    deployment: str = "churn-serving"
+    container: str = "serving"
+    rollout_seconds: float = Field(default=900, gt=0)
+
+
 class ServingSettings(Group):
     """The endpoint and its deployment.
 
@@ -121,6 +137,8 @@ class ServingSettings(Group):
         limits: The limits of one server process.
         log: The prediction log.
         store: The online store.
+        backend: Whether the runner on this machine serves, or a Deployment on Kubernetes.
+        kubernetes: The Deployment.
     """
 
     host: str = "127.0.0.1"
@@ -145,6 +163,8 @@ class ServingSettings(Group):
     limits: LimitSettings = LimitSettings()
     log: PredictionLogSettings = PredictionLogSettings()
     store: StoreSettings = StoreSettings()
+    backend: Literal["runner", "kubernetes"] = "runner"
+    kubernetes: ClusterSettings = ClusterSettings()
 
     @property
     def url(self) -> str:

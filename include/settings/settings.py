@@ -56,6 +56,27 @@ class MlflowSettings(Group):
         return uri
 
 
+class ProvenanceSettings(Group):
+    """The keys of the signed provenance of models; ``python -m include.provenance new-keys`` creates a pair.
+
+    Attributes:
+        signing_key: The file of the private key, with which ``churn_train`` and ``churn_deploy`` sign. Without it, the
+            provenance is recorded without a signature.
+        public_key: The file of the public key. If it is set, only models whose provenance it has signed are deployed
+            and served.
+        check_data: Whether a deployment also reads the raw data of the training and checks its checksums.
+    """
+
+    signing_key: Path | None = None
+    public_key: Path | None = None
+    check_data: bool = True
+
+    @field_validator("signing_key", "public_key", mode="before")
+    @classmethod
+    def _empty_is_none(cls, value: object) -> object:
+        return value or None
+
+
 class VersionSettings(Group):
     """The versions of raw data.
 
@@ -135,6 +156,7 @@ class Settings(BaseSettings):
     database_timeouts: DatabaseTimeouts = DatabaseTimeouts()
     versions: VersionSettings = VersionSettings()
     schedule: Literal["off", "daily"] = "off"
+    provenance: ProvenanceSettings = ProvenanceSettings()
     mlflow: MlflowSettings = MlflowSettings()
     training: TrainingSettings = TrainingSettings()
     serving: ServingSettings = ServingSettings()

@@ -15,7 +15,6 @@ from include.training.candidate import Candidate, make_candidate
 from include.training.data.dataset import load_dataset, recorded_project
 from include.training.evaluation.requirements import check_model, require_data, require_model, write_verdicts
 from include.training.fitting.booster import probe_device
-from include.training.release.registry import Registry
 from include.training.release.tracking import log_run, open_experiment, register
 
 log = get_logger(__name__)
@@ -100,7 +99,7 @@ def train_challenger(settings: Settings, dataset_folder: Path) -> TrainingResult
         write_verdicts(dataset.folder, verdicts)
         source = log_run(candidate, verdicts, run.info.run_id)
         require_model(project, verdicts)
-        version = register(candidate, verdicts, Registry(settings), source, run.info.run_id)
+        version = register(candidate, verdicts, settings, source, run.info.run_id)
     result = TrainingResult(
         model_name=f"churn-{project.name}",
         model_version=version,

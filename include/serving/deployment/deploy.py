@@ -5,6 +5,7 @@ from __future__ import annotations
 import datetime as dt
 import tempfile
 import time
+from dataclasses import replace
 from pathlib import Path
 
 from mlflow.exceptions import MlflowException
@@ -15,9 +16,11 @@ from include.logs import get_logger
 from include.serving.deployment import rollout
 from include.serving.deployment.client import bundled_samples
 from include.serving.deployment.package import build_bento, find_bento, prune_bentos
+from include.serving.deployment.pods import released
+from include.serving.deployment.provenance import fetch
 from include.serving.deployment.rollout import RolloutError
 from include.serving.deployment.server_process import end_processes_of
-from include.serving.deployment.state import BentoReference, Role, ServingState, SupersededError
+from include.serving.deployment.state import BentoReference, Role, SupersededError, open_state
 from include.serving.deployment.worker_pool import Target, WorkerPool
 from include.settings import Settings
 from include.training.evaluation.leakage import LEAKAGE_FILE, require_no_leakage
@@ -56,21 +59,41 @@ def resolve(model_version: str | None, role: Role, settings: Settings) -> str:
 
 
 def build(model_version: str, settings: Settings) -> dict[str, str]:
-    """Build the Bento of a registered model version.
+    """Build the Bento of a registered model version as ``package`` does.
 
     Args:
         model_version: The version.
         settings: The deployment.
 
     Returns:
-        The Bento as a dictionary with the keys ``bento``, ``model_version`` and ``path``, for the other steps.
+        The Bento as a dictionary with the keys ``bento``, ``model_version``, ``path`` and ``project``, for the other
+        steps. On Kubernetes, ``bento`` is the Bento in the version's image.
 
     Raises:
+        ClusterError: The pods need an image of the version, and it was not released.
+    """
+    built = package(model_version, settings)
+    if settings.serving.backend == "kubernetes":
+        built = replace(built, bento=released(model_version, settings).bento)
+    return built.as_dict()
+
+
+def package(model_version: str, settings: Settings) -> BentoReference:
+    """Build the Bento of a registered model version, after a check of its provenance.
+
+    Args:
+        model_version: The version.
+        settings: The deployment.
+
+    Raises:
+        ProvenanceError: The model differs from its provenance, or the provenance is missing or not trusted.
         RegistryError: The registry does not answer, or has no such version.
+        VersionError: The raw data of the model is missing or damaged, or its storage does not answer.
         BundleError: The version's bundle is damaged.
         PackagingError: BentoML could not build the Bento.
     """
-    return build_bento(Registry(settings).bundle(model_version), model_version, settings.serving_dir).as_dict()
+    model = fetch(model_version, settings)
+    return build_bento(model, model_version, settings.serving_dir, settings.provenance.signing_key)
 
 
 def smoke(bento: dict[str, str], settings: Settings) -> dict[str, float]:
@@ -162,7 +185,7 @@ def roll_back(
         LeakageError: The version has a suspected leak, or was not checked for leaks; nothing has changed.
     """
     requested = requested or dt.datetime.now(dt.UTC)
-    state = ServingState(settings.serving_dir)
+    state = open_state(settings)
     left = state.newest_of(from_version) if from_version else state.served_at(requested)
     former = state.before(left) if left else None
     version = model_version or (former.model_version if former else None)
@@ -176,11 +199,13 @@ def roll_back(
     if left is not None and served is not None and served.model_version == version != left.bento.model_version:
         log.info("already rolled back", extra={"model_version": version, "from_version": left.bento.model_version})
         return served.as_dict()
-    if former is not None and former.model_version == version and former.bundle.is_dir():
+    in_pods = settings.serving.backend == "kubernetes"
+    if former is not None and former.model_version == version and (in_pods or former.bundle.is_dir()):
         target = former
     else:
         _require_no_leakage(Registry(settings), version)
-        target = find_bento(version, settings.serving_dir) or BentoReference(**build(version, settings))
+        found = None if in_pods else find_bento(version, settings.serving_dir)
+        target = found or BentoReference(**build(version, settings))
     replaces = from_version if model_version or left is None else left.bento.model_version
     return rollout.roll_out(target, settings, requested, replaces).as_dict()
 
@@ -216,7 +241,7 @@ def restore_alias(model_version: str, settings: Settings) -> str:
         SupersededError: Another version serves now; the alias is unchanged.
         RegistryError: The registry does not answer. The endpoint stays rolled back; this step can be repeated alone.
     """
-    served = ServingState(settings.serving_dir).served()
+    served = open_state(settings).served()
     if served is not None and served.model_version != model_version:
         raise SupersededError(
             f"The endpoint now serves version {served.model_version} instead of version {model_version}.",

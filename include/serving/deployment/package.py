@@ -14,6 +14,8 @@ import yaml
 
 from include.errors import ChurnflowError
 from include.logs import get_logger
+from include.provenance.statement import PROVENANCE_FILE
+from include.serving.deployment.provenance import RegisteredModel, sign_bento
 from include.serving.deployment.server_process import bentoml_environment
 from include.serving.deployment.state import BentoReference, ServingState
 from include.settings import ROOT, require_project
@@ -23,9 +25,11 @@ from include.training.model.source_files import source_files
 log = get_logger(__name__)
 
 NAME = "churn"
+TRAINING_PROVENANCE_FILE = "training_provenance.json"
 # The program of a server process, and the service that BentoML loads; the other files follow from their imports.
-_ENTRY_POINTS = ("include.serving.server.__main__", "include.serving.endpoint.service")
+_ENTRY_POINTS = ("include.serving.server.__main__", "include.serving.endpoint.service", "include.provenance.__main__")
 _PACKAGES = (
+    "cryptography",
     "filelock",
     "httptools",
     "lmdb",
@@ -37,6 +41,8 @@ _PACKAGES = (
     "pydantic-settings",
     "python-json-logger",
     "redis",
+    "securesystemslib",
+    "typer",
     "uvicorn",
     "uvloop",
 )
@@ -53,21 +59,27 @@ class BuildTimeoutError(PackagingError):
     can_retry = True
 
 
-def build_bento(bundle: Bundle, model_version: str, serving_dir: Path) -> BentoReference:
+def build_bento(
+    model: Bundle | RegisteredModel, model_version: str, serving_dir: Path, signing_key: Path | None = None
+) -> BentoReference:
     """Build a Bento, or return the existing Bento with the same files.
 
     The version of the Bento consists of the model version and a checksum of the files. Building twice changes nothing,
-    and a change of the service's code results in another version.
+    and a change of the service's code results in another version. A Bento contains the signed provenance of its model,
+    and is signed when it is built; therefore the signature of an existing Bento is never renewed.
 
     Args:
-        bundle: The model.
+        model: The model, with its provenance if it has one.
         model_version: The registry's version of the model.
         serving_dir: The project's folder of the deployment; Bentos are in ``bentos/`` below it.
+        signing_key: The file of the private key that signs the provenance of the Bento.
 
     Raises:
         ProjectMismatchError: The model is of another project than the folder.
         PackagingError: BentoML failed; the message contains the end of its output.
     """
+    registered = model if isinstance(model, RegisteredModel) else RegisteredModel(model)
+    bundle = registered.bundle
     project = bundle.contract.project
     require_project(
         project, serving_dir.name, what=f"Model version {model_version}", where=f"run {bundle.contract.run_id}"
@@ -75,11 +87,15 @@ def build_bento(bundle: Bundle, model_version: str, serving_dir: Path) -> BentoR
     home = serving_dir.absolute() / "bentos"
     with tempfile.TemporaryDirectory(prefix="churn-bento-") as name:
         stage = Path(name)
-        _stage(bundle, stage)
+        _stage(registered, stage)
         tag_version = f"{model_version}-{_digest(stage)}"
         path = home / "bentos" / NAME / tag_version
-        if not (path / "bento.yaml").is_file():
+        signed = registered.provenance is None or (path / PROVENANCE_FILE).is_file()
+        if not (path / "bento.yaml").is_file() or not signed:
+            shutil.rmtree(path, ignore_errors=True)  # its build was interrupted before it was signed
             _build(stage, tag_version, home)
+            if registered.provenance is not None:
+                sign_bento(path, registered.provenance, signing_key)
     log.info("bento built", extra={"bento": tag_version, "model_version": model_version})
     return BentoReference(bento=tag_version, model_version=model_version, path=str(path), project=project)
 
@@ -125,16 +141,18 @@ def _built(serving_dir: Path) -> list[Path]:
     return [file.parent for file in sorted(files, key=lambda file: file.stat().st_mtime_ns)]
 
 
-def _stage(bundle: Bundle, stage: Path) -> None:
+def _stage(model: RegisteredModel, stage: Path) -> None:
     for source in source_files(*_ENTRY_POINTS):
         target = stage / source.relative_to(ROOT)
         target.parent.mkdir(parents=True, exist_ok=True)
         shutil.copyfile(source, target)
-    bundle.save(stage / "bundle")
+    model.bundle.save(stage / "bundle")
+    if model.envelope:
+        (stage / TRAINING_PROVENANCE_FILE).write_bytes(model.envelope)
     options = {
         "service": "include.serving.endpoint.service:ChurnService",
         "name": NAME,
-        "include": ["include/**/*.py", "bundle/*"],
+        "include": ["include/**/*.py", "bundle/*", TRAINING_PROVENANCE_FILE],
         # Locking needs a package index. The pinned versions are those of this environment.
         "python": {"packages": [*_pinned_packages()], "lock_packages": False},
     }

@@ -36,6 +36,8 @@ def bentoml_environment(home: Path) -> dict[str, str]:
     return inherited | {
         _HOME_VARIABLE: str(home),
         "BENTOML_DO_NOT_TRACK": "true",
+        # A Bento with other files than those of its provenance is refused, and bytecode has no entry in it.
+        "PYTHONDONTWRITEBYTECODE": "1",
         "OMP_NUM_THREADS": "1",
     }
 

@@ -15,6 +15,8 @@ from prometheus_client.multiprocess import mark_process_dead
 from include.errors import ChurnflowError
 from include.logs import get_logger
 from include.plurals import counted
+from include.provenance.check import require_bento
+from include.provenance.statement import ProvenanceError
 from include.serving.deployment.client import bundled_samples
 from include.serving.deployment.server_process import ServerProcess, server_environment
 from include.serving.deployment.state import BentoReference
@@ -76,6 +78,7 @@ class WorkerPool:
     Raises:
         ProjectMismatchError: A Bento is of another project than the settings.
         WorkerPoolError: The Bento does not exist.
+        ProvenanceError: A file of a Bento differs from its provenance, or the provenance is missing or not trusted.
         BundleError: The bundle inside the Bento is damaged.
         SamplesError: Training recorded no samples.
     """
@@ -95,6 +98,8 @@ class WorkerPool:
                 require_project(bento.project, settings.project, what="The Bento", where=bento.path)
         if not Path(target.bento.path).is_dir():
             raise self._error("The Bento does not exist", "Deploy the model again, which builds it")
+        self._public_key = settings.provenance.public_key
+        self._require_provenance()
         self._samples = bundled_samples(target.bento)
         self._folder = folder
         self._public = public
@@ -221,16 +226,22 @@ class WorkerPool:
             self._remove()
         return not left
 
+    def _require_provenance(self) -> None:
+        for bento in (self.target.bento, self.target.shadow):
+            if bento is not None:
+                require_bento(Path(bento.path), bento.project, bento.model_version, self._public_key)
+
     def _start(self, number: int) -> ServerProcess:
         private = self._folder / f"{number}.sock"
         return ServerProcess(Path(self.target.bento.path), private, self._environment, self._public, self._output)
 
     def _restart(self, number: int, worker: _Worker, now: float) -> None:
         try:
+            self._require_provenance()  # the files may have changed since the pool started
             process = self._start(number)
-        except OSError as error:
+        except (OSError, ProvenanceError) as error:
             # The other processes continue; later the machine may have resources for this process.
-            extra = {"error": type(error).__name__, "errno": error.errno, "pause_seconds": worker.pause}
+            extra = {"error": type(error).__name__, "reason": str(error), "pause_seconds": worker.pause}
             log.error("server not started", extra={"bento": self.target.bento.bento, **extra})
             self._pause(worker, now)
         else:

@@ -185,17 +185,59 @@ class Registry:
             ProjectMismatchError: The bundle is a model of another project.
         """
         with tempfile.TemporaryDirectory(prefix="churn-bundle-") as folder:
-            try:
-                model = self._client.get_model_version_download_uri(self.name, version)
-                path = mlflow.artifacts.download_artifacts(
-                    artifact_uri=f"{model}/{_BUNDLE_PATH}", dst_path=folder, tracking_uri=self.tracking_uri
-                )
-            except MlflowException as error:
-                raise self._unavailable("bundle", version, error) from error
-            bundle = Bundle.load(Path(path))
-        where = f"{self.name} version {version} at {self.tracking_uri}"
+            return self.load(self.download_bundle(version, Path(folder)))
+
+    def load(self, folder: Path) -> Bundle:
+        """Return the downloaded bundle in a folder.
+
+        Args:
+            folder: The folder that ``download_bundle`` returned.
+
+        Raises:
+            BundleError: The bundle is damaged.
+            ProjectMismatchError: The bundle is a model of another project.
+        """
+        bundle = Bundle.load(folder)
+        where = f"{self.name} at {self.tracking_uri}"
         require_project(bundle.contract.project, self._project, what="The registered model", where=where)
         return bundle
+
+    def download_bundle(self, version: str, folder: Path) -> Path:
+        """Download the files of a bundle, and return their folder.
+
+        Args:
+            version: The version.
+            folder: An empty folder.
+
+        Raises:
+            RegistryError: The registry cannot be reached, or lacks the version or its bundle.
+        """
+        try:
+            model = self._client.get_model_version_download_uri(self.name, version)
+            path = mlflow.artifacts.download_artifacts(
+                artifact_uri=f"{model}/{_BUNDLE_PATH}", dst_path=str(folder), tracking_uri=self.tracking_uri
+            )
+        except MlflowException as error:
+            raise self._unavailable("bundle", version, error) from error
+        return Path(path)
+
+    def download_run(self, run_id: str, folder: Path) -> Path:
+        """Download the artifacts of a run, and return their folder.
+
+        Args:
+            run_id: The run.
+            folder: An empty folder.
+
+        Raises:
+            RegistryError: The registry cannot be reached, or lacks the run.
+        """
+        try:
+            path = mlflow.artifacts.download_artifacts(
+                run_id=run_id, artifact_path="", dst_path=str(folder), tracking_uri=self.tracking_uri
+            )
+        except MlflowException as error:
+            raise self._unavailable("run", run_id, error) from error
+        return Path(path)
 
     def document(self, version: str, name: str) -> bytes | None:
         """Return the content of a file of a version's run; None if the run has no such file.
@@ -218,6 +260,22 @@ class Registry:
             except MlflowException as error:
                 raise self._unavailable(name, version, error) from error
             return Path(path).read_bytes()
+
+    def store_document(self, version: str, name: str, text: str) -> None:
+        """Store a file in a version's run.
+
+        Args:
+            version: The version.
+            name: The path of the artifact.
+            text: Its content.
+
+        Raises:
+            RegistryError: The registry cannot be reached, or lacks the version.
+        """
+        try:
+            self._client.log_text(str(self._client.get_model_version(self.name, version).run_id), text, name)
+        except MlflowException as error:
+            raise self._unavailable(name, version, error) from error
 
     def _unavailable(self, item: str, version: str, error: MlflowException) -> RegistryError:
         return registry_error(

@@ -16,6 +16,8 @@ import xgboost as xgb
 from mlflow.models import ModelSignature
 from mlflow.types import ColSpec, Schema
 
+from include.provenance.signature import sign
+from include.provenance.statement import PROVENANCE_FILE, Provenance, checksums_of
 from include.settings import ROOT, Settings
 from include.training.candidate import Candidate
 from include.training.card.model_card import ModelCard, make_model_card
@@ -130,18 +132,19 @@ def log_model(bundle: Bundle) -> str:
     return str(logged.model_uri)
 
 
-def register(candidate: Candidate, verdicts: list[Verdict], registry: Registry, source: str, run_id: str) -> str:
+def register(candidate: Candidate, verdicts: list[Verdict], settings: Settings, source: str, run_id: str) -> str:
     """Register a logged model as the challenger, and return its version.
 
-    The alias is set last, so that it never names a version without its model card.
+    The alias is set last, so that it never names a version without its model card and its provenance.
 
     Args:
         candidate: The model.
         verdicts: The verdicts on the project's requirements, for the card.
-        registry: The project's registry.
+        settings: The project's registry, and the key that signs the provenance.
         source: The URI of the logged model.
         run_id: The active run.
     """
+    registry = Registry(settings)
     evaluated = candidate.evaluated_through
     days = {"trained_through": str(candidate.contract.trained_through), "evaluated_through": str(evaluated)}
     tags = _data_tags(candidate.dataset.manifest) | days | {"history": candidate.model.history.name}
@@ -149,6 +152,16 @@ def register(candidate: Candidate, verdicts: list[Verdict], registry: Registry, 
     card = make_model_card(candidate, candidate.bundle(run_id), version, verdicts)
     _log_card(card)
     registry.describe(version, card.summary, tags={"model_card": f"runs:/{run_id}/{CARD_PAGE}"})
+    provenance = Provenance(settings.project, run_id, version)
+    if candidate.dataset.manifest.data_version:
+        provenance = provenance.with_link("data", {"revision": candidate.dataset.manifest.data_version.revision})
+    with tempfile.TemporaryDirectory(prefix="churn-run-") as name:
+        run, bundle = Path(name) / "run", Path(name) / "bundle"
+        run.mkdir()
+        bundle.mkdir()
+        provenance = provenance.with_link("run", checksums_of(registry.download_run(run_id, run)))
+        provenance = provenance.with_link("bundle", checksums_of(registry.download_bundle(version, bundle)))
+    mlflow.log_text(sign(provenance.as_statement(), settings.provenance.signing_key), PROVENANCE_FILE)
     registry.set_alias("challenger", version)
     return version
 

@@ -157,7 +157,7 @@ def test_unreachable_registry_is_reported_in_time_and_before_anything_changes(
                 deploy.resolve(None, role, settings)
         with pytest.raises(UnreachableRegistryError, match=r"serves version 7.*clear this task"):
             deploy.restore_alias("7", settings)
-        with pytest.raises(UnreachableRegistryError, match="bundle cannot be fetched"):
+        with pytest.raises(UnreachableRegistryError, match=r"provenance\.json cannot be fetched"):
             deploy.build("7", settings)
     assert ServingState(settings.serving_dir).served() == bento
 

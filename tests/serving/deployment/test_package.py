@@ -20,7 +20,7 @@ def test_bento_contains_what_serving_needs_under_the_models_version(
     assert folder.is_relative_to(bento_home)
     packages = {path.parent.name for path in (folder / "src").rglob("*.py")}
     serving = {"serving", "endpoint", "online_store", "prediction_log", "server"}
-    assert packages == serving | {"include", "settings", "training", "model"}
+    assert packages == serving | {"include", "settings", "training", "model", "provenance"}
     assert not [path for path in folder.rglob("*") if path.suffix in {".pkl", ".pickle", ".joblib"}]
     packed = bento.load_bundle()
     assert (packed.contract, packed.samples) == (bundle.contract, bundle.samples)
