@@ -46,9 +46,9 @@ def churn_score() -> None:
         """Return the version of the serving model; skip if there is none."""
         from airflow.sdk.exceptions import AirflowSkipException
 
-        from include.serving.deployment.state import ServingState
+        from include.serving.deployment.state import open_state
 
-        served = ServingState(get_settings().serving_dir).served()
+        served = open_state(get_settings()).served()
         if served is None:
             raise AirflowSkipException("No model is deployed.")
         return served.model_version

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
-from include.serving.deployment.state import BentoReference, ServingState
+from include.serving.deployment.state import BentoReference, open_state
 from include.settings import Settings, require_project
 
 
@@ -44,7 +44,7 @@ def served_model(settings: Settings) -> ServedModel | None:
         ProjectMismatchError: The deployed model is of another project.
         ServingStateError: The serving state cannot be read.
     """
-    state = ServingState(settings.serving_dir)
+    state = open_state(settings)
     reference = state.served()
     if reference is None:
         return None

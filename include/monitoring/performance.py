@@ -22,7 +22,7 @@ from include.lake.table_names import FEATURES_TABLE, LABELS_TABLE, SCORES_TABLE
 from include.monitoring.decay import Verdict, decay_verdict
 from include.plurals import counted
 from include.projects import Project
-from include.serving.deployment.state import ServingState
+from include.serving.deployment.state import open_state
 from include.settings import Settings
 from include.training.evaluation.measure import measure
 from include.training.evaluation.metrics import expected_calibration_error, reliability
@@ -114,7 +114,7 @@ def deployed_evaluations(settings: Settings) -> Evaluations:
     Args:
         settings: The folder of the serving state.
     """
-    state = ServingState(settings.serving_dir)
+    state = open_state(settings)
 
     @cache
     def evaluation(version: str) -> RecipeEvaluation | None:

@@ -26,7 +26,7 @@ from include.lake import Lake, StepResult, connect, open_lake, stream
 from include.lake.table_names import FEATURES_TABLE, SCORES_TABLE
 from include.logs import get_logger
 from include.projects import Project, load_project
-from include.serving.deployment.state import BentoReference, ServingState
+from include.serving.deployment.state import BentoReference, open_state
 from include.settings import Settings
 from include.training.model.bundle import Bundle
 from include.training.model.explain import Reason, explain
@@ -47,7 +47,7 @@ def deployed_bento(settings: Settings) -> BentoReference:
         ScoringError: No model is deployed.
         ServingStateError: The serving state cannot be read.
     """
-    reference = ServingState(settings.serving_dir).served()
+    reference = open_state(settings).served()
     if reference is None:
         raise ScoringError(
             "No model is deployed.", where=str(settings.serving_dir), remedy="Run churn_train and churn_deploy first."

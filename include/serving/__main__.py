@@ -14,7 +14,7 @@ from include.logs import configure_json_logs
 from include.serving.deployment.client import EndpointClient, bundled_samples
 from include.serving.deployment.rollout import end_shadow
 from include.serving.deployment.runner import run as run_endpoint
-from include.serving.deployment.state import ServingState
+from include.serving.deployment.state import open_state
 from include.serving.endpoint.keys import add_key, read_keys, revoke_key
 from include.settings import SettingsError, get_settings
 
@@ -32,7 +32,7 @@ def run() -> None:
 def predict_sample() -> None:
     """Request a prediction for a customer that training recorded, and print it as JSON."""
     settings = get_settings()
-    reference = ServingState(settings.serving_dir).served()
+    reference = open_state(settings).served()
     if reference is None:
         raise typer.BadParameter("no model is deployed yet")
     client = EndpointClient(settings.serving.url, settings.serving.api_key)

@@ -19,12 +19,31 @@ app.kubernetes.io/managed-by: {{ .Release.Service }}
 helm.sh/chart: {{ printf "%s-%s" .Chart.Name .Chart.Version }}
 {{- end }}
 
-{{/* The image, by digest if one is set. */}}
+{{/*
+The image, by digest if one is set. After the first installation, churn_deploy and churn_rollback own it: an upgrade that asked
+for the values' image again would change the model.
+*/}}
 {{- define "churn-serving.image" -}}
-{{- if .Values.image.digest -}}
+{{- $live := include "churn-serving.live" . | fromJson -}}
+{{- if $live.image -}}
+{{ $live.image }}
+{{- else if .Values.image.digest -}}
 {{ .Values.image.repository }}@{{ .Values.image.digest }}
 {{- else -}}
 {{ .Values.image.repository }}:{{ .Values.image.tag }}
+{{- end -}}
+{{- end }}
+
+{{/* The image, its provenance and the model version that a DAG or a release has deployed, as JSON; without values if there is none. */}}
+{{- define "churn-serving.live" -}}
+{{- $live := lookup "apps/v1" "Deployment" .Release.Namespace (include "churn-serving.name" .) -}}
+{{- $annotations := dig "spec" "template" "metadata" "annotations" dict ($live | default dict) -}}
+{{- $version := index $annotations "churnflow/model-version" -}}
+{{- if and .Values.image.keepDeployed $version -}}
+{{- $container := index $live.spec.template.spec.containers 0 -}}
+{{ dict "image" $container.image "version" $version "statement" (index $annotations "churnflow/provenance") | toJson }}
+{{- else -}}
+{{ dict | toJson }}
 {{- end -}}
 {{- end }}
 

@@ -3,11 +3,22 @@
 from __future__ import annotations
 
 import datetime as dt
+from pathlib import Path
 
 from include.errors import ChurnflowError
 from include.logs import get_logger
+from include.provenance.check import require_bento
 from include.serving.deployment.client import EndpointClient
-from include.serving.deployment.state import BentoReference, Revision, ServingState, SupersededError
+from include.serving.deployment.kubernetes_client import ClusterError
+from include.serving.deployment.pods import Pods
+from include.serving.deployment.state import (
+    BentoReference,
+    Revision,
+    ServingState,
+    ServingStateError,
+    SupersededError,
+    open_state,
+)
 from include.serving.prediction_log.shadow import Shadow
 from include.settings import Settings
 
@@ -33,7 +44,7 @@ def roll_out(
     requested: dt.datetime | None = None,
     replaces: str | None = None,
 ) -> BentoReference:
-    """Make ``candidate`` the desired Bento, wait until the runner serves it, and verify the public address.
+    """Make ``candidate`` the desired Bento, wait until the runner or the pods serve it, and verify the public address.
 
     If the candidate's model is the shadow, the shadow ends. A Bento that already serves may be rolled out again; if
     that rollout fails, the Bento stays the desired Bento.
@@ -48,6 +59,8 @@ def roll_out(
         The Bento in service, which is ``candidate``.
 
     Raises:
+        ProvenanceError: A file of the Bento or its image differs from its provenance, or the provenance is missing or
+            not trusted; nothing has changed.
         BundleError: The bundle in the Bento is damaged; nothing has changed.
         RolloutError: The candidate did not come into service. The former Bento is the desired Bento again, and the
             message states whether the former Bento answers.
@@ -55,22 +68,29 @@ def roll_out(
             begun before it, or another version than ``replaces`` is in service.
         ServingStateError: The state could not be written; nothing has changed.
     """
-    candidate.load_bundle()
-    state = ServingState(settings.serving_dir)
+    in_pods = settings.serving.backend == "kubernetes"
+    # Pods contain their Bento, and it may be on the disk of another worker.
+    if not in_pods or Path(candidate.path).is_dir():
+        require_bento(Path(candidate.path), candidate.project, candidate.model_version, settings.provenance.public_key)
+        candidate.load_bundle()
+    state = open_state(settings)
+    pods = Pods(candidate, state, settings) if in_pods else None
     revision = state.begin(candidate, requested=requested, replaces=replaces)
     try:
-        _require_serving(state, revision, settings)
+        if pods is not None:
+            pods.replace()
+        else:
+            _require_serving(state, revision, settings)
         verify(candidate, settings)
         state.commit(revision)
     except SupersededError:
         raise
     except ChurnflowError as error:
-        state.undo(revision)
         kind = NotInServiceError if error.can_retry else RolloutError
         raise kind(
-            f"The Bento did not come into service. {error.what} {_describe_former(state.desired(), settings)}",
+            f"The Bento did not come into service. {error.what} {_return_to_former(state, revision, pods, settings)}",
             where=f"Bento {candidate.bento}",
-            remedy="Read the serving runner's log, then deploy again.",
+            remedy=f"Read the log of the {'pods' if pods else 'serving runner'}, then deploy again.",
         ) from error
     shadow = state.desired("shadow")
     if shadow is not None and shadow.bento.model_version == candidate.model_version:
@@ -98,7 +118,7 @@ def start_shadow(candidate: BentoReference, settings: Settings) -> BentoReferenc
         SupersededError: Another shadow was started before this shadow ran.
         ServingStateError: The state could not be written; nothing has changed.
     """
-    state = ServingState(settings.serving_dir)
+    state = open_state(settings)
     served = state.served()
     if served is None or served.model_version == candidate.model_version:
         raise RolloutError(
@@ -125,7 +145,7 @@ def start_shadow(candidate: BentoReference, settings: Settings) -> BentoReferenc
 
 def end_shadow(settings: Settings) -> BentoReference | None:
     """End the shadow, and return its Bento; None without a shadow."""
-    return ServingState(settings.serving_dir).end_shadow()
+    return open_state(settings).end_shadow()
 
 
 def verify(reference: BentoReference, settings: Settings) -> None:
@@ -164,6 +184,18 @@ def _require_serving(state: ServingState, revision: Revision, settings: Settings
         where=str(settings.serving_dir),
         remedy="Check that the serving runner runs and has the same CHURN_HOME, and read its log.",
     )
+
+
+def _return_to_former(state: ServingState, revision: Revision, pods: Pods | None, settings: Settings) -> str:
+    """Undo a rollout, and return a sentence about the former Bento; another rollout that has begun is not changed."""
+    try:
+        state.undo(revision)
+        if pods is not None:
+            pods.restore()
+        return _describe_former(state.desired(), settings)
+    except (ServingStateError, ClusterError) as error:
+        log.error("rollout not undone", extra={"bento": revision.bento.bento, "error": str(error)})
+        return f"The former Bento was not restored, which the next rollout does if it fails: {error.what}"
 
 
 def _describe_former(former: Revision | None, settings: Settings) -> str:

@@ -21,7 +21,7 @@ from typing import Any, Literal
 
 from include.errors import ChurnflowError
 from include.local_files import PRIVATE
-from include.settings import require_project
+from include.settings import Settings, require_project
 from include.training.model.bundle import Bundle
 
 FILE = "state.db"
@@ -32,7 +32,7 @@ _EPOCH = dt.datetime(1970, 1, 1, tzinfo=dt.UTC)
 _POLL_SECONDS = 0.1
 _LOCK_SECONDS = 5.0
 _TRANSIENT = (sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED, sqlite3.SQLITE_FULL, sqlite3.SQLITE_IOERR)
-_SCHEMA = """
+SCHEMA = """
 CREATE TABLE IF NOT EXISTS rollouts (
     number INTEGER PRIMARY KEY AUTOINCREMENT,
     role TEXT NOT NULL,
@@ -126,6 +126,9 @@ class ServingState:
 
     Every method raises ``ProjectMismatchError`` if the database contains Bentos of another project.
 
+    Attributes:
+        where: The location of the state, for messages.
+
     Args:
         serving_dir: The folder of the database, with the project's name, on a local disk: SQLite's locks do not work on
             network file systems.
@@ -133,6 +136,7 @@ class ServingState:
 
     def __init__(self, serving_dir: Path) -> None:
         self._path = serving_dir / FILE
+        self.where = str(self._path)
         self._project = serving_dir.name
 
     def desired(self, role: Role = "serve") -> Revision | None:
@@ -201,7 +205,7 @@ class ServingState:
         return former.bento if former else None
 
     def bentos_in_use(self) -> set[str]:
-        """Return the versions of the Bentos that serve, that served before, or that a rollout may return to.
+        """Return the folders' names of the Bentos that serve, that served before, or that a rollout may return to.
 
         Raises:
             ServingStateError: The database cannot be read.
@@ -210,7 +214,7 @@ class ServingState:
         used = [self.desired(), self.desired("shadow"), committed]
         if committed:
             used.append(self._newest("role = 'serve' AND committed AND bento != ?", committed.bento.bento))
-        return {revision.bento.bento for revision in used if revision}
+        return {Path(revision.bento.path).name for revision in used if revision}
 
     def begin(
         self,
@@ -346,7 +350,7 @@ class ServingState:
     def _superseded(self, what: str) -> SupersededError:
         return SupersededError(
             f"{what}.",
-            where=str(self._path),
+            where=self.where,
             remedy="Wait until that rollout has ended, and deploy again if another version should serve.",
         )
 
@@ -375,7 +379,7 @@ class ServingState:
                 self._path.parent.mkdir(parents=True, exist_ok=True)
                 self._path.touch(PRIVATE)
             with closing(sqlite3.connect(self._path, timeout=_LOCK_SECONDS, isolation_level=None)) as database:
-                database.execute(_SCHEMA)
+                database.execute(SCHEMA)
                 foreign = "SELECT project FROM rollouts WHERE project != ? LIMIT 1"
                 for (found,) in database.execute(foreign, (self._project,)).fetchall():
                     require_project(found, self._project, what="The serving state", where=self._path)
@@ -389,9 +393,26 @@ class ServingState:
         kind = UnavailableStateError if transient else ServingStateError
         return kind(
             f"The serving state cannot be {action} ({error}).",
-            where=str(self._path),
+            where=self.where,
             remedy="Check the free space and the owner of the folder; remove a damaged file and deploy again.",
         )
+
+
+def open_state(settings: Settings) -> ServingState:
+    """Return the serving state of a deployment: on this machine, or of the Deployment on Kubernetes.
+
+    Args:
+        settings: The deployment.
+
+    Raises:
+        ClusterError: There is no configuration of a cluster.
+    """
+    if settings.serving.backend == "runner":
+        return ServingState(settings.serving_dir)
+    from include.serving.deployment.cluster import EndpointDeployment  # takes a second to import
+    from include.serving.deployment.cluster_state import ClusterState
+
+    return ClusterState(EndpointDeployment(settings.serving.kubernetes), settings.project)
 
 
 def _milliseconds(time: dt.datetime) -> int:

@@ -1,20 +1,15 @@
 from __future__ import annotations
 
 import os
-import subprocess
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-import kubernetes_validate
 import pytest
-import yaml
 
+from include.serving.deployment.cluster import CHECK, PROVENANCE
 from include.serving.shutdown_timeouts import STOP_SECONDS
 from include.settings import Settings
-
-Render = Callable[..., dict[str, dict[str, Any]]]
-KUBERNETES = ("1.33", "1.35")
+from tests.infra.charts import Chart
 
 OVERRIDDEN = {
     "fullnameOverride": "churn-eu",
@@ -43,50 +38,26 @@ OVERRIDDEN = {
 
 
 @pytest.fixture
-def chart(root: Path) -> Path:
-    return root / "helm/churn-serving"
-
-
-@pytest.fixture
-def run_helm(helm: str, chart: Path, tmp_path: Path) -> Callable[..., subprocess.CompletedProcess[str]]:
-    def run(*arguments: str, values: dict[str, Any]) -> subprocess.CompletedProcess[str]:
-        file = tmp_path / "values.yaml"
-        file.write_text(yaml.safe_dump(values))
-        command = [helm, *arguments, str(chart), "--values", str(file)]
-        return subprocess.run(command, capture_output=True, text=True, check=False)
-
-    return run
-
-
-@pytest.fixture
-def render(run_helm: Callable[..., subprocess.CompletedProcess[str]]) -> Render:
-    """Render the chart, validate each document strictly, and return the documents by kind."""
-
-    def rendered(values: dict[str, Any] | None = None) -> dict[str, dict[str, Any]]:
-        done = run_helm("template", "churn-serving", values=values or {})
-        assert done.returncode == 0, done.stderr
-        documents = [document for document in yaml.safe_load_all(done.stdout) if document]
-        for document in documents:
-            for version in KUBERNETES:
-                kubernetes_validate.validate(document, version, strict=True)
-        return {document["kind"]: document for document in documents}
-
-    return rendered
+def chart(helm: str, root: Path, tmp_path: Path) -> Chart:
+    return Chart(helm, root / "helm/churn-serving", tmp_path)
 
 
 @pytest.mark.parametrize("values", [{}, OVERRIDDEN], ids=["default", "overridden"])
-def test_chart_passes_lint(run_helm: Callable[..., subprocess.CompletedProcess[str]], values: dict[str, Any]) -> None:
-    done = run_helm("lint", "--strict", values=values)
+def test_chart_passes_lint(chart: Chart, values: dict[str, Any]) -> None:
+    done = chart.run("lint", "--strict", **values)
 
     assert done.returncode == 0, done.stdout
 
 
-def test_default_sizes(render: Render) -> None:
-    documents = render()
+def test_default_sizes(chart: Chart) -> None:
+    documents = chart.by_kind()
     assert set(documents) == {
         "Deployment",
         "HorizontalPodAutoscaler",
+        "NetworkPolicy",
         "PodDisruptionBudget",
+        "Role",
+        "RoleBinding",
         "Service",
         "ServiceAccount",
     }
@@ -115,8 +86,8 @@ def test_default_sizes(render: Render) -> None:
     assert targets == {"cpu": 70, "memory": 80}
 
 
-def test_pod_has_minimal_privileges(render: Render) -> None:
-    documents = render()
+def test_pod_has_minimal_privileges(chart: Chart) -> None:
+    documents = chart.by_kind()
     pod = documents["Deployment"]["spec"]["template"]["spec"]
     (container,) = pod["containers"]
 
@@ -133,8 +104,8 @@ def test_pod_has_minimal_privileges(render: Render) -> None:
     }
 
 
-def test_server_writes_to_the_scratch_volume_only(render: Render) -> None:
-    pod = render()["Deployment"]["spec"]["template"]["spec"]
+def test_server_writes_to_the_scratch_volume_only(chart: Chart) -> None:
+    pod = chart.by_kind()["Deployment"]["spec"]["template"]["spec"]
     (container,) = pod["containers"]
     environment = {item["name"]: item["value"] for item in container["env"]}
     (mount,) = container["volumeMounts"]
@@ -146,61 +117,61 @@ def test_server_writes_to_the_scratch_volume_only(render: Render) -> None:
     assert all(environment[name].startswith("/tmp") for name in ("HOME", "BENTOML_HOME"))  # noqa: S108
 
 
-def test_grace_period_covers_the_shutdown_of_the_server(render: Render) -> None:
-    pod = render()["Deployment"]["spec"]["template"]["spec"]
+def test_grace_period_covers_the_shutdown_of_the_server(chart: Chart) -> None:
+    pod = chart.by_kind()["Deployment"]["spec"]["template"]["spec"]
     (container,) = pod["containers"]
     before = container["lifecycle"]["preStop"]["sleep"]["seconds"]
     assert before + Settings().serving.drain_seconds + STOP_SECONDS < pod["terminationGracePeriodSeconds"]
 
 
-def settings_of(render: Render, values: dict[str, Any], monkeypatch: pytest.MonkeyPatch, **secret: str) -> Settings:
+def settings_of(chart: Chart, values: dict[str, Any], monkeypatch: pytest.MonkeyPatch, **secret: str) -> Settings:
     """Return the settings from the container's variables and secrets."""
     for name in [name for name in os.environ if name.startswith("CHURN_")]:
         monkeypatch.delenv(name)
-    (container,) = render(values)["Deployment"]["spec"]["template"]["spec"]["containers"]
+    (container,) = chart.by_kind(**values)["Deployment"]["spec"]["template"]["spec"]["containers"]
     for variable in container["env"]:
         if variable["name"].startswith("CHURN_"):
             monkeypatch.setenv(variable["name"], secret.get(variable["name"]) or variable["value"])
     return Settings()
 
 
-def test_prediction_log_requires_an_object_store(render: Render, monkeypatch: pytest.MonkeyPatch) -> None:
-    assert not settings_of(render, {}, monkeypatch).serving.log.enabled
+def test_prediction_log_requires_an_object_store(chart: Chart, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert not settings_of(chart, {}, monkeypatch).serving.log.enabled
     values = {"predictionLog": {"uri": "s3://churn/log"}}
-    log = settings_of(render, values, monkeypatch).serving.log
+    log = settings_of(chart, values, monkeypatch).serving.log
     assert (log.enabled, log.uri) == (True, "s3://churn/log")
-    (volume,) = render(values)["Deployment"]["spec"]["template"]["spec"]["volumes"]
+    (volume,) = chart.by_kind(**values)["Deployment"]["spec"]["template"]["spec"]["volumes"]
     assert volume["emptyDir"]["sizeLimit"] == "256Mi"
     row_bytes = 400
     largest = log.max_spool_bytes + row_bytes * log.max_waiting_rows
     assert largest < 256 * 2**20, "the spool and one segment fit into the scratch volume"
 
 
-def test_lookup_by_id_requires_redis(render: Render, monkeypatch: pytest.MonkeyPatch) -> None:
-    assert settings_of(render, {}, monkeypatch).serving.store.backend == "none"
+def test_lookup_by_id_requires_redis(chart: Chart, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert settings_of(chart, {}, monkeypatch).serving.store.backend == "none"
     url = "redis://u:secret@redis:6379/0"
     values = {"onlineStore": {"existingSecret": "churn-redis"}}
-    store = settings_of(render, values, monkeypatch, CHURN_SERVING__STORE__URL=url).serving.store
+    store = settings_of(chart, values, monkeypatch, CHURN_SERVING__STORE__URL=url).serving.store
     assert (store.backend, store.url.get_secret_value()) == ("redis", url)
-    (container,) = render(values)["Deployment"]["spec"]["template"]["spec"]["containers"]
+    (container,) = chart.by_kind(**values)["Deployment"]["spec"]["template"]["spec"]["containers"]
     (source,) = [item["valueFrom"] for item in container["env"] if item["name"] == "CHURN_SERVING__STORE__URL"]
     assert source == {"secretKeyRef": {"name": "churn-redis", "key": "url"}}
 
 
 def test_api_keys_come_from_a_secret_and_protect_metrics(
-    render: Render, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+    chart: Chart, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
-    assert settings_of(render, {}, monkeypatch).serving.api_keys_file is None
+    assert settings_of(chart, {}, monkeypatch).serving.api_keys_file is None
     values = {"apiKeys": {"existingSecret": "churn-keys"}}
     keys = tmp_path / "api-keys.json"
     keys.touch()
-    serving = settings_of(render, values, monkeypatch, CHURN_SERVING__API_KEYS_FILE=str(keys)).serving
+    serving = settings_of(chart, values, monkeypatch, CHURN_SERVING__API_KEYS_FILE=str(keys)).serving
     assert (serving.api_keys_file, serving.open_routes) == (keys, ())
     opened = {"apiKeys": {"existingSecret": "churn-keys", "openRoutes": ["/metrics"]}}
-    serving = settings_of(render, opened, monkeypatch, CHURN_SERVING__API_KEYS_FILE=str(keys)).serving
+    serving = settings_of(chart, opened, monkeypatch, CHURN_SERVING__API_KEYS_FILE=str(keys)).serving
     assert serving.open_routes == ("/metrics",)
 
-    pod = render(values)["Deployment"]["spec"]["template"]["spec"]
+    pod = chart.by_kind(**values)["Deployment"]["spec"]["template"]["spec"]
     (container,) = pod["containers"]
     (file,) = [Path(item["value"]) for item in container["env"] if item["name"] == "CHURN_SERVING__API_KEYS_FILE"]
     (mount,) = [item for item in container["volumeMounts"] if item["name"] == "api-keys"]
@@ -209,8 +180,31 @@ def test_api_keys_come_from_a_secret_and_protect_metrics(
     assert volume["secret"]["secretName"] == "churn-keys"
 
 
-def test_service_budget_and_autoscaler_select_the_deployment(render: Render) -> None:
-    documents = render(OVERRIDDEN | {"autoscaling": {"enabled": True}})
+CHECKED = {
+    "image": {"digest": "sha256:" + "a" * 64},
+    "provenance": {"enabled": True, "publicKey": {"configMap": "churn-public-key"}, "statement": "{}\n"},
+}
+
+
+def test_pods_check_the_provenance_of_their_image_before_the_server_starts(chart: Chart) -> None:
+    assert "initContainers" not in chart.by_kind()["Deployment"]["spec"]["template"]["spec"]
+    template = chart.by_kind(**CHECKED, podAnnotations={"example.com/team": "crm"})["Deployment"]["spec"]["template"]
+    assert template["metadata"]["annotations"] == {PROVENANCE: "{}\n", "example.com/team": "crm"}
+    pod = template["spec"]
+    (check,), (server,) = pod["initContainers"], pod["containers"]
+    assert check["name"] == CHECK
+    assert check["image"] == server["image"] == check["env"][0]["value"]
+    assert check["securityContext"] == server["securityContext"]
+    volumes = {item["name"]: item for item in pod["volumes"]}
+    assert volumes["provenance-key"]["configMap"] == {"name": "churn-public-key"}
+    (item,) = volumes["provenance"]["downwardAPI"]["items"]
+    assert item["fieldRef"]["fieldPath"] == f"metadata.annotations['{PROVENANCE}']"
+    assert {mount["name"] for mount in check["volumeMounts"]} == {"provenance-key", "provenance"}
+    assert {mount["name"] for mount in server["volumeMounts"]} == {"scratch"}
+
+
+def test_service_budget_and_autoscaler_select_the_deployment(chart: Chart) -> None:
+    documents = chart.by_kind(**OVERRIDDEN | {"autoscaling": {"enabled": True}})
     deployment = documents["Deployment"]
     pod_labels = deployment["spec"]["template"]["metadata"]["labels"].items()
 
@@ -224,15 +218,15 @@ def test_service_budget_and_autoscaler_select_the_deployment(render: Render) -> 
     }
 
 
-def test_new_image_keeps_the_selector(render: Render) -> None:
-    before = render()["Deployment"]["spec"]["selector"]
-    after = render({"image": {"tag": "model-v2"}})["Deployment"]["spec"]["selector"]
+def test_new_image_keeps_the_selector(chart: Chart) -> None:
+    before = chart.by_kind()["Deployment"]["spec"]["selector"]
+    after = chart.by_kind(image={"tag": "model-v2"})["Deployment"]["spec"]["selector"]
 
     assert before == after
 
 
-def test_overridden_values_are_rendered(render: Render) -> None:
-    documents = render(OVERRIDDEN)
+def test_overridden_values_are_rendered(chart: Chart) -> None:
+    documents = chart.by_kind(**OVERRIDDEN)
     pod = documents["Deployment"]["spec"]["template"]["spec"]
     (container,) = pod["containers"]
 
@@ -246,6 +240,69 @@ def test_overridden_values_are_rendered(render: Render) -> None:
     assert pod["nodeSelector"] == {"pool": "serving"}
     assert documents["Service"]["spec"]["loadBalancerSourceRanges"] == ["10.0.0.0/8"]
     assert documents["PodDisruptionBudget"]["spec"]["maxUnavailable"] == 2
+
+
+def test_requests_reach_the_service_over_tls(chart: Chart) -> None:
+    documents = chart.by_kind(
+        service={"type": "ClusterIP"},
+        ingress={"enabled": True, "className": "nginx", "hosts": ["churn.example"], "tlsSecret": "churn-tls"},
+        httpRoute={
+            "enabled": True,
+            "gateway": {"name": "edge", "sectionName": "https"},
+            "hostnames": ["churn.example"],
+        },
+    )
+    service = documents["Service"]
+    ingress, route = documents["Ingress"]["spec"], documents["HTTPRoute"]["spec"]
+    assert ingress["tls"] == [{"secretName": "churn-tls", "hosts": ["churn.example"]}]
+    (rule,) = ingress["rules"]
+    backend = rule["http"]["paths"][0]["backend"]["service"]
+    assert (backend["name"], backend["port"]["name"]) == (
+        service["metadata"]["name"],
+        service["spec"]["ports"][0]["name"],
+    )
+    assert route["parentRefs"] == [{"name": "edge", "sectionName": "https"}]
+    assert route["rules"][0]["backendRefs"] == [
+        {"name": service["metadata"]["name"], "port": service["spec"]["ports"][0]["port"]}
+    ]
+
+
+def test_keda_scales_within_the_same_limits(chart: Chart) -> None:
+    hpa = chart.by_kind()["HorizontalPodAutoscaler"]["spec"]
+    documents = chart.by_kind(autoscaling={"keda": {"enabled": True, "prometheusUrl": "http://prometheus:9090"}})
+    assert "HorizontalPodAutoscaler" not in documents
+    scaled = documents["ScaledObject"]["spec"]
+    assert scaled["scaleTargetRef"] == {"name": hpa["scaleTargetRef"]["name"]}
+    assert (scaled["minReplicaCount"], scaled["maxReplicaCount"]) == (hpa["minReplicas"], hpa["maxReplicas"])
+    triggers = {trigger["type"]: trigger["metadata"] for trigger in scaled["triggers"]}
+    assert (triggers["cpu"]["value"], triggers["memory"]["value"]) == ("70", "80")
+    assert 'namespace="churn"' in triggers["prometheus"]["query"]
+
+
+def test_pods_connect_only_to_their_stores(chart: Chart) -> None:
+    policy = chart.by_kind()["NetworkPolicy"]["spec"]
+    assert set(policy["policyTypes"]) == {"Ingress", "Egress"}
+    assert policy["ingress"] == [{"ports": [{"port": "http"}]}]
+    assert policy["egress"] == []
+    redis = {"to": [{"podSelector": {"matchLabels": {"app": "redis"}}}], "ports": [{"port": 6379}]}
+    allowed = chart.by_kind(
+        onlineStore={"existingSecret": "churn-redis"},
+        networkPolicy={"to": [redis], "from": [{"ipBlock": {"cidr": "10.0.0.0/8"}}]},
+    )["NetworkPolicy"]["spec"]
+    assert allowed["egress"][1:] == [redis]
+    assert {port["port"] for port in allowed["egress"][0]["ports"]} == {53}
+    assert allowed["ingress"][0]["from"] == [{"ipBlock": {"cidr": "10.0.0.0/8"}}]
+    assert chart.by_kind(onlineStore={"existingSecret": "churn-redis"})["NetworkPolicy"]["spec"]["egress"] == [{}]
+    assert "NetworkPolicy" not in chart.by_kind(networkPolicy={"enabled": False})
+
+
+def test_pods_are_spread_and_have_a_priority(chart: Chart) -> None:
+    pod = chart.by_kind(priorityClassName="business-critical")["Deployment"]["spec"]["template"]["spec"]
+    assert pod["priorityClassName"] == "business-critical"
+    assert [item["topologyKey"] for item in pod["topologySpreadConstraints"]] == [
+        "topology.kubernetes.io/zone",
+        "kubernetes.io/hostname",
+    ]
 
 
 @pytest.mark.parametrize(
@@ -268,12 +325,19 @@ def test_overridden_values_are_rendered(render: Render) -> None:
         ({"env": {"WITH-DASH": "1"}}, "WITH-DASH"),
         ({"env": {"BENTOML_HOME": "/elsewhere"}}, "BENTOML_HOME"),
         ({"env": {"NUMBER": 1}}, "NUMBER"),
+        ({"ingress": {"enabled": True, "hosts": ["churn.example"]}}, "tlsSecret"),
+        ({"ingress": {"enabled": True, "tlsSecret": "churn-tls"}}, "hosts"),
+        ({"ingress": {"hosts": ["https://churn.example"]}}, "hosts"),
+        ({"httpRoute": {"enabled": True}}, "gateway"),
+        ({"autoscaling": {"keda": {"enabled": True}}}, "prometheusUrl"),
+        ({"topologySpread": [{"topologyKey": "zone"}]}, "whenUnsatisfiable"),
+        ({"provenance": {"enabled": True}}, "configMap"),
+        (CHECKED | {"image": {"digest": ""}}, "image.digest"),
+        (CHECKED | {"provenance": CHECKED["provenance"] | {"statement": ""}}, "provenance.statement"),
     ],
 )
-def test_invalid_value_is_rejected_by_name(
-    run_helm: Callable[..., subprocess.CompletedProcess[str]], values: dict[str, Any], named: str
-) -> None:
-    done = run_helm("template", "churn-serving", values=values)
+def test_invalid_value_is_rejected_by_name(chart: Chart, values: dict[str, Any], named: str) -> None:
+    done = chart.run("template", "churn-serving", **values)
 
     assert done.returncode != 0
     assert named in done.stderr
