@@ -1,4 +1,4 @@
-"""A local stack in a scratch home on free ports, for benchmarks."""
+"""A local stack, or a serving runner, in a scratch home on free ports, for benchmarks."""
 
 from __future__ import annotations
 
@@ -15,6 +15,7 @@ from typing import Any
 
 import yaml
 
+from include.serving.deployment.server_process import server_environment
 from include.settings import ROOT, MlflowSettings, ServingSettings, Settings
 from local.environment import LocalPorts
 from local.stack import Stack
@@ -54,6 +55,27 @@ def running_stack(home: Path, project: str, variables: Mapping[str, str], code: 
         yield stack
     finally:
         _local("down", given, code)
+
+
+@contextmanager
+def running_runner(settings: Settings) -> Iterator[None]:
+    """Run the serving runner in a process until the block ends.
+
+    Args:
+        settings: The deployment; its home exists.
+    """
+    environment = os.environ | server_environment(settings, settings.serving_dir / "live") | {"PYTHONPATH": str(ROOT)}
+    del environment["BENTOML_HOME"]
+    if settings.provenance.public_key is not None:
+        environment["CHURN_PROVENANCE__PUBLIC_KEY"] = str(settings.provenance.public_key)
+    with (settings.home / "runner.log").open("wb") as output:
+        command = [sys.executable, "-m", "include.serving", "run"]
+        runner = subprocess.Popen(command, cwd=ROOT, env=environment, stdout=output, stderr=output)
+        try:
+            yield
+        finally:
+            runner.terminate()
+            runner.wait(60)
 
 
 def copy_code(target: Path, project: str, changes: Mapping[str, Mapping[str, Any]]) -> None:

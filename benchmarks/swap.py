@@ -6,25 +6,19 @@ rollback, each with the steps of a deployment. The runner is a separate process,
 
 from __future__ import annotations
 
-import os
 import statistics
-import subprocess
-import sys
 import tempfile
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 
 from benchmarks.figures import print_figures
-from benchmarks.local_stack import free_ports
+from benchmarks.local_stack import free_ports, running_runner
 from benchmarks.serving_model import train_model
 from benchmarks.traffic import Traffic
 from include.serving.deployment import deploy
 from include.serving.deployment.package import build_bento
 from include.serving.deployment.rollout import roll_out
-from include.serving.deployment.server_process import server_environment
-from include.settings import ROOT, ServingSettings, Settings
+from include.settings import ServingSettings, Settings
 from include.training.model.bundle import Bundle
 
 SWAPS = 10
@@ -35,20 +29,6 @@ _ANSWERS_BETWEEN = 200
 def _bundles(folder: Path) -> dict[str, Bundle]:
     """Return two models by their version."""
     return {str(n): train_model(folder / str(trees), trees).bundle for n, trees in enumerate(TREES, start=1)}
-
-
-@contextmanager
-def _runner(settings: Settings) -> Iterator[None]:
-    environment = os.environ | server_environment(settings, settings.serving_dir / "live") | {"PYTHONPATH": str(ROOT)}
-    del environment["BENTOML_HOME"]
-    with (settings.home / "runner.log").open("wb") as output:
-        command = [sys.executable, "-m", "include.serving", "run"]
-        runner = subprocess.Popen(command, cwd=ROOT, env=environment, stdout=output, stderr=output)
-        try:
-            yield
-        finally:
-            runner.terminate()
-            runner.wait(60)
 
 
 def swap_under_traffic(folder: Path, swaps: int) -> dict[str, int | float]:
@@ -63,7 +43,7 @@ def swap_under_traffic(folder: Path, swaps: int) -> dict[str, int | float]:
     bundles = _bundles(folder)
     bentos = [build_bento(bundle, version, settings.serving_dir) for version, bundle in bundles.items()]
     seconds = []
-    with _runner(settings):
+    with running_runner(settings):
         roll_out(bentos[0], settings)
         with Traffic(settings.serving.url, bundles) as traffic:
             for number in range(1, swaps + 1):
