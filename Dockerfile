@@ -30,6 +30,12 @@ COPY requirements.txt /build/
 RUN uv pip sync --no-cache --only-binary :all: --no-binary antlr4-python3-runtime --require-hashes \
     --python /opt/venv/bin/python /build/requirements.txt
 
+# Without Airflow. The constraints give the versions and hashes of the lock.
+FROM builder AS trained
+COPY pyproject.toml requirements.txt /build/
+RUN uv pip install --no-cache --only-binary :all: --no-binary antlr4-python3-runtime --python /opt/venv/bin/python \
+    --requirement /build/pyproject.toml --constraint /build/requirements.txt
+
 FROM base AS airflow
 ENV AIRFLOW_HOME=/opt/airflow \
     PYTHONPATH=/opt/churnflow \
@@ -55,7 +61,7 @@ ENV PYTHONPATH=/opt/churnflow \
     HOME=/tmp \
     GIT_PYTHON_REFRESH=quiet \
     NVIDIA_DRIVER_CAPABILITIES=compute,utility
-COPY --from=locked /opt/venv /opt/venv
+COPY --from=trained /opt/venv /opt/venv
 WORKDIR /opt/churnflow
 COPY include include
 USER 10001:10001
@@ -65,12 +71,19 @@ ENTRYPOINT ["python", "-m", "include.training"]
 # Replaced by --build-context bento=...; without it the first COPY from this stage fails.
 FROM scratch AS bento
 
-# The requirements of the Bento, with the versions and hashes of the lock.
+# The requirements of the Bento, with the versions and hashes of the lock, without the parts that the endpoint does not import.
 FROM builder AS served
-COPY requirements.txt docker/serving-constraints.txt /build/
+# hadolint ignore=DL3008
+RUN apt-get update -qq && apt-get install -qq --no-install-recommends binutils && rm -rf /var/lib/apt/lists/*
+COPY requirements.txt docker/serving-constraints.txt docker/slim.py /build/
 COPY --from=bento env/python/requirements.txt /build/bento.txt
-RUN uv pip install --no-cache --no-build --python /opt/venv/bin/python --requirement /build/bento.txt \
-    --constraint /build/requirements.txt --constraint /build/serving-constraints.txt
+RUN UV_COMPILE_BYTECODE=0 uv pip install --no-cache --no-build --python /opt/venv/bin/python \
+    --requirement /build/bento.txt --constraint /build/requirements.txt --constraint /build/serving-constraints.txt \
+    && python /build/slim.py /opt/venv/lib/python3.11/site-packages
+# This also compiles the modules that the endpoint imports. A server on a read-only file system would compile them at each start.
+WORKDIR /bento/src
+RUN --mount=type=bind,from=bento,target=/bento \
+    PYTHONDONTWRITEBYTECODE="" python -c "import include.serving.endpoint.service, include.serving.server.__main__, include.provenance.__main__, xgboost"
 
 FROM base AS serving
 # The image writes only to /tmp: the rest of the file system can be read-only.

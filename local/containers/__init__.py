@@ -1,0 +1,1 @@
+"""The container engine, the images, and the Compose project of this repository."""
