@@ -68,6 +68,7 @@ class Task:
         ended: The end of the current try on Airflow's clock.
         map_index: The index of an instance of a mapped task, from 0; -1 for a task that is not mapped.
         instance_id: Airflow's id of the current try, which the title of the task's process contains.
+        hostname: The name of the machine or container of the current try; empty before it starts.
     """
 
     dag_id: str
@@ -79,6 +80,7 @@ class Task:
     ended: dt.datetime | None
     map_index: int = -1
     instance_id: str = ""
+    hostname: str = ""
 
     @property
     def key(self) -> tuple[str, str, str, int]:
@@ -124,15 +126,17 @@ class Link:
 
 
 class AirflowClient:
-    """A client for the Airflow of the local stack, which issues a token to every local process.
+    """A client for an Airflow with the simple auth manager.
 
     Args:
         url: The base URL of Airflow.
         attempts: The number of attempts per call while Airflow is unreachable.
+        password: The password of the user ``admin``; None for the local stack, which needs no password.
     """
 
-    def __init__(self, url: str, attempts: int = 6) -> None:
+    def __init__(self, url: str, attempts: int = 6, password: str | None = None) -> None:
         self.url = url
+        self._password = password
         # trust_env=False: a proxy from the environment does not apply to 127.0.0.1.
         self._http = httpx.Client(base_url=url, timeout=30.0, trust_env=False, headers={"Accept": "application/json"})
         self._attempts = attempts
@@ -221,9 +225,14 @@ class AirflowClient:
 
     def _call(self, method: str, path: str, **arguments: Any) -> dict[str, Any]:
         if "Authorization" not in self._http.headers:
-            token = self._body(self._send("GET", "/auth/token"))["access_token"]
+            token = self._body(self._request_token())["access_token"]
             self._http.headers["Authorization"] = f"Bearer {token}"  # valid for a day
         return self._body(self._send(method, f"/api/v2{path}", **arguments))
+
+    def _request_token(self) -> httpx.Response:
+        if self._password is None:
+            return self._send("GET", "/auth/token")
+        return self._send("POST", "/auth/token", json={"username": "admin", "password": self._password})
 
     def _send(self, method: str, path: str, **arguments: Any) -> httpx.Response:
         # A POST creates a run, so it is not repeated after the server may have received it. The other calls can be
@@ -274,6 +283,7 @@ def _task(item: dict[str, Any]) -> Task:
         ended=ended,
         map_index=item["map_index"],
         instance_id=item["id"],
+        hostname=item["hostname"] or "",
     )
 
 

@@ -7,7 +7,7 @@ for name in airflow mlflow; do
   psql --no-psqlrc --set ON_ERROR_STOP=1 --username "$POSTGRES_USER" --dbname postgres \
     --set name="$name" --set password="${!variable:?is not set}" <<'SQL'
 CREATE ROLE :"name" LOGIN PASSWORD :'password';
-CREATE DATABASE :"name" OWNER :"name";
+CREATE DATABASE :"name" OWNER :"name" ENCODING 'UTF8' TEMPLATE template0;
 REVOKE CONNECT ON DATABASE :"name" FROM PUBLIC;
 SQL
 done

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import importlib
 import os
 import re
 from pathlib import Path
@@ -7,13 +8,18 @@ from typing import Any
 
 import pytest
 import yaml
+from cryptography.fernet import Fernet
+from dotenv import dotenv_values
 
 from include.serving.shutdown_timeouts import STOP_SECONDS
 from include.settings import Settings
+from local.compose_secrets import complete, required
 
-SECRET = re.compile(r"PASSWORD|SECRET|FERNET|SQL_ALCHEMY_CONN|BACKEND_STORE_URI")
-REQUIRED = re.compile(r"\$\{[A-Z_]+:\?[^}]+\}")
-VARIABLE = re.compile(r"\$\{([A-Z_]+)")
+SECRET = re.compile(
+    r"PASSWORD|SECRET|ACCESS_KEY|FERNET|SQL_ALCHEMY_CONN|RESULT_BACKEND|BACKEND_STORE_URI|BROKER_URL|STORE__URL|REDISCLI_AUTH"
+)
+REQUIRED = re.compile(r"\$\{[A-Z_0-9]+:\?[^}]+\}")
+VARIABLE = re.compile(r"\$\{([A-Z_0-9]+)")
 
 
 @pytest.fixture(scope="module")
@@ -33,7 +39,7 @@ def airflow(services: dict[str, dict[str, Any]]) -> dict[str, dict[str, Any]]:
 
 
 def _mounts(service: dict[str, Any]) -> dict[str, str]:
-    pairs = [v.split(":")[:2] if isinstance(v, str) else (v["source"], v["target"]) for v in service["volumes"]]
+    pairs = [v.split(":")[:2] if isinstance(v, str) else (v["source"], v["target"]) for v in service.get("volumes", [])]
     return {target: source for source, target in pairs}
 
 
@@ -121,6 +127,37 @@ def test_all_containers_except_postgres_have_no_capabilities(services: dict[str,
     assert all(service["security_opt"] == ["no-new-privileges:true"] for service in others)
 
 
+def test_containers_with_the_own_image_have_a_read_only_root(services: dict[str, dict[str, Any]]) -> None:
+    own = [service for service in services.values() if service["image"].startswith("churnflow-")]
+
+    assert len(own) == 8
+    assert all(service["read_only"] and service["tmpfs"] == ["/tmp"] for service in own)  # noqa: S108 - in a container
+
+
+def test_long_running_services_have_limits(services: dict[str, dict[str, Any]]) -> None:
+    for name, service in services.items():
+        if name != "airflow-init":
+            assert set(service["deploy"]["resources"]["limits"]) == {"cpus", "memory"}, name
+
+
+def test_missing_secrets_are_created_and_existing_values_stay(root: Path, tmp_path: Path) -> None:
+    target = tmp_path / ".env"
+    target.write_text("REDIS_PASSWORD=existing\nCHURN_PROJECT=subscription\n")
+
+    added = complete(root / ".env.example", target, tmp_path / "landing")
+
+    values = dotenv_values(target)
+    assert values["REDIS_PASSWORD"] == "existing"
+    assert values["CHURN_PROJECT"] == "subscription"
+    assert set(added) == set(required(root / ".env.example")) - {"REDIS_PASSWORD"}
+    assert all(values[name] for name in required(root / ".env.example"))
+    assert len({values[name] for name in added}) == len(added)
+    Fernet(str(values["AIRFLOW_FERNET_KEY"]))
+    assert target.stat().st_mode & 0o777 == 0o600
+    assert complete(root / ".env.example", target, tmp_path / "landing") == []
+    assert dotenv_values(target) == values
+
+
 def test_postgres_is_17_or_later(services: dict[str, dict[str, Any]]) -> None:
     assert int(services["postgres"]["image"].split(":")[1].split(".")[0]) >= 17
 
@@ -141,7 +178,18 @@ def test_empty_variables_mean_unset(services: dict[str, dict[str, Any]], monkeyp
     for name in [name for name in os.environ if name.startswith("CHURN_")]:
         monkeypatch.delenv(name)
     for name, value in services["serving"]["environment"].items():
-        monkeypatch.setenv(name, re.sub(r"\$\{[A-Z_]+:-([^}]*)\}", r"\1", str(value)))
+        monkeypatch.setenv(name, re.sub(r"\$\{[A-Z_0-9]+:[-?]([^}]*)\}", r"\1", str(value)))
     serving = Settings().serving
     assert (serving.host, serving.api_keys_file, serving.api_key.get_secret_value()) == ("0.0.0.0", None, "")  # noqa: S104
-    assert (serving.store.backend, serving.log.uri) == ("embedded", "")
+    assert (serving.store.backend, serving.log.uri) == ("redis", "s3://churn/predictions")
+
+
+@pytest.mark.slow
+def test_executor_can_be_imported(services: dict[str, dict[str, Any]]) -> None:
+    from airflow.executors.executor_loader import ExecutorLoader
+
+    module, _, name = ExecutorLoader.executors[
+        services["airflow-scheduler"]["environment"]["AIRFLOW__CORE__EXECUTOR"]
+    ].rpartition(".")
+
+    assert hasattr(importlib.import_module(module), name)

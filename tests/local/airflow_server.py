@@ -45,6 +45,7 @@ def task_item(
         "try_number": attempt,
         "duration": ended,
         "map_index": map_index,
+        "hostname": None if attempt == 0 else "worker-1",
         "id": f"{dag_id}.{task_id}",
         "end_date": None if ended is None else at(ended),
     }

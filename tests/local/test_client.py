@@ -94,9 +94,17 @@ def test_task_has_try_number_duration_and_end(airflow: AirflowServer, client: Ai
     done, waiting, mapped = client.snapshot(START).tasks
     ended = START + dt.timedelta(seconds=34)
     assert done == Task(
-        "churn_train", "run+0", "train", "success", attempt=2, seconds=34, ended=ended, instance_id="churn_train.train"
+        "churn_train",
+        "run+0",
+        "train",
+        "success",
+        attempt=2,
+        seconds=34,
+        ended=ended,
+        instance_id="churn_train.train",
+        hostname="worker-1",
     )
-    assert (waiting.state, waiting.seconds, waiting.ended) == (None, None, None)
+    assert (waiting.state, waiting.seconds, waiting.ended, waiting.hostname) == (None, None, None, "")
     assert (done.name, mapped.name) == ("train", "tune[1]")
 
 

@@ -1,0 +1,1 @@
+"""The Compose project under test: ``make compose-test``."""
