@@ -25,10 +25,11 @@ SHELL := /bin/sh
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
 .DELETE_ON_ERROR:
-.PHONY: help env demo up down status airflow test lint format hooks lock docs bench loadtest reproduce faults equivalence timelapse
+.PHONY: help env demo up down status airflow test lint audit format hooks lock release docs bench loadtest reproduce faults equivalence timelapse \
+	images compose-secrets compose-up compose-down compose-test
 
 help:  ## Show this list
-	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  %-12s %s\n", $$1, $$2}' Makefile
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  %-12s %s\n", $$1, $$2}' Makefile
 
 env: $(ENV_STAMP)  ## Build .venv from the lock
 
@@ -61,9 +62,16 @@ lint: $(ENV_STAMP)  ## Check style, types, the import contract, configuration fi
 	$(BIN)/check-jsonschema --builtin-schema vendor.github-workflows $(wildcard .github/workflows/*.yml)
 	$(BIN)/check-jsonschema --builtin-schema custom.github-workflows-require-timeout $(wildcard .github/workflows/*.yml)
 	$(BIN)/check-jsonschema --builtin-schema vendor.compose-spec docker-compose.yaml
+	$(BIN)/zizmor --offline --no-progress .github
 	$(BIN)/hadolint Dockerfile
 	$(BIN)/codespell
 	$(BIN)/python -m local.lock
+
+# Only the packages of the images. --strict: a package without data is an error. For a vulnerability without a fix, add
+# --ignore-vuln ID here, and its reason to SECURITY.md.
+audit: $(ENV_STAMP)  ## Check the licences and the known vulnerabilities of the locked runtime packages; needs the network
+	$(BIN)/pip-licenses --summary --packages $$(sed -n 's/^\([A-Za-z0-9._-]*\)==.*/\1/p' requirements.txt)
+	$(BIN)/pip-audit --strict --require-hashes --disable-pip --requirement requirements.txt
 
 format: $(ENV_STAMP)  ## Format the code and apply the safe fixes of the linter
 	$(BIN)/ruff check --fix
@@ -79,9 +87,13 @@ docs: $(ENV_STAMP)  ## Build the documentation site into var/site; a dead link i
 lock: $(UV_STAMP)  ## Pin all dependencies of pyproject.toml again
 	@digest=$$($(UV) run -q --no-project --python "$(PYTHON)" local/lock.py --digest) && \
 	compile() { $(UV) pip compile pyproject.toml --universal --python-version 3.11 --fork-strategy fewest --no-emit-index-url \
-		--no-annotate --generate-hashes -q --custom-compile-command "make lock ($$digest)" "$$@"; } && \
+		--no-annotate --generate-hashes --all-extras -q --custom-compile-command "make lock ($$digest)" "$$@"; } && \
 	compile -o requirements.txt && \
 	compile --group dev -c requirements.txt -o requirements-dev.txt
+
+release: $(ENV_STAMP)  ## Set the version, commit and tag: make release VERSION=1.2.3
+	@test -n "$(VERSION)" || { echo "Usage: make release VERSION=1.2.3" >&2; exit 2; }
+	@bash release/product.sh "$(VERSION)"
 
 reproduce: $(ENV_STAMP)  ## Rebuild the data set of a run and compare: make reproduce RUN=... (DELTA=1: from the lake)
 	@test -n "$(RUN)" || { echo "Usage: make reproduce RUN=<MLflow run id>" >&2; exit 2; }
@@ -95,6 +107,21 @@ loadtest: $(ENV_STAMP)  ## Load the running endpoint and check its requirements:
 	@$(BIN)/python -m include.serving.load_test $(if $(URL),--url "$(URL)") $(if $(SECONDS),--seconds "$(SECONDS)") \
 		$(if $(CONNECTIONS),--connections "$(CONNECTIONS)") $(if $(REQUESTS),--requests "$(REQUESTS)") \
 		$(if $(filter 1 yes true,$(LIMIT)),--limit)
+
+images: $(ENV_STAMP)  ## Build the images, start each of them without rights, and print their sizes (Docker or podman)
+	@$(BIN)/python -m benchmarks.images
+
+compose-secrets: $(ENV_STAMP)  ## Write the missing secrets of docker-compose.yaml to .env
+	@$(BIN)/python -m local.compose_secrets
+
+compose-up: compose-secrets  ## Start the whole product in containers (docker-compose.yaml)
+	docker compose up --build --detach --wait
+
+compose-down:  ## Stop the containers; the volumes stay
+	docker compose down
+
+compose-test: $(ENV_STAMP)  ## Run the chain in containers of their own, with a killed worker and a swap (Docker or podman)
+	@$(BIN)/python -m benchmarks.compose
 
 timelapse: $(ENV_STAMP)  ## Run 150 simulated days under Airflow with a change of the causes of churn: make timelapse [ARGS="--help"]
 	@$(BIN)/python -m benchmarks.timelapse $(ARGS)
