@@ -17,6 +17,7 @@ import pytest
 
 from benchmarks.local_stack import free_ports
 from include.days import DayRange
+from include.provenance.statement import PROVENANCE_FILE
 from include.settings import ROOT, ServingSettings, Settings
 from include.training.release.registry import Registry
 from local.client import AirflowClient, ApiError, Run
@@ -189,4 +190,10 @@ def versions(demo: RunningStack) -> tuple[str, str]:
     champion = registry.require("champion")
     client = mlflow.MlflowClient(demo.stack.mlflow_url)
     known = client.get_model_version(registry.name, champion)
-    return champion, registry.register(known.source, known.run_id, {})
+    # The provenance of a run names its version, so the copy is a version of another run, without a provenance.
+    run_id = client.create_run(client.get_run(known.run_id).info.experiment_id).info.run_id
+    with tempfile.TemporaryDirectory() as folder:
+        files = Path(client.download_artifacts(known.run_id, "", folder))
+        (files / PROVENANCE_FILE).unlink()
+        client.log_artifacts(run_id, str(files))
+    return champion, registry.register(known.source, run_id, {})
