@@ -7,7 +7,6 @@ debuggers. Half of the installed bytes remain.
 
 from __future__ import annotations
 
-import importlib
 import shutil
 import subprocess
 import sys
@@ -28,11 +27,12 @@ def slim(packages: Path) -> None:
         packages: The folder ``site-packages``, from which this interpreter imports.
 
     Raises:
-        subprocess.CalledProcessError: A library could not be stripped.
+        subprocess.CalledProcessError: XGBoost cannot be imported, or a library could not be stripped.
     """
-    importlib.import_module("xgboost")
-    scipy = packages / "scipy"
-    unused = [folder for folder in scipy.iterdir() if folder.is_dir() and f"scipy.{folder.name}" not in sys.modules]
+    # In a process of its own: `strip` overwrites the files of libraries, which would end a process that has loaded them.
+    program = [sys.executable, "-c", "import sys, xgboost; print(*sys.modules)"]
+    used = subprocess.run(program, check=True, capture_output=True, text=True).stdout.split()
+    unused = [path for path in (packages / "scipy").iterdir() if path.is_dir() and f"scipy.{path.name}" not in used]
     unused += [path for pattern in ARROW for path in (packages / "pyarrow").glob(pattern)]
     unused += [path for pattern in SOURCES for path in packages.rglob(pattern)]
     unused += [path for path in packages.rglob("tests") if path.is_dir()]
