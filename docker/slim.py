@@ -29,7 +29,7 @@ def slim(packages: Path) -> None:
     Raises:
         subprocess.CalledProcessError: XGBoost cannot be imported, or a library could not be stripped.
     """
-    # In a process of its own: `strip` overwrites the files of libraries, which would end a process that has loaded them.
+    # In another process: `strip` overwrites the files of libraries, which would end a process that has loaded them.
     program = [sys.executable, "-c", "import sys, xgboost; print(*sys.modules)"]
     used = subprocess.run(program, check=True, capture_output=True, text=True).stdout.split()
     unused = [path for path in (packages / "scipy").iterdir() if path.is_dir() and f"scipy.{path.name}" not in used]
