@@ -54,10 +54,11 @@ def version(tag: Annotated[str, typer.Option(help="The Git tag, such as model-v7
 def build(model_version: Version) -> None:
     """Fetch a version from the registry, check its provenance, build its Bento, and compare its predictions."""
     from include.serving.deployment import deploy
+    from include.serving.deployment.package import package
 
     settings = get_settings()
     found = deploy.resolve(model_version, "serve", settings)
-    bento = deploy.package(found, settings)
+    bento = package(found, settings)
     compared = deploy.smoke(bento.as_dict(), settings)
     _print(bento.as_dict() | compared)
 

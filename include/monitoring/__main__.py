@@ -16,6 +16,7 @@ from include.monitoring.backtest import LargestChange, backtest, render
 from include.monitoring.incidents import acknowledge
 from include.projects import load_project
 from include.retention.retention_list import ScoringError, deployed_bento
+from include.serving.deployment.bento_store import load_model
 from include.settings import get_settings
 
 app = CommandLine()
@@ -35,7 +36,7 @@ def run_backtest(
     settings = get_settings()
     project = load_project(settings.project)
     try:
-        bundle = deployed_bento(settings).load_bundle()
+        bundle = load_model(deployed_bento(settings), settings)
     except ScoringError:
         bundle = None
     span = DayRange.ending(parse_day(through), days)

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
+from include.serving.deployment.bento_store import local_bento
 from include.serving.deployment.state import BentoReference, open_state
 from include.settings import Settings, require_project
 
@@ -48,7 +49,8 @@ def served_model(settings: Settings) -> ServedModel | None:
     reference = state.served()
     if reference is None:
         return None
-    contract = _contract(reference)
+    bento = local_bento(reference, settings)
+    contract = _contract(bento) if bento else None
     return ServedModel(
         version=reference.model_version,
         since=state.served_since(),

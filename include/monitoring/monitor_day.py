@@ -22,6 +22,7 @@ from include.monitoring.served import monitor_served
 from include.monitoring.windows import latest_rows, new_columns, with_scores
 from include.projects import Project
 from include.retention.retention_list import deployed_bento
+from include.serving.deployment.bento_store import load_model
 from include.settings import Settings
 from include.training.model.bundle import Bundle
 from include.training.model.reference_profile import ReferenceProfile, read_profile
@@ -59,7 +60,7 @@ def monitor_day(project: Project, settings: Settings, day: dt.date) -> dict[str,
     start = time.perf_counter()
     lake, folder = open_lake(settings), day_dir(settings.reports_dir, day)
     deployed = deployed_bento(settings)
-    bundle, version = deployed.load_bundle(), deployed.model_version
+    bundle, version = load_model(deployed, settings), deployed.model_version
     contract, profile = bundle.contract, read_profile(bundle)
     judged = judge_day(project, lake, bundle, profile, settings.reports_dir, day)
     drifted = [*judged.verdict.shown.drifted_features, *judged.verdict.shown.informing_features]

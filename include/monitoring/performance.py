@@ -22,6 +22,7 @@ from include.lake.table_names import FEATURES_TABLE, LABELS_TABLE, SCORES_TABLE
 from include.monitoring.decay import Verdict, decay_verdict
 from include.plurals import counted
 from include.projects import Project
+from include.serving.deployment.bento_store import local_bento
 from include.serving.deployment.state import open_state
 from include.settings import Settings
 from include.training.evaluation.measure import measure
@@ -119,8 +120,9 @@ def deployed_evaluations(settings: Settings) -> Evaluations:
     @cache
     def evaluation(version: str) -> RecipeEvaluation | None:
         revision = state.newest_of(version)
+        bento = local_bento(revision.bento, settings) if revision else None
         try:
-            return revision.bento.load_bundle().contract.evaluation if revision else None
+            return bento.load_bundle().contract.evaluation if bento else None
         except BundleError:  # deleted, or of another version of the code
             return None
 

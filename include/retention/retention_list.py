@@ -26,6 +26,7 @@ from include.lake import Lake, StepResult, connect, open_lake, stream
 from include.lake.table_names import FEATURES_TABLE, SCORES_TABLE
 from include.logs import get_logger
 from include.projects import Project, load_project
+from include.serving.deployment.bento_store import load_model
 from include.serving.deployment.state import BentoReference, open_state
 from include.settings import Settings
 from include.training.model.bundle import Bundle
@@ -188,7 +189,8 @@ def score_day(day: dt.date, settings: Settings) -> StepResult:
     table = lake.table(FEATURES_TABLE)
     read = table.row_counts([day]).get(day, 0)
     features = _without_known_churners(load_project(settings.project), lake, day)
-    rows = retention_list(day, features, deployed.load_bundle(), deployed.model_version, settings.serving.reasons_for)
+    bundle = load_model(deployed, settings)
+    rows = retention_list(day, features, bundle, deployed.model_version, settings.serving.reasons_for)
     if not rows.num_rows:
         raise ScoringError(
             "All customers of the day are known to have churned." if read else "The day has no customers.",

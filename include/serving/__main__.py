@@ -11,6 +11,7 @@ import typer
 
 from include.command_line import CommandLine
 from include.logs import configure_json_logs
+from include.serving.deployment.bento_store import load_model
 from include.serving.deployment.client import EndpointClient, bundled_samples
 from include.serving.deployment.rollout import end_shadow
 from include.serving.deployment.runner import run as run_endpoint
@@ -37,7 +38,7 @@ def predict_sample() -> None:
         raise typer.BadParameter("no model is deployed yet")
     client = EndpointClient(settings.serving.url, settings.serving.api_key)
     try:
-        answer = client.predict("sample-0", bundled_samples(reference)[0].features)
+        answer = client.predict("sample-0", bundled_samples(load_model(reference, settings))[0].features)
     finally:
         client.close()
     typer.echo(json.dumps(answer))

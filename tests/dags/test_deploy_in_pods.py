@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from include.serving.deployment import cluster as cluster_module
-from include.serving.deployment.deploy import package
+from include.serving.deployment.package import package
 from include.serving.deployment.state import BentoReference, open_state
 from include.settings import get_settings
 from include.training.release.registry import Registry

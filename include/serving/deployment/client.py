@@ -14,7 +14,7 @@ from pydantic import SecretStr
 
 from include.errors import ChurnflowError
 from include.serving.deployment.state import BentoReference
-from include.training.model.bundle import Sample, predictions_match
+from include.training.model.bundle import Bundle, Sample, predictions_match
 
 _SECONDS = 10.0
 _POLL_SECONDS = 0.1
@@ -43,18 +43,17 @@ def api_key_header(api_key: SecretStr) -> dict[str, str]:
     return {"X-API-Key": api_key.get_secret_value()} if api_key else {}
 
 
-def bundled_samples(reference: BentoReference) -> tuple[Sample, ...]:
-    """Return the samples inside a Bento.
+def bundled_samples(bundle: Bundle) -> tuple[Sample, ...]:
+    """Return the samples in a bundle.
 
     Raises:
-        BundleError: The bundle in the Bento is damaged.
         SamplesError: Training recorded no samples.
     """
-    samples = reference.load_bundle().samples
+    samples = bundle.samples
     if not samples:
         raise SamplesError(
             "The bundle contains no samples to compare with.",
-            where=f"Bento {reference.bento}",
+            where=f"model of run {bundle.contract.run_id}",
             remedy="Train the model again; training records rows in samples.json.",
         )
     return samples

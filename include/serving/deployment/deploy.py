@@ -14,10 +14,10 @@ from include.lake import open_lake
 from include.lake.table_names import FEATURES_TABLE
 from include.logs import get_logger
 from include.serving.deployment import rollout
+from include.serving.deployment.bento_store import find_bento, prune_bentos
 from include.serving.deployment.client import bundled_samples
-from include.serving.deployment.package import build_bento, find_bento, prune_bentos
+from include.serving.deployment.package import package
 from include.serving.deployment.pods import released
-from include.serving.deployment.provenance import fetch
 from include.serving.deployment.rollout import RolloutError
 from include.serving.deployment.server_process import end_processes_of
 from include.serving.deployment.state import BentoReference, Role, SupersededError, open_state
@@ -42,7 +42,14 @@ def resolve(model_version: str | None, role: Role, settings: Settings) -> str:
     Raises:
         RegistryError: The registry does not answer, or has no such version.
         LeakageError: The version to serve has a suspected leak, or was not checked for leaks.
+        RolloutError: There is no shadow in the pods of a cluster.
     """
+    if role == "shadow" and settings.serving.backend == "kubernetes":
+        raise RolloutError(
+            "There is no shadow on Kubernetes.",
+            where="CHURN_SERVING__BACKEND",
+            remedy="Deploy the version with the role serve, or run the shadow on the backend runner.",
+        )
     registry = Registry(settings)
     try:
         version = model_version or registry.require("champion" if role == "serve" else "challenger")
@@ -78,24 +85,6 @@ def build(model_version: str, settings: Settings) -> dict[str, str]:
     return built.as_dict()
 
 
-def package(model_version: str, settings: Settings) -> BentoReference:
-    """Build the Bento of a registered model version, after a check of its provenance.
-
-    Args:
-        model_version: The version.
-        settings: The deployment.
-
-    Raises:
-        ProvenanceError: The model differs from its provenance, or the provenance is missing or not trusted.
-        RegistryError: The registry does not answer, or has no such version.
-        VersionError: The raw data of the model is missing or damaged, or its storage does not answer.
-        BundleError: The version's bundle is damaged.
-        PackagingError: BentoML could not build the Bento.
-    """
-    model = fetch(model_version, settings)
-    return build_bento(model, model_version, settings.serving_dir, settings.provenance.signing_key)
-
-
 def smoke(bento: dict[str, str], settings: Settings) -> dict[str, float]:
     """Start one server process of the Bento, compare its predictions with the samples, and stop the process.
 
@@ -113,7 +102,7 @@ def smoke(bento: dict[str, str], settings: Settings) -> dict[str, float]:
         BundleError: The bundle in the Bento is damaged.
         WorkerPoolError: The process did not start.
         EndpointError: The process answered a sample with an error, or did not answer.
-        SamplesError: A prediction differs from the recorded prediction.
+        SamplesError: A prediction differs from the recorded prediction, or training recorded none.
     """
     reference = BentoReference(**bento)
     home = settings.serving_dir / "staging"
@@ -121,7 +110,7 @@ def smoke(bento: dict[str, str], settings: Settings) -> dict[str, float]:
     unlogged = settings.serving.log.model_copy(update={"enabled": False})
     serving = settings.serving.model_copy(update={"workers": 1, "log": unlogged})
     staging = settings.model_copy(update={"serving": serving})
-    rows = len(bundled_samples(reference))
+    rows = len(bundled_samples(reference.load_bundle()))
     home.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(prefix="churn-smoke-") as folder, (home / "server.log").open("wb") as output:
         pool = WorkerPool(Target(reference), Path(folder) / "server", home, staging, output=output)
@@ -146,7 +135,7 @@ def roll_out(bento: dict[str, str], requested: dt.datetime, settings: Settings) 
         settings: The deployment.
     """
     served = rollout.roll_out(BentoReference(**bento), settings, requested)
-    prune_bentos(settings.serving_dir, settings.serving.kept_bentos)
+    prune_bentos(settings)
     return served.as_dict()
 
 

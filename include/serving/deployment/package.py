@@ -15,16 +15,16 @@ import yaml
 from include.errors import ChurnflowError
 from include.logs import get_logger
 from include.provenance.statement import PROVENANCE_FILE
-from include.serving.deployment.provenance import RegisteredModel, sign_bento
+from include.serving.deployment.bento_store import NAME, bentos_home
+from include.serving.deployment.provenance import RegisteredModel, fetch, sign_bento
 from include.serving.deployment.server_process import bentoml_environment
-from include.serving.deployment.state import BentoReference, ServingState
-from include.settings import ROOT, require_project
+from include.serving.deployment.state import BentoReference
+from include.settings import ROOT, Settings, require_project
 from include.training.model.bundle import Bundle
 from include.training.model.source_files import source_files
 
 log = get_logger(__name__)
 
-NAME = "churn"
 TRAINING_PROVENANCE_FILE = "training_provenance.json"
 # The program of a server process, and the service that BentoML loads; the other files follow from their imports.
 _ENTRY_POINTS = ("include.serving.server.__main__", "include.serving.endpoint.service", "include.provenance.__main__")
@@ -84,7 +84,7 @@ def build_bento(
     require_project(
         project, serving_dir.name, what=f"Model version {model_version}", where=f"run {bundle.contract.run_id}"
     )
-    home = serving_dir.absolute() / "bentos"
+    home = bentos_home(serving_dir)
     with tempfile.TemporaryDirectory(prefix="churn-bento-") as name:
         stage = Path(name)
         _stage(registered, stage)
@@ -100,45 +100,22 @@ def build_bento(
     return BentoReference(bento=tag_version, model_version=model_version, path=str(path), project=project)
 
 
-def find_bento(model_version: str, serving_dir: Path) -> BentoReference | None:
-    """Return the newest Bento of a model version; None when none is on this disk.
+def package(model_version: str, settings: Settings) -> BentoReference:
+    """Build the Bento of a registered model version, after a check of its provenance.
 
     Args:
-        model_version: The registry's version of the model.
-        serving_dir: The folder of the deployment.
-    """
-    found = [path for path in _built(serving_dir) if path.name.startswith(f"{model_version}-")]
-    if not found:
-        return None
-    return BentoReference(found[-1].name, model_version, str(found[-1]), serving_dir.name)
-
-
-def prune_bentos(serving_dir: Path, keep: int) -> list[str]:
-    """Delete all Bentos except the Bentos in use and the newest Bentos, and return the deleted versions.
-
-    Args:
-        serving_dir: The folder of the deployment.
-        keep: How many of the newest Bentos to keep.
+        model_version: The version.
+        settings: The deployment.
 
     Raises:
-        ServingStateError: The serving state cannot be read; nothing is deleted.
+        ProvenanceError: The model differs from its provenance, or the provenance is missing or not trusted.
+        RegistryError: The registry does not answer, or has no such version.
+        VersionError: The raw data of the model is missing or damaged, or its storage does not answer.
+        BundleError: The version's bundle is damaged.
+        PackagingError: BentoML could not build the Bento.
     """
-    used = ServingState(serving_dir).bentos_in_use()
-    built = _built(serving_dir)
-    old = [path for path in built[: max(0, len(built) - keep)] if path.name not in used]
-    for path in old:
-        # After the rename, an interrupted deletion cannot leave an incomplete Bento under its name.
-        deleted = path.with_name(f".{path.name}")
-        path.rename(deleted)
-        shutil.rmtree(deleted)
-    log.info("bentos pruned", extra={"deleted": len(old), "left": len(built) - len(old)})
-    return [path.name for path in old]
-
-
-def _built(serving_dir: Path) -> list[Path]:
-    """Return the folders of all Bentos, the newest last."""
-    files = (serving_dir.absolute() / "bentos" / "bentos" / NAME).glob("[!.]*/bento.yaml")
-    return [file.parent for file in sorted(files, key=lambda file: file.stat().st_mtime_ns)]
+    model = fetch(model_version, settings)
+    return build_bento(model, model_version, settings.serving_dir, settings.provenance.signing_key)
 
 
 def _stage(model: RegisteredModel, stage: Path) -> None:

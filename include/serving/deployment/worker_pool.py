@@ -100,7 +100,7 @@ class WorkerPool:
             raise self._error("The Bento does not exist", "Deploy the model again, which builds it")
         self._public_key = settings.provenance.public_key
         self._require_provenance()
-        self._samples = bundled_samples(target.bento)
+        self._samples = bundled_samples(target.bento.load_bundle())
         self._folder = folder
         self._public = public
         self._output = output

@@ -31,12 +31,12 @@ def image_of(version: str) -> str:
     return f"{REPOSITORY}@sha256:{version * 64}"
 
 
-def signing_settings(home: Path) -> Settings:
+def signing_settings(home: Path, project: str = "synthetic") -> Settings:
     """Return settings with a registry in a file and new keys."""
     create_keys(home / "signing.pem", home / "public.pem")
     return Settings(
         home=home,
-        project="synthetic",
+        project=project,
         mlflow=MlflowSettings(tracking_uri=f"sqlite:///{home}/mlflow.db"),
         provenance=ProvenanceSettings(signing_key=home / "signing.pem", public_key=home / "public.pem"),
     )

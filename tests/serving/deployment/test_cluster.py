@@ -247,3 +247,8 @@ def kill_after_the_patch(cluster: SimulatedDeployment, settings: Settings, bento
     state.begin(bento)
     replaced._deployment.set_model(replaced._candidate)
     assert cluster.image == IMAGES[bento.model_version]
+
+
+def test_shadow_is_refused_before_anything_changes(settings: Settings) -> None:
+    with pytest.raises(RolloutError, match="no shadow on Kubernetes"):
+        deploy.resolve("8", "shadow", settings)
