@@ -12,22 +12,20 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
-import mlflow
 import pytest
 
-from include.projects.training import LeakageLimits
-from include.provenance.signature import create_keys, read_signed, sign
-from include.provenance.statement import PROVENANCE_FILE, Provenance, checksums_of
+from include.provenance.signature import read_signed
+from include.provenance.statement import PROVENANCE_FILE, Provenance
 from include.serving.deployment.pods import BENTO_TAG, IMAGE_TAG
-from include.settings import ROOT, MlflowSettings, ProvenanceSettings, Settings
-from include.training.evaluation.leakage import LEAKAGE_FILE, LeakageReport
+from include.settings import ROOT, Settings
 from include.training.model.bundle import Bundle
 from include.training.release.registry import Registry
 from tests.kubernetes.deployment import Fate, SimulatedDeployment
+from tests.serving.deployment.released import REPOSITORY, register, signing_settings
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(300)]
 
-REPOSITORY, DIGEST = "registry.example/churn-serving", "sha256:" + "c" * 64
+DIGEST = "sha256:" + "c" * 64
 IMAGE = f"{REPOSITORY}@{DIGEST}"
 SBOM, PREDICATE = "var/release/sbom.json", "var/release/provenance.predicate.json"
 STAND_IN = """#!{python}
@@ -97,49 +95,21 @@ class Release:
 class Registered:
     """A registry with a champion, and a version to release."""
 
-    folder: Path
+    settings: Settings
     version: str
 
     @property
     def run_artifacts(self) -> Path:
-        return next((self.folder / "artifacts").iterdir()) / "artifacts"
-
-    @property
-    def settings(self) -> Settings:
-        return Settings(
-            home=self.folder,
-            project="synthetic",
-            mlflow=MlflowSettings(tracking_uri=f"sqlite:///{self.folder}/mlflow.db"),
-            provenance=ProvenanceSettings(
-                signing_key=self.folder / "signing.pem", public_key=self.folder / "public.pem"
-            ),
-        )
+        """The files of the version's run."""
+        run_id = Registry(self.settings).record(self.version).run_id
+        return self.settings.home / "artifacts" / run_id / "artifacts"
 
 
 @pytest.fixture(scope="module")
 def registered(bundle: Bundle, tmp_path_factory: pytest.TempPathFactory) -> Registered:
-    """A bundle that was registered with a clean leakage report and a signed provenance, as training does."""
-    folder = tmp_path_factory.mktemp("registry")
-    settings = Registered(folder, "").settings
-    create_keys(folder / "signing.pem", folder / "public.pem")
-    client = mlflow.MlflowClient(settings.mlflow.tracking_uri, settings.mlflow.tracking_uri)
-    experiment = client.create_experiment("churn", artifact_location=(folder / "artifacts").as_uri())
-    run = client.create_run(experiment).info
-    bundle.save(folder / "bundle")
-    client.log_artifacts(run.run_id, str(folder / "bundle"), "model/data/bundle")
-    clean = LeakageReport(findings=(), limits=LeakageLimits(), features=(), splits=(), skipped=())
-    client.log_text(run.run_id, clean.model_dump_json(), LEAKAGE_FILE)
-    client.create_registered_model("churn-synthetic")
-    _, version = (
-        str(client.create_model_version("churn-synthetic", f"{run.artifact_uri}/model", run.run_id).version)
-        for _ in range(2)
-    )
-    files = checksums_of(folder / "artifacts" / run.run_id / "artifacts")
-    provenance = Provenance("synthetic", run.run_id, version)
-    provenance = provenance.with_link("run", {LEAKAGE_FILE: files[LEAKAGE_FILE]})
-    provenance = provenance.with_link("bundle", checksums_of(folder / "bundle"))
-    client.log_text(run.run_id, sign(provenance.as_statement(), settings.provenance.signing_key), PROVENANCE_FILE)
-    return Registered(folder, version)
+    settings = signing_settings(tmp_path_factory.mktemp("registry"))
+    _, version = (register(bundle, settings) for _ in range(2))
+    return Registered(settings, version)
 
 
 @pytest.fixture
