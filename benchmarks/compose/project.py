@@ -101,10 +101,10 @@ class ComposeProject:
         options = [option for name in filters for option in ("--filter", name)]
         return self.engine.run("ps", "--all", "--quiet", *options).stdout.split()
 
-    def health(self) -> dict[str, bool]:
-        """Return for each long-running service whether all its containers pass their health check now."""
+    def health(self) -> dict[str, list[bool]]:
+        """Return for each container of each long-running service whether it passes its health check now."""
         started = [name for name in self.services if name not in self.left_out and name != "airflow-init"]
-        return {name: all(self._is_healthy(id_) for id_ in self.containers(name)) for name in started}
+        return {name: [self._is_healthy(id_) for id_ in self.containers(name)] for name in started}
 
     def execute(self, service: str, *command: str) -> str:
         """Run a command in the first container of a service, and return its standard output.
