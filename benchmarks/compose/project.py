@@ -90,16 +90,15 @@ class ComposeProject:
         finally:
             self._compose("down", "--volumes", "--timeout", "20")
 
-    def containers(self, service: str | None = None) -> list[str]:
-        """Return the ids of the containers of a service, or of all services.
+    def containers(self, service: str) -> list[str]:
+        """Return the ids of the containers of a service.
 
         Args:
-            service: The service; None for all.
+            service: The service.
         """
-        filters = [f"label=com.docker.compose.project={self._name}"]
-        filters += [f"label=com.docker.compose.service={service}"] if service else []
-        options = [option for name in filters for option in ("--filter", name)]
-        return self.engine.run("ps", "--all", "--quiet", *options).stdout.split()
+        labels = {"project": self._name, "service": service}
+        filters = [f"--filter=label=com.docker.compose.{key}={value}" for key, value in labels.items()]
+        return self.engine.run("ps", "--all", "--quiet", *filters).stdout.split()
 
     def health(self) -> dict[str, list[bool]]:
         """Return for each container of each long-running service whether it passes its health check now."""
