@@ -5,11 +5,13 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import yaml
 
-from include.serving.deployment.cluster import CHECK, PROVENANCE
+from include.serving.deployment.cluster import CHECK, MODEL_VERSION, PROVENANCE
 from include.serving.shutdown_timeouts import STOP_SECONDS
 from include.settings import Settings
 from tests.infra.charts import Chart
+from tests.infra.installed_chart import installed
 
 OVERRIDDEN = {
     "fullnameOverride": "churn-eu",
@@ -341,3 +343,35 @@ def test_invalid_value_is_rejected_by_name(chart: Chart, values: dict[str, Any],
 
     assert done.returncode != 0
     assert named in done.stderr
+
+
+def test_upgrade_keeps_the_deployed_model_and_the_number_of_pods(
+    chart: Chart, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """An upgrade must not return to the model of the first installation, nor to its number of pods."""
+    provenance = {"enabled": True, "publicKey": {"configMap": "keys"}, "statement": "statement of version 1"}
+    first = {"repository": "registry.example/churn-serving", "digest": "sha256:" + "1" * 64}
+    documents = chart.render(image=first, provenance=provenance)
+    (live,) = [document for document in documents if document["kind"] == "Deployment"]
+    deployed = "registry.example/churn-serving@sha256:" + "7" * 64
+    live["spec"]["replicas"] = 11
+    live["spec"]["template"]["spec"]["containers"][0]["image"] = deployed
+    live["spec"]["template"]["metadata"]["annotations"] = {MODEL_VERSION: "7", PROVENANCE: "statement of version 7"}
+    monkeypatch.setenv("KUBECONFIG", str(tmp_path / "kubeconfig"))
+
+    def upgraded(*, keep: bool) -> dict[str, Any]:
+        command = ("template", "churn-serving", "--dry-run=server", "--disable-openapi-validation")
+        done = chart.run(*command, "--namespace", "churn", image=first | {"keepDeployed": keep}, provenance=provenance)
+        assert done.returncode == 0, done.stderr
+        found = [document for document in yaml.safe_load_all(done.stdout) if document["kind"] == "Deployment"]
+        spec: dict[str, Any] = found[0]["spec"]
+        return spec
+
+    with installed("churn-serving", documents, tmp_path / "kubeconfig"):
+        kept, replaced = upgraded(keep=True), upgraded(keep=False)
+    assert (kept["replicas"], replaced["replicas"]) == (11, 11)
+    assert kept["template"]["spec"]["containers"][0]["image"] == deployed
+    annotations = kept["template"]["metadata"]["annotations"]
+    assert (annotations[MODEL_VERSION], annotations[PROVENANCE]) == ("7", "statement of version 7")
+    assert replaced["template"]["spec"]["containers"][0]["image"].endswith(first["digest"])
+    assert MODEL_VERSION not in replaced["template"]["metadata"]["annotations"]
