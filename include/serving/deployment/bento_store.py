@@ -41,7 +41,8 @@ def find_bento(model_version: str, serving_dir: Path) -> BentoReference | None:
 def local_bento(bento: BentoReference, settings: Settings) -> BentoReference | None:
     """Return the Bento, or a Bento of the same model version, on this disk; None if there is none.
 
-    A Bento in the pods of a cluster can have been built on another machine, such as that of a release.
+    The backend ``runner`` serves from this disk. The Bento in the pods of a cluster can have been built on another
+    machine, such as that of a release.
 
     Args:
         bento: A Bento that serves or has served.
