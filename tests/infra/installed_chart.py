@@ -10,16 +10,17 @@ from pathlib import Path
 from typing import Any
 
 from tests.http_servers import StubHandler, stub
+from tests.kubernetes.protocol import failure, kubeconfig
 
 
 @contextmanager
-def installed(release: str, documents: list[dict[str, Any]], kubeconfig: Path) -> Iterator[None]:
+def installed(release: str, documents: list[dict[str, Any]], kubeconfig_file: Path) -> Iterator[None]:
     """Answer requests for the documents of a release while the block runs, and write the client's configuration.
 
     Args:
         release: The name of the release.
         documents: The objects of the release. All kinds that helm renders must be among them.
-        kubeconfig: The new file.
+        kubeconfig_file: The new file.
     """
     answers = _discovery(documents)
     for document in documents:
@@ -33,18 +34,10 @@ def installed(release: str, documents: list[dict[str, Any]], kubeconfig: Path) -
     class Handler(StubHandler):
         def respond(self) -> None:
             found = answers.get(self.path.partition("?")[0])
-            missing = {"kind": "Status", "apiVersion": "v1", "status": "Failure", "reason": "NotFound", "code": 404}
-            self.answer(json.dumps(found or missing).encode(), 200 if found else 404)
+            self.answer(json.dumps(found or failure(404, "not found")).encode(), 200 if found else 404)
 
     with stub(Handler) as port:
-        names = {"cluster": "simulated", "user": "helm"}
-        configuration = {
-            "clusters": [{"name": "simulated", "cluster": {"server": f"http://127.0.0.1:{port}"}}],
-            "users": [{"name": "helm", "user": {}}],
-            "contexts": [{"name": "simulated", "context": names}],
-            "current-context": "simulated",
-        }
-        kubeconfig.write_text(json.dumps(configuration))
+        kubeconfig_file.write_text(json.dumps(kubeconfig(f"http://127.0.0.1:{port}")))
         yield
 
 

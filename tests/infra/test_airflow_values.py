@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 import yaml
 
-from include.settings import ROOT, get_settings
+from include.settings import ROOT, Settings
 
 VALUES: dict[str, Any] = yaml.safe_load((ROOT / "helm/airflow-values.yaml").read_text(encoding="utf-8"))
 
@@ -28,9 +28,7 @@ def test_options_exist_in_the_installed_airflow() -> None:
 def test_settings_are_valid(monkeypatch: pytest.MonkeyPatch) -> None:
     for variable in VALUES["env"]:
         monkeypatch.setenv(variable["name"], variable["value"])
-    get_settings.cache_clear()
-    settings = get_settings()
-    get_settings.cache_clear()
+    settings = Settings()
     assert settings.serving.backend == "kubernetes"
     assert settings.serving.url == "http://churn-serving.churn:80"
     assert str(settings.home) == next(mount["mountPath"] for mount in VALUES["volumeMounts"])

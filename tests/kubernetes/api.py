@@ -17,8 +17,8 @@ from typing import Any
 from aiohttp import web
 
 from tests.kubernetes.pod import Cluster, Fate, Pod
+from tests.kubernetes.protocol import TOKEN, failure, kubeconfig
 
-TOKEN = "token-of-the-simulated-cluster"
 RIGHTS = {
     "pods": {"create", "get", "list", "patch", "delete"},
     "pods/log": {"get"},
@@ -52,17 +52,6 @@ class KubernetesApi:
         self.pods: dict[str, Pod] = {}
         self.url = ""
         self._running: set[asyncio.Task[None]] = set()
-
-    def kubeconfig(self) -> dict[str, Any]:
-        """Return the client configuration for this API."""
-        return {
-            "apiVersion": "v1",
-            "kind": "Config",
-            "clusters": [{"name": "simulated", "cluster": {"server": self.url}}],
-            "users": [{"name": "airflow", "user": {"token": TOKEN}}],
-            "contexts": [{"name": "simulated", "context": {"cluster": "simulated", "user": "airflow"}}],
-            "current-context": "simulated",
-        }
 
     def application(self) -> web.Application:
         """Return the application with its routes."""
@@ -195,7 +184,7 @@ def kubernetes_api(cluster: Cluster) -> Iterator[KubernetesApi]:
 
 def write_kubeconfig(api: KubernetesApi, path: Path) -> Path:
     """Write the client configuration for ``api`` to ``path``."""
-    path.write_text(json.dumps(api.kubeconfig()))
+    path.write_text(json.dumps(kubeconfig(api.url)))
     return path
 
 
@@ -222,8 +211,7 @@ def _resource_and_verb(request: web.Request) -> tuple[str, str]:
 
 
 def _error_response(kind: type[web.HTTPError], message: str) -> web.HTTPError:
-    status = {"kind": "Status", "apiVersion": "v1", "status": "Failure", "code": kind.status_code, "message": message}
-    return kind(text=json.dumps(status), content_type="application/json")
+    return kind(text=json.dumps(failure(kind.status_code, message)), content_type="application/json")
 
 
 def _matches(labels: dict[str, str], selector: str) -> bool:

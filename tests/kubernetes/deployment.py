@@ -22,9 +22,9 @@ from urllib.parse import parse_qs, urlsplit
 from tests.http_servers import StubHandler, stub
 from tests.infra.charts import require_valid
 from tests.kubernetes.init_container import Node
+from tests.kubernetes.protocol import TOKEN, failure, kubeconfig
 
 ROLLOUTS, REVISION = "churnflow/rollouts", "deployment.kubernetes.io/revision"
-TOKEN = "token-of-the-simulated-cluster"
 _DEADLINE_STEPS = 10
 _ANNOTATION_BYTES = 256 * 1024
 """The API's limit on the annotations of an object."""
@@ -175,7 +175,7 @@ class SimulatedDeployment:
             self._touch(new_generation=False)
         wanted = body.get("metadata", {}).pop("resourceVersion", None)
         if wanted is not None and wanted != self.deployment["metadata"]["resourceVersion"]:
-            return 409, _status(409, "the object has been modified")
+            return 409, failure(409, "the object has been modified")
         changed = _merged(self.deployment, body)
         self._validate(changed)
         new_generation = changed["spec"] != self.deployment["spec"]
@@ -188,14 +188,14 @@ class SimulatedDeployment:
         """Return the status and the answer of a request to the API."""
         if self.fails:
             self.fails -= 1
-            return 503, _status(503, "the server is currently unable to handle the request")
+            return 503, failure(503, "the server is currently unable to handle the request")
         parts = urlsplit(path)
         group, _, rest = parts.path.partition("/namespaces/")
         namespace, resource, *name = rest.split("/")
         verb = {"PATCH": "patch", "GET": "get" if name else "list"}[method]
         if namespace != self.deployment["metadata"]["namespace"] or not self._allows(group, resource, verb, name):
             self.refused.append(f"{verb} {resource}")
-            return 403, _status(403, f"cannot {verb} resource {resource}")
+            return 403, failure(403, f"cannot {verb} resource {resource}")
         if method == "PATCH":
             return self.patch(json.loads(body))
         selector = dict(
@@ -203,7 +203,7 @@ class SimulatedDeployment:
         )
         if resource == "deployments":
             if name != [self.deployment["metadata"]["name"]]:
-                return 404, _status(404, "not found")
+                return 404, failure(404, "not found")
             for _ in range(self.steps):
                 self.step()
             return 200, self._validate(self.deployment)
@@ -276,7 +276,7 @@ class SimulatedDeployment:
 
 
 @contextmanager
-def serving(cluster: SimulatedDeployment, kubeconfig: Path) -> Iterator[None]:
+def serving(cluster: SimulatedDeployment, kubeconfig_file: Path) -> Iterator[None]:
     """Serve the API and the Service on one port while the block runs, and write the client's configuration."""
 
     class Handler(StubHandler):
@@ -284,22 +284,14 @@ def serving(cluster: SimulatedDeployment, kubeconfig: Path) -> Iterator[None]:
             if self.path == "/health":
                 status, content = cluster.answer_health()
             elif self.headers.get("Authorization") != f"Bearer {TOKEN}":
-                status, content = 401, _status(401, "Unauthorized")
+                status, content = 401, failure(401, "Unauthorized")
             else:
                 status, content = cluster.answer(self.command, self.path, self.body())
             self.answer(json.dumps(content).encode(), status)
 
     with stub(Handler) as port:
         cluster.port = port
-        configuration = {
-            "apiVersion": "v1",
-            "kind": "Config",
-            "clusters": [{"name": "simulated", "cluster": {"server": f"http://127.0.0.1:{port}"}}],
-            "users": [{"name": "airflow", "user": {"token": TOKEN}}],
-            "contexts": [{"name": "simulated", "context": {"cluster": "simulated", "user": "airflow"}}],
-            "current-context": "simulated",
-        }
-        kubeconfig.write_text(json.dumps(configuration))
+        kubeconfig_file.write_text(json.dumps(kubeconfig(f"http://127.0.0.1:{port}")))
         yield
 
 
@@ -317,7 +309,3 @@ def _merged(target: Any, patch: Any) -> Any:
         found = {item["name"]: item for item in patch}
         return [_merged(item, found.pop(item["name"], item)) for item in target] + list(found.values())
     return copy.deepcopy(patch)
-
-
-def _status(code: int, message: str) -> dict[str, Any]:
-    return {"kind": "Status", "apiVersion": "v1", "status": "Failure", "code": code, "message": message}

@@ -19,20 +19,8 @@ from include.serving.deployment.state import BentoReference
 from include.settings import Settings
 from include.training.model.bundle import Bundle
 from include.training.model.contract import EncodingError
-from tests.serving.conftest import synthetic_columns
+from tests.serving.conftest import DAY, gold_rows, synthetic_columns
 from tests.serving.servers import record_deployment
-
-DAY = dt.date(2017, 9, 1)
-
-
-def gold_rows(rows: int, day: dt.date = DAY) -> pa.Table:
-    return pa.table(
-        {
-            "dt": pa.repeat(pa.scalar(day, pa.date32()), rows),
-            "customer_id": [f"h{row:04d}" for row in range(rows)],
-            **synthetic_columns(rows, seed=21),
-        }
-    )
 
 
 def deploy(bundle: Bundle, project: str, settings: Settings, folder: Path) -> Settings:

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import datetime as dt
 import os
 import shutil
 import socket
@@ -7,6 +8,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
+import pyarrow as pa
 import pytest
 import xgboost as xgb
 from filelock import FileLock
@@ -19,6 +21,7 @@ from include.training.model.contract import FeatureContract
 from tests.training.contracts import contract_of
 
 ROWS = 400
+DAY = dt.date(2017, 9, 1)
 
 
 def free_port() -> int:
@@ -38,6 +41,17 @@ def synthetic_columns(rows: int, seed: int) -> dict[str, list[float | str | None
         "copy": [None if value < 10 else float(value) for value in gap],
         "segment": random.choice(["young", "family", "senior"], rows).tolist(),
     }
+
+
+def gold_rows(rows: int, day: dt.date = DAY) -> pa.Table:
+    """Return the features of customers on a day, as in gold."""
+    return pa.table(
+        {
+            "dt": pa.repeat(pa.scalar(day, pa.date32()), rows),
+            "customer_id": [f"h{row:04d}" for row in range(rows)],
+            **synthetic_columns(rows, seed=21),
+        }
+    )
 
 
 def train_bundle(seed: int = 7) -> Bundle:

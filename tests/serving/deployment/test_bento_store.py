@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import datetime as dt
 import os
 import shutil
 from dataclasses import replace
 from pathlib import Path
 
-import pyarrow as pa
 import pytest
 
 from include.days import DayRange
@@ -22,11 +20,9 @@ from include.serving.deployment.state import BentoReference, open_state
 from include.settings import ServingSettings, Settings
 from include.training.model.bundle import Bundle
 from tests.kubernetes.deployment import SimulatedDeployment
-from tests.serving.conftest import synthetic_columns
+from tests.serving.conftest import DAY, gold_rows
 from tests.serving.deployment.released import flip, in_pods, register, signing_settings
 from tests.serving.servers import record_deployment
-
-DAY = dt.date(2017, 9, 1)
 
 
 def test_old_bentos_are_deleted_except_those_in_use(tmp_path: Path) -> None:
@@ -60,14 +56,7 @@ def released(cluster: SimulatedDeployment, bundle: Bundle, tmp_path: Path) -> Se
 
 @pytest.mark.slow
 def test_list_has_the_scores_of_the_model_in_the_pods(released: Settings, bundle: Bundle) -> None:
-    lake, rows = open_lake(released), 50
-    gold = pa.table(
-        {
-            "dt": pa.repeat(pa.scalar(DAY, pa.date32()), rows),
-            "customer_id": [f"h{row:04d}" for row in range(rows)],
-            **synthetic_columns(rows, seed=21),
-        }
-    )
+    lake, gold = open_lake(released), gold_rows(50)
     lake.table(FEATURES_TABLE).replace(DayRange.single(DAY), gold)
     assert served_model(released).trained_through is None  # type: ignore[union-attr]
     score_day(DAY, released)

@@ -14,7 +14,7 @@ from include.lake.table_names import FEATURES_TABLE
 from include.serving.online_store import CustomerFeatures, open_store
 from include.serving.online_store.update import update_store
 from include.settings import ServingSettings, Settings, StoreSettings
-from tests.retention.test_retention_list import gold_rows
+from tests.serving.conftest import gold_rows
 from tests.serving.online_store.conftest import DAY, MakeSync, day
 
 
