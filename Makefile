@@ -20,18 +20,21 @@ export PYTHONDONTWRITEBYTECODE :=
 
 UV_STAMP := .uv/.version-$(UV_VERSION)
 ENV_STAMP := .venv/.synced
+SPARK_STAMP := .venv/.spark
 
 SHELL := /bin/sh
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
 .DELETE_ON_ERROR:
-.PHONY: help env demo up down status airflow test lint audit format hooks lock release docs bench loadtest reproduce faults equivalence timelapse \
+.PHONY: help env spark demo up down status airflow test lint audit format hooks lock release docs bench loadtest reproduce faults equivalence timelapse \
 	images compose-secrets compose-up compose-down compose-test
 
 help:  ## Show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  %-12s %s\n", $$1, $$2}' Makefile
 
 env: $(ENV_STAMP)  ## Build .venv from the lock
+
+spark: $(SPARK_STAMP)  ## Add Spark to .venv, for CHURN_ENGINE=spark and its tests; Spark needs Java 17
 
 demo: $(ENV_STAMP)  ## Run the whole chain on real data (KEEP=0 stops the stack afterwards)
 	@$(BIN)/python -m local demo $(if $(filter 0 no false,$(KEEP)),--no-keep)
@@ -86,10 +89,11 @@ docs: $(ENV_STAMP)  ## Build the documentation site into var/site; a dead link i
 # --fork-strategy fewest: one version of a package for all Python versions and platforms where one exists.
 lock: $(UV_STAMP)  ## Pin all dependencies of pyproject.toml again
 	@digest=$$($(UV) run -q --no-project --python "$(PYTHON)" local/lock.py --digest) && \
-	compile() { $(UV) pip compile pyproject.toml --universal --python-version 3.11 --fork-strategy fewest --no-emit-index-url \
-		--no-annotate --generate-hashes --all-extras -q --custom-compile-command "make lock ($$digest)" "$$@"; } && \
-	compile -o requirements.txt && \
-	compile --group dev -c requirements.txt -o requirements-dev.txt
+	compile() { $(UV) pip compile --universal --python-version 3.11 --fork-strategy fewest --no-emit-index-url \
+		--no-annotate --generate-hashes -q --custom-compile-command "make lock ($$digest)" "$$@"; } && \
+	compile pyproject.toml --all-extras -o requirements.txt && \
+	compile pyproject.toml --all-extras --group dev -c requirements.txt -o requirements-dev.txt && \
+	compile --group spark -c requirements.txt -o requirements-spark.txt
 
 release: $(ENV_STAMP)  ## Set the version, commit and tag: make release VERSION=1.2.3
 	@test -n "$(VERSION)" || { echo "Usage: make release VERSION=1.2.3" >&2; exit 2; }
@@ -99,7 +103,7 @@ reproduce: $(ENV_STAMP)  ## Rebuild the data set of a run and compare: make repr
 	@test -n "$(RUN)" || { echo "Usage: make reproduce RUN=<MLflow run id>" >&2; exit 2; }
 	@$(BIN)/python -m include.versions reproduce --run "$(RUN)" $(if $(filter 1 yes true,$(DELTA)),--delta)
 
-bench: $(ENV_STAMP)  ## Run one benchmark: make bench NAME=... [ARGS="--help"]
+bench: $(ENV_STAMP) $(if $(filter spark,$(NAME)),$(SPARK_STAMP))  ## Run one benchmark: make bench NAME=... [ARGS="--help"]
 	@test -n "$(NAME)" || { echo "Usage: make bench NAME=... (a module of benchmarks/)" >&2; exit 2; }
 	@$(BIN)/python -m benchmarks.$(NAME) $(ARGS)
 
@@ -149,4 +153,8 @@ $(ENV_STAMP): requirements-dev.txt | $(UV_STAMP)
 		echo "No interpreter for .venv. Remedy: install Python 3.11, 3.12 or 3.13, or name one: make env PYTHON=..." >&2; \
 		exit 1; }
 	@$(UV) pip sync -q --python $(BIN)/python requirements-dev.txt
+	@touch $@
+
+$(SPARK_STAMP): requirements-spark.txt $(ENV_STAMP)
+	@$(UV) pip install -q --python $(BIN)/python --no-deps --require-hashes --requirement requirements-spark.txt
 	@touch $@

@@ -12,7 +12,7 @@ import sys
 import tomllib
 from pathlib import Path
 
-LOCKS = ("requirements.txt", "requirements-dev.txt")
+LOCKS = ("requirements.txt", "requirements-dev.txt", "requirements-spark.txt")
 
 
 def digest(project: Path) -> str:

@@ -15,8 +15,9 @@ from include.days import DayRange
 from include.lake import open_lake
 from include.lake.table_names import FEATURES_TABLE, LABELS_TABLE
 from include.projects import Project
-from include.settings import Settings
+from include.settings import EngineName, Settings
 from tests.features.language import SOURCES, attribute, project
+from tests.spark import needs_spark
 from tests.world import write_csv
 
 FIRST = dt.date(2024, 1, 1)
@@ -76,14 +77,15 @@ def deliver(landing: Path) -> None:
         write_csv(landing, "plans", day, ["person,status,seats,price,trial,since,changed_at", *plans])
 
 
+def deploy(root: Path, name: str, engine: EngineName = "duckdb") -> Settings:
+    return Settings(home=root / name, project="language", landing_uri=str(root / "landing"), engine=engine)
+
+
 @pytest.mark.slow
 def test_days_in_random_order_and_repeated_equal_daily_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(ingest, "load_project", lambda _: business())
     deliver(tmp_path / "landing" / "language")
-    daily, shuffled = (
-        Settings(home=tmp_path / name, project="language", landing_uri=str(tmp_path / "landing"))
-        for name in ("daily", "shuffled")
-    )
+    daily, shuffled = (deploy(tmp_path, name) for name in ("daily", "shuffled"))
     days = [DayRange.single(day) for day in DAYS]
     ingest.ingest_days(daily, days[0])
     shutil.copytree(daily.home, shuffled.home)
@@ -96,3 +98,17 @@ def test_days_in_random_order_and_repeated_equal_daily_runs(tmp_path: Path, monk
     assert [item for item in found if item.lost or item.doubled] == []
     lake = open_lake(daily)
     assert all(lake.table(name).row_counts(DAYS) for name in (FEATURES_TABLE, LABELS_TABLE, "quarantine/payments"))
+
+
+@pytest.mark.slow
+@needs_spark
+def test_spark_and_duckdb_build_the_same_tables(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(ingest, "load_project", lambda _: business())
+    deliver(tmp_path / "landing" / "language")
+    expected, found = deploy(tmp_path, "on-duckdb"), deploy(tmp_path, "on-spark", "spark")
+    for settings in (expected, found):
+        for days in (DayRange(DAYS.first, DAYS.first + dt.timedelta(days=2)), DayRange(DAYS.first, DAYS.last)):
+            ingest.ingest_days(settings, days)
+    differences = compare_lakes(expected, found, DAYS)
+    assert {item.table for item in differences} >= {"quarantine/payments", FEATURES_TABLE, LABELS_TABLE}
+    assert [item for item in differences if item.lost or item.doubled] == []

@@ -15,12 +15,12 @@ from typing import Literal
 import ibis
 import ibis.expr.datatypes as types
 import pyarrow as pa
-from ibis.backends.duckdb import Backend
 from ibis.expr.types import NumericValue, Table, Value
 
 from include.features.age_bands import AGE, BAND, BIT, oldest_band, rows_at_snapshots
 from include.features.point_in_time import CUSTOMER, CUSTOMER_ID, DELIVERY_DAY, EVENT_DAY
 from include.features.sql_expressions import with_conditions
+from include.lake import Engine
 from include.projects import FeatureSpec
 from include.projects.expressions import columns_in
 from include.projects.features import Aggregate, Share
@@ -56,7 +56,7 @@ def _bit_count(number: types.int64) -> types.int64:
 
 
 def aggregate(
-    engine: Backend, rows: ibis.Table, snapshots: Sequence[dt.date], specs: Sequence[FeatureSpec]
+    engine: Engine, rows: ibis.Table, snapshots: Sequence[dt.date], specs: Sequence[FeatureSpec]
 ) -> list[ibis.Table]:
     """Compute aggregation and share features over one source.
 
@@ -219,7 +219,7 @@ class WindowAggregate:
                 return numbers[0]
 
 
-def _plan(engine: Backend, rows: ibis.Table, specs: Sequence[FeatureSpec]) -> tuple[ibis.Table, list[WindowAggregate]]:
+def _plan(engine: Engine, rows: ibis.Table, specs: Sequence[FeatureSpec]) -> tuple[ibis.Table, list[WindowAggregate]]:
     # Adds the columns of encoded values, conditions and shares to the rows.
     distinct = {str(spec.calculation.column) for spec in specs if spec.calculation.function == "count_distinct"}
     rows, encoded = _encode_values(engine, rows, sorted(distinct))
@@ -240,7 +240,7 @@ def _plan(engine: Backend, rows: ibis.Table, specs: Sequence[FeatureSpec]) -> tu
     return (rows.mutate(**equals) if equals else rows), aggregates
 
 
-def _encode_values(engine: Backend, rows: ibis.Table, columns: Sequence[str]) -> tuple[ibis.Table, dict[str, str]]:
+def _encode_values(engine: Engine, rows: ibis.Table, columns: Sequence[str]) -> tuple[ibis.Table, dict[str, str]]:
     # A column with few distinct values becomes one bit per value, which needs no separate pass.
     encoded: dict[str, str] = {}
     for column in columns:

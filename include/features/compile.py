@@ -6,14 +6,11 @@ ratios and trends are computed from the joined features.
 
 from __future__ import annotations
 
-import collections
 import datetime as dt
 from collections.abc import Iterator, Mapping, Sequence
 
 import ibis
 import pyarrow as pa
-import pyarrow.compute as pc
-from ibis.backends.duckdb import Backend
 
 from include.features.age_bands import rows_at_snapshots
 from include.features.aggregations import aggregate, used_columns
@@ -26,7 +23,7 @@ from include.features.point_in_time import (
     rows_as_of,
     source_rows,
 )
-from include.lake import Lake, connect
+from include.lake import Engine, Lake
 from include.projects import FeatureSpec, Project
 from include.projects.features import Aggregate, Attribute, DaysSince, Ratio, Share, Trend
 from include.sources.column_types import day_of
@@ -63,15 +60,14 @@ def feature_batches(project: Project, lake: Lake, days: Sequence[dt.date]) -> It
         lake: The lake.
         days: The snapshot days.
     """
-    people = population(project, lake, connect(), days).to_pyarrow()
-    counts = collections.Counter(people["dt"].to_pylist())
-    for batch in _batches(sorted(set(days)), counts, MAX_CELLS // len(project.features)):
+    wanted = sorted(set(days))
+    counts = _count_customers(project, lake, wanted) if len(wanted) > 1 else {}
+    for batch in _batches(wanted, counts, MAX_CELLS // len(project.features)):
         # A new engine for each batch releases the tables of the previous batch.
-        members = people.filter(pc.is_in(people["dt"], value_set=pa.array(batch, pa.date32())))
-        yield batch, _compute(project, lake, connect(), ibis.memtable(members), batch)
+        yield batch, _compute(project, lake, lake.connect(), batch)
 
 
-def population(project: Project, lake: Lake, engine: Backend, days: Sequence[dt.date]) -> ibis.Table:
+def population(project: Project, lake: Lake, engine: Engine, days: Sequence[dt.date]) -> ibis.Table:
     """Return ``dt`` and ``customer_id`` of the customers who get a row on each snapshot day.
 
     Args:
@@ -94,6 +90,12 @@ def population(project: Project, lake: Lake, engine: Backend, days: Sequence[dt.
     return found.select("dt", **{CUSTOMER_ID: found[CUSTOMER]}).distinct()
 
 
+def _count_customers(project: Project, lake: Lake, days: Sequence[dt.date]) -> dict[dt.date, int]:
+    customers = population(project, lake, lake.connect(), days)
+    found = customers.group_by("dt").agg(rows=customers.count()).to_pyarrow()
+    return dict(zip(found["dt"].to_pylist(), found["rows"].to_pylist(), strict=True))
+
+
 def _batches(days: list[dt.date], counts: Mapping[dt.date, int], limit: int) -> list[list[dt.date]]:
     batches: list[list[dt.date]] = [[]]
     rows = 0
@@ -106,7 +108,8 @@ def _batches(days: list[dt.date], counts: Mapping[dt.date, int], limit: int) -> 
     return batches
 
 
-def _compute(project: Project, lake: Lake, engine: Backend, rows: ibis.Table, days: list[dt.date]) -> pa.Table:
+def _compute(project: Project, lake: Lake, engine: Engine, days: list[dt.date]) -> pa.Table:
+    rows = engine.create_table("population", population(project, lake, engine, days), temp=True)
     for source, specs in _by_source(project, (Aggregate, Share)).items():
         window = max(spec.window or 0 for spec in specs)
         events = source_rows(project, source, lake, engine, window_days(days, window), used_columns(specs))
@@ -135,7 +138,7 @@ def _join(rows: ibis.Table, part: ibis.Table) -> ibis.Table:
 
 
 def _attributes(
-    project: Project, source: str, lake: Lake, engine: Backend, days: Sequence[dt.date], specs: Sequence[FeatureSpec]
+    project: Project, source: str, lake: Lake, engine: Engine, days: Sequence[dt.date], specs: Sequence[FeatureSpec]
 ) -> ibis.Table:
     columns = sorted({str(spec.calculation.column) for spec in specs})  # type: ignore[union-attr]
     rows = latest_row_per_customer(project, source, rows_as_of(project, source, lake, engine, days, columns))

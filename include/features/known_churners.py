@@ -6,17 +6,16 @@ import datetime as dt
 from collections.abc import Sequence
 
 import ibis
-from ibis.backends.duckdb import Backend
 
 from include.features.labels import customers_with_change
 from include.features.point_in_time import CUSTOMER, CUSTOMER_ID, latest_row_per_customer, rows_as_of
-from include.lake import Lake
+from include.lake import Engine, Lake
 from include.lake.table_names import silver_table
 from include.projects import Project
 from include.projects.label import ColumnLabel, NoEventLabel
 
 
-def known_churners(project: Project, lake: Lake, engine: Backend, days: Sequence[dt.date]) -> ibis.Table | None:
+def known_churners(project: Project, lake: Lake, engine: Engine, days: Sequence[dt.date]) -> ibis.Table | None:
     """Return the customers who are known to have churned at the end of each day.
 
     With a label ``column``, these are the customers whose row has the value in the column. With a label ``becomes``,

@@ -12,7 +12,6 @@ from collections.abc import Sequence
 
 import ibis
 import pyarrow as pa
-from ibis.backends.duckdb import Backend
 
 from include.days import DayRange
 from include.errors import ChurnflowError
@@ -30,7 +29,7 @@ from include.features.point_in_time import (
     latest_row_per_customer,
     rows_as_of,
 )
-from include.lake import Lake, StepResult, connect, with_optimistic_retry
+from include.lake import Engine, Lake, StepResult, with_optimistic_retry
 from include.lake.table_names import FEATURES_TABLE, LABELS_TABLE, SILVER_DAYS_TABLE, silver_table
 from include.logs import get_logger
 from include.plurals import counted
@@ -88,7 +87,7 @@ def matured_days(project: Project, lake: Lake, days: DayRange) -> list[dt.date]:
 
 
 def compute_labels(
-    project: Project, lake: Lake, engine: Backend, rows: ibis.Table, days: Sequence[dt.date]
+    project: Project, lake: Lake, engine: Engine, rows: ibis.Table, days: Sequence[dt.date]
 ) -> ibis.Table:
     """Label gold rows: 1 if the customer churned, 0 otherwise.
 
@@ -124,7 +123,7 @@ def compute_labels(
 
 
 def _customers_with_event(
-    project: Project, label: NoEventLabel, lake: Lake, engine: Backend, rows: ibis.Table, days: Sequence[dt.date]
+    project: Project, label: NoEventLabel, lake: Lake, engine: Engine, rows: ibis.Table, days: Sequence[dt.date]
 ) -> ibis.Table:
     horizon = dt.timedelta(days=label.horizon_days)
     known_after = dt.timedelta(days=_days_ahead(project))
@@ -141,7 +140,7 @@ def _customers_with_event(
 
 
 def customers_with_change(
-    project: Project, label: BecomesLabel, lake: Lake, engine: Backend, days: Sequence[dt.date], days_ahead: int
+    project: Project, label: BecomesLabel, lake: Lake, engine: Engine, days: Sequence[dt.date], days_ahead: int
 ) -> ibis.Table:
     """Return the customers with a change to the label's value within the horizon: ``dt`` and ``customer_id``.
 
@@ -173,7 +172,7 @@ def customers_with_change(
 
 
 def _column_label(
-    project: Project, label: ColumnLabel, lake: Lake, engine: Backend, rows: ibis.Table, days: Sequence[dt.date]
+    project: Project, label: ColumnLabel, lake: Lake, engine: Engine, rows: ibis.Table, days: Sequence[dt.date]
 ) -> ibis.Table:
     found = rows_as_of(project, label.source, lake, engine, days, [label.column])
     found = latest_row_per_customer(project, label.source, found)
@@ -192,7 +191,7 @@ def _days_ahead(project: Project) -> int:
     return project.label.horizon_days + project.lateness_days if project.has_time else 0
 
 
-def _require_two_values(label: ColumnLabel, engine: Backend, rows: ibis.Table) -> None:
+def _require_two_values(label: ColumnLabel, engine: Engine, rows: ibis.Table) -> None:
     rows = rows.filter(rows["value"].notnull())
     counts = rows.group_by("dt", "value").agg(rows=rows.count()).order_by("dt", ibis.desc("rows"), "value")
     by_day: dict[dt.date, dict[str, str]] = {}
@@ -238,7 +237,7 @@ def _write(project: Project, lake: Lake, affected: DayRange) -> int:
 
 
 def _label_table(project: Project, lake: Lake, matured: list[dt.date]) -> pa.Table:
-    engine = connect()
+    engine = lake.connect()
     gold = lake.table(FEATURES_TABLE).scan(engine, matured).select("dt", CUSTOMER_ID)
     rows = compute_labels(project, lake, engine, gold, matured)
     return rows.order_by("dt", CUSTOMER_ID).to_pyarrow().cast(_schema(project))

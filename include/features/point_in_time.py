@@ -12,13 +12,12 @@ from collections.abc import Iterable, Sequence
 
 import ibis
 import pyarrow as pa
-from ibis.backends.duckdb import Backend
 from ibis.expr.types import StringValue, Value
 
 from include.days import DayRange
 from include.errors import ChurnflowError
 from include.features.sql_expressions import finite, needed_columns, with_derived_columns
-from include.lake import Lake, Table
+from include.lake import Engine, Lake, Table
 from include.lake.table_names import silver_table
 from include.projects import Project, Source
 from include.sources.column_types import day_of
@@ -39,7 +38,7 @@ class SourceDataError(ChurnflowError):
 
 
 def source_rows(
-    project: Project, name: str, lake: Lake, engine: Backend, days: Days, columns: Iterable[str] = ()
+    project: Project, name: str, lake: Lake, engine: Engine, days: Days, columns: Iterable[str] = ()
 ) -> ibis.Table:
     """Return the rows of a source delivered in ``days``, with its lookups joined and its derived columns computed.
 
@@ -80,7 +79,7 @@ def source_rows(
     return with_derived_columns(rows, engine, [column for column in derived if column.name in needed])
 
 
-def active_days(project: Project, name: str, lake: Lake, engine: Backend, days: DayRange) -> ibis.Table:
+def active_days(project: Project, name: str, lake: Lake, engine: Engine, days: DayRange) -> ibis.Table:
     """Return the days on which each customer had an event, with the first delivery day of each.
 
     Args:
@@ -95,7 +94,7 @@ def active_days(project: Project, name: str, lake: Lake, engine: Backend, days: 
 
 
 def rows_as_of(
-    project: Project, name: str, lake: Lake, engine: Backend, days: Sequence[dt.date], columns: Iterable[str]
+    project: Project, name: str, lake: Lake, engine: Engine, days: Sequence[dt.date], columns: Iterable[str]
 ) -> ibis.Table:
     """Return the rows of a reference source that are valid on each of ``days``, with the day as column ``dt``.
 
@@ -145,7 +144,7 @@ def latest_row_per_customer(project: Project, name: str, rows: ibis.Table) -> ib
 
 
 def change_history(
-    project: Project, name: str, lake: Lake, engine: Backend, last: dt.date, columns: Iterable[str]
+    project: Project, name: str, lake: Lake, engine: Engine, last: dt.date, columns: Iterable[str]
 ) -> ibis.Table:
     """Return all rows of a ``changes`` source delivered by ``last``, with its key, ``columns`` and ``_changed``.
 
@@ -218,7 +217,7 @@ def _event_day(scan: ibis.Table, source: Source, zone: str) -> Value:
 
 
 def _join_lookup(
-    project: Project, rows: ibis.Table, lake: Lake, engine: Backend, days: Days, name: str, by: str, columns: list[str]
+    project: Project, rows: ibis.Table, lake: Lake, engine: Engine, days: Days, name: str, by: str, columns: list[str]
 ) -> ibis.Table:
     if project.sources[name].key != [by]:
         raise SourceDataError(

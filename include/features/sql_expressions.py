@@ -1,8 +1,7 @@
 """SQL expressions over the columns of one row: derived columns and the conditions of aggregations.
 
-The project's YAML contains these expressions. They are transpiled to the dialect of the engine with quoted identifiers,
-so that an engine that folds identifiers to upper case finds the same columns. docs/decisions/0006-sql-expressions.md
-gives the allowed subset and the reasons.
+The project's YAML contains these expressions in the dialect of DuckDB, which computes them on every engine.
+Identifiers are quoted. docs/decisions/0006-sql-expressions.md gives the allowed subset and the reasons.
 """
 
 from __future__ import annotations
@@ -12,10 +11,10 @@ from collections.abc import Iterable, Mapping, Sequence
 import ibis
 import ibis.expr.operations as ops
 import sqlglot
-from ibis.backends.duckdb import Backend
 from ibis.expr.types import Value
 from sqlglot import exp
 
+from include.lake import Engine
 from include.projects.expressions import DIALECT, columns_in
 from include.projects.features import DerivedColumn
 from include.sources.column_types import ENGINE_TYPES
@@ -42,7 +41,7 @@ def needed_columns(derived: Sequence[DerivedColumn], wanted: Iterable[str]) -> s
     return needed
 
 
-def with_derived_columns(rows: ibis.Table, engine: Backend, derived: Sequence[DerivedColumn]) -> ibis.Table:
+def with_derived_columns(rows: ibis.Table, engine: Engine, derived: Sequence[DerivedColumn]) -> ibis.Table:
     """Add the derived columns; a value that does not fit its declared type becomes null.
 
     Args:
@@ -50,15 +49,19 @@ def with_derived_columns(rows: ibis.Table, engine: Backend, derived: Sequence[De
         engine: The engine.
         derived: The derived columns, in the order in which they refer to each other.
     """
-    for column in derived:
-        kind = exp.DataType.build(_SQL_TYPES[column.type], dialect=DIALECT)
-        value = exp.TryCast(this=_parse(column.sql), to=kind, safe=True)
-        rows = _append(rows, engine, {column.name: value}, ENGINE_TYPES[column.type])
-        rows = rows.mutate(**{column.name: finite(rows[column.name])})
-    return rows
+
+    def derive(rows: ibis.Table) -> ibis.Table:
+        for column in derived:
+            kind = exp.DataType.build(_SQL_TYPES[column.type], dialect=DIALECT)
+            value = exp.TryCast(this=_parse(column.sql), to=kind, safe=True)
+            rows = _append(rows, {column.name: value}, ENGINE_TYPES[column.type])
+            rows = rows.mutate(**{column.name: finite(rows[column.name])})
+        return rows
+
+    return engine.map_rows(rows, derive) if derived else rows
 
 
-def with_conditions(rows: ibis.Table, engine: Backend, conditions: Mapping[str, str]) -> ibis.Table:
+def with_conditions(rows: ibis.Table, engine: Engine, conditions: Mapping[str, str]) -> ibis.Table:
     """Add a boolean column for each SQL condition; a condition that is null counts as false.
 
     Args:
@@ -70,7 +73,7 @@ def with_conditions(rows: ibis.Table, engine: Backend, conditions: Mapping[str, 
         return rows
     false = exp.false()
     values = {name: exp.Coalesce(this=_parse(sql), expressions=[false]) for name, sql in conditions.items()}
-    return _append(rows, engine, values, "boolean")
+    return engine.map_rows(rows, lambda rows: _append(rows, values, "boolean"))
 
 
 def finite(column: Value) -> Value:
@@ -87,10 +90,10 @@ def _parse(sql: str) -> exp.Expression:
     return exp.paren(parsed)
 
 
-def _append(rows: ibis.Table, engine: Backend, values: Mapping[str, exp.Expression], kind: str) -> ibis.Table:
+def _append(rows: ibis.Table, values: Mapping[str, exp.Expression], kind: str) -> ibis.Table:
     # Table.sql queries the engine for the schema, which is known here and which the engine cannot infer for memtables.
     parent = rows.alias(ibis.util.gen_name("rows")).op()
     new = [exp.alias_(value, name, quoted=True) for name, value in values.items()]
     query = sqlglot.select("*", *new).from_(exp.to_table(exp.to_identifier(parent.name, quoted=True)))
     schema = ibis.schema({**rows.schema(), **dict.fromkeys(values, kind)})
-    return ops.SQLStringView(parent=parent, query=query.sql(dialect=engine.dialect), schema=schema).to_expr()
+    return ops.SQLStringView(parent=parent, query=query.sql(dialect=DIALECT), schema=schema).to_expr()

@@ -1,7 +1,7 @@
 """The lake: Delta tables that are partitioned by day, replaced by ranges of days, and read through Ibis and DuckDB."""
 
-from include.lake.engine import connect, stream
+from include.lake.engine import Engine, connect
 from include.lake.optimistic_retry import with_optimistic_retry
 from include.lake.table import Lake, LakeError, StepResult, Table, open_lake
 
-__all__ = ["Lake", "LakeError", "StepResult", "Table", "connect", "open_lake", "stream", "with_optimistic_retry"]
+__all__ = ["Engine", "Lake", "LakeError", "StepResult", "Table", "connect", "open_lake", "with_optimistic_retry"]

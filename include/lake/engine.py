@@ -1,10 +1,15 @@
-"""The compute engine: DuckDB through Ibis expressions, which other engines can run as well."""
+"""The compute engines: DuckDB in this process, or Spark. Both compute the same Ibis expressions.
+
+``CHURN_ENGINE`` selects the engine of the steps from bronze to gold, of the labels and of the scores. Steps whose rows
+fit into the memory of this process, such as audits and monitoring, always use DuckDB.
+"""
 
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from functools import cache
+from typing import TYPE_CHECKING, TypeAlias
 
 import duckdb
 import fsspec
@@ -12,8 +17,69 @@ import ibis
 import pyarrow as pa
 from ibis.backends.duckdb import Backend
 
+from include.errors import ChurnflowError
+from include.settings import EngineName
 
-def connect() -> Backend:
+if TYPE_CHECKING:
+    from include.lake.spark import SparkEngine
+
+
+class EngineError(ChurnflowError):
+    """Spark is not installed, or does not start."""
+
+
+class DuckDBEngine(Backend):  # type: ignore[misc]
+    """DuckDB in this process."""
+
+    def read_partitions(self, files: Sequence[str], schema: ibis.Schema) -> ibis.Table:
+        """Return the rows of Parquet files in Hive folders such as ``dt=2024-01-05``, as an expression.
+
+        Files in an object store are read through fsspec, since DuckDB's own reader requires a download at run time.
+
+        Args:
+            files: The paths of local files, or the addresses of files in one object store.
+            schema: The columns of the table; a file that is older than a column does not contain the column.
+        """
+        protocol, _, rest = files[0].partition("://")
+        if rest and not self.con.filesystem_is_registered(protocol):
+            self.con.register_filesystem(fsspec.filesystem(protocol))
+        name = ibis.util.gen_name("partitions")
+        paths = ", ".join("'" + file.replace("'", "''") + "'" for file in files)
+        self.raw_sql(
+            f"CREATE TEMP VIEW {name} AS SELECT * FROM read_parquet([{paths}], hive_partitioning = true,"  # noqa: S608
+            " hive_types_autocast = false, union_by_name = true)"
+        )
+        found = self.table(name)
+        return found.select(
+            **{
+                column: found[column].cast(kind) if column in found.columns else ibis.null(kind)
+                for column, kind in schema.items()
+            }
+        )
+
+    def map_rows(self, rows: ibis.Table, function: Callable[[ibis.Table], ibis.Table]) -> ibis.Table:
+        """Apply an expression that computes each row from one row, such as the conversion of texts to types.
+
+        Args:
+            rows: The rows.
+            function: Returns the expression over its argument.
+        """
+        return function(rows)
+
+    def stream(self, expression: ibis.Table) -> pa.RecordBatchReader:
+        """Return the rows of an expression as a stream, for rows that do not fit into memory.
+
+        Args:
+            expression: An expression over tables of this engine.
+        """
+        # Ibis 12 calls a method for streams that DuckDB 2 no longer has.
+        return self.con.sql(self.compile(expression)).to_arrow_reader()
+
+
+Engine: TypeAlias = "DuckDBEngine | SparkEngine"
+
+
+def connect() -> DuckDBEngine:
     """Return a new DuckDB engine, whose temporary tables and views no other engine sees.
 
     All engines of a process belong to one in-memory database, since a new database takes 15 ms. The tables of an engine
@@ -23,48 +89,34 @@ def connect() -> Backend:
     order is not preserved, which bounds the memory of large scans. Joins are executed in the order in which they are
     written, since DuckDB may otherwise join two small tables first whose product is large: days and reference rows.
     """
-    backend: Backend = ibis.duckdb.from_connection(_database(os.getpid()).cursor())
-    backend.raw_sql("SET TimeZone = 'UTC'")
-    backend.raw_sql("SET preserve_insertion_order = false")
-    backend.raw_sql("SET disabled_optimizers = 'join_order'")
-    return backend
+    engine: DuckDBEngine = DuckDBEngine.from_connection(_database(os.getpid()).cursor())
+    engine.raw_sql("SET TimeZone = 'UTC'")
+    engine.raw_sql("SET preserve_insertion_order = false")
+    engine.raw_sql("SET disabled_optimizers = 'join_order'")
+    return engine
 
 
-def stream(engine: Backend, expression: ibis.Table) -> pa.RecordBatchReader:
-    """Return the rows of an expression as a stream, for rows that do not fit into memory.
+def connect_to(engine: EngineName) -> Engine:
+    """Return a new engine by its name.
 
     Args:
-        engine: The engine.
-        expression: An expression over tables of this engine.
+        engine: ``duckdb`` or ``spark``.
+
+    Raises:
+        EngineError: Spark does not start, or is not installed.
     """
-    # Ibis 12 calls a method for streams that DuckDB 2 no longer has.
-    return engine.con.sql(engine.compile(expression)).to_arrow_reader()
+    if engine == "duckdb":
+        return connect()
+    try:
+        from include.lake.spark import connect_spark
+    except ModuleNotFoundError as error:
+        raise EngineError(
+            "Spark is not installed.", where="CHURN_ENGINE=spark", remedy="Install requirements-spark.txt: make spark."
+        ) from error
+    return connect_spark()
 
 
 @cache
 def _database(process: int) -> duckdb.DuckDBPyConnection:
     # A forked process has its own database, since the threads of the parent's database do not exist there.
     return duckdb.connect()
-
-
-def read_partitions(engine: Backend, files: Sequence[str]) -> ibis.Table:
-    """Return the rows of Parquet files in Hive folders such as ``dt=2024-01-05``, as an expression.
-
-    Files in an object store are read through fsspec, since DuckDB's own reader requires a download at run time.
-
-    Args:
-        engine: The engine.
-        files: The paths of local files, or the addresses of files in one object store.
-    """
-    protocol, _, rest = files[0].partition("://")
-    if not rest:
-        return engine.read_parquet(files, hive_partitioning=True, hive_types_autocast=False, union_by_name=True)
-    if not engine.con.filesystem_is_registered(protocol):
-        engine.con.register_filesystem(fsspec.filesystem(protocol))
-    name = ibis.util.gen_name("partitions")
-    paths = ", ".join("'" + file.replace("'", "''") + "'" for file in files)
-    engine.raw_sql(
-        f"CREATE TEMP VIEW {name} AS SELECT * FROM read_parquet([{paths}], hive_partitioning = true,"  # noqa: S608
-        " hive_types_autocast = false, union_by_name = true)"
-    )
-    return engine.table(name)

@@ -10,7 +10,7 @@ import datetime as dt
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import PurePath
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import fsspec
 import ibis
@@ -22,12 +22,9 @@ from tenacity import Retrying, retry_if_exception_type, stop_after_attempt, wait
 
 from include.days import DayRange
 from include.errors import ChurnflowError
-from include.lake.engine import connect, read_partitions, stream
+from include.lake.engine import Engine, connect, connect_to
 from include.local_files import disk_full_errors
-from include.settings import Settings
-
-if TYPE_CHECKING:
-    from ibis.backends.duckdb import Backend
+from include.settings import EngineName, Settings
 
 DAY = "dt"
 """The partition column of every table."""
@@ -80,23 +77,33 @@ class Lake:
         uri: The path of a folder, or an address in an object store.
         versions: The Delta versions at which tables are read, by table name; other tables are read at their current
             version.
+        engine: The engine of ``connect``.
 
     Examples:
         >>> Lake("var/lake/grocery").table("gold/features").uri
         'var/lake/grocery/gold/features'
     """
 
-    def __init__(self, uri: str, versions: Mapping[str, int] | None = None) -> None:
+    def __init__(self, uri: str, versions: Mapping[str, int] | None = None, engine: EngineName = "duckdb") -> None:
         self.uri = uri.rstrip("/")
         self._versions = dict(versions or {})
+        self._engine: EngineName = engine
 
     def at(self, versions: Mapping[str, int]) -> Lake:
         """Return this lake with the tables of ``versions`` at these Delta versions, read-only."""
-        return Lake(self.uri, versions)
+        return Lake(self.uri, versions, self._engine)
 
     def table(self, name: str) -> Table:
         """Return the table ``name``, such as ``silver/transactions``, which need not exist."""
         return Table(f"{self.uri}/{name}", name, self._versions.get(name))
+
+    def connect(self) -> Engine:
+        """Return a new engine of the deployment, for steps whose rows may not fit into the memory of this process.
+
+        Raises:
+            EngineError: Spark does not start, or is not installed.
+        """
+        return connect_to(self._engine)
 
     def table_names(self) -> list[str]:
         """Return the names of the existing tables, sorted."""
@@ -108,7 +115,7 @@ class Lake:
 
 def open_lake(settings: Settings) -> Lake:
     """Return the lake of the settings' project."""
-    return Lake(f"{settings.lake_uri}/{settings.project}")
+    return Lake(f"{settings.lake_uri}/{settings.project}", engine=settings.engine)
 
 
 class Table:
@@ -231,9 +238,9 @@ class Table:
         if not self.files(days):
             return pa.RecordBatchReader.from_batches(self.schema(), [])
         engine = connect()
-        return stream(engine, self.scan(engine, days))
+        return engine.stream(self.scan(engine, days))
 
-    def scan(self, engine: Backend, days: DayRange | Sequence[dt.date]) -> ibis.Table:
+    def scan(self, engine: Engine, days: DayRange | Sequence[dt.date]) -> ibis.Table:
         """Return the rows of ``days`` as an expression; only the files of these days are opened.
 
         Args:
@@ -249,14 +256,7 @@ class Table:
         schema = ibis.Schema.from_pyarrow(_plain(pa.schema(table.schema())))
         if not files:
             return ibis.memtable(schema.to_pyarrow().empty_table())
-        scan = read_partitions(engine, files)
-        # A file that is older than a column does not contain the column.
-        return scan.select(
-            **{
-                name: scan[name].cast(kind) if name in scan.columns else ibis.null(kind)
-                for name, kind in schema.items()
-            }
-        )
+        return engine.read_partitions(files, schema)
 
     def _open(self) -> DeltaTable:
         try:

@@ -8,6 +8,7 @@ import ibis
 from ibis import _
 from ibis.expr.types import BooleanValue, StringValue
 
+from include.lake import Engine
 from include.plurals import counted
 from include.projects import Source
 from include.sources.bronze_tables import FILE, ROW, UNDECLARED, UNREADABLE_START
@@ -27,7 +28,7 @@ _REASONS = {
 }
 
 
-def typed_rows(source: Source, bronze: ibis.Table, zone: str) -> ibis.Table:
+def typed_rows(source: Source, engine: Engine, bronze: ibis.Table, zone: str) -> ibis.Table:
     """Return the declared columns of ``bronze`` with their types, and ``_file``, ``_row``, ``dt`` and ``_rule``.
 
     The rules, in this order:
@@ -39,28 +40,30 @@ def typed_rows(source: Source, bronze: ibis.Table, zone: str) -> ibis.Table:
 
     Args:
         source: The source's configuration.
+        engine: The engine.
         bronze: Its bronze rows, with text columns, ``_undeclared``, ``_file``, ``_row`` and ``dt``.
         zone: The time zone of the project's days.
     """
-    # The steps are separate subqueries, so that each text is trimmed and converted once.
-    texts = bronze.mutate(**{name: trimmed(bronze[name], source) for name in source.columns})
-    names = {name: f"_typed_{number}" for number, name in enumerate(source.columns)}
-    kinds = {name: column.type for name, column in source.columns.items()}
-    typed = texts.mutate(**{names[name]: typed_value(texts[name], kind, source) for name, kind in kinds.items()})
-    rule = ibis.cases(*_violations(source, typed, names, zone), else_=ibis.null("string"))
-    values = {name: typed[names[name]] for name in source.columns}
-    return typed.select(**values, **{FILE: _[FILE], ROW: _[ROW], "dt": _["dt"], RULE: rule})
+    return engine.map_rows(bronze, lambda rows: _typed(source, rows, zone))
 
 
-def typed_column(source: Source, bronze: ibis.Table, name: str) -> ibis.expr.types.Column:
-    """Return one column of ``bronze`` with its declared type; a text that is not of this type becomes null.
+def typed_texts(source: Source, engine: Engine, bronze: ibis.Table, name: str) -> ibis.Table:
+    """Return the place of each row of ``bronze`` and ``value``: a column with its declared type, as text.
+
+    A value that is not of the type becomes null.
 
     Args:
         source: The source's configuration.
+        engine: The engine.
         bronze: Its bronze rows.
         name: The column.
     """
-    return typed_value(trimmed(bronze[name], source), source.columns[name].type, source)
+
+    def value(rows: ibis.Table) -> ibis.Table:
+        typed = typed_value(trimmed(rows[name], source), source.columns[name].type, source)
+        return rows.select("dt", FILE, ROW, value=typed.cast("string"))
+
+    return engine.map_rows(bronze, value)
 
 
 def builtin_rules(source: Source) -> list[str]:
@@ -125,8 +128,8 @@ def earlier_duplicates(source: Source, rows: ibis.Table, earlier: ibis.Table) ->
         earlier: ``dt`` and the keys of the valid rows of the earlier days and of the same days.
     """
     before = earlier.select(_before=earlier["dt"], **{name: earlier[name] for name in source.key})
-    span = rows["dt"] - before["_before"]
-    known = rows.semi_join(before, [*source.key, before["_before"] < rows["dt"], span <= source.deduplicate_days])
+    age = rows["dt"].delta(before["_before"], unit="day")
+    known = rows.semi_join(before, [*source.key, age.between(1, source.deduplicate_days)])
     return known.select("dt", FILE, ROW, rule=ibis.literal(DUPLICATE_EARLIER))
 
 
@@ -154,3 +157,14 @@ def _violations(
         after = day_of(rows[typed[source.event_time]], zone) > rows["dt"]
         violations.append((after.fill_null(False), f"after_day:{source.event_time}"))
     return violations
+
+
+def _typed(source: Source, bronze: ibis.Table, zone: str) -> ibis.Table:
+    # The steps are separate subqueries, so that each text is trimmed and converted once.
+    texts = bronze.mutate(**{name: trimmed(bronze[name], source) for name in source.columns})
+    names = {name: f"_typed_{number}" for number, name in enumerate(source.columns)}
+    kinds = {name: column.type for name, column in source.columns.items()}
+    typed = texts.mutate(**{names[name]: typed_value(texts[name], kind, source) for name, kind in kinds.items()})
+    rule = ibis.cases(*_violations(source, typed, names, zone), else_=ibis.null("string"))
+    values = {name: typed[names[name]] for name in source.columns}
+    return typed.select(**values, **{FILE: _[FILE], ROW: _[ROW], "dt": _["dt"], RULE: rule})

@@ -12,7 +12,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from include.days import DayRange
-from include.lake import Lake, StepResult, connect, with_optimistic_retry
+from include.lake import Lake, StepResult, with_optimistic_retry
 from include.lake.table_names import DELIVERIES_TABLE, bronze_table, quarantine_table, silver_table
 from include.logs import get_logger
 from include.projects import Checks, Project
@@ -123,7 +123,8 @@ def _write(project: Project, lake: Lake, item: CheckedSource) -> tuple[int, int]
     for block in blocks_of(item.days, counts):
         if not any(counts.get(day) for day in block) and silver.exists() and not silver.files(block):
             continue
-        rows = typed_rows(source, bronze.scan(connect(), block), project.timezone)
+        engine = lake.connect()
+        rows = typed_rows(source, engine, bronze.scan(engine, block), project.timezone)
         kept = rows.anti_join(ibis.memtable(_within(item.refusals, block)), ROW_KEY).drop(RULE, FILE, ROW)
         found = kept.order_by(["dt", *source.key]).to_pyarrow()
         contract.verify(found)
@@ -140,7 +141,8 @@ def _quarantine(lake: Lake, item: CheckedSource) -> None:
             continue
         refusals = ibis.memtable(refused)
         rules = refusals.group_by(ROW_KEY).agg(rules=refusals["rule"].group_concat(", ", order_by=refusals["rule"]))
-        rows = bronze.scan(connect(), block).inner_join(rules, ROW_KEY).order_by(ROW_KEY).to_pyarrow()
+        rules = ibis.memtable(rules.to_pyarrow())
+        rows = bronze.scan(lake.connect(), block).inner_join(rules, ROW_KEY).order_by(ROW_KEY).to_pyarrow()
         quarantine.replace(block, rows)
 
 

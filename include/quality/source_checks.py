@@ -13,7 +13,7 @@ import ibis
 import pyarrow as pa
 
 from include.days import DayRange
-from include.lake import Lake, connect
+from include.lake import Lake
 from include.lake.day_parts import split_by_day
 from include.lake.table_names import bronze_table, silver_table
 from include.plurals import counted
@@ -140,9 +140,9 @@ class _Block:
     def __init__(self, project: Project, name: str, lake: Lake, days: Sequence[dt.date]) -> None:
         source, zone = project.sources[name], project.timezone
         self._table = silver_table(name)
-        engine = connect()
+        engine = lake.connect()
         bronze = lake.table(bronze_table(name))
-        typed = typed_rows(source, bronze.scan(engine, days), zone).mutate(**{ROW_ID: ibis.row_number()})
+        typed = typed_rows(source, engine, bronze.scan(engine, days), zone).mutate(**{ROW_ID: ibis.row_number()})
         rows = engine.create_table("typed", typed, temp=True)
         valid = rows.filter(rows[RULE].isnull())
         refusals = [
@@ -153,7 +153,7 @@ class _Block:
         if source.deduplicate_days:
             keys = ["dt", *source.key]
             earlier_days = _days_before(days, source.deduplicate_days)
-            others = typed_rows(source, bronze.scan(engine, earlier_days), zone)
+            others = typed_rows(source, engine, bronze.scan(engine, earlier_days), zone)
             others = engine.create_table("others", others.filter(others[RULE].isnull()).select(keys), temp=True)
             earlier = ibis.union(others, valid.select(keys))
             refusals.append(_arrow(earlier_duplicates(source, valid, earlier)))

@@ -10,11 +10,10 @@ from collections.abc import Iterator, Mapping, Set
 from typing import Literal
 
 import ibis
-from ibis.backends.duckdb import Backend
 from ibis.expr.types import StringValue
 
 from include.days import DayRange
-from include.lake import Lake, connect
+from include.lake import Engine, Lake
 from include.lake.table_names import bronze_table, silver_table
 from include.plurals import counted
 from include.projects import Project, Source
@@ -22,7 +21,7 @@ from include.projects.features import Share
 from include.projects.label import ColumnLabel, NoEventLabel
 from include.projects.sources import ForeignKey, Freshness, RowCount
 from include.quality.gate import RuleOutcome
-from include.quality.row_rules import typed_column
+from include.quality.row_rules import typed_texts
 from include.quality.silver_days import loaded_days
 from include.quality.source_checks import ROW_KEY, CheckedSource, newest_event
 from include.quality.suite import describe_days
@@ -89,7 +88,7 @@ def _named_values(project: Project, name: str) -> Iterator[tuple[str, Literal["s
 def _spelling(
     project: Project, lake: Lake, item: CheckedSource, column: str, severity: str, named: Set[str]
 ) -> RuleOutcome:
-    texts = _kept(project, lake, column, item, connect())
+    texts = _kept(project, lake, column, item, lake.connect())
     wanted = ibis.memtable({"named": sorted(named)})
     same = _folded(texts["value"]) == _folded(wanted["named"])
     near = texts.filter(~texts["value"].isin(sorted(named))).inner_join(wanted, same)
@@ -175,7 +174,7 @@ def _newest_event(project: Project, lake: Lake, rule: Freshness, item: CheckedSo
     newest, table = item.newest, lake.table(silver_table(item.name))
     before = DayRange.ending(item.days[0] - dt.timedelta(days=1), rule.max_age_days + 1)
     if table.exists():
-        stored = newest_event(project.sources[item.name], table.scan(connect(), before), project.timezone)
+        stored = newest_event(project.sources[item.name], table.scan(lake.connect(), before), project.timezone)
         newest = max(filter(None, [newest, stored]), default=None)
     return newest
 
@@ -187,7 +186,7 @@ def _newest_delivery(lake: Lake, item: CheckedSource) -> dt.date | None:
 def _foreign_key(
     project: Project, lake: Lake, key: ForeignKey, item: CheckedSource, other: CheckedSource
 ) -> RuleOutcome:
-    engine = connect()
+    engine = lake.connect()
     there = _values_in_force(project, lake, key, other, engine)
     here = _kept(project, lake, key.column, item, engine)
     complete = _complete_until(project, lake, key, other)
@@ -226,9 +225,7 @@ def _complete_until(project: Project, lake: Lake, key: ForeignKey, other: Checke
     return gap - dt.timedelta(days=1) if gap else last
 
 
-def _values_in_force(
-    project: Project, lake: Lake, key: ForeignKey, other: CheckedSource, engine: Backend
-) -> ibis.Table:
+def _values_in_force(project: Project, lake: Lake, key: ForeignKey, other: CheckedSource, engine: Engine) -> ibis.Table:
     """Return ``value, since, until``: the values, their first day, and the first day without them."""
     parts = [_kept(project, lake, key.references, other, engine)]
     silver = lake.table(silver_table(key.source))
@@ -250,12 +247,11 @@ def _values_in_force(
     return rows.inner_join(until, "dt").select("value", since="dt", until="until")
 
 
-def _kept(project: Project, lake: Lake, column: str, item: CheckedSource, engine: Backend) -> ibis.Table:
+def _kept(project: Project, lake: Lake, column: str, item: CheckedSource, engine: Engine) -> ibis.Table:
     """Return ``dt, value``: the column, as text, of the rows that are not refused."""
     bronze = lake.table(bronze_table(item.name)).scan(engine, item.days)
-    value = typed_column(project.sources[item.name], bronze, column).cast("string")
-    refused = ibis.memtable(item.refusals.select(ROW_KEY))
-    return bronze.select(*ROW_KEY, value=value).anti_join(refused, ROW_KEY).select("dt", "value")
+    texts = typed_texts(project.sources[item.name], engine, bronze, column)
+    return texts.anti_join(ibis.memtable(item.refusals.select(ROW_KEY)), ROW_KEY).select("dt", "value")
 
 
 def _first_three(observed: list[str], what: str) -> str:

@@ -22,7 +22,7 @@ from include.days import DayRange
 from include.errors import ChurnflowError
 from include.features.known_churners import known_churners
 from include.features.point_in_time import CUSTOMER_ID
-from include.lake import Lake, StepResult, connect, open_lake, stream
+from include.lake import Lake, StepResult, open_lake
 from include.lake.table_names import FEATURES_TABLE, SCORES_TABLE
 from include.logs import get_logger
 from include.projects import Project, load_project
@@ -216,10 +216,10 @@ def score_day(day: dt.date, settings: Settings) -> StepResult:
 
 
 def _without_known_churners(project: Project, lake: Lake, day: dt.date) -> pa.RecordBatchReader:
-    table, engine = lake.table(FEATURES_TABLE), connect()
+    table, engine = lake.table(FEATURES_TABLE), lake.connect()
     churned = known_churners(project, lake, engine, [day])
     if churned is None or not table.files([day]):
         return table.stream([day])
     # A stream cannot read the in-memory table of days that known_churners joins.
     known = engine.create_table("known_churners", churned.select(CUSTOMER_ID), temp=True)
-    return stream(engine, table.scan(engine, [day]).anti_join(known, [CUSTOMER_ID]))
+    return engine.stream(table.scan(engine, [day]).anti_join(known, [CUSTOMER_ID]))

@@ -16,6 +16,7 @@ from include.settings.ownership import ProjectMismatchError, require_project
 from include.settings.settings import (
     ROOT,
     AlertSettings,
+    EngineName,
     MlflowSettings,
     ProvenanceSettings,
     Settings,
@@ -28,6 +29,7 @@ __all__ = [
     "AlertSettings",
     "ClusterSettings",
     "DatabaseTimeouts",
+    "EngineName",
     "LimitSettings",
     "MetricsSettings",
     "MlflowSettings",

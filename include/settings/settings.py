@@ -23,6 +23,8 @@ from include.settings.groups import (
     TrainingSettings,
 )
 
+EngineName = Literal["duckdb", "spark"]
+
 ROOT = Path(__file__).resolve().parents[2]
 
 
@@ -118,6 +120,8 @@ class Settings(BaseSettings):
             default.
         serving_dir: The project's folder of Bentos and of the serving state: ``<CHURN_SERVING_DIR>/<project>``,
             ``<home>/serving/<project>`` by default.
+        engine: The engine of the steps from bronze to gold, of labels and scores: ``duckdb`` in the task's
+            process, or ``spark`` on the cluster that Spark's own configuration (``SPARK_CONF_DIR``) names.
         shadow_bundle: The folder of the shadow model, which scores each request without sending a response; none by
             default.
         shadow_version: The version of the shadow model.
@@ -150,6 +154,7 @@ class Settings(BaseSettings):
     lake_uri: str = ""
     reports_dir: Path = Path()
     serving_dir: Path = Path()
+    engine: EngineName = "duckdb"
     shadow_bundle: str = Field(default="", pattern=r"^(/.+)?$")
     shadow_version: str = ""
     databases: dict[str, SecretStr] = {}

@@ -11,9 +11,12 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from include.days import DayRange
+from include.lake import Engine
+from include.lake.engine import connect_to
 from include.lake.table_names import silver_table
 from include.projects import Project
 from include.projects.label import BecomesLabel, ColumnLabel, Label, NoEventLabel
+from include.settings import EngineName
 from include.sources.column_types import ENGINE_TYPES
 from tests.world import grocery
 
@@ -227,12 +230,15 @@ class MemoryTable:
 class MemoryLake:
     """A lake in memory, which is cheap to create."""
 
-    def __init__(self, silver: dict[str, list[dict[str, Any]]]) -> None:
-        self.uri = "memory"
+    def __init__(self, silver: dict[str, list[dict[str, Any]]], engine: EngineName = "duckdb") -> None:
+        self.uri, self._engine = "memory", engine
         self._tables = {
             silver_table(name): MemoryTable(name, pa.Table.from_pylist(silver.get(name, []), schema=schema_of(name)))
             for name in SOURCES
         }
+
+    def connect(self) -> Engine:
+        return connect_to(self._engine)
 
     def table(self, name: str) -> MemoryTable:
         return self._tables[name]

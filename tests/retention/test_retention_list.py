@@ -16,11 +16,12 @@ from include.lake import Lake, open_lake
 from include.lake.table_names import FEATURES_TABLE, SCORES_TABLE, silver_table
 from include.retention.retention_list import ScoringError, deployed_bento, retention_list, score_day
 from include.serving.deployment.state import BentoReference
-from include.settings import Settings
+from include.settings import EngineName, Settings
 from include.training.model.bundle import Bundle
 from include.training.model.contract import EncodingError
 from tests.serving.conftest import DAY, gold_rows, synthetic_columns
 from tests.serving.servers import record_deployment
+from tests.spark import needs_spark
 
 
 def deploy(bundle: Bundle, project: str, settings: Settings, folder: Path) -> Settings:
@@ -130,10 +131,12 @@ class TestScoreDay:
         with pytest.raises(ScoringError, match="2017-09-02"):
             score_day(dt.date(2017, 9, 2), deployed)
 
+    @pytest.mark.parametrize("engine", ["duckdb", pytest.param("spark", marks=[needs_spark, pytest.mark.slow])])
     def test_known_churners_are_left_out_and_counted(
-        self, make_settings: Callable[[], Settings], bundle: Bundle, tmp_path: Path
+        self, make_settings: Callable[[], Settings], bundle: Bundle, tmp_path: Path, engine: EngineName
     ) -> None:
         settings = deploy(bundle, "subscription", make_settings(), tmp_path / "subscription")
+        settings = settings.model_copy(update={"engine": engine})
         lake = open_lake(settings)
         lake.table(FEATURES_TABLE).replace(DayRange.single(DAY), gold_rows(50))
         churned = [f"h{row:04d}" for row in range(40)]

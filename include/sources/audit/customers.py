@@ -6,10 +6,9 @@ from dataclasses import replace
 
 import ibis
 import pyarrow as pa
-from ibis.backends.duckdb import Backend
 
 from include.days import DayRange
-from include.lake import Lake
+from include.lake import Engine, Lake
 from include.lake.table_names import silver_table
 from include.projects import Project, Source
 from include.sources.audit.probe import Probe
@@ -26,7 +25,7 @@ EXAMPLES = 3
 _ID = "id"
 
 
-def population_ids(project: Project, lake: Lake, engine: Backend, probe: Probe, days: DayRange) -> ibis.Table | None:
+def population_ids(project: Project, lake: Lake, engine: Engine, probe: Probe, days: DayRange) -> ibis.Table | None:
     """Return the distinct ids of the population's source, in silver and in the audited deliveries.
 
     Args:
@@ -51,7 +50,7 @@ def population_ids(project: Project, lake: Lake, engine: Backend, probe: Probe, 
     return engine.create_table("population_ids", ibis.union(*ids, distinct=True), temp=True)
 
 
-def known_customers(engine: Backend, source: Source, probe: Probe, population: ibis.Table) -> KnownCustomers | None:
+def known_customers(engine: Engine, source: Source, probe: Probe, population: ibis.Table) -> KnownCustomers | None:
     """Compare the ids of a source's sample with the ids of the population's source.
 
     Args:

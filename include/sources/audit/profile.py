@@ -12,10 +12,9 @@ from zoneinfo import ZoneInfo
 
 import ibis
 import pyarrow as pa
-from ibis.backends.duckdb import Backend
 
 from include.days import DayRange
-from include.lake import Lake
+from include.lake import Engine, Lake
 from include.lake.day_parts import count_by_day
 from include.lake.table_names import DELIVERIES_TABLE
 from include.projects import Source
@@ -38,7 +37,7 @@ class _Counts(NamedTuple):
     without_zone: int
 
 
-def profile_columns(engine: Backend, source: Source, probe: Probe) -> tuple[list[ColumnAudit], dict[dt.date, Schema]]:
+def profile_columns(engine: Engine, source: Source, probe: Probe) -> tuple[list[ColumnAudit], dict[dt.date, Schema]]:
     """Profile the columns of the sample, and the columns of each delivery.
 
     Args:
@@ -60,7 +59,7 @@ def profile_columns(engine: Backend, source: Source, probe: Probe) -> tuple[list
     return columns, schemas
 
 
-def duplicate_keys(engine: Backend, source: Source, probe: Probe) -> int | None:
+def duplicate_keys(engine: Engine, source: Source, probe: Probe) -> int | None:
     """Count the sampled rows that repeat a key of the same delivery; None if a key column is missing.
 
     Args:
@@ -75,7 +74,7 @@ def duplicate_keys(engine: Backend, source: Source, probe: Probe) -> int | None:
     return int(probe.sample.num_rows) - distinct
 
 
-def newest_event(engine: Backend, source: Source, probe: Probe, last: dt.date, timezone: str) -> dt.datetime | None:
+def newest_event(engine: Engine, source: Source, probe: Probe, last: dt.date, timezone: str) -> dt.datetime | None:
     """Return the newest event or change in the sample, in UTC, or the newest snapshot, up to the end of a day.
 
     Args:
@@ -169,7 +168,7 @@ def delivery_frequency(source: Source, probe: Probe, earlier: Sequence[DayVolume
     )
 
 
-def _counts(engine: Backend, source: Source, sample: pa.Table) -> dict[dt.date, dict[str, _Counts]]:
+def _counts(engine: Engine, source: Source, sample: pa.Table) -> dict[dt.date, dict[str, _Counts]]:
     if not sample.num_rows or not source.columns:
         return {}
     rows = ibis.memtable(sample.select(["dt", *source.columns]))
@@ -193,7 +192,7 @@ def _counts(engine: Backend, source: Source, sample: pa.Table) -> dict[dt.date, 
 
 
 def _figures(
-    engine: Backend, source: Source, sample: pa.Table, counts: Mapping[dt.date, Mapping[str, _Counts]]
+    engine: Engine, source: Source, sample: pa.Table, counts: Mapping[dt.date, Mapping[str, _Counts]]
 ) -> dict[str, dict[str, Any]]:
     if not counts:
         return {}
@@ -215,9 +214,7 @@ def _figures(
     }
 
 
-def _null_tokens(
-    engine: Backend, source: Source, rows: ibis.Table, columns: Sequence[str]
-) -> dict[str, dict[str, int]]:
+def _null_tokens(engine: Engine, source: Source, rows: ibis.Table, columns: Sequence[str]) -> dict[str, dict[str, int]]:
     if not columns or not source.null_tokens:
         return {}
     plain = source.model_copy(update={"null_tokens": ()})
