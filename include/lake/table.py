@@ -144,6 +144,14 @@ class Table:
         """
         return int(self._open().version())
 
+    def written_at(self) -> dt.datetime:
+        """Return the time of the newest commit, in UTC.
+
+        Raises:
+            LakeError: The table does not exist.
+        """
+        return dt.datetime.fromtimestamp(self._open().history(1)[0]["timestamp"] / 1000, dt.UTC)
+
     def days(self) -> list[dt.date]:
         """Return the days with rows, sorted; empty if the table does not exist."""
         if not self.exists():

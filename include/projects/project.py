@@ -12,6 +12,7 @@ from include.days import DayRange
 from include.projects.features import DerivedColumn, FeatureFamily, FeatureSpec
 from include.projects.label import ColumnLabel, Label
 from include.projects.monitoring import Monitoring
+from include.projects.readiness import Readiness
 from include.projects.requirements import Requirements
 from include.projects.sources import Checks, ColumnType, Source, TimeZone
 from include.projects.training import Training
@@ -82,6 +83,7 @@ class Project(Config):
         requirements: The requirements on data, model and endpoint.
         training: Tuning, split, leakage limits and promotion.
         monitoring: The limits of drift and of the realised performance.
+        readiness: The approvals, and the periods after which evidence of readiness is stale.
     """
 
     name: str = Field(pattern=r"^[a-z][a-z0-9_]*$")
@@ -102,6 +104,7 @@ class Project(Config):
     requirements: Requirements
     training: Training
     monitoring: Monitoring
+    readiness: Readiness = Readiness()
 
     @model_validator(mode="before")
     @classmethod

@@ -33,7 +33,10 @@ FILES: dict[str, dict[str, str | None]] = {
     "requirements.yaml": {"requirements": None},
     "training.yaml": {"training": None},
     "monitoring.yaml": {"monitoring": None},
+    "readiness.yaml": {"readiness": None},
 }
+_OPTIONAL = "readiness.yaml"
+"""The file that a project need not have."""
 
 
 class Config(BaseModel):
@@ -102,6 +105,8 @@ def read_files(folder: Path) -> ProjectFiles:
     nodes: dict[str, yaml.Node] = {}
     problems: list[Problem] = []
     for file, keys in FILES.items():
+        if file == _OPTIONAL and not (folder / file).exists():
+            continue
         try:
             node, part = _parse(folder / file, file)
         except _UnreadableError as error:

@@ -121,6 +121,23 @@ class Repository:
             write_atomically(self.folder / POINTER_FILE, pointer(revision))
             return int(self._open(self.folder).push(str(self.folder / POINTER_FILE)))
 
+    def missing_files(self, revision: str) -> int:
+        """Return the number of files of a version that the remote lacks.
+
+        Raises:
+            VersionError: The remote does not have the version, or does not answer.
+        """
+        from dvc_data.hashfile.hash_info import HashInfo
+        from dvc_data.hashfile.tree import Tree
+
+        problem = f"Revision {revision} cannot be read"
+        # DVC's own status takes the presence of the list for the presence of all its files.
+        with tempfile.TemporaryDirectory(prefix="churn-remote-") as scratch, _dvc_errors(problem, self.remote):
+            remote = self._open(Path(scratch)).cloud.get_remote_odb(_REMOTE)
+            tree = Tree.load(remote, HashInfo("md5", f"{revision}.dir"))
+            files = {checksum.value for _, _, checksum in tree}
+            return len(files - set(remote.oids_exist(list(files))))
+
     def pull(self, revision: str, into: Path) -> Path:
         """Fetch a version from the remote into the new folder ``<into>/bronze``, and return this folder.
 

@@ -204,6 +204,21 @@ class ServingState:
         former = desired and self._newest("role = 'serve' AND committed AND bento != ?", desired.bento.bento)
         return former.bento if former else None
 
+    def last_rollback(self) -> dt.datetime | None:
+        """Return the time at which an earlier model version last replaced a later one; None if none did.
+
+        Raises:
+            ServingStateError: The database cannot be read.
+        """
+        query = "SELECT model_version, committed FROM rollouts WHERE role = 'serve' AND committed ORDER BY number"
+        last, former, served = None, None, set()
+        for version, committed in self._select(query):
+            if version in served and version != former:
+                last = _EPOCH + dt.timedelta(milliseconds=committed)
+            served.add(version)
+            former = version
+        return last
+
     def bentos_in_use(self) -> set[str]:
         """Return the folders' names of the Bentos that serve, that served before, or that a rollout may return to.
 

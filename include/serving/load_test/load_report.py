@@ -9,17 +9,24 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from include.errors import ChurnflowError
 from include.reporting import Page, Plot, Section, Table
 from include.reporting.plots import BLUE, VERMILION, drawing
 from include.serving.load_test.generator import Measurement
 from include.serving.load_test.run import LoadTest, machine
+from include.settings import require_project
 from include.training.evaluation.requirements import Verdict
 
+FOLDER = "load_test"
 FILE = "load_test.json"
 PAGE = "index.html"
 PERCENTILES = (50.0, 90.0, 95.0, 99.0, 99.9)
 # Above this share of a core, the generator itself may limit the throughput.
 _BUSY = 0.85
+
+
+class LoadReportError(ChurnflowError):
+    """The result of a load test cannot be read."""
 
 
 def write_evidence(test: LoadTest, project: str, started: dt.datetime, reports_dir: Path) -> Path:
@@ -31,7 +38,7 @@ def write_evidence(test: LoadTest, project: str, started: dt.datetime, reports_d
         started: When the test began, UTC.
         reports_dir: The folder of the reports; the files are written to ``load_test/<started>/`` below it.
     """
-    folder = reports_dir / "load_test" / started.strftime("%Y-%m-%dT%H%M%SZ")
+    folder = reports_dir / FOLDER / started.strftime("%Y-%m-%dT%H%M%SZ")
     folder.mkdir(parents=True, exist_ok=True)
     content = document(test, project, started)
     (folder / FILE).write_text(json.dumps(content, indent=1, allow_nan=False) + "\n", encoding="utf-8")
@@ -55,6 +62,30 @@ def document(test: LoadTest, project: str, started: dt.datetime) -> dict[str, An
         "distinct_bodies": len(test.payloads.bodies),
         "runs": [{**_figures(run), "timeline": run.timeline()} for run in test.runs],
     }
+
+
+def newest_load_test(reports_dir: Path) -> tuple[Path, dict[str, Any]] | None:
+    """Return the folder and the result of the newest load test; None if there is none.
+
+    Args:
+        reports_dir: The project's folder of reports, with the project's name.
+
+    Raises:
+        LoadReportError: The result is damaged.
+        ProjectMismatchError: The load test is of another project.
+    """
+    path = max((reports_dir / FOLDER).glob(f"*/{FILE}"), default=None)
+    if path is None:
+        return None
+    try:
+        content = json.loads(path.read_text(encoding="utf-8"))
+        found = content["project"]
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise LoadReportError(
+            "The file is not the result of a load test.", where=str(path), remedy="Remove it, and run `make loadtest`."
+        ) from error
+    require_project(found, reports_dir.name, what="The load test", where=path)
+    return path.parent, content
 
 
 def headline(test: LoadTest) -> dict[str, Any]:

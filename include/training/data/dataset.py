@@ -280,8 +280,9 @@ def recorded_project(dataset: DatasetRef, settings: Settings) -> Project:
 
 
 def configuration_text(project: Project) -> str:
-    """Return the whole project as one YAML text, with all defaults."""
-    return yaml.safe_dump(project.model_dump(mode="json"), sort_keys=False, allow_unicode=True)
+    """Return the project as one YAML text, with all defaults, without its approvals, which affect no data set."""
+    content = project.model_dump(mode="json", exclude={"readiness"})
+    return yaml.safe_dump(content, sort_keys=False, allow_unicode=True)
 
 
 def configuration_sha256(project: Project) -> str:

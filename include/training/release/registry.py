@@ -6,6 +6,7 @@ before it.
 
 from __future__ import annotations
 
+import datetime as dt
 import os
 import tempfile
 from dataclasses import dataclass
@@ -69,9 +70,10 @@ def limit_requests(settings: Settings) -> None:
 
 @dataclass(frozen=True)
 class VersionRecord:
-    """The run of a version, the tags of the version, and the metrics of the run."""
+    """The run of a version, the time of its registration, its tags, and the metrics of the run."""
 
     run_id: str
+    registered: dt.datetime
     tags: dict[str, str]
     metrics: dict[str, float]
 
@@ -174,7 +176,8 @@ class Registry:
             metrics = self._client.get_run(str(found.run_id)).data.metrics
         except MlflowException as error:
             raise self._unavailable("record", version, error) from error
-        return VersionRecord(str(found.run_id), dict(found.tags), dict(metrics))
+        registered = dt.datetime.fromtimestamp(found.creation_timestamp / 1000, dt.UTC)
+        return VersionRecord(str(found.run_id), registered, dict(found.tags), dict(metrics))
 
     def bundle(self, version: str) -> Bundle:
         """Return the bundle of ``version``.
