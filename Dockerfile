@@ -49,6 +49,13 @@ WORKDIR /opt/churnflow
 COPY include include
 COPY dags dags
 COPY plugins plugins
+# The readiness checks read these files of the product.
+COPY docs/architecture.md docs/monitoring.md docs/runbook.md docs/
+COPY helm helm
+COPY docker/grafana docker/grafana
+COPY docker/prometheus docker/prometheus
+COPY .github/workflows .github/workflows
+COPY docker-compose.yaml pyproject.toml ./
 USER 10001:10001
 # No HEALTHCHECK: docker-compose.yaml defines one per process.
 CMD ["airflow", "version"]

@@ -1,4 +1,4 @@
-"""Find days without a retention list or a monitoring report, trigger the missing runs, and send waiting messages."""
+"""Trigger the runs of days without a list or a report, send waiting messages, and check the readiness."""
 
 from __future__ import annotations
 
@@ -16,6 +16,9 @@ days in gold without a retention list, and for days with a list but without a mo
 that trigger `churn_score` and `churn_monitor` for these days. It also sends the messages that could not be sent
 before, for example because Slack was not available.
 
+`check_readiness` carries out the checks of the phase gates, and writes their page, which *Model health* links to. A
+check that fails does not fail the run.
+
 It considers the last `CHURN_TASKS__MAINTENANCE_DAYS` days up to the newest day in gold, and only days from the first
 retention list on: the days of an ingested history have no list by design.
 
@@ -29,7 +32,7 @@ Runs daily at 06:00 in the project's time zone with `CHURN_SCHEDULE=daily`, othe
 @dag(
     dag_id="churn_maintenance",
     dag_display_name="7 · Maintain",
-    description="Trigger the missing runs of scoring and monitoring, and send waiting messages.",
+    description="Trigger the missing runs of scoring and monitoring, send waiting messages, check the readiness.",
     doc_md=DOC,
     schedule=(
         CronTriggerTimetable("0 6 * * *", timezone=project_timezone()) if get_settings().schedule == "daily" else None
@@ -58,9 +61,19 @@ def churn_maintenance() -> None:
 
         return send_waiting()
 
+    @task
+    def check_readiness() -> dict[str, dict[str, int]]:
+        """Check the phase gates, write their page, and return the number of passed checks of each gate."""
+        import datetime as dt
+
+        from include.readiness.run import run_checks
+
+        return run_checks(get_settings(), dt.datetime.now(dt.UTC)).counts()
+
     request_scores()
     request_reports()
     send_messages()
+    check_readiness()
 
 
 churn_maintenance()

@@ -12,7 +12,7 @@ import pytest
 from include.logs import show_details_in_messages
 from include.settings import ROOT
 
-pytest_plugins = ["tests.failures", "tests.scheduling"]
+pytest_plugins = ["tests.failures", "tests.outcome", "tests.scheduling"]
 
 # A time limit per example would fail on a busy machine.
 hypothesis.settings.register_profile("no deadline", deadline=None)

@@ -89,7 +89,7 @@ def data_versioned(system: System) -> Evidence:
         text=f"Version {model.version} was trained on data version {revision}. The remote {repository.remote} "
         + (f"lacks {counted(missing, 'file')} of it." if missing else "contains all its files."),
         figure=revision[:12],
-        time=model.record.registered,
+        time=system.now,
         link=model.link,
     )
 

@@ -83,9 +83,9 @@ class ReadinessResult(_Frozen):
     checked_at: AwareDatetime
     gates: dict[str, GateResult]
 
-    def counts(self) -> dict[str, str]:
-        """Return the number of passed checks of each gate as text, such as ``6 of 7``."""
-        return {number: f"{gate.passed} of {gate.of}" for number, gate in self.gates.items()}
+    def counts(self) -> dict[str, dict[str, int]]:
+        """Return ``passed``, the number of passed checks, and ``of``, the number of checks, by gate."""
+        return {number: {"passed": gate.passed, "of": gate.of} for number, gate in self.gates.items()}
 
 
 def write_results(result: ReadinessResult, reports_dir: Path) -> None:

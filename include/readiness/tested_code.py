@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import datetime as dt
 import hashlib
+from collections.abc import Mapping
 from pathlib import Path
 
 from include.drills import TESTS, DrillRecord, write_drill
@@ -23,16 +24,22 @@ def code_checksum(root: Path) -> str:
     return total.hexdigest()[:16]
 
 
-def record_tests(home: Path, root: Path, ended: dt.datetime, counts: dict[str, int], seconds: float) -> Path:
+def record_tests(home: Path, code: str, ended: dt.datetime, counts: Mapping[str, int], seconds: float) -> Path:
     """Record a run of all tests, and return the path of the record.
 
     Args:
         home: The folder of the deployment's local files.
-        root: The folder of the repository.
+        code: The checksum of the tested code.
         ended: The time at which the run ended.
-        counts: The number of tests by outcome: ``passed``, ``failed``, ``skipped``.
+        counts: The number of tests by outcome: ``passed``, ``failed`` and ``skipped``.
         seconds: The duration.
     """
-    figures = {**counts, "seconds": round(seconds), "code": code_checksum(root)}
+    figures = {name: counts[name] for name in ("passed", "failed", "skipped")}
     passed = not counts["failed"] and counts["passed"] > 0
-    return write_drill(home, DrillRecord(drill=TESTS, carried_out=ended, passed=passed, figures=figures))
+    record = DrillRecord(
+        drill=TESTS,
+        carried_out=ended,
+        passed=passed,
+        figures={**figures, "seconds": round(seconds), "code": code},
+    )
+    return write_drill(home, record)

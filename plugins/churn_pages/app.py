@@ -29,7 +29,7 @@ from include.reporting import html_templates
 from include.settings import Settings, get_settings
 
 PREFIX = "/churn"
-REPORT_KINDS = ("quality", "drift", "model")
+REPORT_KINDS = ("quality", "drift", "model", "readiness", "audit", "load_test")
 MEDIA_TYPES = {
     ".html": "text/html; charset=utf-8",
     ".json": "application/json",

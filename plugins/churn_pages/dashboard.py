@@ -23,6 +23,7 @@ from include.monitoring.incidents import Incident, read_incidents
 from include.monitoring.results import RESULT_FILE, Report, ResultError, day_dir, list_reports, newest_result
 from include.monitoring.summary import DaySummary
 from include.projects import load_project
+from include.readiness.results import ReadinessResult, read_results
 from include.reporting.rendering import moment
 from include.retention.due import list_due
 from include.settings import Settings
@@ -85,6 +86,7 @@ class Dashboard:
         aliases: The version of each alias in the registry.
         dags: The DAGs with their newest runs.
         reports: The reports, newest first.
+        readiness: The newest results of the phase gates; its value is None before the first.
     """
 
     model: Part[ServedModel]
@@ -96,6 +98,7 @@ class Dashboard:
     aliases: Part[dict[str, str]]
     dags: Part[list[DagRuns]]
     reports: Part[list[Report]]
+    readiness: Part[ReadinessResult]
 
     @property
     def errors(self) -> list[Part[Any]]:
@@ -131,6 +134,7 @@ def read_dashboard(settings: Settings, readable: Set[str]) -> Dashboard:
             trained=_read("Trained models", lambda: read_models(settings.reports_dir)),
             dags=_read("Runs", lambda: read_runs(readable)),
             reports=_read("Reports", lambda: list_reports(settings.reports_dir)),
+            readiness=_read("Readiness", lambda: read_results(settings.reports_dir)),
             aliases=aliases.result(),
         )
 
