@@ -33,6 +33,17 @@ def lake(tmp_path) -> Lake:
     return Lake(str(tmp_path / "lake"))
 
 
+def test_time_of_the_newest_commit(lake):
+    table, began = lake.table("silver/things"), dt.datetime.now(dt.UTC).replace(microsecond=0)
+    with pytest.raises(LakeError, match="does not exist"):
+        table.written_at()
+    write_one_day(lake.uri, DAYS.first)
+    first = table.written_at()
+    assert began <= first <= dt.datetime.now(dt.UTC)
+    write_one_day(lake.uri, DAYS.last)
+    assert table.written_at() > first
+
+
 def test_replace_is_idempotent(lake):
     day = DAYS.first
     for _ in range(2):

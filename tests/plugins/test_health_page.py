@@ -19,6 +19,8 @@ from include.lake.table_names import SCORES_TABLE
 from include.monitoring.incidents import acknowledge, record_incidents
 from include.monitoring.results import write_result
 from include.projects import load_project
+from include.readiness.page import write_page
+from include.readiness.results import CheckResult, GateResult, ReadinessResult, write_results
 from include.settings import MlflowSettings, Settings, get_settings
 from tests.http_servers import StubHandler, stub
 from tests.monitoring.results import drifted_feature, monitoring_result, source_health
@@ -209,6 +211,33 @@ def runs(airflow_database: None) -> Iterator[None]:
     with create_session() as session:
         for table in (DagRun, DagModel, DagBundleModel):
             session.query(table).delete()
+
+
+def test_readiness_is_shown_with_a_link_to_its_page(reader: TestClient, settings: Settings) -> None:
+    assert 'id="readiness"' not in reader.get("/churn/health").text
+    check = CheckResult(
+        name="load_test",
+        title="The load test met the requirements",
+        state="passed",
+        evidence="p99",
+        figure="p99 20.0 ms",
+        time=None,
+        link="",
+        stale_after_days=30,
+    )
+    gates = {
+        "3": GateResult(title="Production", checks=(check,)),
+        "4": GateResult(title="Operations", checks=(check, check.model_copy(update={"state": "stale"}))),
+    }
+    checked = dt.datetime(2017, 12, 2, 6, tzinfo=dt.UTC)
+    result = ReadinessResult(project="grocery", checked_at=checked, gates=gates)
+    write_results(result, settings.reports_dir)
+    write_page(result, settings.reports_dir)
+    page = reader.get("/churn/health").text
+    assert '<span class="pill good">1 of 1</span>' in page
+    assert '<span class="pill bad">1 of 2</span>' in page
+    assert 'href="/churn/view/readiness/index.html"' in page
+    assert "The load test met the requirements" in reader.get("/churn/reports/readiness/index.html").text
 
 
 @pytest.mark.parametrize(

@@ -125,3 +125,26 @@ def test_threshold_is_the_probability_with_equal_expected_costs():
     for missed, needless in ((500, 50), (50, 500), (1, 1)):
         costs = Costs(missed_churner_usd=missed, needless_offer_usd=needless)
         assert costs.threshold * missed == pytest.approx((1 - costs.threshold) * needless)
+
+
+def test_readiness_is_optional(projects: Path):
+    (projects / "shop" / "readiness.yaml").unlink()
+    readiness = load_project("shop", projects).readiness
+    assert (readiness.stale_after_days, readiness.approvals) == (30, [])
+
+
+@pytest.mark.parametrize(
+    ("content", "key"),
+    [
+        ({"stale_after_days": 0}, "stale_after_days"),
+        ({"stale_after_days_by_check": {"load_tset": 5}}, "stale_after_days_by_check.load_tset"),
+        ({"approvals": [{"what": "features", "by": "Ada", "on": "2026-01-31"}]}, "approvals.0.of"),
+        ({"approvals": [{"what": "model", "by": "Ada", "on": "2026-01-31", "of": "0" * 16}]}, "approvals.0.what"),
+        ({"approvals": [{"what": "features", "by": " ", "on": "2026-01-31", "of": "0" * 16}]}, "approvals.0.by"),
+    ],
+)
+def test_wrong_readiness_is_an_error_that_names_file_and_key(projects: Path, content: dict, key: str):
+    (projects / "shop" / "readiness.yaml").write_text(yaml.safe_dump(content))
+    error = error_of(projects)
+    assert "include/projects/shop/readiness.yaml" in error
+    assert key in error

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import datetime as dt
 import shutil
 from collections.abc import Iterator
 from dataclasses import replace
@@ -9,7 +10,10 @@ from pathlib import Path
 
 import pytest
 
+from include.projects import load_project
 from include.provenance.statement import PROVENANCE_FILE, ProvenanceError
+from include.readiness.production import provenance
+from include.readiness.system import System
 from include.serving.deployment import cluster as cluster_module
 from include.serving.deployment import deploy
 from include.serving.deployment.cluster import CHECK, PROVENANCE
@@ -86,6 +90,17 @@ def test_rollout_brings_the_statement_and_the_digest_to_the_pods(
     assert check["env"] == [{"name": "IMAGE", "value": image_of("3")}]
     assert template["metadata"]["annotations"][PROVENANCE] == statement_of(bentos[2], cluster.settings)
     assert cluster.simulated.serving_images() == [image_of("3")] * 3
+
+
+def test_readiness_compares_the_pods_with_their_statement(cluster: CheckedCluster) -> None:
+    system = System(cluster.settings, load_project("grocery"), dt.datetime.now(dt.UTC))
+    found = provenance(system)
+    assert found.passed
+    assert "Version 2, which serves, has the checksums of its provenance. It has a valid signature." in found.text
+    (container,) = cluster.simulated.deployment["spec"]["template"]["spec"]["containers"]
+    container["image"] = image_of("3")
+    with pytest.raises(ProvenanceError, match="image of model version 2 differs"):
+        provenance(system)
 
 
 def test_rollback_takes_the_statement_from_the_former_pods(

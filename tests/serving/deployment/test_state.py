@@ -47,6 +47,19 @@ def test_state_is_empty_before_the_first_deployment_and_reading_creates_no_file(
     assert not (tmp_path / "absent").exists()
 
 
+def test_rollback_is_an_earlier_version_that_comes_into_service_again(state: ServingState, tmp_path: Path) -> None:
+    record_deployment(tmp_path / "mine", replace(FIRST, bento="1-y"))
+    record_deployment(tmp_path / "mine", SECOND)
+    assert state.last_rollback() is None, "version 1 was packaged again, and version 2 is new"
+    state.undo(state.begin(FIRST))
+    assert state.last_rollback() is None, "the rollback did not succeed"
+    record_deployment(tmp_path / "mine", FIRST)
+    rolled_back = state.last_rollback()
+    assert rolled_back == state.served_since()
+    record_deployment(tmp_path / "mine", THIRD)
+    assert state.last_rollback() == rolled_back
+
+
 def test_candidate_serves_after_the_runner_reports_it(state: ServingState) -> None:
     revision = state.begin(SECOND)
     assert desired_and_previous(state) == (SECOND, FIRST)

@@ -11,6 +11,7 @@ from include.days import DayRange
 from include.lake import Lake, LakeError
 from include.lake.table_names import FEATURES_TABLE, LABELS_TABLE
 from include.projects import Project
+from include.projects.readiness import Readiness
 from include.settings import ProjectMismatchError, Settings
 from include.training.data.build import build_dataset, column_checksums
 from include.training.data.dataset import (
@@ -18,6 +19,7 @@ from include.training.data.dataset import (
     DatasetError,
     DatasetRef,
     DataVersion,
+    configuration_sha256,
     configuration_text,
     load_dataset,
     read_configuration,
@@ -55,6 +57,11 @@ def test_excludes_days_between_snapshots(project: Project, tmp_path: Path) -> No
     assert all(project.is_snapshot_day(day) for day in (*manifest.train.days, *manifest.test.days))
 
 
+def test_approvals_do_not_change_the_configuration_of_a_data_set(project: Project) -> None:
+    changed = project.model_copy(update={"readiness": Readiness(stale_after_days=5)})
+    assert configuration_sha256(changed) == configuration_sha256(project)
+
+
 def test_build_is_reproducible(project: Project, gold: Lake, dataset: DatasetRef, tmp_path: Path) -> None:
     again = build_dataset(project, gold, LAST_DAY, tmp_path)
     assert again.manifest == dataset.manifest
@@ -79,8 +86,12 @@ def test_column_checksums_depend_on_every_value(dataset: DatasetRef, column: str
     assert {name for name in recorded if checksums[name] != recorded[name]} == {column}
 
 
+def without_readiness(project: Project) -> Project:
+    return project.model_copy(update={"readiness": Readiness()})
+
+
 def test_configuration_is_stored_with_the_rows(project: Project, dataset: DatasetRef, tmp_path: Path) -> None:
-    assert read_configuration(dataset.folder / "project.yaml") == project
+    assert read_configuration(dataset.folder / "project.yaml") == without_readiness(project)
     (tmp_path / "project.yaml").write_text("name: grocery\nlabel: removed\n")
     with pytest.raises(ConfigurationError, match="version of the code"):
         read_configuration(tmp_path / "project.yaml")
@@ -88,7 +99,7 @@ def test_configuration_is_stored_with_the_rows(project: Project, dataset: Datase
 
 def test_only_the_recorded_configuration_is_used(project: Project, dataset: DatasetRef, dataset_copy: Path) -> None:
     settings = Settings(project="grocery")
-    assert recorded_project(dataset, settings) == project
+    assert recorded_project(dataset, settings) == without_readiness(project)
     with pytest.raises(ProjectMismatchError, match=r"grocery.*subscription"):
         recorded_project(dataset, Settings(project="subscription"))
     (dataset_copy / "project.yaml").write_text(configuration_text(without_family(project, "baskets_{window}d")))
