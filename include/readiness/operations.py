@@ -80,7 +80,7 @@ def alerts(system: System) -> Evidence:
     return Evidence(
         passed=place != _LOG and not waiting,
         text=f"The newest message, of {newest.day}, was {where}. {counted(waiting, 'message')} could not be sent yet.",
-        figure=f"{len(messages) - waiting} of {counted(len(messages), 'message')} sent",
+        figure=f"{len(messages) - waiting} of {counted(len(messages), 'message')}",
         time=system.lake.table(MESSAGES_TABLE).written_at(),
     )
 

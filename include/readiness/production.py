@@ -41,11 +41,14 @@ def provenance(system: System) -> Evidence:
     found = _served_provenance(system, served)
     if found is None:
         return Evidence(False, f"Version {served.model_version}, which serves, has no provenance.")
-    signed = "a valid signature" if system.settings.provenance.public_key else "a signature that no public key checked"
+    checked = (
+        "was checked" if system.settings.provenance.public_key else "was not checked, since there is no public key"
+    )
     files = sum(len(link) for link in found.checksums.values())
     return Evidence(
         passed=True,
-        text=f"Version {served.model_version}, which serves, has the checksums of its provenance. It has {signed}.",
+        text=f"Version {served.model_version}, which serves, has the checksums of its provenance, whose signature "
+        f"{checked}.",
         figure=counted(files, "checksum"),
         time=system.now,
     )
@@ -58,9 +61,9 @@ def _served_provenance(system: System, served: BentoReference) -> Provenance | N
     from include.serving.deployment.cluster import EndpointDeployment  # takes a second to import
 
     pods = EndpointDeployment(settings.serving.kubernetes).model()
-    return (
-        require_image(pods.statement.encode(), pods.image, settings.project, version, key) if pods.statement else None
-    )
+    if not pods.statement:
+        return None
+    return require_image(pods.statement.encode(), pods.image, settings.project, version, key)
 
 
 def ci_cd(system: System) -> Evidence:
@@ -89,7 +92,7 @@ def rollback_tested(system: System) -> Evidence:
     time = open_state(system.settings).last_rollback()
     if time is None:
         return Evidence(False, "The serving state contains no rollback. Run churn_rollback, and then deploy again.")
-    return Evidence(True, "At this time, an earlier version replaced a later version at the endpoint.", time=time)
+    return Evidence(True, "An earlier version replaced a later version at the endpoint.", time=time)
 
 
 def load_test(system: System) -> Evidence:

@@ -103,29 +103,28 @@ class System:
             alias: ``challenger`` for the version trained last, ``champion`` for the version to serve.
 
         Raises:
-            RegistryError: The alias names no version, or the registry does not answer. A registry that did not answer
-                once is not asked again, so that the checks wait only once.
+            RegistryError: The alias names no version.
+            NotReadyError: The registry does not answer. It is not asked again, so that the checks wait only once.
         """
         registry = self._registry
-        if isinstance(registry, ChurnflowError):
+        if isinstance(registry, NotReadyError):
             raise registry
         return RegisteredModel(registry, registry.require(alias))
 
     @cached_property
-    def _registry(self) -> Registry | ChurnflowError:
+    def _registry(self) -> Registry | NotReadyError:
         from mlflow.exceptions import MlflowException
 
-        from include.training.release.registry import Registry, registry_error
+        from include.training.release.registry import Registry
 
         registry = Registry(self.settings)
         try:
             registry.version_of("champion")
         except MlflowException as error:
-            return registry_error(
-                "The registry does not answer",
+            return NotReadyError(
+                f"The registry does not answer as expected ({error.error_code}).",
                 where=registry.tracking_uri,
-                remedy="Check that the tracking server runs.",
-                error=error,
+                remedy="Check that the tracking server runs, and that this process has access.",
             )
         return registry
 

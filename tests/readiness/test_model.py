@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from include.readiness.system import System
+from include.readiness.system import NotReadyError, System
 from include.readiness.tested_code import code_checksum, record_tests
 from include.settings import MlflowSettings
 from include.training.evaluation.leakage import LeakageError
@@ -61,7 +61,7 @@ def test_registry_that_does_not_answer_is_asked_once(system: System, monkeypatch
     monkeypatch.setattr(registry.Registry, "version_of", refuse)
     down = with_settings(system, mlflow=MlflowSettings(tracking_uri="http://127.0.0.1:9"))
     for name in ("model_registered", "no_leakage"):
-        with pytest.raises(RegistryError, match="registry does not answer"):
+        with pytest.raises(NotReadyError, match="registry does not answer"):
             examine(down, name)  # type: ignore[arg-type]
     assert len(asked) == 1
 

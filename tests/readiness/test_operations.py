@@ -86,7 +86,7 @@ def test_newest_message_must_reach_slack(system: System) -> None:
     send_messages(system.settings, Slack(), Addresses())
     found = examine(system, "alerts")
     assert found.passed
-    assert found.figure == "1 of 1 message sent"
+    assert found.figure == "1 of 1 message"
     assert found.time == system.lake.table(MESSAGES_TABLE).written_at()
     store_message(system, "second")
     send_messages(system.settings, LogOnly(), Addresses())

@@ -96,7 +96,7 @@ def test_readiness_compares_the_pods_with_their_statement(cluster: CheckedCluste
     system = System(cluster.settings, load_project("grocery"), dt.datetime.now(dt.UTC))
     found = provenance(system)
     assert found.passed
-    assert "Version 2, which serves, has the checksums of its provenance. It has a valid signature." in found.text
+    assert "Version 2, which serves, has the checksums of its provenance, whose signature was checked." in found.text
     (container,) = cluster.simulated.deployment["spec"]["template"]["spec"]["containers"]
     container["image"] = image_of("3")
     with pytest.raises(ProvenanceError, match="image of model version 2 differs"):
