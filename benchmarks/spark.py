@@ -1,8 +1,8 @@
 """Spark against DuckDB: ``make bench NAME=spark``.
 
-Both example projects are ingested from landing to gold and labels, in two runs, on each engine. The customers of the
-last day are also counted as known churners or not, as the scores do. Every table must contain the same rows. Spark runs
-on this machine, in one process (``local[*]``) or, with ``--cluster``, on a standalone cluster of two workers.
+Both example projects are ingested from landing to gold and labels, in two runs, on each engine. Every table must
+contain the same rows. Spark runs on this machine, in one process (``local[*]``) or, with ``--cluster``, on a standalone
+cluster of two workers.
 """
 
 from __future__ import annotations

@@ -66,7 +66,7 @@ def churn_maintenance() -> None:
         """Check the phase gates, write their page, and return the number of passed checks of each gate."""
         import datetime as dt
 
-        from include.readiness.run import run_checks
+        from include.readiness.gates import run_checks
 
         return run_checks(get_settings(), dt.datetime.now(dt.UTC)).counts()
 

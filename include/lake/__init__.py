@@ -1,4 +1,4 @@
-"""The lake: Delta tables that are partitioned by day, replaced by ranges of days, and read through Ibis and DuckDB."""
+"""The lake: Delta tables partitioned by day, replaced by ranges of days, and read through Ibis by DuckDB or Spark."""
 
 from include.lake.engine import Engine, connect
 from include.lake.optimistic_retry import with_optimistic_retry

@@ -24,14 +24,12 @@ from pyspark.sql import DataFrame, SparkSession
 
 from include.lake.engine import EngineError
 
+# Ibis sets the time zone of the session to UTC.
 _SESSION = {
-    "spark.sql.session.timeZone": "UTC",
     "spark.sql.timestampType": "TIMESTAMP_LTZ",
     "spark.sql.parquet.inferTimestampNTZ.enabled": "false",
     "spark.sql.decimalOperations.allowPrecisionLoss": "false",  # a product keeps all decimal places
     "spark.sql.execution.arrow.maxRecordsPerBatch": "100000",
-    "spark.sql.execution.arrow.pyspark.enabled": "true",
-    "spark.sql.execution.arrow.pyspark.fallback.enabled": "false",
     "spark.sql.caseSensitive": "true",  # columns that differ only in case are different columns
 }
 _FUNCTIONS = (

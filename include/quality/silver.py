@@ -141,8 +141,9 @@ def _quarantine(lake: Lake, item: CheckedSource) -> None:
             continue
         refusals = ibis.memtable(refused)
         rules = refusals.group_by(ROW_KEY).agg(rules=refusals["rule"].group_concat(", ", order_by=refusals["rule"]))
-        rules = ibis.memtable(rules.to_pyarrow())
-        rows = bronze.scan(lake.connect(), block).inner_join(rules, ROW_KEY).order_by(ROW_KEY).to_pyarrow()
+        # Materialised by DuckDB, since Ibis has no ordered concatenation for Spark.
+        violated = ibis.memtable(rules.to_pyarrow())
+        rows = bronze.scan(lake.connect(), block).inner_join(violated, ROW_KEY).order_by(ROW_KEY).to_pyarrow()
         quarantine.replace(block, rows)
 
 

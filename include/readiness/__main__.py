@@ -9,9 +9,8 @@ import typer
 
 from include.command_line import CommandLine
 from include.logs import configure_json_logs
-from include.readiness.page import PAGE
-from include.readiness.results import FOLDER, ReadinessResult
-from include.readiness.run import run_checks
+from include.readiness.gates import run_checks
+from include.readiness.results import FOLDER, PAGE, ReadinessResult
 from include.settings import get_settings
 
 app = CommandLine()

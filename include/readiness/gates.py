@@ -1,16 +1,19 @@
-"""The gates with their checks, and the evaluation of all checks."""
+"""The gates with their checks, and the evaluation of all checks, for the command and the Airflow task."""
 
 from __future__ import annotations
 
+import datetime as dt
 from collections.abc import Callable
 from dataclasses import dataclass
 
 from include.errors import ChurnflowError
 from include.logs import get_logger
+from include.projects import load_project
 from include.projects.readiness import CheckName
 from include.readiness import data, model, operations, production
-from include.readiness.results import CheckResult, GateResult, ReadinessResult, state_of
+from include.readiness.results import CheckResult, GateResult, ReadinessResult, state_of, write_page, write_results
 from include.readiness.system import Evidence, System
+from include.settings import Settings
 
 log = get_logger(__name__)
 
@@ -88,6 +91,23 @@ GATES = {
         ),
     ),
 }
+
+
+def run_checks(settings: Settings, now: dt.datetime) -> ReadinessResult:
+    """Carry out all checks, write ``readiness/index.html`` and ``readiness/readiness.json``, and return the results.
+
+    Args:
+        settings: The deployment.
+        now: The present time, with a time zone.
+
+    Raises:
+        ProjectError: The project is invalid.
+        OSError: The reports cannot be written.
+    """
+    result = check_readiness(System(settings, load_project(settings.project), now))
+    write_page(result, settings.reports_dir)
+    write_results(result, settings.reports_dir)
+    return result
 
 
 def check_readiness(system: System) -> ReadinessResult:

@@ -1,4 +1,4 @@
-"""The results of the readiness checks, and their storage as JSON."""
+"""The results of the readiness checks, and their storage as JSON and as a page."""
 
 from __future__ import annotations
 
@@ -11,10 +11,12 @@ from pydantic import AwareDatetime, BaseModel, ConfigDict, ValidationError, comp
 from include.errors import ChurnflowError
 from include.local_files import write_atomically
 from include.projects.readiness import CheckName
+from include.reporting import html_templates
 from include.settings import require_project
 
 FOLDER = "readiness"
 FILE = "readiness.json"
+PAGE = "index.html"
 
 State = Literal["passed", "failed", "stale"]
 
@@ -96,6 +98,19 @@ def write_results(result: ReadinessResult, reports_dir: Path) -> None:
         reports_dir: The project's folder of reports.
     """
     write_atomically(reports_dir / FOLDER / FILE, result.model_dump_json(indent=1) + "\n")
+
+
+def write_page(result: ReadinessResult, reports_dir: Path) -> Path:
+    """Write ``readiness/index.html`` in place of an earlier page, and return its path.
+
+    Args:
+        result: The results.
+        reports_dir: The project's folder of reports.
+    """
+    template = html_templates(Path(__file__).parent / "templates").get_template("readiness.html")
+    path = reports_dir / FOLDER / PAGE
+    write_atomically(path, template.render(result=result))
+    return path
 
 
 def read_results(reports_dir: Path) -> ReadinessResult | None:

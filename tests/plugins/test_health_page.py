@@ -19,8 +19,7 @@ from include.lake.table_names import SCORES_TABLE
 from include.monitoring.incidents import acknowledge, record_incidents
 from include.monitoring.results import write_result
 from include.projects import load_project
-from include.readiness.page import write_page
-from include.readiness.results import CheckResult, GateResult, ReadinessResult, write_results
+from include.readiness.results import CheckResult, GateResult, ReadinessResult, write_page, write_results
 from include.settings import MlflowSettings, Settings, get_settings
 from tests.http_servers import StubHandler, stub
 from tests.monitoring.results import drifted_feature, monitoring_result, source_health

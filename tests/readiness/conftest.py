@@ -24,6 +24,9 @@ from include.training.evaluation.requirements import REQUIREMENTS_FILE, Verdict,
 from tests.http_servers import StubHandler, stub
 from tests.serving.conftest import free_port
 from tests.training.gold import small_project
+from tests.versions.conftest import landing
+
+__all__ = ["landing"]
 
 NOW = dt.datetime.now(dt.UTC)
 CLEAN = LeakageReport(findings=(), limits=LeakageLimits(), features=(), splits=(), skipped=())

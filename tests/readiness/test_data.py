@@ -19,17 +19,8 @@ from include.versions.repository import VersionError, open_repository
 from include.versions.snapshot import create_version
 from tests.readiness.conftest import NOW, examine, register, with_project
 from tests.training.gold import snapshot_days, write_gold
+from tests.versions.conftest import WEEK
 from tests.versions.world import load
-from tests.world import write_world
-
-WEEK = DayRange.parse("2017-01-01", "2017-01-07")
-
-
-@pytest.fixture(scope="module")
-def landing(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    folder = tmp_path_factory.mktemp("landing")
-    write_world(folder, WEEK)
-    return folder
 
 
 @pytest.fixture

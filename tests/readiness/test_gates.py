@@ -20,8 +20,14 @@ from include.projects.readiness import CheckName, Readiness
 from include.readiness import __main__ as command_module
 from include.readiness import gates
 from include.readiness.gates import GATES, check_readiness
-from include.readiness.page import write_page
-from include.readiness.results import CheckResult, ReadinessError, ReadinessResult, read_results, write_results
+from include.readiness.results import (
+    CheckResult,
+    ReadinessError,
+    ReadinessResult,
+    read_results,
+    write_page,
+    write_results,
+)
 from include.readiness.system import Evidence, System
 from include.settings import ROOT, ProjectMismatchError, get_settings
 from tests.readiness.conftest import NOW, with_project
