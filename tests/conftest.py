@@ -41,11 +41,26 @@ def product_logs_enabled() -> Iterator[None]:
 
 
 @pytest.fixture(scope="session")
-def airflow_database() -> None:
+def airflow_tables() -> None:
     """Airflow's tables, created once per process."""
     from airflow.utils.db import initdb
 
     initdb()
+
+
+@pytest.fixture(scope="module")
+def airflow_database(airflow_tables: None) -> Iterator[None]:
+    """Airflow's database; the DAGs, runs and heartbeats that the tests of a module store are deleted at its end."""
+    from airflow.jobs.job import Job
+    from airflow.models import DagModel, DagRun, Deadline
+    from airflow.models.callback import Callback
+    from airflow.models.dagbundle import DagBundleModel
+    from airflow.utils.session import create_session
+
+    yield
+    with create_session() as session:
+        for table in (Deadline, Callback, Job, DagRun, DagModel, DagBundleModel):
+            session.query(table).delete()
 
 
 @pytest.fixture(scope="session")

@@ -21,7 +21,7 @@ DAY = dt.date(2017, 12, 1)
 
 
 @pytest.fixture(scope="session")
-def airflow_app(airflow_database: None) -> FastAPI:
+def airflow_app(airflow_tables: None) -> FastAPI:
     from airflow.api_fastapi.app import create_app
 
     return create_app(apps="core")
@@ -43,7 +43,9 @@ def settings(tmp_path: Path) -> Settings:
 
 
 @pytest.fixture
-def anonymous(airflow_app: FastAPI, churn_app: FastAPI, settings: Settings) -> Iterator[TestClient]:
+def anonymous(
+    airflow_app: FastAPI, churn_app: FastAPI, airflow_database: None, settings: Settings
+) -> Iterator[TestClient]:
     churn_app.dependency_overrides[get_settings] = lambda: settings
     yield TestClient(airflow_app, raise_server_exceptions=False)
     churn_app.dependency_overrides.clear()
