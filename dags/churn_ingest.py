@@ -70,8 +70,8 @@ def churn_ingest() -> None:
         from include.sources.bronze import load_bronze
 
         settings = get_settings()
-        days = resolve_days(get_current_context())
-        results = load_bronze(load_project(settings.project), open_lake(settings), project_connections(), days)
+        project, lake, days = load_project(settings.project), open_lake(settings), resolve_days(get_current_context())
+        results = load_bronze(project, lake, project_connections(), days, settings.privacy)
         return [result.as_dict() for result in results]
 
     @task(outlets=[GOLD])

@@ -42,7 +42,7 @@ def ingest_days(settings: Settings, days: DayRange) -> list[StepResult]:
     project, lake = load_project(settings.project), open_lake(settings)
     connections = Connections.from_settings(settings)
     audit_sources(project, lake, connections, days, settings.reports_dir / "audit")
-    results = load_bronze(project, lake, connections, days)
+    results = load_bronze(project, lake, connections, days, settings.privacy)
     results += refine(project, lake, days, settings.reports_dir / "quality")
     return [*results, build_labels(project, lake, days)]
 

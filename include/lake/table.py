@@ -18,7 +18,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from deltalake import CommitProperties, DeltaTable, write_deltalake
 from deltalake.exceptions import CommitFailedError, DeltaError, TableNotFoundError
-from tenacity import Retrying, retry_if_exception_type, stop_after_attempt, wait_random_exponential
+from tenacity import Retrying, retry_if_exception, stop_after_attempt, wait_random_exponential
 
 from include.days import DayRange
 from include.errors import ChurnflowError
@@ -30,7 +30,8 @@ DAY = "dt"
 """The partition column of every table."""
 
 # Each opening of a table reads all commits after the last checkpoint. By Delta's default, these are up to 100 days.
-_CONFIGURATION = {"delta.checkpointInterval": "10"}
+# Statistics of columns would put the smallest and the largest id of a file into Delta's log; no reader uses them.
+_CONFIGURATION = {"delta.checkpointInterval": "10", "delta.dataSkippingNumIndexedCols": "0"}
 
 
 class LakeError(ChurnflowError):
@@ -290,7 +291,7 @@ class Table:
     # stream is consumed by the first attempt, so it is not written again.
     def _commit(self, rows: pa.Table | pa.RecordBatchReader, predicate: str) -> int:
         for attempt in Retrying(
-            retry=retry_if_exception_type(CommitFailedError),
+            retry=retry_if_exception(is_conflict),
             stop=stop_after_attempt(6 if isinstance(rows, pa.Table) else 1),
             wait=wait_random_exponential(multiplier=0.2, max=5),
             reraise=True,
@@ -314,6 +315,13 @@ class Table:
                 where=self.uri,
                 remedy="Pass the days of the rows.",
             )
+
+
+def is_conflict(error: BaseException) -> bool:
+    """Return whether a commit failed because of a concurrent commit, so that it can be repeated."""
+    # An erasure removes the commits with which a writer compares its own commit.
+    is_compared_with_removed = isinstance(error, DeltaError) and "Invalid table version" in str(error)
+    return isinstance(error, CommitFailedError) or is_compared_with_removed
 
 
 def _predicate(days: DayRange | Sequence[dt.date]) -> str:

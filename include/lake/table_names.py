@@ -42,6 +42,9 @@ ACKNOWLEDGEMENTS_TABLE = "monitoring/acknowledgements"
 MESSAGES_TABLE = "monitoring/messages"
 """The messages to Slack or to the log, with their state."""
 
+ERASED_TABLE = "privacy/erased_customers"
+"""The keyed hashes of the ids of erased customers."""
+
 
 def bronze_table(source: str) -> str:
     """Return the name of a source's raw table.

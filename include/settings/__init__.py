@@ -14,10 +14,12 @@ from include.settings.groups import (
 )
 from include.settings.ownership import ProjectMismatchError, require_project
 from include.settings.settings import (
+    NO_KEYS,
     ROOT,
     AlertSettings,
     EngineName,
     MlflowSettings,
+    PrivacySettings,
     ProvenanceSettings,
     Settings,
     SettingsError,
@@ -25,6 +27,7 @@ from include.settings.settings import (
 )
 
 __all__ = [
+    "NO_KEYS",
     "ROOT",
     "AlertSettings",
     "ClusterSettings",
@@ -35,6 +38,7 @@ __all__ = [
     "MlflowSettings",
     "PodSettings",
     "PredictionLogSettings",
+    "PrivacySettings",
     "ProjectMismatchError",
     "ProvenanceSettings",
     "ServingSettings",

@@ -26,6 +26,7 @@ from include.settings.groups import (
 EngineName = Literal["duckdb", "spark"]
 
 ROOT = Path(__file__).resolve().parents[2]
+_KEY_CHARACTERS = 32
 
 
 class SettingsError(ChurnflowError):
@@ -90,6 +91,32 @@ class VersionSettings(Group):
     remote: str = Field(default="", pattern=r"^(/.+|s3://[^/@:]+(/.*)?)?$")
 
 
+class PrivacySettings(Group):
+    """The keys with which the ids of erased customers are hashed.
+
+    Attributes:
+        key: The key, of at least 32 characters, such as ``openssl rand -hex 32`` prints.
+        old_keys: Earlier keys, as a JSON list. A hash can only be compared with the key that made it, so a key is
+            needed as long as the lake contains hashes that it made.
+    """
+
+    key: SecretStr = SecretStr("")
+    old_keys: tuple[SecretStr, ...] = ()
+
+    @field_validator("key", "old_keys")
+    @classmethod
+    def _check_length(cls, value: SecretStr | tuple[SecretStr, ...]) -> SecretStr | tuple[SecretStr, ...]:
+        keys = value if isinstance(value, tuple) else (value,) if value.get_secret_value() else ()
+        if any(len(key.get_secret_value()) < _KEY_CHARACTERS for key in keys):
+            raise ValueError(
+                f"a key must have at least {_KEY_CHARACTERS} characters, such as `openssl rand -hex 32` prints"
+            )
+        return value
+
+
+NO_KEYS = PrivacySettings()
+
+
 class AlertSettings(Group):
     """The destination of messages, and the links in them.
 
@@ -137,6 +164,7 @@ class Settings(BaseSettings):
         alerts: The destination of messages.
         tasks: The time-outs of Airflow's tasks, and the time at which a list is due.
         metrics: The access of Prometheus to the metrics.
+        privacy: The keys with which the ids of erased customers are hashed.
     """
 
     model_config = SettingsConfigDict(
@@ -168,6 +196,7 @@ class Settings(BaseSettings):
     alerts: AlertSettings = AlertSettings()
     tasks: TaskSettings = TaskSettings()
     metrics: MetricsSettings = MetricsSettings()
+    privacy: PrivacySettings = PrivacySettings()
 
     @model_validator(mode="before")
     @classmethod

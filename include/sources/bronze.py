@@ -15,9 +15,12 @@ from include.lake import Lake, StepResult, Table, connect
 from include.lake.table_names import bronze_table
 from include.logs import get_logger
 from include.projects import Project, Source
+from include.settings import NO_KEYS, PrivacySettings
 from include.sources.bronze_tables import ROW, LoadedDelivery, record_deliveries, recorded_deliveries
 from include.sources.connections import Connections
+from include.sources.customer_ids import without_customers
 from include.sources.delivered_files import Deliveries, find_deliveries, require_columns
+from include.sources.erased_customers import ErasedCustomers, read_erased
 from include.sources.errors import NoRowsError
 from include.sources.read_files import read_files
 from include.sources.read_table import SourceTable, find_table, read_table, require_table_columns
@@ -37,7 +40,13 @@ class _Expected:
     where: str
 
 
-def load_bronze(project: Project, lake: Lake, connections: Connections, days: DayRange) -> list[StepResult]:
+def load_bronze(
+    project: Project,
+    lake: Lake,
+    connections: Connections,
+    days: DayRange,
+    privacy: PrivacySettings = NO_KEYS,
+) -> list[StepResult]:
     """Replace the bronze partitions of ``days`` by the deliveries for these days, source by source.
 
     Every file is opened and every table is looked up before anything is written. A database table of kind ``changes``
@@ -45,34 +54,50 @@ def load_bronze(project: Project, lake: Lake, connections: Connections, days: Da
     longer has. A database table of kind ``snapshot`` holds only its present state, which is loaded as the delivery of
     the last day, unless bronze already has a delivery of this day.
 
+    The rows of erased customers are left out. The days are loaded again if a customer was erased in the meantime.
+
     Args:
         project: The project.
         lake: The lake.
         connections: The addresses of the sources.
         days: The days to load.
+        privacy: The keys of the erased customers.
 
     Returns:
-        A result for each source.
+        A result for each source; ``detail`` has the number of the ``erased_rows`` that were left out, if any.
 
     Raises:
+        PrivacyKeyError: A key with which customers were erased is missing; nothing is loaded.
         ChurnflowError: A delivery cannot be read, or has no rows although it must have some. Earlier blocks of
             ``BLOCK_DAYS`` days are loaded; the block of the delivery is unchanged.
     """
+    while True:
+        erased = read_erased(lake, privacy)
+        results = _load(project, lake, connections, days, erased)
+        if read_erased(lake, privacy) == erased:
+            return results
+
+
+def _load(
+    project: Project, lake: Lake, connections: Connections, days: DayRange, erased: ErasedCustomers
+) -> list[StepResult]:
     found = {name: _find(name, project, connections, days) for name in project.sources}
     results, loaded = [], []
     for name, source in project.sources.items():
         start = time.perf_counter()
         table = lake.table(bronze_table(name))
         deliveries: list[LoadedDelivery] = []
-        version, part = -1, found[name]
+        dropped, version, part = 0, -1, found[name]
         if isinstance(part, SourceTable) and not source.is_daily:
-            deliveries, version = _load_state(name, part, lake, days)
+            deliveries, dropped, version = _load_state(name, part, lake, days, erased)
         else:
             for block in days.blocks(BLOCK_DAYS):
-                some, version = _load_block(name, source, part, table, block)
+                some, fewer, version = _load_block(name, source, part, table, block, erased)
                 deliveries += some
+                dropped += fewer
         rows, seconds = sum(item.rows for item in deliveries), round(time.perf_counter() - start, 3)
-        result = StepResult(bronze_table(name), rows, 0, rows, version, seconds)
+        detail = {"erased_rows": dropped} if dropped else None
+        result = StepResult(bronze_table(name), rows, 0, rows - dropped, version, seconds, detail)
         log.info("bronze loaded", extra=result.as_dict())
         results.append(result)
         loaded += deliveries
@@ -81,27 +106,41 @@ def load_bronze(project: Project, lake: Lake, connections: Connections, days: Da
 
 
 def _load_block(
-    name: str, source: Source, found: Deliveries | SourceTable, table: Table, days: DayRange
-) -> tuple[list[LoadedDelivery], int]:
+    name: str,
+    source: Source,
+    found: Deliveries | SourceTable,
+    table: Table,
+    days: DayRange,
+    erased: ErasedCustomers,
+) -> tuple[list[LoadedDelivery], int, int]:
     part = found if isinstance(found, SourceTable) else found.within(days)
     rows = read_table(part, days) if isinstance(part, SourceTable) else read_files(source, part)
     if source.database and source.kind == "changes":
         rows = _keep_overwritten_versions(source, rows, table, days)
     deliveries = _count(name, rows, _expected(part, days))
     _require_rows(source, deliveries, _expected(part, days))
-    return deliveries, table.replace(days, rows)
+    kept = _without_erased(source, rows, erased)
+    return deliveries, len(rows) - len(kept), table.replace(days, kept)
 
 
-def _load_state(name: str, found: SourceTable, lake: Lake, days: DayRange) -> tuple[list[LoadedDelivery], int]:
+def _without_erased(source: Source, rows: pa.Table, erased: ErasedCustomers) -> pa.Table:
+    return without_customers(source, rows, erased.__contains__) if erased else rows
+
+
+def _load_state(
+    name: str, found: SourceTable, lake: Lake, days: DayRange, erased: ErasedCustomers
+) -> tuple[list[LoadedDelivery], int, int]:
     table, known = lake.table(bronze_table(name)), recorded_deliveries(lake, name, days)
     recorded = {item.dt for item in known}
     if days.last in recorded:
-        return known, table.version()
+        return known, 0, table.version()
     last = DayRange.single(days.last)
     rows, expected = read_table(found, last), _expected(found, last)
     loaded = _count(name, rows, expected)
     _require_rows(found.source, loaded, expected)
-    return [*known, *loaded], table.replace([day for day in days if day not in recorded], rows)
+    kept = _without_erased(found.source, rows, erased)
+    version = table.replace([day for day in days if day not in recorded], kept)
+    return [*known, *loaded], len(rows) - len(kept), version
 
 
 def _find(name: str, project: Project, connections: Connections, days: DayRange) -> Deliveries | SourceTable:

@@ -6,14 +6,17 @@ import datetime as dt
 import errno
 import glob
 import re
+import stat
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
+from pathlib import Path
 from typing import IO, Any
 
 import fsspec
 from fsspec.implementations.local import LocalFileSystem
 
+from include.local_files import write_atomically
 from include.sources.errors import (
     InterruptedReadError,
     SourceConnectionError,
@@ -129,6 +132,21 @@ class DailyFiles:
             raise no_access(file.uri, error) from error
         with stream, decompressed(stream, self._compression_of(file)) as content:
             yield content
+
+    def replace(self, file: StoredFile, content: bytes) -> None:
+        """Replace the content of a file; a reader gets the old content or the new content.
+
+        Args:
+            file: The file.
+            content: The new content, compressed as the file.
+
+        Raises:
+            Exception: The file cannot be written; it is unchanged.
+        """
+        if self.is_local:
+            write_atomically(Path(file.uri), content, stat.S_IMODE(Path(file.uri).stat().st_mode))
+        else:
+            self.filesystem.pipe_file(file.uri, content)
 
     def age_seconds(self, file: StoredFile) -> float:
         """Return the number of seconds since the last change of a file."""

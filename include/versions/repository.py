@@ -7,6 +7,7 @@ reasons.
 
 from __future__ import annotations
 
+import os
 import shutil
 import tempfile
 from collections.abc import Iterator
@@ -14,12 +15,14 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import fsspec
 from filelock import FileLock
 from pydantic import ValidationError
 
 from include.errors import ChurnflowError
 from include.local_files import write_atomically
 from include.logs import get_logger
+from include.provenance.erasure import read_erasure, sign_erasure
 from include.settings import Settings
 from include.sources.storage import can_answer_later, is_access_failure
 from include.training.data.dataset import POINTER_FILE, RAW_FOLDER, DataVersion, pointer
@@ -30,6 +33,7 @@ if TYPE_CHECKING:
 log = get_logger(__name__)
 
 _REMOTE = "store"
+_ERASURES = "erasures"
 
 
 class VersionError(ChurnflowError):
@@ -48,11 +52,13 @@ class Repository:
     Args:
         folder: The folder of the repository; it is created by the first write.
         remote: A folder, or an object-store address whose credentials are in the environment.
+        public_key: The file of the public key that must have signed the records of erasures; None accepts any record.
     """
 
-    def __init__(self, folder: Path, remote: str) -> None:
+    def __init__(self, folder: Path, remote: str, public_key: Path | None = None) -> None:
         self.folder = folder
         self.remote = remote
+        self._public_key = public_key
 
     @property
     def raw(self) -> Path:
@@ -77,7 +83,7 @@ class Repository:
         Raises:
             VersionError: DVC cannot read or store a file.
         """
-        with _dvc_errors("The raw data cannot be stored", self.folder):
+        with dvc_errors("The raw data cannot be stored", self.folder):
             output = self._open(self.folder).add(str(self.raw))[0].outs[0]
         version = DataVersion(
             revision=output.hash_info.value.removesuffix(".dir"),
@@ -96,13 +102,13 @@ class Repository:
         return [DataVersion.model_validate_json(file.read_bytes()) for file in files]
 
     def version(self, revision: str) -> DataVersion:
-        """Return a version created in this repository.
+        """Return a version created in this repository; after an erasure from it, the version that replaced it.
 
         Raises:
             VersionError: The version was not created here.
         """
         try:
-            return DataVersion.model_validate_json(self._record(revision).read_bytes())
+            return DataVersion.model_validate_json(self._record(self.current(revision)).read_bytes())
         except (OSError, ValidationError) as error:
             raise VersionError(
                 f"Revision {revision} was not created here.",
@@ -110,14 +116,52 @@ class Repository:
                 remedy="Name a revision that `python -m include.versions list` prints.",
             ) from error
 
+    def current(self, revision: str) -> str:
+        """Return the revision that replaced a revision in the remote because of erasures, or the revision itself.
+
+        Raises:
+            ProvenanceError: The record of an erasure is damaged, or is not signed with the public key.
+            VersionError: The remote does not answer.
+        """
+        with dvc_errors(f"The erasures from revision {revision} cannot be read", self.remote):
+            files, root = fsspec.url_to_fs(self.remote)
+            while files.exists(record := f"{root}/{_ERASURES}/{revision}.json"):
+                revision = read_erasure(files.cat_file(record), revision, self._public_key, record)
+        return revision
+
+    def replace(self, revision: str, by: str, bytes_removed: int, signing_key: Path | None) -> None:
+        """Record that an erasure replaced a version by another one, which the cache and the remote contain.
+
+        Args:
+            revision: The revision with the erased rows.
+            by: The revision without them.
+            bytes_removed: The difference of the sizes of their files.
+            signing_key: The file of the private key that signs the record; None leaves it unsigned.
+
+        Raises:
+            ProvenanceError: The key cannot be read.
+            VersionError: The remote does not answer.
+        """
+        envelope = sign_erasure(revision, by, signing_key)
+        with dvc_errors(f"The erasure from revision {revision} cannot be recorded", self.remote):
+            files, root = fsspec.url_to_fs(self.remote)
+            files.makedirs(f"{root}/{_ERASURES}", exist_ok=True)
+            files.pipe_file(f"{root}/{_ERASURES}/{revision}.json", envelope.encode())
+        if (record := self._record(revision)).is_file():
+            old, created = DataVersion.model_validate_json(record.read_bytes()), record.stat().st_mtime_ns
+            new = old.model_copy(update={"revision": by, "bytes": old.bytes - bytes_removed})
+            write_atomically(self._record(by), new.model_dump_json(indent=2) + "\n")
+            os.utime(self._record(by), ns=(created, created))  # the versions are listed in this order
+            record.unlink()
+
     def push(self, revision: str) -> int:
         """Copy the files of a version that the remote lacks, and return their number.
 
         Raises:
             VersionError: The revision was not created here, or the remote cannot be written to.
         """
-        self.version(revision)
-        with self.locked(), _dvc_errors(f"Revision {revision} cannot be pushed", self.remote):
+        revision = self.version(revision).revision
+        with self.locked(), dvc_errors(f"Revision {revision} cannot be pushed", self.remote):
             write_atomically(self.folder / POINTER_FILE, pointer(revision))
             return int(self._open(self.folder).push(str(self.folder / POINTER_FILE)))
 
@@ -141,7 +185,8 @@ class Repository:
     def pull(self, revision: str, into: Path) -> Path:
         """Fetch a version from the remote into the new folder ``<into>/bronze``, and return this folder.
 
-        The checksum of every file is verified. Only the remote is used, and a failure leaves no files behind.
+        The checksum of every file is verified. Only the remote is used, and a failure leaves no files behind. After an
+        erasure from the version, the version that replaced it is fetched.
 
         Args:
             revision: The revision.
@@ -149,15 +194,17 @@ class Repository:
 
         Raises:
             VersionError: The remote does not have the revision, has a damaged file, or does not answer.
+            ProvenanceError: The record of an erasure is damaged, or is not signed with the public key.
         """
         target = into / RAW_FOLDER
         if target.exists():
             raise VersionError("The target folder exists.", where=str(target), remedy="Name an empty folder.")
+        current = self.current(revision)
         into.mkdir(parents=True, exist_ok=True)
         problem = f"Revision {revision} cannot be pulled: it is missing, or a file of it is damaged"
-        with tempfile.TemporaryDirectory(prefix=".pull-", dir=into) as scratch, _dvc_errors(problem, self.remote):
+        with tempfile.TemporaryDirectory(prefix=".pull-", dir=into) as scratch, dvc_errors(problem, self.remote):
             root = Path(scratch)
-            (root / POINTER_FILE).write_text(pointer(revision))
+            (root / POINTER_FILE).write_text(pointer(current))
             self._open(root).pull(str(root / POINTER_FILE))
             (root / RAW_FOLDER).rename(target)
         return target
@@ -191,11 +238,21 @@ def open_repository(settings: Settings) -> Repository:
     """Return the repository of the configured project."""
     home = settings.home / "versions"
     remote = settings.versions.remote or str(home / "remote")
-    return Repository(home / settings.project, f"{remote.rstrip('/')}/{settings.project}")
+    address = f"{remote.rstrip('/')}/{settings.project}"
+    return Repository(home / settings.project, address, settings.provenance.public_key)
 
 
 @contextmanager
-def _dvc_errors(what: str, where: object) -> Iterator[None]:
+def dvc_errors(what: str, where: object) -> Iterator[None]:
+    """Raise a ``VersionError`` in place of the errors of DVC and of the storage.
+
+    Args:
+        what: The problem, as the beginning of a sentence.
+        where: The address.
+
+    Raises:
+        VersionError: The block raised such an error.
+    """
     from dvc.exceptions import DvcException, FileTransferError
 
     try:

@@ -83,6 +83,7 @@ class Reproduction:
         path: ``raw`` or ``delta``.
         configuration_changed: Whether the project's current configuration differs from the recorded configuration, with
             which the data set is rebuilt.
+        erased: Whether the rows of customers were erased from the version, so that the data sets differ.
     """
 
     run: str
@@ -93,6 +94,7 @@ class Reproduction:
     rows: int
     path: Method
     configuration_changed: bool
+    erased: bool
 
     def as_dict(self) -> dict[str, Any]:
         """Return the outcome as plain JSON types."""
@@ -119,14 +121,20 @@ def reproduce(settings: Settings, run_id: str, method: Method, report: Report) -
     if changed:
         report("The current configuration of the project differs; the recorded configuration is used.")
     own = settings.model_copy(update={"project": recorded.manifest.project})
+    repository = open_repository(own)
+    erased = (
+        method == "raw" and recorded.revision is not None and repository.current(recorded.revision) != recorded.revision
+    )
     with tempfile.TemporaryDirectory(prefix="churn-reproduce-") as scratch:
         if method == "raw":
-            rebuilt = _from_raw(recorded, open_repository(own), Path(scratch), report)
+            rebuilt = _from_raw(recorded, repository, Path(scratch), report)
         else:
             rebuilt = _from_delta(recorded, open_lake(own), Path(scratch), report)
     fingerprints = {recorded.fingerprint, recorded.manifest.fingerprint, rebuilt.fingerprint}
     agrees = len(fingerprints) == 1
     report(_verdict(recorded, rebuilt, agrees))
+    if erased:
+        report("Customers were erased from the raw data after the training, so a difference is expected.")
     return Reproduction(
         run=run_id,
         revision=recorded.revision,
@@ -136,6 +144,7 @@ def reproduce(settings: Settings, run_id: str, method: Method, report: Report) -
         rows=sum(part.rows for part in rebuilt.parts.values()),
         path=method,
         configuration_changed=changed,
+        erased=erased,
     )
 
 

@@ -156,7 +156,7 @@ def _export_table(lake: Lake, name: str, through: dt.date, folder: Path, index: 
     for start in range(0, len(changed), _DAYS_AT_ONCE):
         for day, rows in _by_day(table.read(changed[start : start + _DAYS_AT_ONCE])):
             # The file is replaced, not rewritten in place, since DVC's cache may share its blocks by a hard link.
-            write_atomically(folder / files[day], _parquet(rows))
+            write_atomically(folder / files[day], parquet_content(rows))
     log.info("bronze exported", extra={"table": name, "days": len(keys), "changed": len(changed)})
     return {files[day]: keys[day] for day in keys}
 
@@ -170,7 +170,8 @@ def _by_day(rows: pa.Table) -> Iterator[tuple[dt.date, pa.Table]]:
         start += item["counts"]
 
 
-def _parquet(rows: pa.Table) -> bytes:
+def parquet_content(rows: pa.Table) -> bytes:
+    """Return the content of an exported file, which is equal for equal rows."""
     sink = pa.BufferOutputStream()
     pq.write_table(rows.combine_chunks(), sink, compression="zstd", store_schema=False)
     return bytes(sink.getvalue())

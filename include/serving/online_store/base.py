@@ -65,5 +65,20 @@ class OnlineStore(Protocol):
             DiskFullError: There is no space left; the store is unchanged.
         """
 
+    def contains(self, customer_id: str) -> bool:
+        """Return whether there is a row of a customer.
+
+        Raises:
+            StoreError: The store cannot be read.
+        """
+
+    def erase(self, customer_id: str) -> bool:
+        """Delete the row of a customer, and return whether there was one.
+
+        Raises:
+            StoreError: The store cannot be written.
+            DiskFullError: There is no space left; the row may be deleted, but its bytes are still in the file.
+        """
+
     async def close(self) -> None:
         """Close files and connections; a later call opens them again."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import datetime as dt
 import os
+import shutil
 import struct
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -11,6 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import lmdb
+from filelock import FileLock
 
 from include.local_files import disk_full_errors
 from include.logs import get_logger
@@ -32,6 +34,7 @@ if TYPE_CHECKING:
 log = get_logger(__name__)
 
 _DATA_FILE = "data.mdb"
+_NEW_FOLDER, _WRITE_LOCK = "new", "write.lock"
 _CUSTOMERS, _META = b"customers", b"meta"
 _FORMAT, _PROJECT, _LAYOUT, _DAY = b"format", b"project", b"layout:", b"day:"
 # Reserves address space, but no disk space and no memory: the file grows when it is written.
@@ -92,9 +95,49 @@ class LmdbStore:
         log.info("online store updated", extra={"day": str(day), "rows": rows.num_rows, "newest": written})
         return written
 
+    def contains(self, customer_id: str) -> bool:
+        """Return whether there is a row of a customer."""
+        if not (self._folder / _DATA_FILE).exists():
+            return False
+        with self._store_errors():
+            return self._current_reader().get(customer_key(customer_id)) is not None
+
+    def erase(self, customer_id: str) -> bool:
+        """Delete the row of a customer, and write the file again, since LMDB keeps the bytes of deleted rows.
+
+        Args:
+            customer_id: The customer.
+        """
+        self._close_reader()
+        if not (self._folder / _DATA_FILE).exists():
+            return False
+        with self._store_errors(), disk_full_errors(str(self._folder)), self._open_to_write() as env:
+            with env.begin(write=True) as txn:
+                found = txn.delete(customer_key(customer_id), db=env.open_db(_CUSTOMERS, txn))
+            self._write_again(env)
+        return bool(found)
+
     async def close(self) -> None:
         """Close the files; a later call opens them again."""
         self._close_reader()
+
+    def _write_again(self, env: lmdb.Environment) -> None:
+        """Replace the file by a new file with the same rows. Readers open the new file at their next read."""
+        folder = self._folder / _NEW_FOLDER
+        shutil.rmtree(folder, ignore_errors=True)
+        databases = {name: env.open_db(name) for name in (_CUSTOMERS, _META)}
+        with lmdb.open(str(folder), map_size=_MAP_BYTES, max_dbs=2, mode=0o660, sync=False) as copy:
+            with env.begin() as old, copy.begin(write=True) as new:
+                for name, database in databases.items():
+                    with old.cursor(database) as rows, new.cursor(copy.open_db(name, new)) as target:
+                        target.putmulti(rows, append=True)
+            # Processes with the old file open share the lock file, which has the number of the last transaction.
+            while copy.info()["last_txnid"] < env.info()["last_txnid"]:
+                with copy.begin(write=True) as new:
+                    new.put(_FORMAT, FORMAT, db=copy.open_db(_META, new))
+            copy.sync(True)
+        (folder / _DATA_FILE).replace(self._folder / _DATA_FILE)
+        shutil.rmtree(folder)
 
     def _current_reader(self) -> _Reader:
         try:
@@ -131,7 +174,11 @@ class LmdbStore:
     @contextmanager
     def _open_to_write(self) -> Iterator[lmdb.Environment]:
         self._folder.mkdir(parents=True, exist_ok=True, mode=0o770)
-        with lmdb.open(str(self._folder), map_size=_MAP_BYTES, max_dbs=2, max_readers=_MAX_READERS, mode=0o660) as env:
+        # LMDB's own lock does not prevent a write into a file that is being replaced.
+        with (
+            FileLock(self._folder / _WRITE_LOCK, mode=0o660),
+            lmdb.open(str(self._folder), map_size=_MAP_BYTES, max_dbs=2, max_readers=_MAX_READERS, mode=0o660) as env,
+        ):
             env.reader_check()  # frees the reader slots of killed processes
             yield env
 

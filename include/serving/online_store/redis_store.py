@@ -111,6 +111,16 @@ class RedisStore:
         log.info("online store updated", extra={"day": str(day), "rows": rows.num_rows, "newest": written})
         return written
 
+    def contains(self, customer_id: str) -> bool:
+        """Return whether there is a row of a customer."""
+        with self._store_errors(), self._open_to_write() as client:
+            return bool(client.exists(self._customer(customer_id)))
+
+    def erase(self, customer_id: str) -> bool:
+        """Delete the row of a customer; see ``OnlineStore``."""
+        with self._store_errors(), self._open_to_write() as client:
+            return bool(client.delete(self._customer(customer_id)))
+
     async def close(self) -> None:
         """Close the connections; a later call opens them again."""
         if self._client is not None:

@@ -28,6 +28,7 @@ from include.serving.prediction_log.segments import (
     spool_folder,
 )
 from include.settings import Settings
+from include.sources.erased_customers import read_erased
 
 log = get_logger(__name__)
 
@@ -43,6 +44,7 @@ class Collected:
         days: The days that were written.
         segments: The number of segments that were added.
         rows: The number of their rows.
+        erased_rows: The number of rows of erased customers, which were removed from new segments.
         other_projects: The number of segments of other projects, which stay untouched.
         damaged: The new address of each damaged file that was set aside, and the reason.
         removed: The number of segments that were removed because they are in the lake and old.
@@ -52,6 +54,7 @@ class Collected:
     days: list[str] = field(default_factory=list)
     segments: int = 0
     rows: int = 0
+    erased_rows: int = 0
     other_projects: int = 0
     damaged: list[dict[str, str]] = field(default_factory=list)
     removed: int = 0
@@ -65,22 +68,27 @@ class Collected:
 def collect_predictions(settings: Settings) -> Collected:
     """Add every new segment of the settings' project to ``gold/predictions``, one commit per day.
 
-    Segments in the spool of this machine are delivered first. Segments that are in the lake and older than
-    ``keep_days`` are removed.
+    Segments in the spool of this machine are delivered first. The rows of erased customers are removed from new
+    segments. Segments that are in the lake and older than ``keep_days`` are removed.
 
     Raises:
+        PrivacyKeyError: A key with which customers were erased is missing.
         OSError: The store of the segments does not answer.
         DiskFullError: There is no space left; the day is unchanged.
     """
     start = time.perf_counter()
-    store, table, result = segment_store(settings), open_lake(settings).table(PREDICTIONS_TABLE), Collected()
+    lake, store, result = open_lake(settings), segment_store(settings), Collected()
+    table, erased = lake.table(PREDICTIONS_TABLE), read_erased(lake, settings.privacy)
     deliver_spool(spool_folder(settings), store, settings.project)
     collected: dict[dt.date, list[str]] = {}
     for day, names in store.segments().items():
         own = [name for name in names if (parts := parse_segment_name(name)) and parts.project == settings.project]
         result.other_projects += len(names) - len(own)
         known = _collected_names(table, day)
-        known |= _collect_day(store, table, day, [name for name in own if name not in known], result)
+        new = [name for name in own if name not in known]
+        if erased:
+            result.erased_rows += sum(store.erase(name, erased.__contains__) for name in new)
+        known |= _collect_day(store, table, day, new, result)
         if in_lake := [name for name in own if name in known]:
             collected[day] = in_lake
     for day, names in collected.items():

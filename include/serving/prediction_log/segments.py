@@ -9,6 +9,7 @@ from __future__ import annotations
 import datetime as dt
 import re
 import uuid
+from collections.abc import Callable
 from pathlib import Path
 from typing import NamedTuple
 
@@ -73,7 +74,22 @@ def write_segment(spool: Path, name: str, rows: pa.RecordBatch) -> None:
     Raises:
         OSError: The file cannot be written; there is no partial segment.
     """
-    texts = [field.name for field in rows.schema if pa.types.is_dictionary(field.type)]
+    _make_private(spool)
+    write_atomically(spool / name, segment_content(pa.Table.from_batches([rows])), PRIVATE)
+
+
+def segment_content(rows: pa.Table) -> bytes:
+    """Return the content of the file of a segment.
+
+    Args:
+        rows: The rows; see ``segment_rows``.
+    """
+    # Texts that repeat; a segment that was read has them as plain texts.
+    texts = [
+        field.name
+        for field in rows.schema
+        if pa.types.is_dictionary(field.type) or (pa.types.is_string(field.type) and field.name != "customer_id")
+    ]
     sink = pa.BufferOutputStream()
     # Compression and statistics would triple the time: 32-bit floats hardly compress.
     with pq.ParquetWriter(
@@ -85,9 +101,8 @@ def write_segment(spool: Path, name: str, rows: pa.RecordBatch) -> None:
         write_page_checksum=True,
         store_schema=False,
     ) as writer:
-        writer.write_batch(rows)
-    _make_private(spool)
-    write_atomically(spool / name, sink.getvalue(), PRIVATE)
+        writer.write_table(rows)
+    return bytes(sink.getvalue())
 
 
 def spooled_bytes(spool: Path) -> int:
@@ -170,6 +185,11 @@ class SegmentStore:
         files.move(f"{root}/dt={name[:10]}/{name}", f"{root}/{_DAMAGED}/{name}")
         return f"{self.uri}/{_DAMAGED}/{name}"
 
+    def erase(self, name: str, is_unwanted: Callable[[str], bool]) -> int:
+        """Remove the rows of some customers from a segment, and return their number; see ``erase_rows``."""
+        files, root = self._files()
+        return erase_rows(files, f"{root}/dt={name[:10]}/{name}", is_unwanted)
+
     def remove(self, name: str) -> None:
         """Delete a segment."""
         files, root = self._files()
@@ -217,6 +237,57 @@ def deliver_spool(spool: Path, store: SegmentStore, project: str) -> int:
         except FileNotFoundError:
             continue  # another process has delivered it
     return delivered
+
+
+def all_files(settings: Settings) -> list[tuple[fs.FileSystem, str]]:
+    """Return the files of the project's segments in the spool and in the store, including damaged segments."""
+    found = []
+    for files, root in ((fs.LocalFileSystem(), str(spool_folder(settings))), segment_store(settings)._files()):
+        for info in files.get_file_info(fs.FileSelector(root, allow_not_found=True, recursive=True)):
+            name = parse_segment_name(info.base_name)
+            if info.type == fs.FileType.File and name and name.project == settings.project:
+                found.append((files, info.path))
+    return found
+
+
+def erase_rows(files: fs.FileSystem, path: str, is_unwanted: Callable[[str], bool], *, dry_run: bool = False) -> int:
+    """Remove the rows of some customers from the file of a segment, and return their number.
+
+    A segment without other rows is deleted. A damaged segment is left as it is.
+
+    Args:
+        files: The file system.
+        path: The file.
+        is_unwanted: Whether the rows of a customer are removed.
+        dry_run: Whether the rows are only counted.
+
+    Raises:
+        OSError: The store does not answer.
+    """
+    try:
+        with files.open_input_stream(path) as source:
+            content = source.read_buffer()
+        rows = pq.ParquetFile(pa.BufferReader(content)).read()
+    except (FileNotFoundError, pa.ArrowException):  # delivered or removed by another process, or damaged
+        return 0
+    if "customer_id" not in rows.column_names:
+        return 0
+    unwanted = [name for name in pc.unique(rows["customer_id"]).to_pylist() if name is not None and is_unwanted(name)]
+    kept = rows.filter(pc.invert(pc.is_in(rows["customer_id"], value_set=pa.array(unwanted, pa.string()))))
+    removed = int(rows.num_rows - kept.num_rows)
+    if removed and not dry_run:
+        _replace(files, path, segment_content(kept) if kept.num_rows else None)
+    return removed
+
+
+def _replace(files: fs.FileSystem, path: str, content: bytes | None) -> None:
+    if content is None:
+        files.delete_file(path)
+    elif isinstance(files, fs.LocalFileSystem):
+        write_atomically(Path(path), content, PRIVATE)
+    else:
+        with files.open_output_stream(path) as stream:
+            stream.write(content)
 
 
 def _lake_rows(name: str, table: pa.Table) -> pa.Table:

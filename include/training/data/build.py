@@ -140,9 +140,9 @@ def build_dataset(
         horizon_days=label.horizon_days,
         split="time" if project.has_time else "stratified",
         features=tuple(features),
-        train=_write_part(rows.filter(in_train), split.train, label.name, out_dir / "train.parquet"),
-        gap=_write_part(rows.filter(in_gap), split.gap, label.name, out_dir / "gap.parquet"),
-        test=_write_part(rows.filter(in_test), split.test, label.name, out_dir / "test.parquet"),
+        train=write_part(rows.filter(in_train), split.train, label.name, out_dir / "train.parquet"),
+        gap=write_part(rows.filter(in_gap), split.gap, label.name, out_dir / "gap.parquet"),
+        test=write_part(rows.filter(in_test), split.test, label.name, out_dir / "test.parquet"),
         unlabelled_days=tuple(day for day in feature_days if day not in label_days),
         tables=tables,
         configuration_sha256=configuration_sha256(project),
@@ -246,7 +246,15 @@ def _read_versioned(lake: Lake, name: str, days: list[dt.date], columns: list[st
     )
 
 
-def _write_part(part: pa.Table, days: tuple[dt.date, ...], label: str, path: Path) -> DatasetPart:
+def write_part(part: pa.Table, days: tuple[dt.date, ...], label: str, path: Path) -> DatasetPart:
+    """Write the rows of a part, and return its entry in the manifest.
+
+    Args:
+        part: The rows.
+        days: The snapshot days.
+        label: The label's column.
+        path: The Parquet file.
+    """
     pq.write_table(part, path)
     positives = int(pc.sum(part[label]).as_py() or 0)
     return DatasetPart(

@@ -1,0 +1,86 @@
+"""The customers of bronze rows, by their ids as gold has them.
+
+The text of an id depends on the source: a source with the type ``integer`` may deliver ``00123`` for the customer whom
+gold calls ``123``. An id that cannot be read as its type is compared as text.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Callable, Iterable
+
+import ibis
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from include.lake import connect
+from include.projects import Source
+from include.sources.bronze_tables import UNDECLARED, UNREADABLE_START
+from include.sources.column_types import trimmed, typed_value
+
+IsWanted = Callable[[str], bool]
+"""Whether an id, as gold has it, is the id of a wanted customer."""
+
+_QUOTES = re.compile(r"[\"']")
+_MARKS = re.compile(r"[\s,;|:\"'{}\[\]]+")
+
+
+def gold_ids(source: Source, texts: Iterable[str]) -> dict[str, str]:
+    """Return the id in gold for each text in the customer column of a source; texts without an id are left out.
+
+    Args:
+        source: The configuration of the source, with a customer column.
+        texts: The texts, as bronze has them.
+    """
+    rows = ibis.memtable(pa.table({"text": pa.array(sorted(set(texts)), pa.string())}))
+    text = trimmed(rows["text"], source)
+    value = typed_value(text, source.columns[source.customer or ""].type, source).cast("string")
+    found = connect().to_pyarrow(rows.select("text", id=ibis.coalesce(value, text))).to_pylist()
+    return {row["text"]: row["id"] for row in found if row["id"] is not None}
+
+
+def customer_values(source: Source, rows: pa.Table, is_wanted: IsWanted) -> dict[str, list[str]]:
+    """Return the values by which the rows of wanted customers are found in bronze, by column.
+
+    A row that could not be read belongs to a customer if his id is a value in the text of the row.
+
+    Args:
+        source: The configuration of the source.
+        rows: Bronze rows, of which the customer column and ``_undeclared`` are read; they may be distinct values.
+        is_wanted: Whether a customer is wanted.
+    """
+    if source.customer is None:
+        return {}
+    ids = gold_ids(source, _distinct(rows[source.customer]))
+    found = {source.customer: [text for text, name in ids.items() if is_wanted(name)]}
+    unreadable = pc.drop_null(rows[UNDECLARED]).filter(pc.starts_with(pc.drop_null(rows[UNDECLARED]), UNREADABLE_START))
+    words = {text: _words(source, json.loads(text)["_unreadable"]["text"]) for text in _distinct(unreadable)}
+    ids = gold_ids(source, set().union(*words.values()))
+    found[UNDECLARED] = [text for text, of in words.items() if any(is_wanted(ids[word]) for word in of & ids.keys())]
+    return {column: values for column, values in found.items() if values}
+
+
+def without_customers(source: Source, rows: pa.Table, is_unwanted: IsWanted) -> pa.Table:
+    """Return bronze rows without the rows of some customers, in their order.
+
+    Args:
+        source: The configuration of the source.
+        rows: The rows.
+        is_unwanted: Whether the rows of a customer are left out.
+    """
+    for column, values in customer_values(source, rows, is_unwanted).items():
+        rows = rows.filter(pc.invert(pc.is_in(rows[column], value_set=pa.array(values, pa.string()))))
+    return rows
+
+
+def _distinct(texts: pa.ChunkedArray) -> list[str]:
+    return [text for text in pc.unique(texts).to_pylist() if text is not None]
+
+
+def _words(source: Source, text: str) -> set[str]:
+    """Return the parts of a row's text that may be values: an id can contain every mark but the separator or quote."""
+    separator = source.files.separator if source.files else ","
+    quote = source.files.quote if source.files else '"'
+    fields = {part.strip().strip(quote) for part in text.split(separator)}
+    return fields | set(_QUOTES.split(text)) | set(_MARKS.split(text))

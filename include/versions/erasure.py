@@ -1,0 +1,191 @@
+"""Erase customers from the versions of raw data, in DVC's cache and in the remote.
+
+DVC stores each file under its checksum, and each version as a list of files. An erasure stores the files again without
+the rows, stores the lists that name these files again, records which revision replaced which, and then deletes the old
+lists and files. After an interruption, a repetition stores the same files again.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import shutil
+from collections.abc import Sequence
+from contextlib import nullcontext
+from dataclasses import dataclass
+from pathlib import Path, PurePosixPath
+from typing import NamedTuple
+
+import fsspec
+import pyarrow as pa
+import pyarrow.parquet as pq
+from fsspec.implementations.local import LocalFileSystem
+
+from include.local_files import write_atomically
+from include.projects import Project
+from include.sources.bronze_tables import UNDECLARED
+from include.sources.customer_ids import IsWanted, without_customers
+from include.versions.repository import Repository, dvc_errors
+from include.versions.snapshot import parquet_content
+
+_LIST = ".dir"
+
+
+@dataclass(frozen=True)
+class ChangedVersion:
+    """A version from which rows were erased.
+
+    Attributes:
+        replaced: Its revision with the rows.
+        revision: Its revision without the rows.
+        rows: The number of the rows.
+        bytes_removed: The difference of the sizes of its files.
+    """
+
+    replaced: str
+    revision: str
+    rows: int
+    bytes_removed: int
+
+
+def erase_from_versions(
+    project: Project, repository: Repository, is_unwanted: IsWanted, signing_key: Path | None, *, dry_run: bool
+) -> list[ChangedVersion]:
+    """Erase the rows of customers from all versions, and return the changed versions.
+
+    Args:
+        project: The project.
+        repository: The versions.
+        is_unwanted: Whether the rows of a customer are erased.
+        signing_key: The file of the private key that signs the records of the replaced versions; None leaves them
+            unsigned.
+        dry_run: Whether the rows are only counted.
+
+    Raises:
+        VersionError: The remote does not answer.
+        ProvenanceError: The key cannot be read.
+    """
+    lock = repository.locked() if repository.folder.exists() else nullcontext()
+    with lock, dvc_errors("Rows cannot be erased from the versions", repository.remote):
+        cache = str(repository.folder / ".dvc" / "cache")
+        stores = [store for address in (cache, repository.remote) if (store := _Store(address)).names]
+        erasure = _Erasure(project, is_unwanted, stores, dry_run=dry_run)
+        lists = sorted({name for store in stores for name in store.names if name.endswith(_LIST)})
+        changed = [item for name in lists if (item := erasure.change(name)).rows]
+        if not dry_run:
+            for item in changed:
+                repository.replace(item.replaced, item.revision, item.bytes_removed, signing_key)
+            for store in stores:
+                store.remove([name for item in changed if (name := item.replaced + _LIST) in store.names])
+                store.remove(erasure.outdated(store))
+            _remove_exported(project, repository, is_unwanted)
+            # DVC's notes about the files in the cache.
+            shutil.rmtree(repository.folder / ".dvc" / "site", ignore_errors=True)
+    return changed
+
+
+class _Store:
+    """The files in the cache or in the remote: their paths by their names, which are checksums."""
+
+    def __init__(self, address: str) -> None:
+        self.files, self._root = fsspec.url_to_fs(f"{address}/files/md5")
+        self.files.invalidate_cache()
+        paths = self.files.find(self._root) if self.files.exists(self._root) else []
+        self.names: dict[str, str] = {"".join(PurePosixPath(path).parts[-2:]): path for path in paths}
+
+    def read(self, name: str) -> bytes:
+        return bytes(self.files.cat_file(self.names[name]))
+
+    def write(self, name: str, content: bytes) -> None:
+        path = f"{self._root}/{name[:2]}/{name[2:]}"
+        if isinstance(self.files, LocalFileSystem):
+            write_atomically(Path(path), content)
+        else:
+            self.files.pipe_file(path, content)
+
+    def remove(self, names: Sequence[str]) -> None:
+        for name in names:
+            self.files.rm_file(self.names.pop(name))
+
+
+class _ChangedFile(NamedTuple):
+    checksum: str
+    rows: int
+    bytes_removed: int
+
+
+class _Erasure:
+    def __init__(self, project: Project, is_unwanted: IsWanted, stores: Sequence[_Store], *, dry_run: bool) -> None:
+        self._project, self._is_unwanted = project, is_unwanted
+        self._stores, self._dry_run = stores, dry_run
+        self._files: dict[tuple[str, str], _ChangedFile | None] = {}
+
+    def change(self, name: str) -> ChangedVersion:
+        """Store the files of a version, and then its list, without the rows of the customers."""
+        entries, rows, bytes_removed = json.loads(self._read(name)), 0, 0
+        for entry in entries:
+            source = PurePosixPath(entry["relpath"]).parts[0]
+            if changed := self._change_file(source, entry["md5"]):
+                rows += changed.rows
+                bytes_removed += changed.bytes_removed
+                entry["md5"] = changed.checksum
+        content = json.dumps(entries, sort_keys=True).encode()  # as DVC writes it
+        if rows:
+            self._write(name, _checksum(content) + _LIST, content)
+        return ChangedVersion(name.removesuffix(_LIST), _checksum(content), rows, bytes_removed)
+
+    def outdated(self, store: _Store) -> list[str]:
+        """Return the files with rows of the customers: those of the changed versions, and those of no version."""
+        known = {checksum for _, checksum in self._files}
+        replaced = {checksum for (_, checksum), changed in self._files.items() if changed}
+        unknown = [name for name in store.names if name not in known and not name.endswith(_LIST)]
+        return [name for name in store.names if name in replaced] + [
+            name
+            for name in unknown
+            if any(
+                _without(self._project, source, store.read(name), self._is_unwanted) for source in self._project.sources
+            )
+        ]
+
+    def _change_file(self, source: str, checksum: str) -> _ChangedFile | None:
+        key = (source, checksum)
+        if key not in self._files:
+            content = self._read(checksum)
+            found = _without(self._project, source, content, self._is_unwanted)
+            self._files[key] = found and _ChangedFile(_checksum(found[0]), found[1], len(content) - len(found[0]))
+            if found:
+                self._write(checksum, _checksum(found[0]), found[0])
+        return self._files[key]
+
+    def _read(self, name: str) -> bytes:
+        return next(store for store in self._stores if name in store.names).read(name)
+
+    def _write(self, replaced: str, name: str, content: bytes) -> None:
+        for store in self._stores:
+            if replaced in store.names and not self._dry_run:
+                store.write(name, content)
+
+
+def _without(project: Project, source: str, content: bytes, is_unwanted: IsWanted) -> tuple[bytes, int] | None:
+    configured = project.sources.get(source)
+    if configured is None or configured.customer is None:
+        return None
+    try:
+        rows = pq.ParquetFile(pa.BufferReader(content)).read()
+    except pa.ArrowException:
+        return None
+    if not {configured.customer, UNDECLARED} <= set(rows.column_names):
+        return None
+    kept = without_customers(configured, rows, is_unwanted)
+    return (parquet_content(kept), len(rows) - len(kept)) if len(kept) < len(rows) else None
+
+
+def _remove_exported(project: Project, repository: Repository, is_unwanted: IsWanted) -> None:
+    """Remove files from the latest export; the next export writes them again from bronze."""
+    for path in repository.raw.rglob("*.parquet"):
+        if _without(project, path.parent.name, path.read_bytes(), is_unwanted):
+            path.unlink()
+
+
+def _checksum(content: bytes) -> str:
+    return hashlib.md5(content, usedforsecurity=False).hexdigest()
