@@ -10,10 +10,10 @@ import pyarrow as pa
 
 from include.errors import ChurnflowError
 from include.privacy.delivered_rows import RewriteError, content_without
-from include.projects import Project, Source
+from include.projects import Project
 from include.sources.bronze_tables import ROW
 from include.sources.connections import Connections
-from include.sources.customer_ids import IsWanted, without_customers
+from include.sources.customer_ids import CustomerRows, IsWanted
 from include.sources.delivered_files import Deliveries, open_delivery
 from include.sources.read_files import read_files
 from include.sources.storage import DailyFiles, StoredFile, is_access_failure
@@ -47,10 +47,10 @@ def erase_from_landing(
             and source.files
             and (address := connections.address(source.files.path)) != source.files.path
         ):
-            storage = DailyFiles(address, source.files.compression)
+            storage, customer = DailyFiles(address, source.files.compression), CustomerRows(source, is_unwanted)
             for day, file in _listed(storage).items():
                 try:
-                    rows = _erase(name, source, storage, day, file, is_unwanted, dry_run=dry_run)
+                    rows = _erase(name, customer, storage, day, file, dry_run=dry_run)
                 except ChurnflowError as error:
                     yield error
                 else:
@@ -70,22 +70,21 @@ def _listed(storage: DailyFiles) -> dict[dt.date, StoredFile]:
 
 def _erase(
     name: str,
-    source: Source,
+    customer: CustomerRows,
     storage: DailyFiles,
     day: dt.date,
     file: StoredFile,
-    is_unwanted: IsWanted,
     *,
     dry_run: bool,
 ) -> int:
     # Only the customer column is read: the other columns of most files are not needed.
-    column = source.customer or ""
+    source, column = customer.source, customer.column
     narrow = source.model_copy(update={"columns": {column: source.columns[column]}, "key": [column]})
     if file.size == 0:
         return 0
     item = replace(open_delivery(name, narrow, storage, day, file), undeclared=())
     rows = read_files(narrow, Deliveries(storage, {day: file}, (item,)))
-    removed = _numbers(rows) - _numbers(without_customers(source, rows, is_unwanted))
+    removed = _numbers(rows) - _numbers(customer.without(rows))
     if removed and not dry_run:
         content = content_without(name, source, storage, day, file, removed)
         try:

@@ -15,7 +15,7 @@ from include.lake.erasure import delete_rows, forget_history
 from include.lake.table_names import bronze_table, quarantine_table, silver_table
 from include.projects import Project, Source
 from include.sources.bronze_tables import UNDECLARED, UNREADABLE_START
-from include.sources.customer_ids import IsWanted, customer_values
+from include.sources.customer_ids import CustomerRows, IsWanted
 
 
 @dataclass(frozen=True)
@@ -100,7 +100,7 @@ def _values(
     if source is not None and UNDECLARED in scan.columns:
         unreadable = scan[UNDECLARED].startswith(UNREADABLE_START).ifelse(scan[UNDECLARED], ibis.null("string"))
         distinct = scan.select(source.customer or "", **{UNDECLARED: unreadable}).distinct()
-        return dict(customer_values(source, engine.to_pyarrow(distinct), is_unwanted))
+        return dict(CustomerRows(source, is_unwanted).values(engine.to_pyarrow(distinct)))
     column = CUSTOMER_ID if source is None or source.customer is None else source.customer
     ids = scan.select(value=scan[column], id=scan[column].cast("string").strip()).distinct()
     found = [row["value"] for row in engine.to_pyarrow(ids).to_pylist() if row["id"] and is_unwanted(row["id"])]

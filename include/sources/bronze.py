@@ -18,7 +18,7 @@ from include.projects import Project, Source
 from include.settings import NO_KEYS, PrivacySettings
 from include.sources.bronze_tables import ROW, LoadedDelivery, record_deliveries, recorded_deliveries
 from include.sources.connections import Connections
-from include.sources.customer_ids import without_customers
+from include.sources.customer_ids import CustomerRows
 from include.sources.delivered_files import Deliveries, find_deliveries, require_columns
 from include.sources.erased_customers import ErasedCustomers, read_erased
 from include.sources.errors import NoRowsError
@@ -124,7 +124,7 @@ def _load_block(
 
 
 def _without_erased(source: Source, rows: pa.Table, erased: ErasedCustomers) -> pa.Table:
-    return without_customers(source, rows, erased.__contains__) if erased else rows
+    return CustomerRows(source, erased.__contains__).without(rows) if erased and source.customer else rows
 
 
 def _load_state(

@@ -26,6 +26,51 @@ _QUOTES = re.compile(r"[\"']")
 _MARKS = re.compile(r"[\s,;|:\"'{}\[\]]+")
 
 
+class CustomerRows:
+    """The rows of some customers in the bronze rows of one source.
+
+    Args:
+        source: The configuration of the source, with a customer column.
+        is_wanted: Whether a customer is one of these customers. The answer for an id must not change.
+    """
+
+    def __init__(self, source: Source, is_wanted: IsWanted) -> None:
+        self.source = source
+        self.column = source.customer or ""
+        self._is_wanted = is_wanted
+        self._known: dict[str, bool] = {}
+
+    def values(self, rows: pa.Table) -> dict[str, list[str]]:
+        """Return the values by which the customers' rows are found, by column.
+
+        A row that could not be read belongs to a customer if his id is a value in the text of the row.
+
+        Args:
+            rows: Bronze rows, or distinct values; only the customer column and ``_undeclared`` are read.
+        """
+        texts = _distinct(rows[self.column])
+        undeclared = pc.drop_null(rows[UNDECLARED])
+        unreadable = _distinct(undeclared.filter(pc.starts_with(undeclared, UNREADABLE_START)))
+        words = {text: _words(self.source, json.loads(text)["_unreadable"]["text"]) for text in unreadable}
+        self._look_up({*texts}.union(*words.values()))
+        found = {
+            self.column: [text for text in texts if self._known[text]],
+            UNDECLARED: [text for text, of in words.items() if any(self._known[word] for word in of)],
+        }
+        return {column: values for column, values in found.items() if values}
+
+    def without(self, rows: pa.Table) -> pa.Table:
+        """Return bronze rows without the rows of the customers, in their order."""
+        for column, values in self.values(rows).items():
+            rows = rows.filter(pc.invert(pc.is_in(rows[column], value_set=pa.array(values, pa.string()))))
+        return rows
+
+    def _look_up(self, texts: set[str]) -> None:
+        if unknown := texts - self._known.keys():
+            ids = gold_ids(self.source, unknown)
+            self._known |= {text: text in ids and self._is_wanted(ids[text]) for text in unknown}
+
+
 def gold_ids(source: Source, texts: Iterable[str]) -> dict[str, str]:
     """Return the id in gold for each text in the customer column of a source; texts without an id are left out.
 
@@ -38,40 +83,6 @@ def gold_ids(source: Source, texts: Iterable[str]) -> dict[str, str]:
     value = typed_value(text, source.columns[source.customer or ""].type, source).cast("string")
     found = connect().to_pyarrow(rows.select("text", id=ibis.coalesce(value, text))).to_pylist()
     return {row["text"]: row["id"] for row in found if row["id"] is not None}
-
-
-def customer_values(source: Source, rows: pa.Table, is_wanted: IsWanted) -> dict[str, list[str]]:
-    """Return the values by which the rows of wanted customers are found in bronze, by column.
-
-    A row that could not be read belongs to a customer if his id is a value in the text of the row.
-
-    Args:
-        source: The configuration of the source.
-        rows: Bronze rows, of which the customer column and ``_undeclared`` are read; they may be distinct values.
-        is_wanted: Whether a customer is wanted.
-    """
-    if source.customer is None:
-        return {}
-    ids = gold_ids(source, _distinct(rows[source.customer]))
-    found = {source.customer: [text for text, name in ids.items() if is_wanted(name)]}
-    unreadable = pc.drop_null(rows[UNDECLARED]).filter(pc.starts_with(pc.drop_null(rows[UNDECLARED]), UNREADABLE_START))
-    words = {text: _words(source, json.loads(text)["_unreadable"]["text"]) for text in _distinct(unreadable)}
-    ids = gold_ids(source, set().union(*words.values()))
-    found[UNDECLARED] = [text for text, of in words.items() if any(is_wanted(ids[word]) for word in of & ids.keys())]
-    return {column: values for column, values in found.items() if values}
-
-
-def without_customers(source: Source, rows: pa.Table, is_unwanted: IsWanted) -> pa.Table:
-    """Return bronze rows without the rows of some customers, in their order.
-
-    Args:
-        source: The configuration of the source.
-        rows: The rows.
-        is_unwanted: Whether the rows of a customer are left out.
-    """
-    for column, values in customer_values(source, rows, is_unwanted).items():
-        rows = rows.filter(pc.invert(pc.is_in(rows[column], value_set=pa.array(values, pa.string()))))
-    return rows
 
 
 def _distinct(texts: pa.ChunkedArray) -> list[str]:

@@ -24,7 +24,7 @@ from fsspec.implementations.local import LocalFileSystem
 from include.local_files import write_atomically
 from include.projects import Project
 from include.sources.bronze_tables import UNDECLARED
-from include.sources.customer_ids import IsWanted, without_customers
+from include.sources.customer_ids import CustomerRows, IsWanted
 from include.versions.repository import Repository, dvc_errors
 from include.versions.snapshot import parquet_content
 
@@ -78,7 +78,7 @@ def erase_from_versions(
             for store in stores:
                 store.remove([name for item in changed if (name := item.replaced + _LIST) in store.names])
                 store.remove(erasure.outdated(store))
-            _remove_exported(project, repository, is_unwanted)
+            erasure.remove_exported(repository.raw)
             # DVC's notes about the files in the cache.
             shutil.rmtree(repository.folder / ".dvc" / "site", ignore_errors=True)
     return changed
@@ -116,7 +116,9 @@ class _ChangedFile(NamedTuple):
 
 class _Erasure:
     def __init__(self, project: Project, is_unwanted: IsWanted, stores: Sequence[_Store], *, dry_run: bool) -> None:
-        self._project, self._is_unwanted = project, is_unwanted
+        self._sources = {
+            name: CustomerRows(source, is_unwanted) for name, source in project.sources.items() if source.customer
+        }
         self._stores, self._dry_run = stores, dry_run
         self._files: dict[tuple[str, str], _ChangedFile | None] = {}
 
@@ -140,18 +142,20 @@ class _Erasure:
         replaced = {checksum for (_, checksum), changed in self._files.items() if changed}
         unknown = [name for name in store.names if name not in known and not name.endswith(_LIST)]
         return [name for name in store.names if name in replaced] + [
-            name
-            for name in unknown
-            if any(
-                _without(self._project, source, store.read(name), self._is_unwanted) for source in self._project.sources
-            )
+            name for name in unknown if any(_without(rows, store.read(name)) for rows in self._sources.values())
         ]
+
+    def remove_exported(self, folder: Path) -> None:
+        """Remove files from the latest export; the next export writes them again from bronze."""
+        for path in folder.rglob("*.parquet"):
+            if _without(self._sources.get(path.parent.name), path.read_bytes()):
+                path.unlink()
 
     def _change_file(self, source: str, checksum: str) -> _ChangedFile | None:
         key = (source, checksum)
         if key not in self._files:
             content = self._read(checksum)
-            found = _without(self._project, source, content, self._is_unwanted)
+            found = _without(self._sources.get(source), content)
             self._files[key] = found and _ChangedFile(_checksum(found[0]), found[1], len(content) - len(found[0]))
             if found:
                 self._write(checksum, _checksum(found[0]), found[0])
@@ -166,25 +170,18 @@ class _Erasure:
                 store.write(name, content)
 
 
-def _without(project: Project, source: str, content: bytes, is_unwanted: IsWanted) -> tuple[bytes, int] | None:
-    configured = project.sources.get(source)
-    if configured is None or configured.customer is None:
+def _without(customer: CustomerRows | None, content: bytes) -> tuple[bytes, int] | None:
+    """Return the content of a file without the rows of the customers, and their number; None if it has no such rows."""
+    if customer is None:
         return None
     try:
         rows = pq.ParquetFile(pa.BufferReader(content)).read()
     except pa.ArrowException:
         return None
-    if not {configured.customer, UNDECLARED} <= set(rows.column_names):
+    if not {customer.column, UNDECLARED} <= set(rows.column_names):
         return None
-    kept = without_customers(configured, rows, is_unwanted)
+    kept = customer.without(rows)
     return (parquet_content(kept), len(rows) - len(kept)) if len(kept) < len(rows) else None
-
-
-def _remove_exported(project: Project, repository: Repository, is_unwanted: IsWanted) -> None:
-    """Remove files from the latest export; the next export writes them again from bronze."""
-    for path in repository.raw.rglob("*.parquet"):
-        if _without(project, path.parent.name, path.read_bytes(), is_unwanted):
-            path.unlink()
 
 
 def _checksum(content: bytes) -> str:
