@@ -87,8 +87,18 @@ def _without_parquet_rows(content: bytes, files: Files, removed: Collection[int]
     kept = pc.invert(pc.is_in(pa.array(range(1, len(rows) + 1)), value_set=pa.array(removed, pa.int64())))
     sink = pa.BufferOutputStream()
     compression = old.metadata.row_group(0).column(0).compression
-    pq.write_table(rows.filter(kept), sink, compression="none" if compression == "UNCOMPRESSED" else compression)
+    others = _without_unused_values(rows.filter(kept))
+    pq.write_table(others, sink, compression="none" if compression == "UNCOMPRESSED" else compression)
     return bytes(sink.getvalue())
+
+
+def _without_unused_values(rows: pa.Table) -> pa.Table:
+    """Return the rows with dictionaries of the values that they contain; a filter keeps all values."""
+    for position, field in enumerate(rows.schema):
+        if pa.types.is_dictionary(field.type):
+            values = rows.column(position).cast(field.type.value_type)
+            rows = rows.set_column(position, field, values.dictionary_encode().cast(field.type))
+    return rows
 
 
 def _without_lines(content: bytes, files: Files, removed: Collection[int]) -> bytes:

@@ -23,7 +23,7 @@ from include.privacy.tables import erase_from_table, tables_of_customers, unsear
 from include.projects import Project, load_project
 from include.provenance.statement import ProvenanceError
 from include.serving.online_store import open_store
-from include.serving.prediction_log.segments import all_files, erase_rows
+from include.serving.prediction_log.segments import SegmentError, all_files, delete_damaged, erase_rows
 from include.settings import Settings
 from include.sources.connections import Connections
 from include.sources.erased_customers import customer_hash, key_id, read_erased, record_erased
@@ -127,8 +127,12 @@ def _erase_from_online_store(task: Task) -> Iterator[dict[str, Any] | Left]:
 
 
 def _erase_from_prediction_log(task: Task) -> Iterator[dict[str, Any] | Left]:
+    customer = task.customer
     for files, path in all_files(task.settings):
-        rows = erase_rows(files, path, task.customer.is_named, dry_run=task.dry_run)
+        try:
+            rows = erase_rows(files, path, customer.is_named, dry_run=task.dry_run)
+        except SegmentError:
+            rows = int(delete_damaged(files, path, customer.customer_id, dry_run=task.dry_run))
         if rows:
             yield {"file": path, "rows": rows}
 

@@ -65,7 +65,7 @@ def erase_from_versions(
         VersionError: The remote does not answer.
         ProvenanceError: The key cannot be read.
     """
-    lock = repository.locked() if repository.folder.exists() else nullcontext()
+    lock = nullcontext() if dry_run else repository.locked()
     with lock, dvc_errors("Rows cannot be erased from the versions", repository.remote):
         cache = str(repository.folder / ".dvc" / "cache")
         stores = [store for address in (cache, repository.remote) if (store := _Store(address)).names]

@@ -15,6 +15,7 @@ pytestmark = pytest.mark.airflow
 DAGS = (
     "churn_acknowledge",
     "churn_deploy",
+    "churn_erase",
     "churn_ingest",
     "churn_maintenance",
     "churn_monitor",

@@ -99,8 +99,11 @@ class LmdbStore:
         """Return whether there is a row of a customer."""
         if not (self._folder / _DATA_FILE).exists():
             return False
-        with self._store_errors():
-            return self._current_reader().get(customer_key(customer_id)) is not None
+        try:
+            with self._store_errors():
+                return self._current_reader().get(customer_key(customer_id)) is not None
+        finally:
+            self._close_reader()
 
     def erase(self, customer_id: str) -> bool:
         """Delete the row of a customer, and write the file again, since LMDB keeps the bytes of deleted rows.

@@ -186,9 +186,12 @@ class SegmentStore:
         return f"{self.uri}/{_DAMAGED}/{name}"
 
     def erase(self, name: str, is_unwanted: Callable[[str], bool]) -> int:
-        """Remove the rows of some customers from a segment, and return their number; see ``erase_rows``."""
+        """Remove the rows of some customers from a segment, and return their number; zero if it is damaged."""
         files, root = self._files()
-        return erase_rows(files, f"{root}/dt={name[:10]}/{name}", is_unwanted)
+        try:
+            return erase_rows(files, f"{root}/dt={name[:10]}/{name}", is_unwanted)
+        except SegmentError:
+            return 0
 
     def remove(self, name: str) -> None:
         """Delete a segment."""
@@ -253,7 +256,7 @@ def all_files(settings: Settings) -> list[tuple[fs.FileSystem, str]]:
 def erase_rows(files: fs.FileSystem, path: str, is_unwanted: Callable[[str], bool], *, dry_run: bool = False) -> int:
     """Remove the rows of some customers from the file of a segment, and return their number.
 
-    A segment without other rows is deleted. A damaged segment is left as it is.
+    A segment without other rows is deleted.
 
     Args:
         files: The file system.
@@ -262,22 +265,41 @@ def erase_rows(files: fs.FileSystem, path: str, is_unwanted: Callable[[str], boo
         dry_run: Whether the rows are only counted.
 
     Raises:
+        SegmentError: The file is damaged; it is unchanged.
         OSError: The store does not answer.
     """
     try:
         with files.open_input_stream(path) as source:
             content = source.read_buffer()
+    except FileNotFoundError:
+        return 0  # delivered or removed by another process
+    try:
         rows = pq.ParquetFile(pa.BufferReader(content)).read()
-    except (FileNotFoundError, pa.ArrowException):  # delivered or removed by another process, or damaged
-        return 0
-    if "customer_id" not in rows.column_names:
-        return 0
-    unwanted = [name for name in pc.unique(rows["customer_id"]).to_pylist() if name is not None and is_unwanted(name)]
-    kept = rows.filter(pc.invert(pc.is_in(rows["customer_id"], value_set=pa.array(unwanted, pa.string()))))
+        customers = pc.unique(rows["customer_id"])
+    except (pa.ArrowException, OSError, KeyError) as error:
+        raise _error(path, "The file is damaged, or is not a segment.") from error
+    unwanted = customers.filter(pa.array([name is not None and is_unwanted(name) for name in customers.to_pylist()]))
+    kept = rows.filter(pc.invert(pc.is_in(rows["customer_id"], value_set=unwanted)))
     removed = int(rows.num_rows - kept.num_rows)
     if removed and not dry_run:
         _replace(files, path, segment_content(kept) if kept.num_rows else None)
     return removed
+
+
+def delete_damaged(files: fs.FileSystem, path: str, text: str, *, dry_run: bool = False) -> bool:
+    """Delete the file of a damaged segment if it contains a text, and return whether it does.
+
+    Args:
+        files: The file system.
+        path: The file. Segments are not compressed, so that it contains texts as they are.
+        text: The text.
+        dry_run: Whether the file is kept.
+    """
+    with files.open_input_stream(path) as source:
+        found = text.encode(errors="replace") in source.read()
+    if found and not dry_run:
+        files.delete_file(path)
+    return found
 
 
 def _replace(files: fs.FileSystem, path: str, content: bytes | None) -> None:

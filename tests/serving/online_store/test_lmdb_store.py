@@ -2,7 +2,12 @@
 
 from __future__ import annotations
 
+import json
 import shutil
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import lmdb
@@ -11,9 +16,19 @@ import pytest
 from include.serving.online_store import CustomerFeatures, StoreError
 from include.serving.online_store.lmdb_store import LmdbStore
 from include.serving.online_store.row_format import DAY_BYTES
+from include.settings import ROOT
 from tests.serving.online_store.conftest import DAY, MakeSync, SyncStore, day, rows_of
 from tests.serving.online_store.writer import row_of, rows_of_day
 
+_READER = """
+import asyncio, json, sys
+from pathlib import Path
+from include.serving.online_store.lmdb_store import LmdbStore
+store = LmdbStore(Path(sys.argv[1]), "synthetic")
+for line in sys.stdin:
+    found = [asyncio.run(store.get(customer)) for customer in line.split()]
+    print(json.dumps([row and str(row.day) for row in found]), flush=True)
+"""
 CUSTOMERS = {f"c{i}": float(i) for i in range(5000)}
 
 
@@ -116,6 +131,45 @@ def test_file_grows_beyond_lmdbs_default_map(written: SyncStore, folder: Path) -
     written.backend.put_day(day(1), rows_of_day(day(1), 120_000))
     assert (folder / "data.mdb").stat().st_size > max(5 * before, 10 * 2**20), "LMDB's default map has 10 MiB"
     assert written.get("c119999") == row_of(day(1))
+
+
+def test_file_has_no_bytes_of_an_erased_row(written: SyncStore, folder: Path) -> None:
+    for number in range(5):
+        written.backend.put_day(day(number), rows_of({f"customer-{row:04}": float(number) for row in range(300)}))
+    assert b"customer-0007" in (folder / "data.mdb").read_bytes()
+    written.backend.erase("customer-0007")
+    content = (folder / "data.mdb").read_bytes()
+    assert b"customer-0007" not in content
+    assert b"customer-0008" in content
+
+
+@contextmanager
+def reading_process(folder: Path) -> Iterator[Callable[..., list[str | None]]]:
+    """Run a process that keeps the store open, and return a function that asks it for the days of customers."""
+    command = [sys.executable, "-c", _READER, str(folder)]
+    with subprocess.Popen(command, cwd=ROOT, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as process:
+        assert process.stdin is not None
+        assert process.stdout is not None
+
+        def ask(*customers: str) -> list[str | None]:
+            print(*customers, file=process.stdin, flush=True)
+            days: list[str | None] = json.loads(process.stdout.readline())
+            return days
+
+        yield ask
+        process.stdin.close()
+
+
+def test_erasure_is_seen_by_other_processes_that_have_the_file_open(written: SyncStore, folder: Path) -> None:
+    written.backend.put_day(day(1), rows_of({"c1": 1.0, "c2": 1.0}))
+    with reading_process(folder) as ask:
+        assert ask("c1", "c2") == [str(day(1))] * 2
+        written.backend.erase("c1")
+        assert ask("c1", "c2") == [None, str(day(1))]
+        # The processes share the number of the last transaction, by which LMDB selects one of two states of the file.
+        for number in range(2, 6):
+            written.backend.put_day(day(number), rows_of({"c3": 1.0}))
+            assert ask("c1", "c2", "c3") == [None, str(day(1)), str(day(number))]
 
 
 def test_other_users_have_no_access(written: SyncStore, folder: Path) -> None:

@@ -64,6 +64,19 @@ class TestLatest:
         store.close()
 
 
+class TestErasure:
+    def test_only_the_customers_row_is_erased(self, store: SyncStore) -> None:
+        store.backend.put_day(day(1), rows_of({"customer-a": 1.0, "customer-b": 1.0}))
+        assert store.backend.contains("customer-a")
+        assert store.backend.erase("customer-a")
+        assert not store.backend.contains("customer-a")
+        assert not store.backend.erase("customer-a")
+        assert store.get("customer-a") is None
+        assert store.get("customer-b") == CustomerFeatures(day(1), {"spend": 1.0})
+        assert store.backend.put_day(day(1), rows_of({"customer-b": 2.0, "customer-c": 2.0})) == 2
+        assert store.get("customer-b") == store.get("customer-c") == CustomerFeatures(day(1), {"spend": 2.0})
+
+
 class TestValues:
     def test_gold_types_are_read_as_number_or_text(self, store: SyncStore) -> None:
         store.backend.put_day(
