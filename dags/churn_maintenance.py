@@ -1,4 +1,4 @@
-"""Trigger the runs of days without a list or a report, send waiting messages, and check the readiness."""
+"""Trigger missing runs, send waiting messages, apply the retention periods, and check the readiness."""
 
 from __future__ import annotations
 
@@ -24,6 +24,10 @@ retention list on: the days of an ingested history have no list by design.
 
 It does not emit a lost event of a training request or of a champion again: trigger `churn_train` or `churn_deploy`.
 
+Afterwards it deletes all data that is older than the project's `keep_days` (`project.yaml`), relative to the newest day
+in gold, joins the small files of each table, and deletes the files that only earlier versions of the tables contain and
+that are older than a week. See `docs/privacy.md`.
+
 Runs daily at 06:00 in the project's time zone with `CHURN_SCHEDULE=daily`, otherwise by hand. Unpause `churn_score` and
 `churn_monitor` first. If you mark a task successful by hand, no event is emitted; trigger the DAG again.
 """
@@ -32,7 +36,7 @@ Runs daily at 06:00 in the project's time zone with `CHURN_SCHEDULE=daily`, othe
 @dag(
     dag_id="churn_maintenance",
     dag_display_name="7 · Maintain",
-    description="Trigger the missing runs of scoring and monitoring, send waiting messages, check the readiness.",
+    description="Trigger missing runs, send waiting messages, apply the retention periods, check the readiness.",
     doc_md=DOC,
     schedule=(
         CronTriggerTimetable("0 6 * * *", timezone=project_timezone()) if get_settings().schedule == "daily" else None
@@ -70,10 +74,27 @@ def churn_maintenance() -> None:
 
         return run_checks(get_settings(), dt.datetime.now(dt.UTC)).counts()
 
+    @task
+    def apply_periods() -> dict[str, int]:
+        """Delete the data that is older than its retention period."""
+        from include.privacy.periods import apply_periods
+        from include.projects import load_project
+
+        settings = get_settings()
+        return apply_periods(load_project(settings.project), settings)
+
+    @task(trigger_rule="all_done")
+    def compact_tables() -> dict[str, int]:
+        """Join small files, and delete files that only earlier versions of the tables contain."""
+        from include.privacy.periods import compact_tables
+
+        return compact_tables(get_settings())
+
     request_scores()
     request_reports()
     send_messages()
     check_readiness()
+    apply_periods() >> compact_tables()
 
 
 churn_maintenance()

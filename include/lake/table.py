@@ -12,6 +12,7 @@ from dataclasses import asdict, dataclass
 from pathlib import PurePath
 from typing import Any
 
+import duckdb
 import fsspec
 import ibis
 import pyarrow as pa
@@ -265,23 +266,32 @@ class Table:
         schema = ibis.Schema.from_pyarrow(_plain(pa.schema(table.schema())))
         if not files:
             return ibis.memtable(schema.to_pyarrow().empty_table())
-        return engine.read_partitions(files, schema)
+        try:
+            return engine.read_partitions(files, schema)
+        except (duckdb.IOException, FileNotFoundError) as error:
+            if self._at is None:
+                raise
+            raise self._no_version() from error
 
     def _open(self) -> DeltaTable:
         try:
             return DeltaTable(self.uri, version=self._at)
-        except TableNotFoundError as error:
+        except DeltaError as error:
+            if self._at is not None:
+                raise self._no_version() from error
+            if not isinstance(error, TableNotFoundError):
+                raise
             raise LakeError(
                 f"Table {self.name} does not exist yet.", where=self.uri, remedy="Run churn_ingest for some days first."
             ) from error
-        except DeltaError as error:
-            if self._at is None:
-                raise
-            raise LakeError(
-                f"Table {self.name} has no version {self._at}.",
-                where=self.uri,
-                remedy="Rebuild the table from the raw data, or use a version that Delta's log still contains.",
-            ) from error
+
+    def _no_version(self) -> LakeError:
+        return LakeError(
+            f"Table {self.name} has no version {self._at}, or no longer has its files: files of earlier versions are"
+            " deleted after a week, and by an erasure.",
+            where=self.uri,
+            remedy="Rebuild the table from the raw data.",
+        )
 
     def _create(self, schema: pa.Schema) -> None:
         if not self.exists():

@@ -45,6 +45,9 @@ MESSAGES_TABLE = "monitoring/messages"
 ERASED_TABLE = "privacy/erased_customers"
 """The keyed hashes of the ids of erased customers."""
 
+KEPT_TABLE = "privacy/kept_from"
+"""The first day that the retention periods of bronze and silver have left."""
+
 
 def bronze_table(source: str) -> str:
     """Return the name of a source's raw table.

@@ -18,6 +18,7 @@ from include.days import DayRange
 from include.lake import Lake
 from include.lake.table_names import SILVER_DAYS_TABLE, silver_table
 from include.projects import Project
+from include.sources.kept_days import first_kept
 
 FALL, RISE = 0.30, 0.50
 """The smallest fall and rise of the number of rows that are findings."""
@@ -121,12 +122,16 @@ def read_source_rows(lake: Lake, project: Project, last: dt.date) -> dict[str, S
         return {}
     days = DayRange(loaded[0], last)
     is_loaded = np.isin(np.arange(len(days)), [(day - days.first).days for day in loaded])
+    kept = first_kept(lake) or days.first
+    is_kept = np.arange(len(days)) >= (kept - days.first).days
     found = {}
     for name, source in project.sources.items():
         rows = np.zeros(len(days), dtype=np.int64)
         for day, count in lake.table(silver_table(name)).row_counts(days).items():
             rows[(day - days.first).days] = count
-        found[name] = SourceRows(source.is_daily, days.first, rows, is_loaded)
+        # The events before the first kept day were removed, so that their number is not known.
+        known = is_loaded & is_kept if source.kind == "events" else is_loaded
+        found[name] = SourceRows(source.is_daily, days.first, rows, known)
     return found
 
 

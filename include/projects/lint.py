@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 
 from include.plurals import counted
 from include.projects.expectations import build_expectation
 from include.projects.features import Aggregate, Share
+from include.projects.keep_days import longest_event_window
 from include.projects.project import Project
 
 
@@ -14,6 +16,7 @@ def find_warnings(project: Project) -> Iterator[str]:
     """Return the warnings, each as one sentence that begins with the file name."""
     yield from _feature_count(project)
     yield from _warm_up(project)
+    yield from _keep_days(project)
     for name in project.sources:
         if name not in project.checks:
             yield f"checks.yaml: source {name!r} has no checks; only its types, required values and keys are checked"
@@ -63,4 +66,16 @@ def _warm_up(project: Project) -> Iterator[str]:
             f"features.yaml: the windows of {counted(len(longer), 'feature')} ({names}) are longer than "
             f"the {counted(warm_up, 'day')} of "
             "snapshots.warm_up_days: the first snapshots have less history than these windows"
+        )
+
+
+def _keep_days(project: Project) -> Iterator[str]:
+    keep = project.keep_days
+    if unlimited := [name for name, days in keep if days is None and name != "landing"]:
+        yield f"project.yaml: keep_days has no period for {', '.join(unlimited)}: this data grows without limit"
+    history = keep.features or math.inf
+    if min(keep.bronze or math.inf, keep.silver or math.inf) < history + longest_event_window(project):
+        yield (
+            "project.yaml: keep_days keeps features longer than the bronze or silver rows behind them: a training "
+            "cannot be reproduced from its raw data, and changed features cannot be computed for the first days"
         )

@@ -11,6 +11,7 @@ from typing import Any
 from pydantic import TypeAdapter, ValidationError
 
 from include.errors import ChurnflowError
+from include.projects.keep_days import check_keep_days
 from include.projects.project import Project
 from include.projects.references import check_references
 from include.projects.yaml_files import FILES, Problem, ProjectFiles, read_files
@@ -93,6 +94,11 @@ def examine_project(name: str, root: Path = PROJECTS_DIR) -> tuple[Project | Non
         problems += [_explain(files, item["loc"], item["type"], item["msg"]) for item in errors]
         project = _valid_parts(content, invalid)
     problems += _cross_file_problems(project, content, invalid, files)
+    if not problems:  # otherwise the project may be incomplete
+        problems += [
+            files.problem(("keep_days", name), what, "Raise the period, or shorten what needs it.")
+            for name, what in check_keep_days(project)
+        ]
     return (None if problems else project), problems
 
 

@@ -10,6 +10,7 @@ from pydantic import Field, TypeAdapter, ValidationError, model_validator
 
 from include.days import DayRange
 from include.projects.features import DerivedColumn, FeatureFamily, FeatureSpec
+from include.projects.keep_days import KeepDays
 from include.projects.label import ColumnLabel, Label
 from include.projects.monitoring import Monitoring
 from include.projects.readiness import Readiness
@@ -72,6 +73,7 @@ class Project(Config):
             delivery recomputes the snapshots of the day and of this number of days after it, but no later snapshots. A
             label counts the deliveries up to this number of days after its horizon.
         timezone: The time zone in which days begin and end.
+        keep_days: The retention periods.
         population: The customers that get a row in gold.
         snapshots: The days of the training set.
         sources: The sources, by name.
@@ -93,6 +95,7 @@ class Project(Config):
     first_day: dt.date
     lateness_days: int = Field(default=28, ge=0)
     timezone: TimeZone = "UTC"
+    keep_days: KeepDays = KeepDays()
     population: Population
     snapshots: Snapshots | None = None
     sources: dict[str, Source] = Field(min_length=1)

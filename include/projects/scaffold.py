@@ -22,6 +22,7 @@ from include.projects.customer_table import (
     table_columns,
     with_guesses,
 )
+from include.projects.keep_days import KeepDays
 from include.projects.loader import PROJECTS_DIR, ProjectError
 from include.projects.sources import Source
 from include.sources.errors import CorruptFileError, EmptyFileError
@@ -111,9 +112,14 @@ def _documents(title: str, table: Path, customer: str, label: str, value: str, f
                 "owner": "customer-care",
                 "first_day": first_day,
                 "population": {"source": "customers"},
+                "keep_days": _Inline(
+                    {name: 400 for name in KeepDays.model_fields if name not in ("landing", "features", "scores")}
+                    | {"features": 365, "scores": 365}
+                ),
             },
             "first_day: the day of the table's first delivery",
             "population: all customers of the table",
+            "keep_days: the retention periods in days; docs/privacy.md describes them",
         ),
         "sources.yaml": _document({"sources": {"customers": _source_entry(source, list(columns.values()), id_name)}}),
         "checks.yaml": _document(_checks(found_label, sorted(counts), rows)),

@@ -22,6 +22,7 @@ FILES: dict[str, dict[str, str | None]] = {
             "first_day",
             "lateness_days",
             "timezone",
+            "keep_days",
             "population",
             "snapshots",
         )

@@ -22,6 +22,7 @@ from include.sources.customer_ids import CustomerRows
 from include.sources.delivered_files import Deliveries, find_deliveries, require_columns
 from include.sources.erased_customers import ErasedCustomers, read_erased
 from include.sources.errors import NoRowsError
+from include.sources.kept_days import require_kept
 from include.sources.read_files import read_files
 from include.sources.read_table import SourceTable, find_table, read_table, require_table_columns
 
@@ -67,10 +68,12 @@ def load_bronze(
         A result for each source; ``detail`` has the number of the ``erased_rows`` that were left out, if any.
 
     Raises:
+        RemovedDaysError: Rows that the days read were removed after their retention period; nothing is loaded.
         PrivacyKeyError: A key with which customers were erased is missing; nothing is loaded.
         ChurnflowError: A delivery cannot be read, or has no rows although it must have some. Earlier blocks of
             ``BLOCK_DAYS`` days are loaded; the block of the delivery is unchanged.
     """
+    require_kept(project, lake, days)
     while True:
         erased = read_erased(lake, privacy)
         results = _load(project, lake, connections, days, erased)

@@ -148,6 +148,14 @@ class DailyFiles:
         else:
             self.filesystem.pipe_file(file.uri, content)
 
+    def delete(self, file: StoredFile) -> None:
+        """Delete a file.
+
+        Raises:
+            Exception: The file cannot be deleted.
+        """
+        self.filesystem.rm_file(file.uri)
+
     def age_seconds(self, file: StoredFile) -> float:
         """Return the number of seconds since the last change of a file."""
         modified: dt.datetime = self.filesystem.modified(file.uri)

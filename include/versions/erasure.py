@@ -16,19 +16,15 @@ from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import NamedTuple
 
-import fsspec
 import pyarrow as pa
 import pyarrow.parquet as pq
-from fsspec.implementations.local import LocalFileSystem
 
-from include.local_files import write_atomically
 from include.projects import Project
 from include.sources.bronze_tables import UNDECLARED
 from include.sources.customer_ids import CustomerRows, IsWanted
+from include.versions.object_store import LIST, ObjectStore, open_stores
 from include.versions.repository import Repository, dvc_errors
 from include.versions.snapshot import parquet_content
-
-_LIST = ".dir"
 
 
 @dataclass(frozen=True)
@@ -67,45 +63,20 @@ def erase_from_versions(
     """
     lock = nullcontext() if dry_run else repository.locked()
     with lock, dvc_errors("Rows cannot be erased from the versions", repository.remote):
-        cache = str(repository.folder / ".dvc" / "cache")
-        stores = [store for address in (cache, repository.remote) if (store := _Store(address)).names]
+        stores = open_stores(repository)
         erasure = _Erasure(project, is_unwanted, stores, dry_run=dry_run)
-        lists = sorted({name for store in stores for name in store.names if name.endswith(_LIST)})
+        lists = sorted({name for store in stores for name in store.names if name.endswith(LIST)})
         changed = [item for name in lists if (item := erasure.change(name)).rows]
         if not dry_run:
             for item in changed:
                 repository.replace(item.replaced, item.revision, item.bytes_removed, signing_key)
             for store in stores:
-                store.remove([name for item in changed if (name := item.replaced + _LIST) in store.names])
+                store.remove(item.replaced + LIST for item in changed)
                 store.remove(erasure.outdated(store))
             erasure.remove_exported(repository.raw)
             # DVC's notes about the files in the cache.
             shutil.rmtree(repository.folder / ".dvc" / "site", ignore_errors=True)
     return changed
-
-
-class _Store:
-    """The files in the cache or in the remote: their paths by their names, which are checksums."""
-
-    def __init__(self, address: str) -> None:
-        self.files, self._root = fsspec.url_to_fs(f"{address}/files/md5")
-        self.files.invalidate_cache()
-        paths = self.files.find(self._root) if self.files.exists(self._root) else []
-        self.names: dict[str, str] = {"".join(PurePosixPath(path).parts[-2:]): path for path in paths}
-
-    def read(self, name: str) -> bytes:
-        return bytes(self.files.cat_file(self.names[name]))
-
-    def write(self, name: str, content: bytes) -> None:
-        path = f"{self._root}/{name[:2]}/{name[2:]}"
-        if isinstance(self.files, LocalFileSystem):
-            write_atomically(Path(path), content)
-        else:
-            self.files.pipe_file(path, content)
-
-    def remove(self, names: Sequence[str]) -> None:
-        for name in names:
-            self.files.rm_file(self.names.pop(name))
 
 
 class _ChangedFile(NamedTuple):
@@ -115,7 +86,9 @@ class _ChangedFile(NamedTuple):
 
 
 class _Erasure:
-    def __init__(self, project: Project, is_unwanted: IsWanted, stores: Sequence[_Store], *, dry_run: bool) -> None:
+    def __init__(
+        self, project: Project, is_unwanted: IsWanted, stores: Sequence[ObjectStore], *, dry_run: bool
+    ) -> None:
         self._sources = {
             name: CustomerRows(source, is_unwanted) for name, source in project.sources.items() if source.customer
         }
@@ -133,14 +106,14 @@ class _Erasure:
                 entry["md5"] = changed.checksum
         content = json.dumps(entries, sort_keys=True).encode()  # as DVC writes it
         if rows:
-            self._write(name, _checksum(content) + _LIST, content)
-        return ChangedVersion(name.removesuffix(_LIST), _checksum(content), rows, bytes_removed)
+            self._write(name, _checksum(content) + LIST, content)
+        return ChangedVersion(name.removesuffix(LIST), _checksum(content), rows, bytes_removed)
 
-    def outdated(self, store: _Store) -> list[str]:
+    def outdated(self, store: ObjectStore) -> list[str]:
         """Return the files with rows of the customers: those of the changed versions, and those of no version."""
         known = {checksum for _, checksum in self._files}
         replaced = {checksum for (_, checksum), changed in self._files.items() if changed}
-        unknown = [name for name in store.names if name not in known and not name.endswith(_LIST)]
+        unknown = [name for name in store.names if name not in known and not name.endswith(LIST)]
         return [name for name in store.names if name in replaced] + [
             name for name in unknown if any(_without(rows, store.read(name)) for rows in self._sources.values())
         ]

@@ -154,6 +154,10 @@ class Repository:
             os.utime(self._record(by), ns=(created, created))  # the versions are listed in this order
             record.unlink()
 
+    def forget(self, revision: str) -> None:
+        """Delete the record of a version whose files were deleted."""
+        self._record(revision).unlink(missing_ok=True)
+
     def push(self, revision: str) -> int:
         """Copy the files of a version that the remote lacks, and return their number.
 

@@ -205,10 +205,10 @@ KILLS = (
     ("online_store", "include.serving.online_store.lmdb_store.LmdbStore._write_again", 1),
     ("prediction_log", "include.serving.prediction_log.segments._replace", 2),
     ("datasets", "include.training.data.erasure.write_manifest", 1),
-    ("versions", "include.versions.erasure._Store.write", 3),
+    ("versions", "include.versions.object_store.ObjectStore.write", 3),
     ("versions", "include.versions.repository.Repository.replace", 1),
-    ("versions", "include.versions.erasure._Store.remove", 1),
-    ("versions", "include.versions.erasure._Store.remove", 2),
+    ("versions", "include.versions.object_store.ObjectStore.remove", 1),
+    ("versions", "include.versions.object_store.ObjectStore.remove", 2),
 )
 """The step that is killed, the function at whose start it is killed, and the number of the call."""
 

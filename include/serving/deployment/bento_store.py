@@ -6,6 +6,8 @@ import shutil
 from pathlib import Path
 
 from include.logs import get_logger
+from include.provenance.check import read_provenance
+from include.provenance.statement import PROVENANCE_FILE
 from include.serving.deployment.state import BentoReference, open_state
 from include.settings import Settings
 from include.training.model.bundle import Bundle
@@ -98,6 +100,17 @@ def prune_bentos(settings: Settings) -> list[str]:
         shutil.rmtree(deleted)
     log.info("bentos pruned", extra={"deleted": len(old), "left": len(built) - len(old)})
     return [path.name for path in old]
+
+
+def data_revisions(settings: Settings) -> set[str]:
+    """Return the revisions of the raw data behind the Bentos on this disk, whose provenance a deployment checks."""
+    found = set()
+    for folder in _built(settings.serving_dir):
+        envelope = folder / PROVENANCE_FILE
+        if envelope.is_file():
+            provenance = read_provenance(envelope.read_bytes(), settings.project, None, None, envelope)
+            found.add(provenance.checksums.get("data", {}).get("revision", ""))
+    return found - {""}
 
 
 def _built(serving_dir: Path) -> list[Path]:

@@ -1,0 +1,63 @@
+"""Maintenance of a table: whole days are removed, small files are joined, and files of earlier versions are deleted."""
+
+from __future__ import annotations
+
+import datetime as dt
+
+from deltalake import DeltaTable
+from tenacity import Retrying, retry_if_exception, stop_after_attempt, wait_random_exponential
+
+from include.days import DayRange
+from include.lake.table import Table, is_conflict
+
+KEPT_HOURS = 7 * 24
+"""The number of hours for which files of earlier versions are kept, for processes that read them; Delta's default."""
+
+
+def remove_days_before(table: Table, first_kept: dt.date) -> list[dt.date]:
+    """Remove the days before a day, in one commit, and return them.
+
+    Args:
+        table: The table; it need not exist.
+        first_kept: The first day that is kept.
+    """
+    old = [day for day in table.days() if day < first_kept]
+    if old:
+        table.replace(DayRange(old[0], first_kept - dt.timedelta(days=1)), table.schema().empty_table())
+    return old
+
+
+def remove_days(table: Table, days: list[dt.date]) -> list[dt.date]:
+    """Remove days that are in the table, in one commit, and return them.
+
+    Args:
+        table: The table; it need not exist.
+        days: The days.
+    """
+    old = sorted(set(table.days()) & set(days))
+    if old:
+        table.replace(old, table.schema().empty_table())
+    return old
+
+
+def compact(table: Table) -> tuple[int, int]:
+    """Join the small files of each day, and delete files that no version of the last ``KEPT_HOURS`` hours contains.
+
+    Rows and days do not change. A concurrent write has precedence: its days are joined the next time.
+
+    Args:
+        table: The table.
+
+    Returns:
+        The number of joined files and of deleted files.
+    """
+    for attempt in Retrying(
+        retry=retry_if_exception(is_conflict),
+        stop=stop_after_attempt(3),
+        wait=wait_random_exponential(multiplier=0.2, max=5),
+        reraise=True,
+    ):
+        with attempt:
+            joined = DeltaTable(table.uri).optimize.compact()["numFilesRemoved"]
+    deleted = DeltaTable(table.uri).vacuum(KEPT_HOURS, dry_run=False, full=True)
+    return int(joined), len(deleted)
