@@ -110,6 +110,7 @@ def test_reproduces_from_raw_data_in_an_empty_folder(world: World, monkeypatch: 
         "path": "raw",
         # The run's project is not the grocery project as it is configured in this repository.
         "configuration_changed": True,
+        "erased": False,
     }
 
 
