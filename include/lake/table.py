@@ -268,7 +268,7 @@ class Table:
             return ibis.memtable(schema.to_pyarrow().empty_table())
         try:
             return engine.read_partitions(files, schema)
-        except (duckdb.IOException, FileNotFoundError) as error:
+        except (duckdb.Error, FileNotFoundError) as error:
             if self._at is None:
                 raise
             raise self._no_version() from error

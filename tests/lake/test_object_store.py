@@ -3,11 +3,15 @@
 import datetime as dt
 from collections.abc import Iterator
 
+import fsspec
 import pyarrow as pa
 import pytest
+from deltalake import DeltaTable
 
 from include.days import DayRange
-from include.lake import Lake
+from include.lake import Lake, LakeError
+from include.lake.erasure import delete_rows, forget_history
+from include.lake.maintenance import compact
 from tests.s3 import s3_server
 
 pytestmark = pytest.mark.slow
@@ -34,3 +38,28 @@ def test_replace_and_read_in_an_object_store(lake: Lake) -> None:
     assert table.read(DAYS, ["value"]).column_names == ["value"]
     assert len(before - table.files(DAYS)) == 1
     assert lake.table_names() == ["silver/things"]
+
+
+def test_erasure_and_compaction_work_in_an_object_store(lake: Lake) -> None:
+    days, table = list(DAYS)[:2], lake.table("silver/others")
+    for _ in range(2):
+        table.replace(days, pa.table({"dt": pa.array([*days, *days], pa.date32()), "id": [*"aabb"]}))
+    earlier = table.version()
+    assert delete_rows(table, days, {"id": ["a"]}) == 2
+    assert forget_history(table, dt.timedelta(hours=1)) == 4
+    assert table.read(days)["id"].to_pylist() == ["b", "b"]
+    files, root = fsspec.url_to_fs(table.uri)
+    files.invalidate_cache()
+    names = [path.removeprefix(f"{root}/") for path in files.find(root)]
+    assert sorted(name for name in names if name.startswith("dt=")) == sorted(
+        uri.removeprefix(f"{table.uri}/") for uri in table.files(days)
+    )
+    assert len([name for name in names if name.endswith(".json")]) == 1
+    with pytest.raises(LakeError, match="no version"):
+        lake.at({table.name: earlier}).table(table.name).read(days)
+    assert compact(table) == (0, 0)
+    current = table.version()
+    table.replace(days, rows(days, 1))
+    DeltaTable(table.uri).vacuum(0, dry_run=False, enforce_retention_duration=False)
+    with pytest.raises(LakeError, match="no longer has its files"):
+        lake.at({table.name: current}).table(table.name).read(days)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime as dt
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +11,6 @@ import pyarrow as pa
 import pytest
 from deltalake import DeltaTable, write_deltalake
 
-from benchmarks.erasure import other_rows_changed
 from include.days import DayRange
 from include.lake import Lake, LakeError, open_lake
 from include.lake.maintenance import compact
@@ -19,15 +19,17 @@ from include.monitoring.source_rows import read_source_rows
 from include.privacy.periods import apply_periods, compact_tables
 from include.projects import Project
 from include.projects.keep_days import check_keep_days, longest_event_window, shortest_periods
+from include.provenance.signature import sign
+from include.provenance.statement import PROVENANCE_FILE, Provenance
 from include.settings import Settings
 from include.sources.bronze import load_bronze
 from include.sources.connections import Connections
 from include.sources.kept_days import RemovedDaysError, first_kept
+from include.versions.erasure import erase_from_versions
 from include.versions.expiry import delete_versions
 from include.versions.repository import Repository, VersionError, open_repository
 from include.versions.snapshot import create_version
-from tests.privacy.conftest import World
-from tests.versions.world import DAYS, load, short_project
+from tests.versions.world import load, short_project
 from tests.world import ingest, write_world
 
 DAY = dt.timedelta(days=1)
@@ -38,14 +40,14 @@ def with_periods(**days: int) -> Project:
     return Project.model_validate(short_project().model_dump() | {"keep_days": days})
 
 
-@pytest.fixture
-def settings(tmp_path: Path) -> Settings:
-    """A deployment with ten days in bronze and silver, and with one row of each kind in gold."""
-    settings = Settings(home=tmp_path)
-    landing = tmp_path / "landing" / "grocery"
+@pytest.fixture(scope="module")
+def ingested(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The home of a deployment with ten days in bronze and silver, and with one row of each kind in gold."""
+    home = tmp_path_factory.mktemp("periods")
+    settings, landing = Settings(home=home), home / "landing" / "grocery"
     write_world(landing, DayRange(FIRST, LAST))
     lake = open_lake(settings)
-    ingest(short_project(), lake, landing, DayRange(FIRST, LAST), tmp_path / "other")
+    ingest(short_project(), lake, landing, DayRange(FIRST, LAST), home / "other")
     for name in (FEATURES_TABLE, GOLD_DAYS_TABLE, SCORES_TABLE, PREDICTIONS_TABLE):
         days = list(DayRange(FIRST, LAST))
         lake.table(name).replace(days, pa.table({"dt": pa.array(days, pa.date32()), "customer_id": ["a"] * len(days)}))
@@ -55,8 +57,14 @@ def settings(tmp_path: Path) -> Settings:
     for folder in ("model/3", "model/2017-01-01"):
         (settings.reports_dir / folder).mkdir(parents=True)
     for day in (FIRST, FIRST + DAY, FIRST + 2 * DAY):
-        (tmp_path / "training" / "grocery" / str(day)).mkdir(parents=True)
-    return settings
+        (home / "training" / "grocery" / str(day)).mkdir(parents=True)
+    return home
+
+
+@pytest.fixture
+def settings(ingested: Path, tmp_path: Path) -> Settings:
+    """A copy of the deployment."""
+    return Settings(home=Path(shutil.copytree(ingested, tmp_path / "home")))
 
 
 def days_of(settings: Settings, table: str) -> tuple[dt.date, int]:
@@ -82,8 +90,8 @@ def test_days_before_the_period_are_deleted(settings: Settings) -> None:
     assert apply_periods(project, settings) == dict.fromkeys(removed, 0)
 
 
-def test_valid_deliveries_of_reference_sources_are_kept(settings: Settings, tmp_path: Path) -> None:
-    landing = tmp_path / "landing" / "grocery"
+def test_valid_deliveries_of_reference_sources_are_kept(settings: Settings) -> None:
+    landing = settings.home / "landing" / "grocery"
     project = with_periods(landing=5, silver=5)
     removed = apply_periods(project, settings)
     assert removed["landing"] == 3 * 5  # the files of three sources of events
@@ -177,21 +185,21 @@ def test_old_versions_of_raw_data_are_deleted(tmp_path: Path) -> None:
         repository.pull(middle, tmp_path / "other")
 
 
-@pytest.mark.slow
-def test_version_of_a_packaged_model_is_kept(world: World, tmp_path: Path) -> None:
-    copy = world.copy(tmp_path / "home")
-    repository, lake = open_repository(copy.settings), open_lake(copy.settings)
-    packaged = repository.versions()[0].revision
-    next_day = DAYS.last + DAY
-    write_world(copy.landing, DayRange.single(next_day))
-    load(short_project(), lake, copy.landing, DayRange.single(next_day))
-    create_version(short_project(), lake, repository, next_day)
-    assert apply_periods(with_periods(versions=1), copy.settings) == {"versions": 0}
-    assert packaged in [version.revision for version in repository.versions()]
-    assert other_rows_changed(open_lake(world.settings), lake).keys() <= {"bronze/_deliveries", *BRONZE}
-
-
-BRONZE = {f"bronze/{name}" for name in short_project().sources}
+def test_version_of_a_packaged_model_is_kept(settings: Settings) -> None:
+    project, lake, repository = short_project(), open_lake(settings), open_repository(settings)
+    packaged, unused, _ = [
+        create_version(project, lake, repository, day).revision for day in (FIRST, FIRST + DAY, LAST)
+    ]
+    bento = settings.serving_dir / "bentos" / "bentos" / "churn" / "1-abc"
+    bento.mkdir(parents=True)
+    (bento / "bento.yaml").write_text("name: churn")
+    provenance = Provenance("grocery", "run-1", "1").with_link("data", {"revision": packaged})
+    (bento / PROVENANCE_FILE).write_text(sign(provenance.with_link("bento", {"bento.yaml": "0"}).as_statement(), None))
+    erase_from_versions(project, repository, "7".__eq__, None, dry_run=False)
+    assert apply_periods(with_periods(versions=1), settings) == {"versions": 1}
+    left = [version.revision for version in repository.versions()]
+    assert repository.current(packaged) in left
+    assert repository.current(unused) not in left
 
 
 @pytest.mark.parametrize("name", list(shortest_periods(short_project())))
