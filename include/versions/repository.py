@@ -170,17 +170,19 @@ class Repository:
             return int(self._open(self.folder).push(str(self.folder / POINTER_FILE)))
 
     def missing_files(self, revision: str) -> int:
-        """Return the number of files of a version that the remote lacks.
+        """Return the number of files of a version, or of the version that replaced it, that the remote lacks.
 
         Raises:
+            ProvenanceError: The record of an erasure is damaged, or is not signed with the public key.
             VersionError: The remote does not have the version, or does not answer.
         """
         from dvc_data.hashfile.hash_info import HashInfo
         from dvc_data.hashfile.tree import Tree
 
+        revision = self.current(revision)
         problem = f"Revision {revision} cannot be read"
         # DVC's own status takes the presence of the list for the presence of all its files.
-        with tempfile.TemporaryDirectory(prefix="churn-remote-") as scratch, _dvc_errors(problem, self.remote):
+        with tempfile.TemporaryDirectory(prefix="churn-remote-") as scratch, dvc_errors(problem, self.remote):
             remote = self._open(Path(scratch)).cloud.get_remote_odb(_REMOTE)
             tree = Tree.load(remote, HashInfo("md5", f"{revision}.dir"))
             files = {checksum.value for _, _, checksum in tree}
