@@ -18,7 +18,7 @@ class Customer:
     """The customer who is erased.
 
     Attributes:
-        customer_id: His id as gold has it; it must not appear in logs and messages.
+        customer_id: The id as gold has it; it must not appear in logs and messages.
     """
 
     customer_id: str = field(repr=False)

@@ -1,7 +1,7 @@
 """Erase one customer from everything that the deployment stores.
 
-The hash of the id is recorded first, so that no delivery brings the customer back. Then each step removes his data from
-one place. A step can be repeated, and a repetition after an interruption finishes the erasure.
+The hash of the id is recorded first, so that later deliveries load no rows of the customer. Then each step removes the
+customer's data from one place. A step can be repeated, and a repetition after an interruption finishes the erasure.
 """
 
 from __future__ import annotations

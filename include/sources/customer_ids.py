@@ -43,7 +43,7 @@ class CustomerRows:
     def values(self, rows: pa.Table) -> dict[str, list[str]]:
         """Return the values by which the customers' rows are found, by column.
 
-        A row that could not be read belongs to a customer if his id is a value in the text of the row.
+        A row that could not be read belongs to a customer if its id is a value in the text of the row.
 
         Args:
             rows: Bronze rows, or distinct values; only the customer column and ``_undeclared`` are read.
