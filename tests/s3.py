@@ -13,14 +13,32 @@ from contextlib import contextmanager
 import fsspec
 import pytest
 
+_UNCONDITIONAL = """
+from moto import server
+
+class Unconditional(server.DomainDispatcherApplication):
+    def __call__(self, environ, start_response):
+        environ.pop("HTTP_IF_NONE_MATCH", None)
+        return super().__call__(environ, start_response)
+
+server.DomainDispatcherApplication = Unconditional
+server.main()
+"""
+
 
 @contextmanager
-def s3_server(bucket: str) -> Iterator[str]:
-    """Serve an empty bucket, point the environment to it, and yield the address of the bucket."""
+def s3_server(bucket: str, *, conditional_writes: bool = True) -> Iterator[str]:
+    """Serve an empty bucket, point the environment to it, and yield the address of the bucket.
+
+    Args:
+        bucket: The name of the bucket.
+        conditional_writes: Whether the server obeys the condition that a file does not exist.
+    """
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]
-    server = subprocess.Popen([sys.executable, "-m", "moto.server", "-H", "127.0.0.1", "-p", str(port)])
+    program = ["-m", "moto.server"] if conditional_writes else ["-c", _UNCONDITIONAL]
+    server = subprocess.Popen([sys.executable, *program, "-H", "127.0.0.1", "-p", str(port)])
     store = fsspec.get_filesystem_class("s3")
     try:
         with pytest.MonkeyPatch.context() as patch:

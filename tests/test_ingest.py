@@ -1,9 +1,15 @@
-"""A whole ingest, from delivered files to gold and labels, leaves the same lake for every order of its days."""
+"""A whole ingest, from delivered files to gold and labels, leaves the same lake for every order of its days.
+
+This also holds for runs at the same time, for a killed run that is repeated, in an object store, and on Spark.
+"""
 
 from __future__ import annotations
 
 import datetime as dt
 import shutil
+import signal
+from multiprocessing import get_context
+from multiprocessing.context import SpawnProcess
 from pathlib import Path
 
 import numpy as np
@@ -13,15 +19,18 @@ from benchmarks.ingest_runs import compare_lakes
 from include import ingest
 from include.days import DayRange
 from include.lake import open_lake
+from include.lake.table import ConflictError
 from include.lake.table_names import FEATURES_TABLE, LABELS_TABLE
 from include.projects import Project
 from include.settings import EngineName, Settings
 from tests.features.language import SOURCES, attribute, project
+from tests.s3 import s3_server
 from tests.spark import needs_spark
 from tests.world import write_csv
 
 FIRST = dt.date(2024, 1, 1)
 DAYS = DayRange(FIRST, FIRST + dt.timedelta(days=3))
+DAY = dt.timedelta(days=1)
 CUSTOMERS = "abcdefgh"
 
 
@@ -98,6 +107,59 @@ def test_days_in_random_order_and_repeated_equal_daily_runs(tmp_path: Path, monk
     assert [item for item in found if item.lost or item.doubled] == []
     lake = open_lake(daily)
     assert all(lake.table(name).row_counts(DAYS) for name in (FEATURES_TABLE, LABELS_TABLE, "quarantine/payments"))
+
+
+def ingest_business(settings: Settings, days: DayRange) -> None:
+    """Ingest days in a process of their own, and repeat the run after a conflict, as Airflow does."""
+    ingest.load_project = lambda _: business()
+    for attempt in range(3):
+        try:
+            ingest.ingest_days(settings, days)
+        except ConflictError:
+            if attempt == 2:
+                raise
+        else:
+            return
+
+
+def start(settings: Settings, days: DayRange) -> SpawnProcess:
+    process = get_context("spawn").Process(target=ingest_business, args=(settings, days))
+    process.start()
+    return process
+
+
+def finish(*processes: SpawnProcess) -> None:
+    for process in processes:
+        process.join()
+    assert [process.exitcode for process in processes] == [0] * len(processes)
+
+
+@pytest.mark.slow
+def test_runs_at_once_and_a_killed_run_in_an_object_store_equal_daily_runs(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(ingest, "load_project", lambda _: business())
+    deliver(tmp_path / "landing" / "language")
+    daily, days = deploy(tmp_path, "daily"), [DayRange.single(day) for day in DAYS]
+    for day in days:
+        ingest.ingest_days(daily, day)
+    with s3_server("lake") as address:
+        remote = deploy(tmp_path, "remote").model_copy(update={"lake_uri": f"{address}/lake"})
+        for day in days[:2]:
+            ingest.ingest_days(remote, day)
+        finish(*(start(remote, day) for day in days[2:]))
+        silver = open_lake(remote).table("silver/payments")
+        before = silver.version()
+        killed = start(remote, days[2])
+        while killed.is_alive() and silver.version() == before:
+            killed.join(0.05)
+        killed.kill()
+        killed.join()
+        assert killed.exitcode == -signal.SIGKILL
+        ingest.ingest_days(remote, days[2])
+        found = compare_lakes(daily, remote, DAYS)
+    assert {item.table for item in found} >= {"quarantine/payments", FEATURES_TABLE, LABELS_TABLE}
+    assert [item for item in found if item.lost or item.doubled] == []
 
 
 @pytest.mark.slow

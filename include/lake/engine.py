@@ -12,7 +12,6 @@ from functools import cache
 from typing import TYPE_CHECKING, TypeAlias
 
 import duckdb
-import fsspec
 import ibis
 import pyarrow as pa
 from ibis.backends.duckdb import Backend
@@ -21,7 +20,13 @@ from include.errors import ChurnflowError
 from include.settings import EngineName
 
 if TYPE_CHECKING:
+    from deltalake import DeltaTable
+
     from include.lake.spark import SparkEngine
+
+
+DAY = "dt"
+"""The partition column of every table."""
 
 
 class EngineError(ChurnflowError):
@@ -31,24 +36,27 @@ class EngineError(ChurnflowError):
 class DuckDBEngine(Backend):  # type: ignore[misc]
     """DuckDB in this process."""
 
-    def read_partitions(self, files: Sequence[str], schema: ibis.Schema) -> ibis.Table:
-        """Return the rows of Parquet files in Hive folders such as ``dt=2024-01-05``, as an expression.
+    def read_partitions(self, table: DeltaTable, files: Sequence[str], schema: ibis.Schema) -> ibis.Table:
+        """Return the rows of files of a Delta table, which are in folders such as ``dt=2024-01-05``, as an expression.
 
-        Files in an object store are read through fsspec, since DuckDB's own reader requires a download at run time.
+        DuckDB's own reader reads local files. It requires a download at run time for files in an object store, so Delta
+        reads these.
 
         Args:
-            files: The paths of local files, or the addresses of files in one object store.
+            table: The table.
+            files: The addresses of files of the table, at least one.
             schema: The columns of the table; a file that is older than a column does not contain the column.
         """
-        protocol, _, rest = files[0].partition("://")
-        if rest and not self.con.filesystem_is_registered(protocol):
-            self.con.register_filesystem(fsspec.filesystem(protocol))
         name = ibis.util.gen_name("partitions")
-        paths = ", ".join("'" + file.replace("'", "''") + "'" for file in files)
-        self.raw_sql(
-            f"CREATE TEMP VIEW {name} AS SELECT * FROM read_parquet([{paths}], hive_partitioning = true,"  # noqa: S608
-            " hive_types_autocast = false, union_by_name = true)"
-        )
+        if "://" in files[0]:
+            days = sorted({day_of(file) for file in files})
+            self.con.register(name, table.to_pyarrow_dataset(file_pruning_predicate=[(DAY, "in", days)]))
+        else:
+            paths = ", ".join("'" + file.replace("'", "''") + "'" for file in files)
+            self.raw_sql(
+                f"CREATE TEMP VIEW {name} AS SELECT * FROM read_parquet([{paths}], hive_partitioning = true,"  # noqa: S608
+                " hive_types_autocast = false, union_by_name = true)"
+            )
         found = self.table(name)
         return found.select(
             **{
@@ -114,6 +122,11 @@ def connect_to(engine: EngineName) -> Engine:
             "Spark is not installed.", where="CHURN_ENGINE=spark", remedy="Install requirements-spark.txt: make spark."
         ) from error
     return connect_spark()
+
+
+def day_of(uri: str) -> str:
+    """Return the day of a file of a table, from the name of its folder."""
+    return uri.split(f"/{DAY}=", 1)[1].split("/", 1)[0]
 
 
 @cache

@@ -17,7 +17,8 @@ import fsspec
 from deltalake import DeltaTable
 from tenacity import Retrying, retry_if_exception, stop_after_attempt, wait_random_exponential
 
-from include.lake.table import DAY, Table, is_conflict
+from include.lake.engine import DAY
+from include.lake.table import Table, is_conflict
 from include.local_files import disk_full_errors
 
 _ATTEMPTS = 6

@@ -10,6 +10,7 @@ import os
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import duckdb
 import ibis
@@ -23,6 +24,9 @@ from pyspark.errors import PySparkException
 from pyspark.sql import DataFrame, SparkSession
 
 from include.lake.engine import EngineError
+
+if TYPE_CHECKING:
+    from deltalake import DeltaTable
 
 # Ibis sets the time zone of the session to UTC.
 _SESSION = {
@@ -71,10 +75,11 @@ class SparkEngine(Backend):  # type: ignore[misc]
         self._frame(obj).localCheckpoint().createTempView(view)
         return self.table(view)
 
-    def read_partitions(self, files: Sequence[str], schema: ibis.Schema) -> ibis.Table:
-        """Return the rows of Parquet files in Hive folders such as ``dt=2024-01-05``, as an expression.
+    def read_partitions(self, table: DeltaTable, files: Sequence[str], schema: ibis.Schema) -> ibis.Table:
+        """Return the rows of files of a Delta table, which are in folders such as ``dt=2024-01-05``, as an expression.
 
         Args:
+            table: The table, which is not needed.
             files: The paths of files, or their addresses in a file system that Spark's configuration knows.
             schema: The columns of the table; a file that is older than a column does not contain the column.
         """

@@ -12,7 +12,6 @@ from dataclasses import asdict, dataclass
 from pathlib import PurePath
 from typing import Any
 
-import duckdb
 import fsspec
 import ibis
 import pyarrow as pa
@@ -23,12 +22,10 @@ from tenacity import Retrying, retry_if_exception, stop_after_attempt, wait_rand
 
 from include.days import DayRange
 from include.errors import ChurnflowError
-from include.lake.engine import Engine, connect, connect_to
+from include.lake.conditional_writes import require_conditional_writes
+from include.lake.engine import DAY, Engine, connect, connect_to, day_of
 from include.local_files import disk_full_errors
 from include.settings import EngineName, Settings
-
-DAY = "dt"
-"""The partition column of every table."""
 
 # Each opening of a table reads all commits after the last checkpoint. By Delta's default, these are up to 100 days.
 # Statistics of columns would put the smallest and the largest id of a file into Delta's log; no reader uses them.
@@ -197,7 +194,7 @@ class Table:
             return {}
         found: dict[dt.date, set[str]] = {}
         for uri in self._open().file_uris():
-            found.setdefault(dt.date.fromisoformat(_day_of(uri)), set()).add(uri)
+            found.setdefault(dt.date.fromisoformat(day_of(uri)), set()).add(uri)
         return {day: frozenset(uris) for day, uris in found.items()}
 
     def replace(self, days: DayRange | Sequence[dt.date], rows: pa.Table | pa.RecordBatchReader) -> int:
@@ -211,6 +208,7 @@ class Table:
 
         Raises:
             LakeError: A row is outside ``days``, or the table is read-only; the table is unchanged.
+            ConditionalWriteError: The table does not exist, and its object store has no conditional writes.
             DiskFullError: The disk is full; the table is unchanged.
         """
         if self._at is not None:
@@ -258,20 +256,17 @@ class Table:
             days: The days.
 
         Raises:
-            LakeError: The table does not exist.
+            LakeError: The table does not exist, or no longer has files of its version.
         """
         table = self._open()
         wanted = {str(day) for day in days}
-        files = [uri for uri in table.file_uris() if _day_of(uri) in wanted]
+        files = [uri for uri in table.file_uris() if day_of(uri) in wanted]
         schema = ibis.Schema.from_pyarrow(_plain(pa.schema(table.schema())))
         if not files:
             return ibis.memtable(schema.to_pyarrow().empty_table())
-        try:
-            return engine.read_partitions(files, schema)
-        except (duckdb.Error, FileNotFoundError) as error:
-            if self._at is None:
-                raise
-            raise self._no_version() from error
+        if self._at is not None and not self._has(files):
+            raise self._no_version()
+        return engine.read_partitions(table, files, schema)
 
     def _open(self) -> DeltaTable:
         try:
@@ -285,6 +280,12 @@ class Table:
                 f"Table {self.name} does not exist yet.", where=self.uri, remedy="Run churn_ingest for some days first."
             ) from error
 
+    def _has(self, files: Sequence[str]) -> bool:
+        system, root = fsspec.url_to_fs(self.uri)
+        system.invalidate_cache()
+        found = {PurePath(path).name for path in system.find(root)}  # the names are unique
+        return found.issuperset(PurePath(uri).name for uri in files)
+
     def _no_version(self) -> LakeError:
         return LakeError(
             f"Table {self.name} has no version {self._at}, or no longer has its files: files of earlier versions are"
@@ -295,6 +296,8 @@ class Table:
 
     def _create(self, schema: pa.Schema) -> None:
         if not self.exists():
+            if "://" in self.uri:
+                require_conditional_writes(self.uri)
             DeltaTable.create(self.uri, schema, mode="ignore", partition_by=[DAY], configuration=_CONFIGURATION)
 
     # Writers of different days do not conflict. Of two writers of the same day, the later writer repeats its commit. A
@@ -338,10 +341,6 @@ def _predicate(days: DayRange | Sequence[dt.date]) -> str:
     if isinstance(days, DayRange):
         return f"{DAY} >= '{days.first}' AND {DAY} <= '{days.last}'"
     return f"{DAY} IN ({', '.join(repr(str(day)) for day in days)})"
-
-
-def _day_of(uri: str) -> str:
-    return uri.split(f"/{DAY}=", 1)[1].split("/", 1)[0]
 
 
 def _plain(schema: pa.Schema) -> pa.Schema:

@@ -10,6 +10,7 @@ from deltalake import DeltaTable
 
 from include.days import DayRange
 from include.lake import Lake, LakeError
+from include.lake.conditional_writes import ConditionalWriteError
 from include.lake.erasure import delete_rows, forget_history
 from include.lake.maintenance import compact
 from tests.s3 import s3_server
@@ -63,3 +64,11 @@ def test_erasure_and_compaction_work_in_an_object_store(lake: Lake) -> None:
     DeltaTable(table.uri).vacuum(0, dry_run=False, enforce_retention_duration=False)
     with pytest.raises(LakeError, match="no longer has its files"):
         lake.at({table.name: current}).table(table.name).read(days)
+
+
+def test_store_without_conditional_writes_is_refused() -> None:
+    with s3_server("unconditional", conditional_writes=False) as address:
+        table = Lake(f"{address}/shop").table("silver/things")
+        with pytest.raises(ConditionalWriteError, match="could lose rows"):
+            table.replace(DAYS, rows(list(DAYS), 1))
+        assert not table.exists()

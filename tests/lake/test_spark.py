@@ -8,7 +8,6 @@ import ibis
 import pyarrow as pa
 import pytest
 
-from benchmarks.spark_cluster import standalone_cluster
 from include.days import DayRange
 from include.lake import Lake
 from include.lake.engine import EngineError, connect_to
@@ -75,6 +74,8 @@ print(engine.raw_sql("SET spark.master").first()["value"], engine.to_pyarrow(num
 @needs_spark
 @pytest.mark.slow
 def test_the_workers_of_a_cluster_read_and_convert_rows(tmp_path):
+    from benchmarks.spark_cluster import standalone_cluster
+
     table = Lake(str(tmp_path / "lake")).table("silver/things")
     table.replace(DAYS, pa.table({"dt": pa.array(list(DAYS), pa.date32()), "text": ["1", "2"]}))
     with standalone_cluster(workers=2) as configuration:
