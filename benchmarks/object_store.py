@@ -1,7 +1,7 @@
 """A lake in an object store, compared with one on a disk: ``make bench NAME=object_store ARGS=s3://bucket/prefix``.
 
-The grocery history is ingested into both lakes. Then two processes ingest one further day each at the same time into the
-object store, and a third process is killed in the middle of a repetition, which is then completed. All tables must
+The grocery history is ingested into both lakes. Then two processes ingest one further day each at the same time into
+the object store, and a third process is killed in the middle of a repetition, which is then completed. All tables must
 have the same rows as those on the disk. Credentials come from the environment, as for ``CHURN_LAKE_URI``.
 """
 
