@@ -71,13 +71,24 @@ def with_optimistic_retry(lake: Lake, inputs: Mapping[str, Days], write: Callabl
 
 def _write_once(lake: Lake, inputs: Mapping[str, Days], write: Callable[[], Result]) -> Result:
     before = _fingerprint(lake, inputs)
-    result = write()
+    try:
+        result = write()
+    except Exception as error:
+        # An erasure deletes the files of earlier versions, which this attempt may have been about to read.
+        if _changed(lake, inputs, before):
+            raise TryAgain from error
+        raise
+    if _changed(lake, inputs, before):
+        raise TryAgain
+    return result
+
+
+def _changed(lake: Lake, inputs: Mapping[str, Days], before: Mapping[str, frozenset[str]]) -> bool:
     after = _fingerprint(lake, inputs)
     changed = sorted(name for name in inputs if after[name] != before[name])
     if changed:
         log.info("inputs changed during a write", extra={"tables": changed})
-        raise TryAgain
-    return result
+    return bool(changed)
 
 
 def _fingerprint(lake: Lake, inputs: Mapping[str, Days]) -> dict[str, frozenset[str]]:

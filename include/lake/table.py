@@ -270,7 +270,15 @@ class Table:
 
     def _open(self) -> DeltaTable:
         try:
-            return DeltaTable(self.uri, version=self._at)
+            for attempt in Retrying(
+                retry=retry_if_exception(_is_removed_log),
+                stop=stop_after_attempt(5),
+                wait=wait_random_exponential(multiplier=0.05, max=1),
+                reraise=True,
+            ):
+                with attempt:
+                    table = DeltaTable(self.uri, version=self._at)
+            return table
         except DeltaError as error:
             if self._at is not None:
                 raise self._no_version() from error
@@ -318,7 +326,7 @@ class Table:
                     schema_mode="merge",
                     commit_properties=CommitProperties(custom_metadata={"days": predicate}),
                 )
-        return int(DeltaTable(self.uri).version())
+        return self.version()
 
     def _check_days(self, days: DayRange | Sequence[dt.date], rows: pa.Table) -> None:
         outside = sorted(set(pc.unique(rows[DAY]).to_pylist()) - set(days))
@@ -332,9 +340,14 @@ class Table:
 
 def is_conflict(error: BaseException) -> bool:
     """Return whether a commit failed because of a concurrent commit, so that it can be repeated."""
-    # An erasure removes the commits with which a writer compares its own commit.
-    is_compared_with_removed = isinstance(error, DeltaError) and "Invalid table version" in str(error)
-    return isinstance(error, CommitFailedError) or is_compared_with_removed
+    return isinstance(error, CommitFailedError) or _is_removed_log(error)
+
+
+def _is_removed_log(error: BaseException) -> bool:
+    """Return whether files of the log were missing, for example because an erasure removed them at this moment."""
+    text = str(error)
+    is_missing = "Invalid table version" in text or ("_delta_log" in text and "not found" in text.lower())
+    return isinstance(error, DeltaError) and not isinstance(error, TableNotFoundError) and is_missing
 
 
 def _predicate(days: DayRange | Sequence[dt.date]) -> str:

@@ -7,7 +7,8 @@ import datetime as dt
 import pyarrow as pa
 import pytest
 
-from include.lake import Lake, LakeError, optimistic_retry, with_optimistic_retry
+from include.lake import Lake, LakeError, connect, optimistic_retry, with_optimistic_retry
+from include.lake.erasure import delete_rows, forget_history
 
 DAY = dt.date(2024, 3, 1)
 INPUT = "silver/payments"
@@ -58,3 +59,31 @@ def test_write_fails_if_its_inputs_always_change(lake, monkeypatch):
     monkeypatch.setattr(optimistic_retry, "MAX_SECONDS", 0.0)
     with pytest.raises(LakeError, match=r"silver/payments changed during each of 3 attempts.*fewer runs"):
         with_optimistic_retry(lake, {INPUT: [DAY]}, DisturbedWrite(lake, 100))
+
+
+def test_write_that_fails_because_its_input_was_deleted_is_repeated(lake):
+    attempts = []
+
+    def write() -> int:
+        rows = lake.table(INPUT).scan(connect(), [DAY])
+        attempts.append(rows)
+        if len(attempts) == 1:
+            delete_rows(lake.table(INPUT), [DAY], {"value": [0]})
+            put(lake, 1)
+            forget_history(lake.table(INPUT), dt.timedelta())
+        return int(rows.to_pyarrow()["value"][0].as_py())
+
+    assert with_optimistic_retry(lake, {INPUT: [DAY]}, write) == 1
+    assert len(attempts) == 2
+
+
+def test_error_of_a_write_with_unchanged_inputs_is_raised_at_once(lake):
+    attempts = []
+
+    def write() -> None:
+        attempts.append(1)
+        raise LakeError("The rows are invalid.", where="here", remedy="Correct them.")
+
+    with pytest.raises(LakeError, match="invalid"):
+        with_optimistic_retry(lake, {INPUT: [DAY]}, write)
+    assert len(attempts) == 1
