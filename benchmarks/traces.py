@@ -5,6 +5,7 @@ from __future__ import annotations
 import bz2
 import gzip
 import io
+import json
 import lzma
 import sqlite3
 import tarfile
@@ -33,7 +34,7 @@ class Traces:
 
 
 def find_traces(folder: Path, text: str) -> Traces:
-    """Search the files below a folder, and their names, for a text in UTF-8 or UTF-16.
+    """Search the files below a folder, and their names, for a text in UTF-8 or UTF-16, or escaped as in JSON.
 
     LMDB stores rows as they are, so the bytes of its file contain them, also those of deleted rows.
 
@@ -42,7 +43,7 @@ def find_traces(folder: Path, text: str) -> Traces:
         text: The text.
     """
     traces = Traces()
-    needles = [text.encode(), text.encode("utf-16-le"), text.encode("utf-16-be")]
+    needles = [text.encode(), text.encode("utf-16-le"), text.encode("utf-16-be"), json.dumps(text)[1:-1].encode()]
     for path in sorted(folder.rglob("*")):
         if text in path.name:
             traces.places.append(f"{path}!name")
