@@ -14,7 +14,17 @@ import tempfile
 import time
 from pathlib import Path
 
-from benchmarks.ingest_runs import HISTORY, SEED, Business, Difference, compare_lakes, finish, report, start
+from benchmarks.ingest_runs import (
+    HISTORY,
+    SEED,
+    Business,
+    Difference,
+    KillError,
+    compare_lakes,
+    finish,
+    report,
+    start,
+)
 from include.days import DayRange
 from include.settings import Settings
 
@@ -22,10 +32,6 @@ KILLS = 36
 KILLS_A_DAY = 6
 CUSTOMERS = 4_000
 ATTEMPTS_PER_KILL = 5
-
-
-class KillError(Exception):
-    """The ingest finished before the kill in every attempt."""
 
 
 def kill_at_random(settings: Settings, day: DayRange, seconds: float, rng: random.Random) -> None:

@@ -6,17 +6,19 @@ import datetime as dt
 import logging
 import os
 import shutil
+import signal
 import sys
 from dataclasses import dataclass
 from multiprocessing import get_context
 from multiprocessing.context import ForkServerProcess
+from multiprocessing.process import BaseProcess
 from pathlib import Path, PurePath
 
 import duckdb
 
 from include.days import DayRange
 from include.ingest import ingest_days
-from include.lake import Lake, open_lake
+from include.lake import Lake, Table, open_lake
 from include.settings import Settings
 from simulator import Injection, World, generate
 
@@ -30,6 +32,10 @@ FAULTS = (
     Injection(kind="late_events", from_day=FIRST, strength=0.05),
     Injection(kind="duplicate_events", from_day=FIRST, strength=0.001),
 )
+
+
+class KillError(Exception):
+    """A process ended before it could be killed."""
 
 
 class IngestError(Exception):
@@ -105,6 +111,25 @@ def finish(settings: Settings, days: DayRange) -> None:
     process.join()
     if process.exitcode:
         raise IngestError(f"the ingest of {days} ended with {process.exitcode}")
+
+
+def kill_after_commit(process: BaseProcess, table: Table) -> None:
+    """Kill a process after its next commit to a table, and wait for its end.
+
+    Args:
+        process: The process, which runs.
+        table: The table; no other process writes to it.
+
+    Raises:
+        KillError: The process ended before.
+    """
+    version = table.version()
+    while process.is_alive() and table.version() == version:
+        process.join(0.05)
+    process.kill()
+    process.join()
+    if process.exitcode != -signal.SIGKILL:
+        raise KillError(f"the process ended with {process.exitcode} before it could be killed")
 
 
 def _ingest(settings: Settings, days: DayRange) -> None:

@@ -16,7 +16,7 @@ from typing import Annotated
 import typer
 
 from benchmarks.figures import print_figures
-from benchmarks.ingest_runs import compare_lakes, finish, report, start
+from benchmarks.ingest_runs import compare_lakes, finish, kill_after_commit, report, start
 from include.days import DayRange
 from include.lake import open_lake
 from include.settings import Settings
@@ -24,10 +24,6 @@ from local.grocery_export import export
 
 HISTORY = DayRange(dt.date(2017, 1, 1), dt.date(2017, 12, 15))
 FURTHER = [DayRange.single(HISTORY.last + dt.timedelta(days=number)) for number in (1, 2)]
-
-
-class KillError(Exception):
-    """The ingest finished before it could be killed."""
 
 
 def ingest(settings: Settings, days: DayRange) -> float:
@@ -67,15 +63,7 @@ def kill_and_repeat(settings: Settings) -> None:
     Raises:
         KillError: The ingest finished before.
     """
-    table = open_lake(settings).table("silver/transactions")
-    version = table.version()
-    process = start(settings, FURTHER[0])
-    while process.is_alive() and table.version() == version:
-        process.join(0.05)
-    process.kill()
-    process.join()
-    if process.exitcode == 0:
-        raise KillError("the ingest finished before it could be killed")
+    kill_after_commit(start(settings, FURTHER[0]), open_lake(settings).table("silver/transactions"))
     finish(settings, FURTHER[0])
 
 

@@ -15,7 +15,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from benchmarks.ingest_runs import compare_lakes
+from benchmarks.ingest_runs import compare_lakes, kill_after_commit
 from include import ingest
 from include.days import DayRange
 from include.lake import open_lake
@@ -148,13 +148,8 @@ def test_runs_at_once_and_a_killed_run_in_an_object_store_equal_daily_runs(
         for day in days[:2]:
             ingest.ingest_days(remote, day)
         finish(*(start(remote, day) for day in days[2:]))
-        silver = open_lake(remote).table("silver/payments")
-        before = silver.version()
         killed = start(remote, days[2])
-        while killed.is_alive() and silver.version() == before:
-            killed.join(0.05)
-        killed.kill()
-        killed.join()
+        kill_after_commit(killed, open_lake(remote).table("silver/payments"))
         assert killed.exitcode == -signal.SIGKILL
         ingest.ingest_days(remote, days[2])
         found = compare_lakes(daily, remote, DAYS)

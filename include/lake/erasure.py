@@ -15,13 +15,10 @@ from typing import Any
 
 import fsspec
 from deltalake import DeltaTable
-from tenacity import Retrying, retry_if_exception, stop_after_attempt, wait_random_exponential
 
-from include.lake.engine import DAY
-from include.lake.table import Table, is_conflict
+from include.lake.table import Table, commit_attempts, day_predicate
 from include.local_files import disk_full_errors
 
-_ATTEMPTS = 6
 _LOG_FILE = re.compile(r"(\d{20})\.")
 _SQL_TYPES = {Decimal: "DECIMAL(18, 4)", dt.datetime: "TIMESTAMP", dt.date: "DATE"}
 
@@ -41,13 +38,8 @@ def delete_rows(table: Table, days: Sequence[dt.date], values: Mapping[str, Sequ
         DiskFullError: The disk is full; the table is unchanged.
     """
     columns = " OR ".join(f'"{name}" IN ({_literals(found)})' for name, found in values.items())
-    predicate = f"{DAY} IN ({_literals([str(day) for day in days])}) AND ({columns})"
-    for attempt in Retrying(
-        retry=retry_if_exception(is_conflict),
-        stop=stop_after_attempt(_ATTEMPTS),
-        wait=wait_random_exponential(multiplier=0.2, max=5),
-        reraise=True,
-    ):
+    predicate = f"{day_predicate(days)} AND ({columns})"
+    for attempt in commit_attempts(6):
         with attempt, disk_full_errors(table.uri):
             deleted = DeltaTable(table.uri).delete(predicate)["num_deleted_rows"]
     return int(deleted or 0)

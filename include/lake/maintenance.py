@@ -5,10 +5,8 @@ from __future__ import annotations
 import datetime as dt
 
 from deltalake import DeltaTable
-from tenacity import Retrying, retry_if_exception, stop_after_attempt, wait_random_exponential
 
-from include.days import DayRange
-from include.lake.table import Table, is_conflict
+from include.lake.table import Table, commit_attempts
 
 KEPT_HOURS = 7 * 24
 """The number of hours for which files of earlier versions are kept, for processes that read them; Delta's default."""
@@ -21,10 +19,7 @@ def remove_days_before(table: Table, first_kept: dt.date) -> list[dt.date]:
         table: The table; it need not exist.
         first_kept: The first day that is kept.
     """
-    old = [day for day in table.days() if day < first_kept]
-    if old:
-        table.replace(DayRange(old[0], first_kept - dt.timedelta(days=1)), table.schema().empty_table())
-    return old
+    return remove_days(table, [day for day in table.days() if day < first_kept])
 
 
 def remove_days(table: Table, days: list[dt.date]) -> list[dt.date]:
@@ -51,12 +46,7 @@ def compact(table: Table) -> tuple[int, int]:
     Returns:
         The number of joined files and of deleted files.
     """
-    for attempt in Retrying(
-        retry=retry_if_exception(is_conflict),
-        stop=stop_after_attempt(3),
-        wait=wait_random_exponential(multiplier=0.2, max=5),
-        reraise=True,
-    ):
+    for attempt in commit_attempts(3):
         with attempt:
             joined = DeltaTable(table.uri).optimize.compact()["numFilesRemoved"]
     deleted = DeltaTable(table.uri).vacuum(KEPT_HOURS, dry_run=False, full=True)

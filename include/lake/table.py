@@ -217,7 +217,7 @@ class Table:
                 where=self.uri,
                 remedy="Open the lake without versions.",
             )
-        predicate = _predicate(days)
+        predicate = day_predicate(days)
         if isinstance(rows, pa.Table):
             self._check_days(days, rows)
         with disk_full_errors(self.uri):
@@ -311,12 +311,7 @@ class Table:
     # Writers of different days do not conflict. Of two writers of the same day, the later writer repeats its commit. A
     # stream is consumed by the first attempt, so it is not written again.
     def _commit(self, rows: pa.Table | pa.RecordBatchReader, predicate: str) -> int:
-        for attempt in Retrying(
-            retry=retry_if_exception(is_conflict),
-            stop=stop_after_attempt(6 if isinstance(rows, pa.Table) else 1),
-            wait=wait_random_exponential(multiplier=0.2, max=5),
-            reraise=True,
-        ):
+        for attempt in commit_attempts(6 if isinstance(rows, pa.Table) else 1):
             with attempt:
                 write_deltalake(
                     self.uri,
@@ -332,10 +327,24 @@ class Table:
         outside = sorted(set(pc.unique(rows[DAY]).to_pylist()) - set(days))
         if outside:
             raise LakeError(
-                f"Rows of {outside[0]} cannot replace the days {_predicate(days)}.",
+                f"Rows of {outside[0]} cannot replace the days {day_predicate(days)}.",
                 where=self.uri,
                 remedy="Pass the days of the rows.",
             )
+
+
+def commit_attempts(times: int) -> Retrying:
+    """Return the attempts of a commit, which is repeated while it fails because of concurrent commits.
+
+    Args:
+        times: The largest number of attempts.
+    """
+    return Retrying(
+        retry=retry_if_exception(is_conflict),
+        stop=stop_after_attempt(times),
+        wait=wait_random_exponential(multiplier=0.2, max=5),
+        reraise=True,
+    )
 
 
 def is_conflict(error: BaseException) -> bool:
@@ -350,7 +359,8 @@ def _is_removed_log(error: BaseException) -> bool:
     return isinstance(error, DeltaError) and not isinstance(error, TableNotFoundError) and is_missing
 
 
-def _predicate(days: DayRange | Sequence[dt.date]) -> str:
+def day_predicate(days: DayRange | Sequence[dt.date]) -> str:
+    """Return the SQL condition that a row is of one of the days."""
     if isinstance(days, DayRange):
         return f"{DAY} >= '{days.first}' AND {DAY} <= '{days.last}'"
     return f"{DAY} IN ({', '.join(repr(str(day)) for day in days)})"
