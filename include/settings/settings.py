@@ -33,6 +33,10 @@ class SettingsError(ChurnflowError):
     """A ``CHURN_*`` variable has an invalid value."""
 
 
+class UnfinishedRestoreError(ChurnflowError):
+    """The data of the deployment is incomplete, because a restore has not finished."""
+
+
 class MlflowSettings(Group):
     """The tracking server and registry.
 
@@ -132,6 +136,28 @@ class AlertSettings(Group):
     runbook_url: str = Field(default="", pattern=r"^(https?://\S+)?$")
 
 
+class BackupSettings(Group):
+    """The PostgreSQL databases that a backup contains, as SQLAlchemy URLs: ``postgresql://user:password@host/name``.
+
+    The user needs the right to read all tables and, for a restore, to create and rename databases.
+
+    Attributes:
+        airflow_database: Airflow's database; without it, a backup contains no runs, connections and variables.
+        mlflow_database: The database of the MLflow server. It is not needed if ``mlflow.tracking_uri`` names an SQLite
+            file.
+    """
+
+    airflow_database: SecretStr = SecretStr("")
+    mlflow_database: SecretStr = SecretStr("")
+
+    @field_validator("airflow_database", "mlflow_database")
+    @classmethod
+    def _check_scheme(cls, url: SecretStr) -> SecretStr:
+        if url.get_secret_value() and not url.get_secret_value().startswith("postgresql"):
+            raise ValueError("only databases of PostgreSQL can be backed up: postgresql://user:password@host/name")
+        return url
+
+
 class Settings(BaseSettings):
     """All settings of one deployment, which serves one project.
 
@@ -165,6 +191,7 @@ class Settings(BaseSettings):
         tasks: The time-outs of Airflow's tasks, and the time at which a list is due.
         metrics: The access of Prometheus to the metrics.
         privacy: The keys with which the ids of erased customers are hashed.
+        backup: The databases that a backup contains.
     """
 
     model_config = SettingsConfigDict(
@@ -197,6 +224,12 @@ class Settings(BaseSettings):
     tasks: TaskSettings = TaskSettings()
     metrics: MetricsSettings = MetricsSettings()
     privacy: PrivacySettings = PrivacySettings()
+    backup: BackupSettings = BackupSettings()
+
+    @property
+    def unfinished_restore(self) -> Path:
+        """The file that exists while a restore replaces the data of the deployment."""
+        return self.home / "unfinished-restore"
 
     @model_validator(mode="before")
     @classmethod
@@ -218,6 +251,23 @@ class Settings(BaseSettings):
 @lru_cache(maxsize=1)
 def get_settings() -> Settings:
     """Read the settings from the environment, once per process.
+
+    Raises:
+        SettingsError: A variable has an invalid value; the message states its name.
+        UnfinishedRestoreError: A restore was interrupted while it replaced the data.
+    """
+    settings = read_settings()
+    if settings.unfinished_restore.exists():
+        raise UnfinishedRestoreError(
+            "A restore has not finished, so parts of the data are missing or older than others.",
+            where=str(settings.unfinished_restore),
+            remedy="Wait until it ends. If it was interrupted, repeat it from the backup that the file names.",
+        )
+    return settings
+
+
+def read_settings() -> Settings:
+    """Read the settings from the environment, also after an interrupted restore.
 
     Raises:
         SettingsError: A variable has an invalid value; the message states its name.
