@@ -26,7 +26,7 @@ SHELL := /bin/sh
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
 .DELETE_ON_ERROR:
-.PHONY: help env spark demo up down status airflow test lint audit format hooks lock release docs bench loadtest reproduce faults equivalence timelapse \
+.PHONY: help env spark demo up down status backup restore drill airflow test lint audit format hooks lock release docs bench loadtest reproduce faults equivalence timelapse \
 	images compose-secrets compose-up compose-down compose-test
 
 help:  ## Show this list
@@ -47,6 +47,17 @@ down: $(ENV_STAMP)  ## Stop the local stack
 
 status: $(ENV_STAMP)  ## Show the processes of the local stack
 	@$(BIN)/python -m local status
+
+backup: $(ENV_STAMP)  ## Back up the local stack to a new folder below TO: make backup TO=/mnt/backups
+	@test -n "$(TO)" || { echo "Usage: make backup TO=<folder>" >&2; exit 2; }
+	@$(BIN)/python -m local backup --to "$(TO)"
+
+restore: $(ENV_STAMP)  ## Stop the local stack and restore a backup: make restore FROM=... [REPLACE=1]
+	@test -n "$(FROM)" || { echo "Usage: make restore FROM=<folder of a backup> [REPLACE=1]" >&2; exit 2; }
+	@$(BIN)/python -m local restore --from "$(FROM)" $(if $(filter 1 yes true,$(REPLACE)),--replace)
+
+drill: $(ENV_STAMP)  ## Back up, destroy and restore a copy of the local stack's data, and compare it
+	@$(BIN)/python -m local drill
 
 airflow: $(ENV_STAMP)  ## Run Airflow's command line on the local stack: make airflow ARGS="dags list"
 	@bin/airflow $(ARGS)

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import os
+from pathlib import Path
 from typing import Annotated
 
 import typer
 
 from include.command_line import CommandLine
+from include.settings import read_settings
 from local.stack import Stack
 
 app = CommandLine()
@@ -56,6 +58,33 @@ def demo(
     from local.demo import run_demo
 
     raise typer.Exit(run_demo(Stack(), keep))
+
+
+@app.command()
+def backup(to: Annotated[Path, typer.Option(help="The folder of backups, best on another disk.")]) -> None:
+    """Write a backup to a new folder below TO; the stack may run meanwhile."""
+    from local.backup import back_up
+
+    back_up(Stack(), to)
+
+
+@app.command()
+def restore(
+    source: Annotated[Path, typer.Option("--from", help="The folder of the backup.")],
+    replace: Annotated[bool, typer.Option("--replace", help="Replace the present data.")] = False,
+) -> None:
+    """Stop the stack and restore a backup."""
+    from local.backup import restore_backup
+
+    restore_backup(Stack(read_settings()), source, replace, _say)
+
+
+@app.command()
+def drill() -> None:
+    """Back up, destroy and restore a copy, compare it, and record the result."""
+    from local.backup import carry_out_drill
+
+    raise typer.Exit(0 if carry_out_drill(Stack()) else 1)
 
 
 def _say(text: str) -> None:

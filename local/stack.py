@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import httpx
@@ -95,6 +95,25 @@ class Stack:
                 return process
         return None
 
+    @contextlib.contextmanager
+    def postgres(self) -> Iterator[str]:
+        """Yield the folder of the socket of the PostgreSQL server, which is started if the stack is not running.
+
+        Raises:
+            ProcessError: The server did not start.
+            ProjectMismatchError: The stack is running for another project.
+        """
+        if self.supervisor.pid() is not None:
+            self._require_own()
+            yield socket_dir(self._postgres_data) or ""
+            return
+        self.down(lambda _: None)  # processes that outlived a killed daemon
+        try:
+            self._start_postgres()
+            yield socket_dir(self._postgres_data) or ""
+        finally:
+            self.down(lambda _: None)
+
     def environment(self) -> dict[str, str]:
         """Return the environment variables of Airflow's processes.
 
@@ -137,7 +156,7 @@ class Stack:
                 remedy="Run `make down` first, or set CHURN_PROJECT to that project.",
             )
 
-    def _boot(self, report: Report) -> None:
+    def _start_postgres(self) -> Program:
         write_atomically(self._project_file, self.settings.project)
         self.supervisor.launch()
         postgres = Program(
@@ -149,6 +168,10 @@ class Stack:
         )
         self.supervisor.add([postgres], [])
         self._await("PostgreSQL", self._postgres_ready, 60)
+        return postgres
+
+    def _boot(self, report: Report) -> None:
+        postgres = self._start_postgres()
         report("PostgreSQL is ready.")
         environment = self.environment()
         self._migrate(environment)

@@ -76,7 +76,7 @@ def _drill(
     destroyed = time.perf_counter()
     restore(copy, second.folder)
     restored = time.perf_counter()
-    after = describe(copy) | describe_databases(copy)
+    after = describe_databases(copy) | describe(copy)
     different = differences(original | before, after)
     figures = {
         "tables": len(first.manifest.tables),

@@ -94,5 +94,5 @@ def test_missing_variables_are_named(server: Server, tmp_path: Path) -> None:
 def test_client_programs_are_required(server: Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PATH", str(tmp_path))
     assert shutil.which("pg_dump") is None
-    with pytest.raises(DatabaseError, match="pg_dump is not on PATH"):
+    with pytest.raises(DatabaseError, match="pg_dump is not installed"):
         create(server.settings(tmp_path / "home"), tmp_path / "backups", NOW)
