@@ -98,12 +98,12 @@ class Database:
         self.called(names[1]).drop()
 
     def drop(self) -> None:
-        """Delete the database, if it exists.
+        """Delete the database, if it exists, and end the connections to it.
 
         Raises:
             DatabaseError: The server does not answer, or refuses.
         """
-        self._server(sql.SQL("DROP DATABASE IF EXISTS {}").format(sql.Identifier(self.database)))
+        self._server(sql.SQL("DROP DATABASE IF EXISTS {} WITH (FORCE)").format(sql.Identifier(self.database)))
 
     def require_unused(self) -> None:
         """Check that no process is connected.
