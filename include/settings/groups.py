@@ -8,11 +8,13 @@ from typing import Annotated, Literal
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, SecretStr, field_validator, model_validator
 
+from include.addresses import Address
+
 
 class Group(BaseModel):
     """A group of settings; unknown names are errors."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, hide_input_in_errors=True)
 
 
 # Absolute, because a server process has its own working directory. An empty variable counts as not set.
@@ -38,7 +40,7 @@ class PredictionLogSettings(Group):
     """
 
     enabled: bool = True
-    uri: str = Field(default="", pattern=r"^(/.+|s3://[^/@:]+(/.*)?)?$")
+    uri: Address = Field(default="", pattern=r"^(/.+|s3://.+)?$")
     spool: str = Field(default="", pattern=r"^(/.+)?$")
     features: bool = True
     flush_seconds: float = Field(default=5.0, gt=0, le=60)

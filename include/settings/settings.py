@@ -8,11 +8,11 @@ from __future__ import annotations
 from functools import lru_cache
 from pathlib import Path
 from typing import Literal
-from urllib.parse import urlsplit
 
 from pydantic import Field, SecretStr, ValidationError, field_validator, model_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
+from include.addresses import Address
 from include.errors import ChurnflowError
 from include.settings.groups import (
     DatabaseTimeouts,
@@ -42,25 +42,15 @@ class MlflowSettings(Group):
 
     Attributes:
         tracking_uri: The server's address. It appears in messages and in the manifests of pods, so it must not contain
-            credentials; MLflow reads them from ``MLFLOW_TRACKING_USERNAME`` and ``MLFLOW_TRACKING_PASSWORD``.
+            credentials; MLflow reads them from ``MLFLOW_TRACKING_USERNAME`` and ``MLFLOW_TRACKING_PASSWORD``, and the
+            driver of a database from its own variables, such as ``PGPASSWORD``.
         timeout_seconds: The time-out of a request to the server, including the transfer of artifacts.
         retries: The number of retries of a request without a response. The pauses start at 2 s and double.
     """
 
-    tracking_uri: str = "http://127.0.0.1:5000"
+    tracking_uri: Address = "http://127.0.0.1:5000"
     timeout_seconds: int = Field(default=30, gt=0)
     retries: int = Field(default=2, ge=0, le=10)
-
-    @field_validator("tracking_uri")
-    @classmethod
-    def _check_credentials(cls, uri: str) -> str:
-        address = urlsplit(uri)
-        if address.scheme in {"http", "https"} and "@" in address.netloc:
-            raise ValueError(
-                "the address of a tracking server must not contain credentials, since it appears in messages and "
-                "manifests: set MLFLOW_TRACKING_USERNAME and MLFLOW_TRACKING_PASSWORD"
-            )
-        return uri
 
 
 class ProvenanceSettings(Group):
@@ -92,7 +82,7 @@ class VersionSettings(Group):
             come from the environment (``AWS_ACCESS_KEY_ID``, or the machine's role).
     """
 
-    remote: str = Field(default="", pattern=r"^(/.+|s3://[^/@:]+(/.*)?)?$")
+    remote: Address = Field(default="", pattern=r"^(/.+|s3://.+)?$")
 
 
 class PrivacySettings(Group):
@@ -133,7 +123,7 @@ class AlertSettings(Group):
 
     slack_conn_id: str = "slack_churn"
     slack_channel: str = Field(default="", pattern=r"^([CG][A-Z0-9]+)?$")
-    runbook_url: str = Field(default="", pattern=r"^(https?://\S+)?$")
+    runbook_url: Address = Field(default="", pattern=r"^(https?://\S+)?$")
 
 
 class BackupSettings(Group):
@@ -205,8 +195,8 @@ class Settings(BaseSettings):
 
     home: Path = ROOT / "var"
     project: str = Field(default="grocery", pattern=r"^[a-z][a-z0-9_]*$")
-    landing_uri: str = ""
-    lake_uri: str = ""
+    landing_uri: Address = ""
+    lake_uri: Address = ""
     reports_dir: Path = Path()
     serving_dir: Path = Path()
     engine: EngineName = "duckdb"
