@@ -96,4 +96,4 @@ def _append(rows: ibis.Table, values: Mapping[str, exp.Expression], kind: str) -
     new = [exp.alias_(value, name, quoted=True) for name, value in values.items()]
     query = sqlglot.select("*", *new).from_(exp.to_table(exp.to_identifier(parent.name, quoted=True)))
     schema = ibis.schema({**rows.schema(), **dict.fromkeys(values, kind)})
-    return ops.SQLStringView(parent=parent, query=query.sql(dialect=DIALECT), schema=schema).to_expr()
+    return ops.SQLStringView(parent=parent, query=query.sql(dialect=DIALECT, comments=False), schema=schema).to_expr()

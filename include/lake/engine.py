@@ -29,6 +29,10 @@ DAY = "dt"
 """The partition column of every table."""
 
 
+NO_EXTENSIONS = {"autoinstall_known_extensions": False, "autoload_known_extensions": False}
+"""The options with which DuckDB neither downloads nor loads an extension that is not built in."""
+
+
 class EngineError(ChurnflowError):
     """Spark is not installed, or does not start."""
 
@@ -132,4 +136,4 @@ def day_of(uri: str) -> str:
 @cache
 def _database(process: int) -> duckdb.DuckDBPyConnection:
     # A forked process has its own database, since the threads of the parent's database do not exist there.
-    return duckdb.connect()
+    return duckdb.connect(config=NO_EXTENSIONS)

@@ -23,7 +23,7 @@ from ibis.backends.sql.compilers.pyspark import PySparkCompiler
 from pyspark.errors import PySparkException
 from pyspark.sql import DataFrame, SparkSession
 
-from include.lake.engine import EngineError
+from include.lake.engine import NO_EXTENSIONS, EngineError
 
 if TYPE_CHECKING:
     from deltalake import DeltaTable
@@ -100,7 +100,7 @@ class SparkEngine(Backend):  # type: ignore[misc]
         arrow = schema.to_pyarrow()
 
         def run(batches: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
-            with duckdb.connect(config={"threads": 1}) as connection:
+            with duckdb.connect(config={**NO_EXTENSIONS, "threads": 1}) as connection:
                 connection.execute("SET TimeZone = 'UTC'")
                 for batch in batches:
                     connection.register("rows", pa.Table.from_batches([batch]))

@@ -16,6 +16,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from include.lake.engine import NO_EXTENSIONS
 from include.projects import Source
 from include.projects.sources import Column
 from include.sources.bronze_tables import FILE, ROW, UNDECLARED, bronze_schema, unreadable_json
@@ -113,7 +114,7 @@ def _engine() -> duckdb.DuckDBPyConnection:
 @cache
 def _database(process: int) -> duckdb.DuckDBPyConnection:
     # A forked process has its own database, since the threads of the parent's database do not exist there.
-    return duckdb.connect()
+    return duckdb.connect(config=NO_EXTENSIONS)
 
 
 def _read(
