@@ -16,6 +16,8 @@ TUNE = "tune"
 TRAIN = "train"
 RESULT = "result.json"
 """The result file of the training, in the data set's folder."""
+_DATASET = "DATASET"
+"""The environment variable with the name of the data set, which the shell of a process expands."""
 
 
 def tuning_task(settings: Settings, dataset: str) -> MappedOperator:
@@ -27,11 +29,12 @@ def tuning_task(settings: Settings, dataset: str) -> MappedOperator:
     """
     from include.training.commands import dataset_path, tuning_command
 
-    folder = dataset_path(settings, dataset)
-    python = "python" if settings.training.backend == "kubernetes" else sys.executable
+    in_pods = settings.training.backend == "kubernetes"
+    folder = dataset_path(settings, dataset if in_pods else f"${_DATASET}")
+    python = "python" if in_pods else sys.executable
     commands = [tuning_command(folder, worker, python) for worker in range(settings.training.workers)]
     named = {"task_id": TUNE, "map_index_template": "worker {{ ti.map_index }}"}
-    if settings.training.backend == "kubernetes":
+    if in_pods:
         from dags.wiring.training_pod import TrainingPodOperator, pod_arguments
 
         described = pod_arguments(settings, "tuning", settings.training.pod.tuning_gpus)
@@ -40,7 +43,7 @@ def tuning_task(settings: Settings, dataset: str) -> MappedOperator:
         )
     from dags.wiring.training_process import TrainingProcess
 
-    return TrainingProcess.partial(**named, **_process(settings)).expand(
+    return TrainingProcess.partial(**named, **_process(settings, dataset)).expand(
         bash_command=[_shell_text(command) for command in commands]
     )
 
@@ -55,10 +58,11 @@ def training_task(settings: Settings, dataset: str, trigger_rule: str = "all_suc
     """
     from include.training.commands import dataset_path, training_command
 
-    folder = dataset_path(settings, dataset)
+    in_pods = settings.training.backend == "kubernetes"
+    folder = dataset_path(settings, dataset if in_pods else f"${_DATASET}")
     result = f"{folder}/{RESULT}"
     named = {"task_id": TRAIN, "trigger_rule": trigger_rule}
-    if settings.training.backend == "kubernetes":
+    if in_pods:
         from dags.wiring.training_pod import TrainingPodOperator, pod_arguments
 
         command = training_command(folder, result)
@@ -67,14 +71,14 @@ def training_task(settings: Settings, dataset: str, trigger_rule: str = "all_suc
     from dags.wiring.training_process import TrainingProcess
 
     command = training_command(folder, result, sys.executable)
-    return TrainingProcess(**named, **_process(settings), bash_command=_shell_text(command))
+    return TrainingProcess(**named, **_process(settings, dataset), bash_command=_shell_text(command))
 
 
-def _process(settings: Settings) -> dict[str, Any]:
+def _process(settings: Settings, dataset: str) -> dict[str, Any]:
     from include.training.commands import training_environment
 
     return {
-        "env": training_environment(settings),
+        "env": training_environment(settings) | {_DATASET: dataset},
         "append_env": True,
         "cwd": str(ROOT),
         "execution_timeout": settings.tasks.training_timeout,
@@ -82,5 +86,6 @@ def _process(settings: Settings) -> dict[str, Any]:
 
 
 def _shell_text(command: list[str]) -> str:
-    # Paths come from the settings; templates are rendered with values of Airflow, so both are safe in a shell.
-    return " ".join(f'"{part}"' if "{{" in part else shlex.quote(part) for part in command)
+    # A user who may change the XCom that names the data set must not be able to run commands: the shell expands the
+    # variable, but does not interpret its value.
+    return " ".join(shlex.quote(part).replace(f"${_DATASET}", f"'\"${_DATASET}\"'") for part in command)

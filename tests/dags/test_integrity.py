@@ -2,6 +2,7 @@
 
 import ast
 import os
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -72,6 +73,19 @@ def test_assets_carry_the_project(bag):
 def test_every_scheduling_asset_has_a_producer(bag):
     outlets = {asset.name for dag in bag.dags.values() for task in dag.tasks for asset in task.outlets}
     assert set().union(*FEEDS.values()) <= outlets
+
+
+def test_templates_are_constants_of_the_code(bag):
+    """No value of the configuration is part of a template."""
+    fields = [
+        str(getattr(task, name, "")) for dag in bag.dags.values() for task in dag.tasks for name in task.template_fields
+    ]
+    found = {template for field in fields for template in re.findall(r"\{[{%#].*?[}%#]\}", field)}
+    assert found <= {
+        "{{ ti.xcom_pull(task_ids='build_dataset')['name'] }}",
+        "{{ ti.xcom_pull(task_ids='read_result')['model_version'] }}",
+    }
+    assert found
 
 
 def test_schedule_off_starts_no_runs(bag):

@@ -1,6 +1,7 @@
 """Tuning and training as processes and as pods: the same commands and task ids, and the required resources."""
 
 import json
+import subprocess
 
 import kubernetes_validate
 import pytest
@@ -58,6 +59,23 @@ def worker_pods(**changes):
     return [render(worker) for worker in workers]
 
 
+def expanded(command, environment):
+    """Return the arguments of a command after the shell has expanded its variables."""
+    printed = subprocess.run(
+        ["bash", "-c", f"printf '%s\\0' {command}"], env=environment, capture_output=True, check=True
+    )
+    return printed.stdout.decode().split("\0")[:-1]
+
+
+@pytest.mark.parametrize("name", ["$(touch owned)", "`touch owned`", '"; touch owned; "', "'; touch owned; '", "a b"])
+def test_name_of_a_dataset_is_one_argument_of_the_command(tmp_path, monkeypatch, name):
+    """Users who may trigger runs may also change the XCom that contains the name."""
+    monkeypatch.chdir(tmp_path)
+    task = training_task(Settings(home=tmp_path / "it's $HOME"), name)
+    assert expanded(task.bash_command, task.env)[5] == f"{tmp_path}/it's $HOME/training/{name}"
+    assert not (tmp_path / "owned").exists()
+
+
 def test_both_backends_run_the_same_training_command():
     process = training_task(Settings(), DATASET)
     _, rendered = pod()
@@ -66,17 +84,16 @@ def test_both_backends_run_the_same_training_command():
         *("python", "-m", "include.training", "run"),
         *("--dataset", "/data/grocery/2017-12-17", "--result", "/data/grocery/2017-12-17/result.json"),
     ]
-    home = Settings().home
-    assert process.bash_command.endswith(
-        f"-m include.training run --dataset {home}/training/{DATASET} --result {home}/training/{DATASET}/result.json"
-    )
+    folder = Settings().home / "training" / DATASET
+    assert expanded(process.bash_command, process.env)[1:] == [
+        *("-m", "include.training", "run", "--dataset", str(folder), "--result", str(folder / "result.json"))
+    ]
     assert process.task_id == "train"
 
 
 def test_process_with_an_error_that_a_retry_cannot_fix_fails_with_its_text(tmp_path):
-    dataset = str(tmp_path)  # a folder without a manifest
-    task = training_task(Settings(home=tmp_path), dataset)
-    task.bash_command = task.bash_command.replace(f"{tmp_path}/training/{dataset}", dataset)
+    (tmp_path / "training" / "empty").mkdir(parents=True)
+    task = training_task(Settings(home=tmp_path), "empty")
     with pytest.raises(AirflowFailException, match=r"^manifest\.json is missing.*Remedy: Build the data set again\.$"):
         task.execute({})
     task.bash_command = "exit 1"
@@ -88,14 +105,16 @@ def test_process_with_an_error_that_a_retry_cannot_fix_fails_with_its_text(tmp_p
 def test_both_backends_run_the_same_tuning_commands():
     processes = tuning_task(Settings(training=TrainingSettings(workers=3)), DATASET)
     commands = processes.expand_input.value["bash_command"]
-    home = Settings().home
+    folder = Settings().home / "training" / DATASET
     for number, (command, rendered) in enumerate(zip(commands, worker_pods(), strict=True)):
         container = rendered["spec"]["containers"][0]
         assert [*container["command"], *container["args"]] == [
             *("python", "-m", "include.training", "tune"),
             *("--dataset", "/data/grocery/2017-12-17", "--worker", str(number)),
         ]
-        assert command.endswith(f"-m include.training tune --dataset {home}/training/{DATASET} --worker {number}")
+        assert expanded(command, processes.partial_kwargs["env"])[1:] == [
+            *("-m", "include.training", "tune", "--dataset", str(folder), "--worker", str(number))
+        ]
     assert processes.task_id == tuning_task(kubernetes(), DATASET).task_id == "tune"
 
 

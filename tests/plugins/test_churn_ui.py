@@ -3,6 +3,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote
 
 import pytest
 from fastapi import FastAPI
@@ -10,7 +11,9 @@ from fastapi.testclient import TestClient
 
 from include.monitoring.results import write_result
 from include.settings import Settings
+from tests.monitoring.results import monitoring_result
 from tests.plugins.conftest import DAY, deploy
+from tests.security.test_reports import Structure
 
 pytestmark = pytest.mark.airflow
 
@@ -149,3 +152,25 @@ def test_airflow_links_the_page_in_the_navigation_and_on_dags(reader: TestClient
         ("nav", "/churn/health"),
         ("dag", "/churn/health"),
     }
+
+
+@pytest.mark.parametrize("name", ["</title><planted>", '" onmouseover="alert(1)', "{{ 7 * 191 }}", "<!--"])
+def test_names_of_files_and_errors_stay_text(reader: TestClient, settings: Settings, name: str) -> None:
+    day = "2017-12-01"
+
+    def pages(text: str) -> list[str]:
+        file = _write(settings, f"quality/{day}/{text.replace('/', '')}.html")
+        damaged = settings.reports_dir / "drift" / day / "result.json"
+        write_result(settings.reports_dir, DAY, monitoring_result(DAY, project=text))
+        found = [
+            reader.get(f"/churn{path}").text
+            for path in ("/health", "/reports", f"/view/quality/{day}/{quote(file.name)}")
+        ]
+        file.unlink()
+        damaged.unlink()
+        return found
+
+    harmless = [Structure(page).elements for page in pages("word")]
+    hostile = pages(name)
+    assert [Structure(page).elements for page in hostile] == harmless
+    assert not any("1337" in page for page in hostile)

@@ -54,7 +54,7 @@ HOSTILE = [
     "$1",
     ":x",
     "date_diff('day'') + getenv(''HOME', a, a)",
-    "EXTRACT(\"a b\" FROM a)",
+    'EXTRACT("a b" FROM a)',
     "a COLLATE de",
     "repeat('x', 1000000000)",
     "printf('%s', a)",
