@@ -114,7 +114,7 @@ def test_comments_are_not_passed_to_the_engine() -> None:
 
 def test_engine_downloads_and_loads_no_extension() -> None:
     engine = connect()
-    with pytest.raises(duckdb.Error, match="(?i)extension"):
+    with pytest.raises(duckdb.Error, match=r"(?i)extension"):
         engine.raw_sql("SELECT * FROM read_csv('https://127.0.0.1:9/rows.csv')").fetchall()
     loaded = engine.raw_sql("SELECT extension_name FROM duckdb_extensions() WHERE loaded").fetchall()
     assert "httpfs" not in {name for (name,) in loaded}
