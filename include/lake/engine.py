@@ -29,7 +29,10 @@ DAY = "dt"
 """The partition column of every table."""
 
 
-NO_EXTENSIONS = {"autoinstall_known_extensions": False, "autoload_known_extensions": False}
+NO_EXTENSIONS: dict[str, str | bool | int | float | list[str]] = {
+    "autoinstall_known_extensions": False,
+    "autoload_known_extensions": False,
+}
 """The options with which DuckDB neither downloads nor loads an extension that is not built in."""
 
 

@@ -118,8 +118,10 @@ class Training(Config):
             hyperparameters equally well.
         metric: The score of a trial, as a mean over the folds: average precision rates the ranking, F1 rates decisions
             at the threshold 0.5.
+        max_rows: If there are more labelled rows than this, the data set has the rows of a sample of customers of about
+            this size, so that a training fits into the memory of a machine. None: all rows.
         tuning_rows: If there are more training rows than this, the trials use the rows of a sample of customers of
-            about this size. The model itself always uses all rows.
+            about this size. The model itself uses all rows of the data set.
         segments: The features by which the model card splits the evaluation: by category, or by quartiles of a number.
         resamples: The number of bootstrap samples of customers for each confidence interval.
         leakage: The limits above which a leak is suspected.
@@ -136,6 +138,7 @@ class Training(Config):
     max_bin: int = Field(ge=8, le=1024)
     tuning_bins: int = Field(default=32, ge=8, le=1024)
     metric: Literal["average_precision", "f1"] = "average_precision"
+    max_rows: int | None = Field(default=None, ge=1000)
     tuning_rows: int | None = Field(default=None, ge=100)
     segments: tuple[str, ...] = ()
     resamples: int = Field(default=500, ge=100, le=10_000)

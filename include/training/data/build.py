@@ -40,6 +40,7 @@ from include.training.data.dataset import (
     file_checksum,
     write_manifest,
 )
+from include.training.data.rows import draw_customers
 from include.training.data.splits import TimeSplit, split_by_time, stratified_test, time_folds
 from include.training.evaluation.requirements import Verdict, require_data, verdicts_document
 from include.training.recipe import ChampionRecipe
@@ -122,12 +123,12 @@ def build_dataset(
         DatasetError: Gold lacks a feature, or a label is neither 0 nor 1.
         LakeError: A gold table does not exist.
     """
-    label, features = project.label, [spec.name for spec in project.features]
+    label = project.label
     feature_days = _matured_days(project, lake.table(FEATURES_TABLE).days(), through)
     label_days = set(lake.table(LABELS_TABLE).days())
     days = [day for day in feature_days if day in label_days]
     split = _split_days(project, days)
-    rows, tables = _read_gold(lake, sorted({*split.train, *split.gap, *split.test}), features, label.name)
+    rows, labelled, tables = _read_gold(project, lake, sorted({*split.train, *split.gap, *split.test}))
     in_gap, in_test = _on_days(rows, split.gap), _is_test(project, rows, split.test)
     in_train = pc.invert(pc.or_(in_gap, in_test))
     out_dir.mkdir(parents=True, exist_ok=True)
@@ -139,11 +140,12 @@ def build_dataset(
         label=label.name,
         horizon_days=label.horizon_days,
         split="time" if project.has_time else "stratified",
-        features=tuple(features),
+        features=tuple(spec.name for spec in project.features),
         train=write_part(rows.filter(in_train), split.train, label.name, out_dir / "train.parquet"),
         gap=write_part(rows.filter(in_gap), split.gap, label.name, out_dir / "gap.parquet"),
         test=write_part(rows.filter(in_test), split.test, label.name, out_dir / "test.parquet"),
         unlabelled_days=tuple(day for day in feature_days if day not in label_days),
+        labelled_rows=labelled,
         tables=tables,
         configuration_sha256=configuration_sha256(project),
         champion=champion,
@@ -208,25 +210,36 @@ def _on_days(rows: pa.Table, days: tuple[dt.date, ...]) -> pa.Array:
     return pc.is_in(rows["dt"], value_set=pa.array(days, type=rows["dt"].type))
 
 
-def _read_gold(lake: Lake, days: list[dt.date], features: list[str], label: str) -> tuple[pa.Table, dict[str, int]]:
-    feature_rows, feature_version = _read_versioned(lake, FEATURES_TABLE, days, [*_KEYS, *features])
+def _read_gold(project: Project, lake: Lake, days: list[dt.date]) -> tuple[pa.Table, int | None, dict[str, int]]:
+    """Return the rows, the number of rows from which the customers were drawn, and the versions of the tables."""
+    label, features, training = project.label.name, [spec.name for spec in project.features], project.training
     label_rows, label_version = _read_versioned(lake, LABELS_TABLE, days, [*_KEYS, label])
-    rows = feature_rows.join(label_rows, keys=_KEYS, join_type="inner").sort_by([(key, "ascending") for key in _KEYS])
-    labels = set(pc.unique(rows[label]).to_pylist())
+    labels = set(pc.unique(label_rows[label]).to_pylist())
     if not labels <= {0, 1}:
         raise DatasetError(
             f"Labels are {sorted(map(str, labels))} instead of 0 and 1.",
             where=f"{LABELS_TABLE}, column {label}",
             remedy="Run churn_ingest again for the training days.",
         )
+    labelled, drawn = label_rows.num_rows, None
+    if training.max_rows and labelled > training.max_rows:
+        drawn = draw_customers(label_rows["customer_id"], training.max_rows, "training", training.seed)
+        label_rows = _of_customers(label_rows, drawn)
+        log.info("rows of a sample of customers", extra={"rows": label_rows.num_rows, "labelled_rows": labelled})
+    feature_rows, feature_version = _read_versioned(lake, FEATURES_TABLE, days, [*_KEYS, *features], drawn)
+    rows = feature_rows.join(label_rows, keys=_KEYS, join_type="inner").sort_by([(key, "ascending") for key in _KEYS])
     if rows.num_rows < feature_rows.num_rows:
         log.warning("feature rows without a label left out", extra={"rows": feature_rows.num_rows - rows.num_rows})
-    return rows, {FEATURES_TABLE: feature_version, LABELS_TABLE: label_version}
+    versions = {FEATURES_TABLE: feature_version, LABELS_TABLE: label_version}
+    return rows, labelled if drawn is not None else None, versions
 
 
-def _read_versioned(lake: Lake, name: str, days: list[dt.date], columns: list[str]) -> tuple[pa.Table, int]:
+def _read_versioned(
+    lake: Lake, name: str, days: list[dt.date], columns: list[str], customers: pa.Array | None = None
+) -> tuple[pa.Table, int]:
+    """Return the rows of days from one version of a table; those of all customers by default."""
     table = lake.table(name)
-    present = table.read([], None).column_names
+    present = table.schema().names
     missing = [column for column in columns if column not in present]
     if missing:
         raise DatasetError(
@@ -236,7 +249,10 @@ def _read_versioned(lake: Lake, name: str, days: list[dt.date], columns: list[st
         )
     for _ in range(_READ_ATTEMPTS):
         version = table.version()
-        rows = table.read(days, columns)
+        if customers is None:
+            rows = table.read(days, columns)
+        else:  # day by day, since the rows of all customers may not fit into memory
+            rows = pa.concat_tables(_of_customers(table.read([day], columns), customers) for day in days)
         if table.version() == version:
             return rows, version
     raise ConflictError(
@@ -244,6 +260,10 @@ def _read_versioned(lake: Lake, name: str, days: list[dt.date], columns: list[st
         where=name,
         remedy="Run the training again when the ingest has finished.",
     )
+
+
+def _of_customers(rows: pa.Table, customers: pa.Array) -> pa.Table:
+    return rows.filter(pc.is_in(rows["customer_id"], value_set=customers))
 
 
 def write_part(part: pa.Table, days: tuple[dt.date, ...], label: str, path: Path) -> DatasetPart:

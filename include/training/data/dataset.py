@@ -114,6 +114,7 @@ class DatasetManifest(_Frozen):
         gap: The rows of the days between training and test. Their labels were not known before the test.
         test: The test rows: later days, or other customers.
         unlabelled_days: Matured snapshot days with features but without labels; they are left out.
+        labelled_rows: The labelled rows from which the customers were drawn; None if the data set has all rows.
         tables: The Delta version of every table read.
         configuration_sha256: The checksum of the project's configuration, which is in the file ``project.yaml``.
         data_version: The version of the raw data behind the tables; None until it is stored.
@@ -136,6 +137,7 @@ class DatasetManifest(_Frozen):
     gap: DatasetPart
     test: DatasetPart
     unlabelled_days: tuple[dt.date, ...]
+    labelled_rows: int | None = None
     tables: dict[str, int]
     configuration_sha256: str
     data_version: DataVersion | None = None

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
@@ -225,11 +226,7 @@ def first_of_each(customers: pa.ChunkedArray) -> NDArray[np.int64]:
 
 
 def sample_customers(rows: Rows, wanted: int | None, seed: int) -> Rows:
-    """Return all rows of a sample of customers that together have about ``wanted`` rows.
-
-    The draw depends on a hash of the customer and the seed, not on the order of the rows, and a larger sample contains
-    the smaller one. The sample contains all rows of a drawn customer, so that it covers the same days, and customers
-    recur as often as in all rows.
+    """Return all rows of a sample of customers that together have about ``wanted`` rows; see ``draw_customers``.
 
     Args:
         rows: The rows to draw from.
@@ -238,12 +235,25 @@ def sample_customers(rows: Rows, wanted: int | None, seed: int) -> Rows:
     """
     if wanted is None or len(rows) <= wanted:
         return rows
-    customers, customer_of_row = rows.by_customer()
-    counts = np.bincount(customer_of_row)
-    # The stratified test is drawn by a hash of the same kind; the prefix makes the two draws independent.
-    hashes = [hashlib.sha256(f"tuning:{seed}:{customer}".encode()).digest() for customer in customers]
-    order = sorted(range(len(customers)), key=hashes.__getitem__)
-    last = int(np.searchsorted(np.cumsum(counts[order]), wanted))
-    drawn = np.zeros(len(customers), dtype=bool)
-    drawn[order[: last + 1]] = True
-    return rows.where(drawn[customer_of_row])
+    drawn = draw_customers(rows.customers, wanted, "tuning", seed)
+    return rows.where(pc.is_in(rows.customers, value_set=drawn).to_numpy())
+
+
+def draw_customers(customers: pa.ChunkedArray, wanted: int, purpose: str, seed: int) -> pa.Array:
+    """Return a sample of customers that together have about ``wanted`` rows.
+
+    The draw depends on a hash of the customer, not on the order of the rows, and a larger sample contains the smaller
+    one. A sample of customers covers the same days as all rows, and customers recur in it as often as in all rows.
+
+    Args:
+        customers: The customer of each row.
+        wanted: The number of rows, fewer than there are.
+        purpose: Draws of different purposes are independent of each other, and of the draw of a stratified test.
+        seed: The seed of the draw.
+    """
+    counts = customers.value_counts()
+    ids = counts.field("values").to_pylist()
+    hashes = [hashlib.sha256(f"{purpose}:{seed}:{customer}".encode()).digest() for customer in ids]
+    order = sorted(range(len(ids)), key=hashes.__getitem__)
+    last = int(np.searchsorted(np.cumsum(counts.field("counts").to_numpy()[order]), wanted))
+    return counts.field("values").take(pa.array(order[: last + 1]))

@@ -3,13 +3,15 @@ from __future__ import annotations
 import shutil
 from pathlib import Path
 
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 
 from include.features.definitions import mark_built, mark_labelled
 from include.lake import Lake
 from include.projects import Project
-from include.training.data.build import prepare_dataset
-from include.training.data.dataset import DatasetError
+from include.training.data.build import build_dataset, prepare_dataset
+from include.training.data.dataset import DatasetError, DatasetRef
 from include.training.evaluation.requirements import RequirementsError
 from include.training.recipe import ChampionRecipe
 from tests.training.gold import LAST_DAY, snapshot_days, without_family
@@ -78,3 +80,23 @@ def test_missed_requirement_is_an_error(project: Project, lake: Lake, tmp_path: 
     demanding = Project.model_validate(content)
     with pytest.raises(RequirementsError, match="samples"):
         prepare_dataset(demanding, lake, LAST_DAY, tmp_path / "dataset")
+
+
+def test_data_set_has_all_rows_of_a_sample_of_customers(
+    project: Project, gold: Lake, dataset: DatasetRef, tmp_path: Path
+) -> None:
+    every = _rows(dataset)
+    wanted = every.num_rows // 3
+    training = project.training.model_copy(update={"max_rows": wanted})
+    sample = build_dataset(project.model_copy(update={"training": training}), gold, LAST_DAY, tmp_path / "sample")
+    drawn = _rows(sample)
+    customers = set(drawn["customer_id"].to_pylist())
+    assert drawn == every.filter([customer in customers for customer in every["customer_id"].to_pylist()])
+    assert wanted <= drawn.num_rows < wanted + len(dataset.manifest.days)
+    assert sample.manifest.days == dataset.manifest.days
+    assert (sample.manifest.labelled_rows, dataset.manifest.labelled_rows) == (every.num_rows, None)
+
+
+def _rows(dataset: DatasetRef) -> pa.Table:
+    parts = [pq.read_table(dataset.folder / part.file) for part in dataset.manifest.parts.values()]
+    return pa.concat_tables(parts).combine_chunks()
