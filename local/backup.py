@@ -13,7 +13,7 @@ from pathlib import Path
 from include.backup.create import create
 from include.backup.drill import drill
 from include.backup.restore import restore
-from include.settings import BackupSettings, MlflowSettings, Settings
+from include.settings import BackupSettings, Settings
 from local.environment import airflow_database
 from local.postgres import add_client_programs, database_url
 from local.stack import Stack
@@ -62,11 +62,9 @@ def carry_out_drill(stack: Stack) -> bool:
 def _with_databases(stack: Stack) -> Iterator[Settings]:
     os.environ["PATH"] = add_client_programs()
     with stack.postgres() as host:
-        mlflow = database_url(host, "mlflow")
-        urls = {"airflow_database": database_url(host, airflow_database(stack.settings)), "mlflow_database": mlflow}
-        yield stack.settings.model_copy(
-            update={"backup": BackupSettings.model_validate(urls), "mlflow": MlflowSettings(tracking_uri=mlflow)}
-        )
+        names = {"airflow_database": airflow_database(stack.settings), "mlflow_database": "mlflow"}
+        urls = {variable: database_url(host, name) for variable, name in names.items()}
+        yield stack.settings.model_copy(update={"backup": BackupSettings.model_validate(urls)})
 
 
 def _print(content: dict[str, object]) -> None:

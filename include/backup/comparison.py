@@ -74,7 +74,9 @@ def _rows(table: Table) -> tuple[int, int, str]:
 
 def _registry(settings: Settings) -> dict[str, Any]:
     limit_requests(settings)
-    uri, name = settings.mlflow.tracking_uri, f"churn-{settings.project}"
+    # From the database where there is one: during a drill, no MLflow server serves that of the copy.
+    uri = settings.backup.mlflow_database.get_secret_value() or settings.mlflow.tracking_uri
+    name = f"churn-{settings.project}"
     client = mlflow.MlflowClient(uri, uri)
     models = client.search_registered_models(filter_string=f"name = '{name}'")
     versions = client.search_model_versions(f"name = '{name}'")

@@ -98,7 +98,7 @@ def _drill(
 
 def _copy_of(settings: Settings, home: Path) -> Settings:
     urls = {database.name: _drill_url(database) for database in databases(settings)}
-    tracking = urls["mlflow"].get_secret_value() if "mlflow" in urls else f"sqlite:///{home}/mlflow.db"
+    mlflow = settings.mlflow if "mlflow" in urls else MlflowSettings(tracking_uri=f"sqlite:///{home}/mlflow.db")
     log_settings = settings.serving.log.model_copy(update={"uri": "", "spool": ""})
     return settings.model_copy(
         update={
@@ -108,7 +108,7 @@ def _copy_of(settings: Settings, home: Path) -> Settings:
             "reports_dir": home / "reports" / settings.project,
             "serving_dir": home / "serving" / settings.project,
             "versions": settings.versions.model_copy(update={"remote": ""}),
-            "mlflow": MlflowSettings(tracking_uri=tracking),
+            "mlflow": mlflow,
             "serving": settings.serving.model_copy(update={"log": log_settings}),
             "backup": BackupSettings(**{f"{name}_database": url for name, url in urls.items()}),
         }
