@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -23,6 +24,7 @@ from securesystemslib.signer import CryptoSigner, SSlibKey  # type: ignore[attr-
 from include.local_files import PRIVATE, write_atomically
 from include.provenance.statement import ProvenanceError
 
+_PUBLIC_KEY = re.compile(rb"-----BEGIN PUBLIC KEY-----.*?-----END PUBLIC KEY-----\n?", re.DOTALL)
 _PAYLOAD_TYPE = "application/vnd.in-toto+json"
 
 
@@ -69,11 +71,11 @@ def read_signed(content: bytes, public: Path | None, where: object) -> dict[str,
 
     Args:
         content: The envelope.
-        public: The file of the public key that must have signed it; None accepts any envelope.
+        public: The file of the trusted public keys, one of which must have signed it; None accepts any envelope.
         where: The location of the envelope, for the message.
 
     Raises:
-        ProvenanceError: The envelope is damaged or is not signed with the key, or the key cannot be read.
+        ProvenanceError: The envelope is damaged or is not signed with a trusted key, or a key cannot be read.
     """
     try:
         envelope = Envelope.from_dict(json.loads(content))
@@ -83,13 +85,13 @@ def read_signed(content: bytes, public: Path | None, where: object) -> dict[str,
         if _encoded(envelope).encode() != content:
             raise ValueError("the envelope is not as it was written")
         if public is not None:
-            envelope.verify([_public_key(public)], 1)
+            envelope.verify(_public_keys(public), 1)
         statement: dict[str, Any] = json.loads(envelope.payload)
     except VerificationError as error:
         raise ProvenanceError(
-            "The provenance is not signed with the trusted key.",
+            "The provenance is not signed with a trusted key.",
             where=str(where),
-            remedy=f"Deploy a model that was trained and packaged with the private key of {public}.",
+            remedy=f"Deploy a model that was trained and packaged with a private key of {public}.",
         ) from error
     except (ValueError, KeyError, TypeError, AttributeError, FormatError) as error:
         raise ProvenanceError(
@@ -104,9 +106,12 @@ def _encoded(envelope: Envelope) -> str:
     return json.dumps(envelope.to_dict()) + "\n"
 
 
-def _public_key(file: Path) -> SSlibKey:
+def _public_keys(file: Path) -> list[SSlibKey]:
     try:
-        return SSlibKey.from_crypto(load_pem_public_key(file.read_bytes()))
+        blocks = _PUBLIC_KEY.findall(content := file.read_bytes())
+        if not blocks or _PUBLIC_KEY.sub(b"", content).strip():
+            raise ValueError("not only public keys")
+        return [SSlibKey.from_crypto(load_pem_public_key(block)) for block in blocks]
     except (OSError, ValueError, TypeError) as error:
         raise _unreadable_key(file, error) from error
 

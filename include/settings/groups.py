@@ -275,8 +275,8 @@ class MetricsSettings(Group):
     """The metrics of the pipeline and of the model, which Prometheus reads from Airflow's api-server.
 
     Attributes:
-        token_file: The file of the token with which Prometheus reads ``/churn/metrics``, of at least 32 characters. It
-            gives access to no other page. Without a file, only tokens of Airflow are accepted.
+        token_file: The file of the tokens with which Prometheus reads ``/churn/metrics``, one per line, each of at least
+            32 characters. They give access to no other page. Without a file, only tokens of Airflow are accepted.
     """
 
     token_file: OptionalFile = None

@@ -59,8 +59,8 @@ class ProvenanceSettings(Group):
     Attributes:
         signing_key: The file of the private key, with which ``churn_train`` and ``churn_deploy`` sign. Without it, the
             provenance is recorded without a signature.
-        public_key: The file of the public key. If it is set, only models whose provenance it has signed are deployed
-            and served.
+        public_key: The file of the trusted public keys, one after another. If it is set, only models whose provenance
+            is signed with one of them are deployed and served.
         check_data: Whether a deployment also reads the raw data of the training and checks its checksums.
     """
 

@@ -1,7 +1,7 @@
 """The access check of all routes: users of Airflow who may read the monitoring DAG, and Prometheus for the metrics.
 
 Airflow's check accepts a bearer token or the session cookie; a page in a frame sends only the cookie. Airflow's tokens
-expire, so Prometheus has a separate token, which gives access to the metrics only
+expire, so Prometheus has separate tokens, which give access to the metrics only
 (docs/decisions/0031-losses-and-deadlines.md).
 """
 
@@ -37,12 +37,12 @@ async def require_access(
 
     Args:
         request: The request.
-        settings: The settings with the file of Prometheus' token.
+        settings: The settings with the file of Prometheus' tokens.
         bearer: The bearer token of the request; None without one.
 
     Raises:
         HTTPException: There is no valid token (401 or 403), the user may not read the monitoring DAG (403), or the file
-            of Prometheus' token cannot be read or is too short (500).
+            of Prometheus' tokens cannot be read or contains a short token (500).
     """
     file = settings.metrics.token_file
     if bearer and file and request.scope["route"].path == METRICS_PATH and _is_token(bearer.credentials, file):
@@ -54,12 +54,13 @@ async def require_access(
 def _is_token(given: str, file: Path) -> bool:
     # The file is read for each scrape, so that a new token needs no restart.
     try:
-        token = file.read_text(encoding="utf-8").strip()
+        tokens = file.read_text(encoding="utf-8").split()
     except (OSError, UnicodeDecodeError) as error:
         raise _unusable(file, "it cannot be read") from error
-    if len(token) < _SHORTEST_TOKEN:
-        raise _unusable(file, f"it has fewer than {_SHORTEST_TOKEN} characters; write `openssl rand -hex 32` into it")
-    return secrets.compare_digest(given.encode(), token.encode())
+    if not tokens or min(map(len, tokens)) < _SHORTEST_TOKEN:
+        reason = f"a token has fewer than {_SHORTEST_TOKEN} characters; write `openssl rand -hex 32` into it"
+        raise _unusable(file, reason)
+    return any([secrets.compare_digest(given.encode(), token.encode()) for token in tokens])
 
 
 def _unusable(file: Path, reason: str) -> HTTPException:

@@ -243,7 +243,19 @@ def test_other_tokens_are_refused(pipeline_url: str, token: str) -> None:
     assert _scrape(pipeline_url, token).status_code in (401, 403)
 
 
-@pytest.mark.parametrize("content", ["short", "", None])
+def test_tokens_are_rotated_without_a_refused_scrape(pipeline_url: str, settings: Settings) -> None:
+    file, new = settings.metrics.token_file, TOKEN[::-1]
+    assert file is not None
+    former = file.read_text()
+    try:
+        for content, accepted in ((f"{TOKEN}\n{new}\n", {TOKEN, new}), (f"{new}\n", {new})):
+            file.write_text(content)
+            assert {token for token in (TOKEN, new) if _scrape(pipeline_url, token).is_success} == accepted
+    finally:
+        file.write_text(former)
+
+
+@pytest.mark.parametrize("content", ["short", f"{TOKEN}\nshort", "", None])
 def test_log_and_not_the_client_learns_the_path_of_an_unusable_token_file(
     pipeline_url: str,
     pages: FastAPI,
@@ -258,7 +270,7 @@ def test_log_and_not_the_client_learns_the_path_of_an_unusable_token_file(
     broken = settings.model_copy(update={"metrics": MetricsSettings(token_file=file)})
     pages.dependency_overrides[get_settings] = lambda: broken
     try:
-        answer = _scrape(pipeline_url, content or "x")
+        answer = _scrape(pipeline_url, "short")
     finally:
         pages.dependency_overrides[get_settings] = lambda: settings
     assert answer.status_code == 500

@@ -145,7 +145,7 @@ def test_pods_refuse_a_statement_that_the_deploying_process_did_not_check(
     unsigned = ProvenanceSettings(signing_key=None, public_key=None)
     without_key = cluster.settings.model_copy(update={"provenance": unsigned})
     record_release("3", Release(image_of("3"), "3-x", statement_of(bentos[2], without_key)), cluster.settings)
-    with pytest.raises(NotInServiceError, match=r"not signed with the trusted key.*former Bento 2-x serves"):
+    with pytest.raises(NotInServiceError, match=r"not signed with a trusted key.*former Bento 2-x serves"):
         roll_out(bentos[2], without_key)
     require_version_2(cluster, bentos)
 

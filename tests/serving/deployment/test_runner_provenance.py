@@ -67,7 +67,7 @@ def test_changed_bento_is_refused_before_a_process_starts(signed: BentoReference
 def test_other_key_is_refused(signed: BentoReference, settings: Settings, tmp_path: Path) -> None:
     create_keys(tmp_path / "other.pem", tmp_path / "other-public.pem")
     keys = ProvenanceSettings(public_key=tmp_path / "other-public.pem")
-    refuse(signed, settings.model_copy(update={"provenance": keys}), "not signed with the trusted key")
+    refuse(signed, settings.model_copy(update={"provenance": keys}), "not signed with a trusted key")
 
 
 @pytest.mark.slow
