@@ -227,7 +227,7 @@ def _run(stack: Stack, console: Console) -> Summary:
     # Files of later days are exported, too, so that these days can be ingested by hand.
     files = export(Path(settings.landing_uri) / settings.project, DayRange(HISTORY.first, LAST_DAY))
     _say(console, f"{files} new files in {settings.landing_uri}.")
-    client = AirflowClient(stack.airflow_url)
+    client = AirflowClient(stack.airflow_url, password=stack.admin_password)
     try:
         demo = Demo(client, console, deadline)
         demo.prepare()

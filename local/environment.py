@@ -15,6 +15,7 @@ from pydantic_settings import BaseSettings, SettingsConfigDict
 from include.errors import ChurnflowError
 from include.settings import ROOT, Settings
 from local.postgres import database_url
+from local.users import LocalUsers
 
 
 class PortError(ChurnflowError):
@@ -103,8 +104,7 @@ def _airflow(settings: Settings, ports: LocalPorts, postgres_host: str) -> dict[
             "DAGS_ARE_PAUSED_AT_CREATION": "False",
             "EXECUTION_API_SERVER_URL": f"{url}/execution/",
             "FERNET_KEY": secret["fernet_key"],
-            # The UI listens on 127.0.0.1 only, so that no password is needed.
-            "SIMPLE_AUTH_MANAGER_ALL_ADMINS": "True",
+            **LocalUsers().options(settings.home / "stack"),
         },
         "DATABASE": {
             "SQL_ALCHEMY_CONN": database_url(postgres_host, airflow_database(settings)),

@@ -16,6 +16,7 @@ from include.settings import ROOT, ProjectMismatchError, Settings, get_settings
 from local.environment import LocalPorts, airflow_database, require_free, stack_environment
 from local.postgres import database_url, databases_exist, socket_dir
 from local.supervision import ProcessError, Program, Supervisor, wait_until
+from local.users import LocalUsers
 
 Report = Callable[[str], None]
 
@@ -52,6 +53,11 @@ class Stack:
     def mlflow_url(self) -> str:
         """The base URL of MLflow."""
         return f"http://127.0.0.1:{self.ports.mlflow_port}"
+
+    @property
+    def admin_password(self) -> str | None:
+        """The password of Airflow's user ``admin``; None if Airflow needs no password."""
+        return LocalUsers().admin_password(self.supervisor.folder)
 
     def up(self, report: Report) -> None:
         """Start the stack and wait until all parts are healthy.

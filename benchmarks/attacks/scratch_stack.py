@@ -81,7 +81,7 @@ def scratch_stack(extra: Mapping[str, str] | None = None) -> Iterator[ScratchSta
             **(extra or {}),
         }
         with running_stack(Path(name), "grocery", variables) as stack:
-            client = AirflowClient(stack.airflow_url)
+            client = AirflowClient(stack.airflow_url, password=stack.admin_password)
             try:
                 yield ScratchStack(stack, client, receiver, stack.settings, _prepare(stack.settings))
             finally:

@@ -93,7 +93,7 @@ def simulate(plan: Plan, home: Path) -> Simulation:
     code = home / "code"
     copy_code(code, PROJECT, _SMALL_WORLD)
     with running_stack(home, PROJECT, _VARIABLES, code) as stack, (home / "tasks.log").open("w") as log:
-        client = AirflowClient(stack.airflow_url)
+        client = AirflowClient(stack.airflow_url, password=stack.admin_password)
         settings = stack.settings
         try:
             demo = Demo(client, Console(file=log, width=200), time.monotonic() + _LIMIT_SECONDS)

@@ -9,6 +9,7 @@ from urllib.parse import quote, urlsplit
 from airflow.providers.standard.operators.hitl import HITLOperator
 from airflow.sdk import Context
 from airflow.sdk.configuration import conf
+from airflow.sdk.execution_time.hitl import HITLUser
 
 from include.settings import get_settings
 
@@ -21,6 +22,8 @@ class PromotionApproval(HITLOperator):
     It returns ``approved`` and ``by``, the name of the person; without a response in time, the model is not approved
     and ``by`` is None. If there is nothing to decide, it requests no approval and returns None. ``ApprovalOperator``
     would skip the downstream tasks after a rejection, which then could not record it.
+
+    Only the users in ``CHURN_TRAINING__APPROVERS`` may respond, if it is set.
 
     Args:
         hours: The time for the response, in hours.
@@ -36,6 +39,7 @@ class PromotionApproval(HITLOperator):
             options=[REJECT],
             defaults=REJECT,
             response_timeout=dt.timedelta(hours=hours),
+            assigned_users=[HITLUser(id=user, name=user) for user in get_settings().training.approvers],
             **arguments,
         )
         self.version = version
@@ -77,6 +81,12 @@ class PromotionApproval(HITLOperator):
             )
         response = super().execute_complete(context, event)
         user = response["responded_by_user"]
+        # Airflow's check does not apply if every visitor is an administrator, nor to a form from before a change.
+        approvers = get_settings().training.approvers
+        if user and approvers and user["id"] not in approvers:
+            raise AirflowFailException(
+                f"{user['name']} is not in CHURN_TRAINING__APPROVERS. Remedy: Clear the task; an approver must respond."
+            )
         return {"approved": response["chosen_options"] == [self._approve], "by": user["name"] if user else None}
 
     @property

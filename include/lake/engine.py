@@ -139,4 +139,4 @@ def day_of(uri: str) -> str:
 @cache
 def _database(process: int) -> duckdb.DuckDBPyConnection:
     # A forked process has its own database, since the threads of the parent's database do not exist there.
-    return duckdb.connect(config=NO_EXTENSIONS)
+    return duckdb.connect(config={**NO_EXTENSIONS})

@@ -19,7 +19,7 @@ from cryptography.hazmat.primitives.serialization import (
 )
 from securesystemslib.dsse import Envelope
 from securesystemslib.exceptions import FormatError, VerificationError
-from securesystemslib.signer import CryptoSigner, SSlibKey  # type: ignore[attr-defined] # its package has no __all__
+from securesystemslib.signer import CryptoSigner, Key, SSlibKey  # type: ignore[attr-defined] # its package has no __all__
 
 from include.local_files import PRIVATE, write_atomically
 from include.provenance.statement import ProvenanceError
@@ -106,7 +106,7 @@ def _encoded(envelope: Envelope) -> str:
     return json.dumps(envelope.to_dict()) + "\n"
 
 
-def _public_keys(file: Path) -> list[SSlibKey]:
+def _public_keys(file: Path) -> list[Key]:
     try:
         blocks = _PUBLIC_KEY.findall(content := file.read_bytes())
         if not blocks or _PUBLIC_KEY.sub(b"", content).strip():

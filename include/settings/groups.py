@@ -275,8 +275,8 @@ class MetricsSettings(Group):
     """The metrics of the pipeline and of the model, which Prometheus reads from Airflow's api-server.
 
     Attributes:
-        token_file: The file of the tokens with which Prometheus reads ``/churn/metrics``, one per line, each of at least
-            32 characters. They give access to no other page. Without a file, only tokens of Airflow are accepted.
+        token_file: The file of the tokens with which Prometheus reads ``/churn/metrics``, one per line, each of at
+            least 32 characters. They give access to no other page. Without a file, only tokens of Airflow are accepted.
     """
 
     token_file: OptionalFile = None
@@ -293,6 +293,8 @@ class TrainingSettings(Group):
         tuning_storage: The database of the trials, as a SQLAlchemy URL: ``postgresql+psycopg2://...``. By default the
             trials are in a journal file in the data set's folder, which every worker must be able to read. Pods get
             the URL as a key of the secret ``pod.tracking_env_from``, never from this setting.
+        approvers: The users of Airflow who may approve a promotion, as a JSON list of their ids. By default, every user
+            who may change the task may approve it.
         pod: The pods.
     """
 
@@ -300,6 +302,7 @@ class TrainingSettings(Group):
     device: Literal["cpu", "cuda"] = "cpu"
     workers: int = Field(default=2, ge=1, le=4)
     tuning_storage: SecretStr = SecretStr("")
+    approvers: tuple[str, ...] = ()
     pod: PodSettings = PodSettings()
 
     @model_validator(mode="after")

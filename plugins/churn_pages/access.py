@@ -11,7 +11,10 @@ import secrets
 from pathlib import Path
 from typing import Annotated
 
-from airflow.api_fastapi.core_api.security import bearer_scheme, get_user, requires_access_dag
+from airflow.api_fastapi.app import get_auth_manager
+from airflow.api_fastapi.auth.managers.models.resource_details import DagDetails
+from airflow.api_fastapi.core_api.security import GetUserDep, bearer_scheme, get_user, requires_access_dag
+from airflow.models import DagModel
 from fastapi import Depends, HTTPException, Request
 from fastapi.concurrency import run_in_threadpool
 from fastapi.security import HTTPAuthorizationCredentials
@@ -23,6 +26,15 @@ log = get_logger(__name__)
 
 METRICS_PATH = "/metrics"
 MONITORING_DAG = "churn_monitor"
+REPORT_DAGS = {
+    "audit": "churn_ingest",
+    "quality": "churn_ingest",
+    "model": "churn_train",
+    "load_test": "churn_deploy",
+    "drift": MONITORING_DAG,
+    "readiness": "churn_maintenance",
+}
+"""The DAG whose readers may read a kind of report."""
 
 _SHORTEST_TOKEN = 32
 _check_user = requires_access_dag(method="GET", param_dag_id=MONITORING_DAG)
@@ -51,6 +63,23 @@ async def require_access(
     await run_in_threadpool(_check_user, request, user)
 
 
+def readable_kinds(user: GetUserDep) -> frozenset[str]:
+    """Return the kinds of reports that a user may read: those of the DAGs that the user may read.
+
+    Args:
+        user: The user.
+    """
+    manager = get_auth_manager()
+    dags = {
+        dag
+        for dag in set(REPORT_DAGS.values())
+        if manager.is_authorized_dag(
+            method="GET", details=DagDetails(id=dag, team_name=DagModel.get_team_name(dag)), user=user
+        )
+    }
+    return frozenset(kind for kind, dag in REPORT_DAGS.items() if dag in dags)
+
+
 def _is_token(given: str, file: Path) -> bool:
     # The file is read for each scrape, so that a new token needs no restart.
     try:
@@ -60,7 +89,7 @@ def _is_token(given: str, file: Path) -> bool:
     if not tokens or min(map(len, tokens)) < _SHORTEST_TOKEN:
         reason = f"a token has fewer than {_SHORTEST_TOKEN} characters; write `openssl rand -hex 32` into it"
         raise _unusable(file, reason)
-    return any([secrets.compare_digest(given.encode(), token.encode()) for token in tokens])
+    return any(secrets.compare_digest(given.encode(), token.encode()) for token in tokens)
 
 
 def _unusable(file: Path, reason: str) -> HTTPException:

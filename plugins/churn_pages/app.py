@@ -7,7 +7,7 @@ generated API description is disabled, since its routes would not be checked.
 from __future__ import annotations
 
 import datetime as dt
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Sequence, Set
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -16,7 +16,7 @@ from airflow.api_fastapi.core_api.security import GetUserDep
 from fastapi import Depends, FastAPI, HTTPException, Request
 from fastapi.responses import FileResponse, HTMLResponse, Response
 
-from churn_pages.access import METRICS_PATH, require_access
+from churn_pages.access import METRICS_PATH, readable_kinds, require_access
 from churn_pages.dashboard import find_problems, read_dashboard
 from churn_pages.figures import make_charts
 from churn_pages.scrape import render_metrics
@@ -29,7 +29,6 @@ from include.reporting import html_templates
 from include.settings import Settings, get_settings
 
 PREFIX = "/churn"
-REPORT_KINDS = ("quality", "drift", "model", "readiness", "audit", "load_test")
 MEDIA_TYPES = {
     ".html": "text/html; charset=utf-8",
     ".json": "application/json",
@@ -58,20 +57,23 @@ app = FastAPI(
     openapi_url=None,
 )
 CurrentSettings = Annotated[Settings, Depends(get_settings)]
+ReadableKinds = Annotated[frozenset[str], Depends(readable_kinds)]
 
 
 @app.get("/health")
-def show_health(request: Request, settings: CurrentSettings, user: GetUserDep) -> HTMLResponse:
+def show_health(request: Request, settings: CurrentSettings, user: GetUserDep, kinds: ReadableKinds) -> HTMLResponse:
     """Show what needs attention, the performance and the drift of a year, and the newest runs and reports.
 
     Args:
         request: The request.
         settings: The settings of the deployment.
         user: The user, who sees the runs of the DAGs that they may read.
+        kinds: The kinds of reports that the user may read.
     """
     now = dt.datetime.now(dt.UTC)
     dashboard = read_dashboard(settings, get_auth_manager().get_authorized_dag_ids(user=user))
-    history, result, reports = dashboard.history.value or [], dashboard.result.value, dashboard.reports.value or []
+    history, result = dashboard.history.value or [], dashboard.result.value
+    reports = _readable(dashboard.reports.value or [], kinds)
     features = result["drift"]["features"] if result else []
     return _page(
         request,
@@ -91,40 +93,43 @@ def show_health(request: Request, settings: CurrentSettings, user: GetUserDep) -
 
 
 @app.get("/reports")
-def show_reports(request: Request, settings: CurrentSettings) -> HTMLResponse:
+def show_reports(request: Request, settings: CurrentSettings, kinds: ReadableKinds) -> HTMLResponse:
     """List the figures and the reports of all days, newest day first.
 
     Args:
         request: The request.
         settings: The settings of the deployment.
+        kinds: The kinds of reports that the user may read.
     """
-    reports = list_reports(settings.reports_dir)
+    reports = _readable(list_reports(settings.reports_dir), kinds)
     days = _days(reports, read_history(settings.reports_dir))
     return _page(request, "reports.html", days=days, cards=_cards(reports))
 
 
 @app.get("/view/{path:path}")
-def view_report(request: Request, path: str, settings: CurrentSettings) -> HTMLResponse:
+def view_report(request: Request, path: str, settings: CurrentSettings, kinds: ReadableKinds) -> HTMLResponse:
     """Show a report below a navigation bar, because Airflow's frame has no back button.
 
     Args:
         request: The request.
         path: The report's path below the reports' folder.
         settings: The settings of the deployment.
+        kinds: The kinds of reports that the user may read.
     """
-    _report_file(settings.reports_dir, path)
+    _report_file(settings.reports_dir, path, kinds)
     return _page(request, "view.html", path=path)
 
 
 @app.get("/reports/{path:path}")
-def serve_report(path: str, settings: CurrentSettings) -> FileResponse:
+def serve_report(path: str, settings: CurrentSettings, kinds: ReadableKinds) -> FileResponse:
     """Send the file of a report.
 
     Args:
         path: The report's path below the reports' folder.
         settings: The settings of the deployment.
+        kinds: The kinds of reports that the user may read.
     """
-    file = _report_file(settings.reports_dir, path)
+    file = _report_file(settings.reports_dir, path, kinds)
     policy = _SCRIPTED if file.name in _SCRIPTED_PAGES else _STATIC
     return FileResponse(file, media_type=MEDIA_TYPES[file.suffix], headers=_headers(policy))
 
@@ -187,13 +192,17 @@ def _days(
     return [(day, summaries.get(day), found) for day, found in sorted(of_day.items(), reverse=True)]
 
 
-def _report_file(reports_dir: Path, path: str) -> Path:
-    """Return the report at ``path`` below ``reports_dir``, or answer 404 for any other path."""
+def _readable(reports: Iterable[Report], kinds: Set[str]) -> list[Report]:
+    return [report for report in reports if report.kind in kinds]
+
+
+def _report_file(reports_dir: Path, path: str, kinds: Set[str]) -> Path:
+    """Return the report of one of ``kinds`` at ``path`` below ``reports_dir``, or answer 404 for any other path."""
     root = reports_dir.resolve()
     try:
         # Symbolic links are resolved first, so that none leads out of the folder.
         file = (root / path).resolve()
-        allowed = any(file.is_relative_to(root / kind) for kind in REPORT_KINDS) and file.suffix in MEDIA_TYPES
+        allowed = any(file.is_relative_to(root / kind) for kind in kinds) and file.suffix in MEDIA_TYPES
         if allowed and file.is_file():
             return file
     except (OSError, ValueError, RuntimeError):  # a name that is too long, a null byte, a cycle of links

@@ -6,9 +6,11 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from pydantic import ValidationError
 
 from include.settings import ROOT, ServingSettings, Settings
 from local.environment import LocalPorts, PortError, require_free, stack_environment
+from local.users import LocalUsers
 
 PORTS = LocalPorts(airflow_port=18080, mlflow_port=15000)
 
@@ -123,3 +125,33 @@ def test_ports_are_read_from_the_environment(monkeypatch: pytest.MonkeyPatch) ->
     monkeypatch.setenv("CHURN_LOCAL_AIRFLOW_PORT", "18080")
     monkeypatch.setenv("CHURN_LOCAL_MLFLOW_PORT", "15000")
     assert LocalPorts() == LocalPorts(airflow_port=18080, mlflow_port=15000)
+
+
+def test_without_users_every_visitor_is_an_administrator(settings: Settings) -> None:
+    environment = stack_environment(settings, PORTS, "/run/pg")
+    assert environment["AIRFLOW__CORE__SIMPLE_AUTH_MANAGER_ALL_ADMINS"] == "True"
+    assert LocalUsers().admin_password(settings.home / "stack") is None
+
+
+def test_users_keep_their_passwords_which_only_the_owner_can_read(
+    settings: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("CHURN_LOCAL_USERS", "eva:viewer")
+    environment = stack_environment(settings, PORTS, "/run/pg")
+    path = Path(environment["AIRFLOW__CORE__SIMPLE_AUTH_MANAGER_PASSWORDS_FILE"])
+    former = json.loads(path.read_text())
+    monkeypatch.setenv("CHURN_LOCAL_USERS", "eva:operator, ali:viewer")
+    environment = stack_environment(settings, PORTS, "/run/pg")
+    assert environment["AIRFLOW__CORE__SIMPLE_AUTH_MANAGER_ALL_ADMINS"] == "False"
+    assert environment["AIRFLOW__CORE__SIMPLE_AUTH_MANAGER_USERS"] == "eva:op,ali:viewer,admin:admin"
+    passwords = json.loads(path.read_text())
+    assert passwords.items() >= former.items()
+    assert len(set(passwords.values())) == 3
+    assert path.stat().st_mode & 0o777 == 0o600
+
+
+@pytest.mark.parametrize("users", ["eva", "eva:root", "eva:viewer:team", ":viewer", "a,b:viewer"])
+def test_invalid_users_are_refused(monkeypatch: pytest.MonkeyPatch, users: str) -> None:
+    monkeypatch.setenv("CHURN_LOCAL_USERS", users)
+    with pytest.raises(ValidationError):
+        LocalUsers()

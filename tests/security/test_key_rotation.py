@@ -98,7 +98,7 @@ async def rotate_api_key(tmp_path: Path) -> None:
 @pytest.mark.airflow
 def test_fernet_key_of_airflow(monkeypatch: pytest.MonkeyPatch) -> None:
     """Airflow reads connections with every key of the list, and writes them with the first."""
-    from airflow.models import Connection
+    from airflow.models.connection import Connection
     from airflow.models.crypto import get_fernet
 
     old, new = Fernet.generate_key().decode(), Fernet.generate_key().decode()
@@ -109,7 +109,7 @@ def test_fernet_key_of_airflow(monkeypatch: pytest.MonkeyPatch) -> None:
 
     try:
         use(old)
-        connection = Connection(conn_id="slack_churn", conn_type="slackwebhook", password="planted")  # noqa: S106
+        connection = Connection(conn_id="slack_churn", conn_type="slackwebhook", password="planted")
         use(f"{new},{old}")
         assert connection.get_password() == "planted"
         connection.rotate_fernet_key()
