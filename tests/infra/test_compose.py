@@ -1,8 +1,11 @@
 from __future__ import annotations
 
 import importlib
+import json
 import os
 import re
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -193,3 +196,24 @@ def test_executor_can_be_imported(services: dict[str, dict[str, Any]]) -> None:
     ].rpartition(".")
 
     assert hasattr(importlib.import_module(module), name)
+
+
+def test_init_creates_the_missing_passwords_and_prints_none(
+    services: dict[str, dict[str, Any]], tmp_path: Path
+) -> None:
+    script = services["airflow-init"]["command"][-1]
+    code = script.partition("<<'EOF'\n")[2].partition("EOF\n")[0].replace("/opt/airflow/auth", str(tmp_path))
+    file = tmp_path / "passwords.json"
+
+    def run(users: str) -> dict[str, str]:
+        variables = {"AIRFLOW_ADMIN_PASSWORD": "given", "AIRFLOW__CORE__SIMPLE_AUTH_MANAGER_USERS": users}
+        done = subprocess.run([sys.executable, "-c", code], env=variables, capture_output=True, text=True, check=True)
+        assert (done.stdout, done.stderr) == ("", "")
+        stored: dict[str, str] = json.loads(file.read_text())
+        return stored
+
+    first = run("admin:admin,eva:viewer")
+    assert first == {"admin": "given", "eva": first["eva"]}
+    second = run("admin:admin,eva:op,ali:viewer")
+    assert second == first | {"ali": second["ali"]}
+    assert len(set(second.values())) == 3
