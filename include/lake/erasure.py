@@ -17,6 +17,7 @@ import fsspec
 from deltalake import DeltaTable
 
 from include.lake.table import Table, commit_attempts, day_predicate
+from include.lineage import record_write
 from include.local_files import disk_full_errors
 
 _LOG_FILE = re.compile(r"(\d{20})\.")
@@ -41,7 +42,9 @@ def delete_rows(table: Table, days: Sequence[dt.date], values: Mapping[str, Sequ
     predicate = f"{day_predicate(days)} AND ({columns})"
     for attempt in commit_attempts(6):
         with attempt, disk_full_errors(table.uri):
-            deleted = DeltaTable(table.uri).delete(predicate)["num_deleted_rows"]
+            current = DeltaTable(table.uri)
+            deleted = current.delete(predicate)["num_deleted_rows"]
+    record_write(table.name, table.uri, current.version(), table.schema())
     return int(deleted or 0)
 
 

@@ -24,6 +24,7 @@ from include.days import DayRange
 from include.errors import ChurnflowError
 from include.lake.conditional_writes import require_conditional_writes
 from include.lake.engine import DAY, Engine, connect, connect_to, day_of
+from include.lineage import record_read, record_write
 from include.local_files import disk_full_errors
 from include.settings import EngineName, Settings
 
@@ -222,7 +223,9 @@ class Table:
             self._check_days(days, rows)
         with disk_full_errors(self.uri):
             self._create(rows.schema)
-            return self._commit(rows, predicate)
+            version = self._commit(rows, predicate)
+        record_write(self.name, self.uri, version, rows.schema)
+        return version
 
     def read(self, days: DayRange | Sequence[dt.date], columns: list[str] | None = None) -> pa.Table:
         """Return the rows of ``days``.
@@ -261,7 +264,9 @@ class Table:
         table = self._open()
         wanted = {str(day) for day in days}
         files = [uri for uri in table.file_uris() if day_of(uri) in wanted]
-        schema = ibis.Schema.from_pyarrow(_plain(pa.schema(table.schema())))
+        columns = _plain(pa.schema(table.schema()))
+        record_read(self.name, self.uri, table.version(), columns)
+        schema = ibis.Schema.from_pyarrow(columns)
         if not files:
             return ibis.memtable(schema.to_pyarrow().empty_table())
         if self._at is not None and not self._has(files):

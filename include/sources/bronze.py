@@ -23,6 +23,7 @@ from include.sources.delivered_files import Deliveries, find_deliveries, require
 from include.sources.erased_customers import ErasedCustomers, read_erased
 from include.sources.errors import NoRowsError
 from include.sources.kept_days import require_kept
+from include.sources.landing_lineage import record_table_read
 from include.sources.read_files import read_files
 from include.sources.read_table import SourceTable, find_table, read_table, require_table_columns
 
@@ -150,6 +151,7 @@ def _find(name: str, project: Project, connections: Connections, days: DayRange)
     source = project.sources[name]
     if source.database:
         table = find_table(source, connections, project.timezone)
+        record_table_read(table, days)
         require_table_columns(table)
         return table
     deliveries = find_deliveries(name, source, connections, days)

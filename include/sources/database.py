@@ -58,6 +58,18 @@ class SourceDatabase:
             return "user and password"
         return "socket, as the operating system's user" if not self._url.host else "user without a password"
 
+    def table_uri(self, table: str) -> str:
+        """Return the address of a table, without credentials: ``postgres://host:5432/database.schema.table``.
+
+        Args:
+            table: The table, with its schema unless it is in the default schema.
+        """
+        kind, port, schema = ("postgres", 5432, "public") if self.is_postgresql else (self.kind, None, "")
+        port = self._url.port or port
+        server = f"{self._url.host or 'localhost'}:{port}" if port else self._url.host or "localhost"
+        named = table if "." in table or not schema else f"{schema}.{table}"
+        return f"{kind}://{server}/{self._url.database or ''}.{named}"
+
     @contextmanager
     def connect(self) -> Iterator[sa.Connection]:
         """Open a read-only transaction with one consistent snapshot and UTC as its time zone.

@@ -27,6 +27,7 @@ from include.sources.csv_format import csv_header, other_separator, separator_er
 from include.sources.errors import ColumnError, CorruptFileError, EmptyFileError, MissingFileError, TooLargeError
 from include.sources.file_content import HEAD_BYTES, ContentError, OpenFile, recognised, require_text
 from include.sources.json_format import json_objects
+from include.sources.landing_lineage import record_files_read
 from include.sources.storage import DailyFiles, StoredFile, is_access_failure, no_access
 
 _KINDS = {"csv": "CSV", "jsonl": "JSON lines", "parquet": "Parquet"}
@@ -117,6 +118,7 @@ def find_deliveries(name: str, source: Source, connections: Connections, days: D
             remedy=f"Ask {source.owner} for a first full delivery.",
         )
     items = tuple(open_delivery(name, source, storage, day, present[day]) for day in days if day in present)
+    record_files_read(source, storage.address, items)
     return Deliveries(storage, present, items)
 
 

@@ -28,6 +28,7 @@ from include.sources.delivered_files import (
     require_columns,
 )
 from include.sources.errors import ColumnError
+from include.sources.landing_lineage import record_table_read
 from include.sources.read_files import sample_files
 from include.sources.read_table import (
     SourceTable,
@@ -236,6 +237,7 @@ def _first_byte(found: Deliveries, item: Delivery) -> float:
 def _probe_table(source: Source, connections: Connections, days: DayRange, timezone: str) -> Probe:
     start = time.perf_counter()
     table = find_table(source, connections, timezone)
+    record_table_read(table, days)
     look_up = time.perf_counter() - start
     start = time.perf_counter()
     table.database.fetch(sa.select(sa.literal(1)))
