@@ -83,9 +83,9 @@ def churn_train() -> None:
         """Read the training's result file; fail if it is missing."""
         from pathlib import Path
 
-        from include.training.commands import read_result
+        from include.training.lineage import collect_result
 
-        return read_result(Path(folder) / RESULT)
+        return collect_result(get_settings(), Path(folder) / RESULT)
 
     @task
     def decide_promotion(trained: dict[str, Any], approval: dict[str, Any] | None) -> dict[str, Any]:

@@ -7,7 +7,7 @@ The steps from the deliveries to the retention list compute their columns from `
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal, TypeAlias
 
 from include.features.point_in_time import CUSTOMER_ID
@@ -111,6 +111,10 @@ def _all(dataset: str, columns: Iterable[str | None], effect: Effect) -> frozens
     return frozenset(Origin(dataset, column, effect) for column in columns if column)
 
 
+def _as_filter(origins: Iterable[Origin]) -> frozenset[Origin]:
+    return frozenset(replace(origin, effect="FILTER") for origin in origins)
+
+
 def _source_tables(project: Project, layer: str, name: str) -> ColumnLineage:
     source, bronze = project.sources[name], bronze_table(name)
     if layer == "bronze":
@@ -190,7 +194,7 @@ def _labels(project: Project) -> ColumnLineage:
     if not isinstance(label, NoEventLabel):
         found |= _column(project, label.source, label.column, "TRANSFORMATION")
     columns = _same(FEATURES_TABLE, [_DAY, CUSTOMER_ID]) | {label.name: found}
-    return ColumnLineage(columns, found if isinstance(label, ColumnLabel) else frozenset())
+    return ColumnLineage(columns, _as_filter(found) if isinstance(label, ColumnLabel) else frozenset())
 
 
 def _scores(project: Project, features: Iterable[str]) -> ColumnLineage:
@@ -199,7 +203,7 @@ def _scores(project: Project, features: Iterable[str]) -> ColumnLineage:
     columns["rank"] |= _all(FEATURES_TABLE, [CUSTOMER_ID], "SORT")
     rows = _all(FEATURES_TABLE, [_DAY], "FILTER")
     if not isinstance(project.label, NoEventLabel):  # customers who are known to have churned are left out
-        rows |= _labels(project).columns[project.label.name]
+        rows |= _as_filter(_labels(project).columns[project.label.name])
     return ColumnLineage(columns | _same(FEATURES_TABLE, [CUSTOMER_ID]), rows)
 
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
+from urllib.parse import urlsplit
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -21,13 +22,15 @@ class Dataset:
     Attributes:
         name: The name within the project: that of a table of the lake, ``landing/<path>``, or one of the constants of
             this module.
-        uri: The path or address, without credentials.
-        version: The version: that of Delta or of the registry, or a checksum.
+        namespace: ``file`` for a path; otherwise the scheme and the server of the address, or the bucket.
+        path: The path, or the rest of the address.
+        version: The version: that of Delta or of the registry, a checksum, or days.
         columns: The types of the columns by name; empty for a dataset without columns.
     """
 
     name: str
-    uri: str
+    namespace: str
+    path: str
     version: str
     columns: Mapping[str, str] = field(default_factory=dict)
 
@@ -68,12 +71,12 @@ def record_read(name: str, uri: str, version: object, columns: pa.Schema | Mappi
 
     Args:
         name: The name within the project.
-        uri: The path or address, without credentials.
+        uri: The path or address; user and password are left out.
         version: The version that was read.
         columns: The columns.
     """
     if _recorded is not None:
-        _recorded.read[name] = Dataset(name, uri, str(version), _types(columns))
+        _recorded.read[name] = _dataset(name, uri, version, columns)
 
 
 def record_write(name: str, uri: str, version: object, columns: pa.Schema | Mapping[str, str] | None = None) -> None:
@@ -81,15 +84,20 @@ def record_write(name: str, uri: str, version: object, columns: pa.Schema | Mapp
 
     Args:
         name: The name within the project.
-        uri: The path or address, without credentials.
+        uri: The path or address; user and password are left out.
         version: The version that was written.
         columns: The columns.
     """
     if _recorded is not None:
-        _recorded.written[name] = Dataset(name, uri, str(version), _types(columns))
+        _recorded.written[name] = _dataset(name, uri, version, columns)
 
 
-def _types(columns: pa.Schema | Mapping[str, str] | None) -> Mapping[str, str]:
-    if columns is None or isinstance(columns, Mapping):
-        return columns or {}
-    return {column.name: str(column.type) for column in columns}
+def _dataset(name: str, uri: str, version: object, columns: pa.Schema | Mapping[str, str] | None) -> Dataset:
+    address = urlsplit(uri)
+    if address.scheme:
+        namespace, path = f"{address.scheme}://{address.netloc.rpartition('@')[2]}", address.path.lstrip("/")
+    else:
+        namespace, path = "file", uri
+    if columns is not None and not isinstance(columns, Mapping):
+        columns = {column.name: str(column.type) for column in columns}
+    return Dataset(name, namespace, path, str(version), columns or {})

@@ -6,6 +6,7 @@ import datetime as dt
 from typing import Any
 
 from dags.wiring.retries import RetryIfUseful
+from include import lineage
 from include.logs import show_details_in_messages
 from include.settings import get_settings
 
@@ -19,6 +20,11 @@ TASKS: dict[str, Any] = {
 }
 
 
+def record_lineage(_context: Any) -> None:
+    """Start the record of the datasets that a task reads and writes; Airflow calls it before each task."""
+    lineage.start()
+
+
 def common(*tags: str) -> dict[str, Any]:
     """Return the common arguments of a DAG; it has one active run, so that the days are processed in order."""
     from dags.wiring.alerts import alert_failed_run, record_error
@@ -29,7 +35,12 @@ def common(*tags: str) -> dict[str, Any]:
         "start_date": START,
         "catchup": False,
         "max_active_runs": 1,
-        "default_args": TASKS | {"execution_timeout": settings.tasks.timeout, "on_failure_callback": record_error},
+        "default_args": TASKS
+        | {
+            "execution_timeout": settings.tasks.timeout,
+            "on_execute_callback": record_lineage,
+            "on_failure_callback": record_error,
+        },
         "on_failure_callback": alert_failed_run,
         "tags": ["churn", settings.project, *tags],
     }

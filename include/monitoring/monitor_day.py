@@ -24,6 +24,7 @@ from include.projects import Project
 from include.retention.retention_list import deployed_bento
 from include.serving.deployment.bento_store import load_model
 from include.settings import Settings
+from include.training.lineage import record_model_read
 from include.training.model.bundle import Bundle
 from include.training.model.reference_profile import ReferenceProfile, read_profile
 
@@ -61,6 +62,7 @@ def monitor_day(project: Project, settings: Settings, day: dt.date) -> dict[str,
     lake, folder = open_lake(settings), day_dir(settings.reports_dir, day)
     deployed = deployed_bento(settings)
     bundle, version = load_model(deployed, settings), deployed.model_version
+    record_model_read(settings, version, bundle.contract)
     contract, profile = bundle.contract, read_profile(bundle)
     judged = judge_day(project, lake, bundle, profile, settings.reports_dir, day)
     drifted = [*judged.verdict.shown.drifted_features, *judged.verdict.shown.informing_features]

@@ -29,6 +29,7 @@ from include.projects import Project, load_project
 from include.serving.deployment.bento_store import load_model
 from include.serving.deployment.state import BentoReference, open_state
 from include.settings import Settings
+from include.training.lineage import record_model_read
 from include.training.model.bundle import Bundle
 from include.training.model.explain import Reason, explain
 
@@ -190,6 +191,7 @@ def score_day(day: dt.date, settings: Settings) -> StepResult:
     read = table.row_counts([day]).get(day, 0)
     features = _without_known_churners(load_project(settings.project), lake, day)
     bundle = load_model(deployed, settings)
+    record_model_read(settings, deployed.model_version, bundle.contract)
     rows = retention_list(day, features, bundle, deployed.model_version, settings.serving.reasons_for)
     if not rows.num_rows:
         raise ScoringError(

@@ -20,6 +20,7 @@ import pyarrow.parquet as pq
 from include.days import DayRange
 from include.lake import Lake
 from include.lake.table_names import DELIVERIES_TABLE, bronze_table
+from include.lineage import RAW_VERSION, record_write
 from include.local_files import write_atomically
 from include.logs import get_logger
 from include.projects import Project
@@ -88,6 +89,7 @@ def version_dataset(project: Project, lake: Lake, repository: Repository, folder
     pushed = repository.push(version.revision)
     log.info("data version pushed", extra={"revision": version.revision, "files": pushed})
     record_data_version(folder, version)
+    record_write(RAW_VERSION, version.remote, version.revision)
     return version
 
 

@@ -13,6 +13,7 @@ from pathlib import Path
 import yaml
 
 from include.errors import ChurnflowError
+from include.lineage import BENTO, record_write
 from include.logs import get_logger
 from include.provenance.statement import PROVENANCE_FILE
 from include.serving.deployment.bento_store import NAME, bentos_home
@@ -20,6 +21,7 @@ from include.serving.deployment.provenance import RegisteredModel, fetch, sign_b
 from include.serving.deployment.server_process import bentoml_environment
 from include.serving.deployment.state import BentoReference
 from include.settings import ROOT, Settings, require_project
+from include.training.lineage import record_model_read
 from include.training.model.bundle import Bundle
 from include.training.model.source_files import source_files
 
@@ -115,7 +117,10 @@ def package(model_version: str, settings: Settings) -> BentoReference:
         PackagingError: BentoML could not build the Bento.
     """
     model = fetch(model_version, settings)
-    return build_bento(model, model_version, settings.serving_dir, settings.provenance.signing_key)
+    record_model_read(settings, model_version, model.bundle.contract)
+    built = build_bento(model, model_version, settings.serving_dir, settings.provenance.signing_key)
+    record_write(BENTO, built.path.removesuffix(built.bento), built.bento)
+    return built
 
 
 def _stage(model: RegisteredModel, stage: Path) -> None:

@@ -10,6 +10,7 @@ from typing import Any
 from include.days import DayRange
 from include.lake import open_lake
 from include.lake.table_names import FEATURES_TABLE
+from include.lineage import ONLINE_STORE, record_write
 from include.logs import get_logger
 from include.serving.online_store import open_store
 from include.settings import Settings
@@ -57,4 +58,7 @@ def update_store(day: dt.date, settings: Settings) -> StoreUpdate:
         return StoreUpdate(backend, 0, 0, 0.0)
     rows = open_lake(settings).table(FEATURES_TABLE).read(DayRange.single(day))
     newest = store.put_day(day, rows)
+    folder = str(settings.home / "online_store" / settings.project)
+    address = settings.serving.store.url.get_secret_value() if backend == "redis" else folder
+    record_write(ONLINE_STORE, address, day, rows.schema)
     return StoreUpdate(backend, rows.num_rows, newest, round(time.perf_counter() - start, 3))

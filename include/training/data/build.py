@@ -43,6 +43,7 @@ from include.training.data.dataset import (
 from include.training.data.rows import draw_customers
 from include.training.data.splits import TimeSplit, split_by_time, stratified_test, time_folds
 from include.training.evaluation.requirements import Verdict, require_data, verdicts_document
+from include.training.lineage import record_dataset_written
 from include.training.recipe import ChampionRecipe
 
 log = get_logger(__name__)
@@ -154,6 +155,7 @@ def build_dataset(
     (out_dir / PROJECT_FILE).write_text(configuration_text(project), encoding="utf-8")
     write_manifest(out_dir, manifest)
     reference = DatasetRef(out_dir, manifest)
+    record_dataset_written(reference, rows.schema)
     log.info("data set written", extra={"dataset": reference.as_dict(), "unlabelled": len(manifest.unlabelled_days)})
     return reference
 
