@@ -67,7 +67,32 @@ def stack_environment(settings: Settings, ports: LocalPorts, postgres_host: str)
         ports: The stack's ports.
         postgres_host: The folder of the PostgreSQL socket.
     """
-    return os.environ | _product(settings, ports) | _airflow(settings, ports, postgres_host) | _quiet()
+    own = _product(settings, ports) | _airflow(settings, ports, postgres_host) | _quiet()
+    return lineage_environment(settings) | os.environ | own
+
+
+def lineage_environment(settings: Settings) -> dict[str, str]:
+    """Return the variables of the lineage events, which the caller's variables replace: docs/lineage.md.
+
+    Args:
+        settings: The home folder and the project.
+    """
+    return {
+        "AIRFLOW__OPENLINEAGE__NAMESPACE": settings.project,
+        "AIRFLOW__OPENLINEAGE__EXTRACTORS": "dags.wiring.lineage.TaskLineage",
+        # The process of a task has threads, so that a fork of it can wait for ever.
+        "AIRFLOW__OPENLINEAGE__EXECUTE_IN_THREAD": "True",
+        # The events of whole runs would need another process of the scheduler.
+        "AIRFLOW__OPENLINEAGE__EMISSION_POLICY": json.dumps(
+            [{"scope": {}, "controls": {"emit_dag_events": False, "include_source_code": False}}]
+        ),
+        "OPENLINEAGE__TRANSPORT__TYPE": "transform",
+        "OPENLINEAGE__TRANSPORT__TRANSFORMER_CLASS": "dags.wiring.lineage.WithoutUserInput",
+        "OPENLINEAGE__TRANSPORT__TRANSPORT__TYPE": "file",
+        "OPENLINEAGE__TRANSPORT__TRANSPORT__LOG_FILE_PATH": f"{settings.lineage_dir}/event",
+        "OPENLINEAGE__TRANSPORT__TRANSPORT__FILESYSTEM": "fsspec.implementations.local.LocalFileSystem",
+        "OPENLINEAGE__TRANSPORT__TRANSPORT__FS_KWARGS__AUTO_MKDIR": "true",
+    }
 
 
 def airflow_database(settings: Settings) -> str:

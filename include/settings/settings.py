@@ -221,6 +221,11 @@ class Settings(BaseSettings):
         """The file that exists while a restore replaces the data of the deployment."""
         return self.home / "unfinished-restore"
 
+    @property
+    def lineage_dir(self) -> Path:
+        """The folder of the project's lineage events, if they are written to files: ``<home>/lineage/<project>``."""
+        return self.home / "lineage" / self.project
+
     @model_validator(mode="before")
     @classmethod
     def _place_under_home(cls, values: dict[str, object]) -> dict[str, object]:
