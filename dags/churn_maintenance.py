@@ -26,7 +26,8 @@ It does not emit a lost event of a training request or of a champion again: trig
 
 Afterwards it deletes all data that is older than the project's `keep_days` (`project.yaml`), relative to the newest day
 in gold, joins the small files of each table, and deletes the files that only earlier versions of the tables contain and
-that are older than a week. See `docs/privacy.md`.
+that are older than a week. See `docs/privacy.md`. It also deletes the lineage events that are older than
+`CHURN_TASKS__LINEAGE_DAYS` days.
 
 Runs daily at 06:00 in the project's time zone with `CHURN_SCHEDULE=daily`, otherwise by hand. Unpause `churn_score` and
 `churn_monitor` first. If you mark a task successful by hand, no event is emitted; trigger the DAG again.
@@ -90,10 +91,20 @@ def churn_maintenance() -> None:
 
         return compact_tables(get_settings())
 
+    @task
+    def delete_lineage_events() -> int:
+        """Delete the lineage events that are older than ``CHURN_TASKS__LINEAGE_DAYS`` days."""
+        import datetime as dt
+
+        from include.privacy.periods import delete_lineage_events
+
+        return delete_lineage_events(get_settings(), dt.datetime.now(dt.UTC))
+
     request_scores()
     request_reports()
     send_messages()
     check_readiness()
+    delete_lineage_events()
     apply_periods() >> compact_tables()
 
 

@@ -112,6 +112,21 @@ def compact_tables(settings: Settings) -> dict[str, int]:
     return result
 
 
+def delete_lineage_events(settings: Settings, now: dt.datetime) -> int:
+    """Delete the old files of lineage events, and return their number.
+
+    Args:
+        settings: The folder of the events, and the number of days for which they are kept.
+        now: The present time.
+    """
+    oldest = (now - dt.timedelta(days=settings.tasks.lineage_days)).timestamp()
+    old = [path for path in settings.lineage_dir.glob("*.json") if path.stat().st_mtime < oldest]
+    for path in old:
+        path.unlink(missing_ok=True)
+    log.info("lineage events deleted", extra={"deleted": len(old)})
+    return len(old)
+
+
 def _record_if_older(project: Project, lake: Lake, first_kept: dt.date) -> None:
     tables = [lake.table(name_of(name)) for name in project.sources for name_of in (bronze_table, silver_table)]
     if any(_first_day(table) < first_kept for table in tables):

@@ -244,6 +244,7 @@ class TaskSettings(Group):
             start-up of a pod.
         maintenance_days: The number of days, up to the newest day in gold, for which ``churn_maintenance`` looks for
             missing lists and reports.
+        lineage_days: The number of days for which ``churn_maintenance`` keeps the files of lineage events.
         list_by: The time of day, in the project's time zone, at which the retention list of the previous day is due:
             ``07:00``. It applies with ``CHURN_SCHEDULE=daily``.
     """
@@ -251,6 +252,7 @@ class TaskSettings(Group):
     timeout_minutes: float = Field(default=120, gt=0)
     training_timeout_minutes: float = Field(default=240, gt=0)
     maintenance_days: int = Field(default=14, ge=1)
+    lineage_days: int = Field(default=90, ge=1)
     list_by: dt.time = dt.time(7)
 
     @field_validator("list_by")
