@@ -41,6 +41,15 @@ ENV AIRFLOW_HOME=/opt/airflow \
     PYTHONPATH=/opt/churnflow \
     CHURN_HOME=/var/lib/churnflow \
     GIT_PYTHON_REFRESH=quiet
+# The lineage events, see docs/lineage.md; the same as in local/environment.py.
+ENV AIRFLOW__OPENLINEAGE__EXTRACTORS=dags.wiring.lineage.TaskLineage \
+    AIRFLOW__OPENLINEAGE__EXECUTE_IN_THREAD=True \
+    AIRFLOW__OPENLINEAGE__EMISSION_POLICY='[{"scope": {}, "controls": {"emit_dag_events": false, "include_source_code": false}}]' \
+    OPENLINEAGE__TRANSPORT__TYPE=transform \
+    OPENLINEAGE__TRANSPORT__TRANSFORMER_CLASS=dags.wiring.lineage.WithoutUserInput \
+    OPENLINEAGE__TRANSPORT__TRANSPORT__TYPE=file \
+    OPENLINEAGE__TRANSPORT__TRANSPORT__FILESYSTEM=fsspec.implementations.local.LocalFileSystem \
+    OPENLINEAGE__TRANSPORT__TRANSPORT__FS_KWARGS__AUTO_MKDIR=true
 # A named volume inherits the owner of the folder that it covers.
 RUN install --directory --owner=10001 --group=10001 \
     "$AIRFLOW_HOME" "$AIRFLOW_HOME/logs" "$AIRFLOW_HOME/auth" "$AIRFLOW_HOME/scrape" "$CHURN_HOME" /var/lib/mlflow

@@ -72,7 +72,9 @@ def stack_environment(settings: Settings, ports: LocalPorts, postgres_host: str)
 
 
 def lineage_environment(settings: Settings) -> dict[str, str]:
-    """Return the variables of the lineage events, which the caller's variables replace: docs/lineage.md.
+    """Return the variables of the lineage events, which the caller's variables replace; see docs/lineage.md.
+
+    Those that do not depend on the settings are also in the Dockerfile.
 
     Args:
         settings: The home folder and the project.

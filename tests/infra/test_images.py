@@ -7,6 +7,8 @@ import pytest
 import yaml
 
 from include.serving.deployment.package import build_bento
+from include.settings import Settings
+from local.environment import lineage_environment
 from tests.serving.conftest import train_bundle
 
 
@@ -25,6 +27,19 @@ def stages(dockerfile: str) -> dict[str, str]:
 def test_images_run_as_an_unprivileged_user_id(stages: dict[str, str], target: str) -> None:
     # Kubernetes (runAsNonRoot) accepts a numeric user only.
     assert re.findall(r"^USER (\S+)$", stages[target], flags=re.MULTILINE)[-1] == "10001:10001"
+
+
+def test_lineage_events_are_those_of_the_local_stack(root: Path, stages: dict[str, str]) -> None:
+    found = dict(
+        re.findall(r"((?:AIRFLOW__)?OPENLINEAGE__\w+)='?([^'\n]*?)'?(?: \\)?$", stages["airflow"], re.MULTILINE)
+    )
+    compose = yaml.safe_load((root / "docker-compose.yaml").read_text())["x-airflow-environment"]
+    expected = lineage_environment(Settings(home=Path("/var/lib/churnflow")))
+    own = {name: expected.pop(name) for name in set(expected) - set(found)}
+    assert found == expected
+    for name, value in own.items():
+        assert compose[name].replace("${CHURN_PROJECT:-grocery}", "grocery") == value
+        assert {"name": name, "value": value} in yaml.safe_load((root / "helm/airflow-values.yaml").read_text())["env"]
 
 
 def test_lock_is_installed_with_hashes(stages: dict[str, str]) -> None:

@@ -55,6 +55,15 @@ def test_variables_of_the_caller_are_kept(settings: Settings, monkeypatch: pytes
     assert environment["AIRFLOW__CORE__EXECUTOR"] == "local.executor.PreloadingExecutor"
 
 
+def test_caller_chooses_the_catalogue_of_the_lineage_events(
+    settings: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("OPENLINEAGE__TRANSPORT__TRANSPORT__TYPE", "http")
+    environment = stack_environment(settings, PORTS, "/run/pg")
+    assert environment["OPENLINEAGE__TRANSPORT__TRANSPORT__TYPE"] == "http"
+    assert environment["OPENLINEAGE__TRANSPORT__TYPE"] == "transform"
+
+
 def test_keys_are_stored(settings: Settings) -> None:
     first, second = (stack_environment(settings, PORTS, "/run/pg") for _ in range(2))
     assert first == second

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime as dt
+import os
 import shutil
 from pathlib import Path
 from typing import Any
@@ -16,12 +17,13 @@ from include.lake import Lake, LakeError, open_lake
 from include.lake.maintenance import compact
 from include.lake.table_names import FEATURES_TABLE, GOLD_DAYS_TABLE, PREDICTIONS_TABLE, SCORES_TABLE
 from include.monitoring.source_rows import read_source_rows
-from include.privacy.periods import apply_periods, compact_tables
+from include.privacy.periods import apply_periods, compact_tables, delete_lineage_events
 from include.projects import Project
 from include.projects.keep_days import check_keep_days, longest_event_window, shortest_periods
 from include.provenance.signature import sign
 from include.provenance.statement import PROVENANCE_FILE, Provenance
 from include.settings import Settings
+from include.settings.groups import TaskSettings
 from include.sources.bronze import load_bronze
 from include.sources.connections import Connections
 from include.sources.kept_days import RemovedDaysError, first_kept
@@ -134,6 +136,20 @@ def test_removed_days_are_no_missing_rows_for_the_health_of_sources(settings: Se
     apply_periods(with_periods(silver=5), settings)
     found = read_source_rows(open_lake(settings), short_project(), LAST)["transactions"]
     assert found.loaded.tolist() == [False] * 5 + [True] * 5
+
+
+def test_old_lineage_events_are_deleted(tmp_path: Path) -> None:
+    settings, now = (
+        Settings(home=tmp_path, tasks=TaskSettings(lineage_days=30)),
+        dt.datetime(2026, 6, 30, tzinfo=dt.UTC),
+    )
+    settings.lineage_dir.mkdir(parents=True)
+    for age in (29, 31):
+        event = settings.lineage_dir / f"event-{age}.json"
+        event.touch()
+        os.utime(event, times=(stamp := (now - age * DAY).timestamp(), stamp))
+    assert delete_lineage_events(settings, now) == 1
+    assert [path.name for path in settings.lineage_dir.iterdir()] == ["event-29.json"]
 
 
 def test_compaction_keeps_days_rows_and_their_order(tmp_path: Path) -> None:
