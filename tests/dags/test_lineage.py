@@ -65,7 +65,7 @@ def test_each_task_has_an_event_for_its_start_and_its_end(events: list[dict[str,
     assert started == {event["run"]["runId"] for kind in ("COMPLETE", "FAIL") for event in of(events, task, kind)}
 
 
-def test_failed_task_has_an_event_with_what_it_has_read(events: list[dict[str, Any]]) -> None:
+def test_failed_task_has_an_event_of_its_failure(events: list[dict[str, Any]]) -> None:
     failed = [event for event in events if event["eventType"] == "FAIL"]
     assert {event["job"]["name"] for event in failed} == {"churn_ingest.audit_sources"}
 

@@ -30,9 +30,8 @@ def test_images_run_as_an_unprivileged_user_id(stages: dict[str, str], target: s
 
 
 def test_lineage_events_are_those_of_the_local_stack(root: Path, stages: dict[str, str]) -> None:
-    found = dict(
-        re.findall(r"((?:AIRFLOW__)?OPENLINEAGE__\w+)='?([^'\n]*?)'?(?: \\)?$", stages["airflow"], re.MULTILINE)
-    )
+    variable = re.compile(r"((?:AIRFLOW__)?OPENLINEAGE__\w+)='?([^'\n]*?)'?(?: \\)?$", re.MULTILINE)
+    found = dict(variable.findall(stages["airflow"]))
     compose = yaml.safe_load((root / "docker-compose.yaml").read_text())["x-airflow-environment"]
     expected = lineage_environment(Settings(home=Path("/var/lib/churnflow")))
     own = {name: expected.pop(name) for name in set(expected) - set(found)}
