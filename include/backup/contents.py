@@ -69,6 +69,7 @@ def places(settings: Settings) -> dict[str, Path]:
         "versions_remote": _local(f"{remote.rstrip('/')}/{project}"),
         "mlflow": home / "mlflow",
         "reports": settings.reports_dir,
+        "lineage": settings.lineage_dir,
         "privacy": privacy_folder(settings),
         "landing": landing if landing.is_relative_to(home) else None,
         "drills": home / "drills",
