@@ -229,7 +229,7 @@ class Supervisor:
         group = str(program.whole_group).lower()
         return {
             "command": _escape(shlex.join(program.command)),
-            "environment": ",".join(f'{key}="{_escape(value)}"' for key, value in sorted(changed.items())),
+            "environment": ",".join(f"{key}={_escape(_quoted(value))}" for key, value in sorted(changed.items())),
             "directory": str(self.folder),
             "priority": str(program.priority),
             "autostart": "true",
@@ -302,3 +302,11 @@ def _command_of(pid: int) -> str | None:
 
 def _escape(text: str) -> str:
     return text.replace("%", "%%")  # supervisor expands %(...)s
+
+
+def _quoted(value: str) -> str:
+    """Return a value for supervisor, which knows both quotes and no escapes, and removes all quotes at both ends."""
+    if ('"' in value and "'" in value) or value.strip("'\"") != value:
+        raise ValueError("A variable for supervisor cannot contain both quotes, nor a quote at an end.")
+    quote = "'" if '"' in value else '"'
+    return f"{quote}{value}{quote}"

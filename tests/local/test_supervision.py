@@ -42,13 +42,14 @@ def python(name: str, code: str, environment: dict[str, str] | None = None, *arg
     return Program(name, [sys.executable, "-c", one_line, *arguments], 10, environment or {})
 
 
-def test_program_receives_variables_and_arguments(supervisor: Supervisor) -> None:
+@pytest.mark.parametrize("text", ["50%, of=it", '[{"emit": false}, "it;s"]', "it's"])
+def test_program_receives_variables_and_arguments(supervisor: Supervisor, text: str) -> None:
     code = "import os, sys, time; print(os.environ['TEXT'], sys.argv[1:], flush=True); time.sleep(600)"
     supervisor.launch()
-    supervisor.add([python("one", code, {"TEXT": "50%, of=it"}, "two words", "100%")], [])
+    supervisor.add([python("one", code, {"TEXT": text}, "two words", "100%")], [])
     log = supervisor.log_path("one")
     assert wait_until(lambda: log.exists() and log.read_text() != "", 30)
-    assert log.read_text() == "50%, of=it ['two words', '100%']\n"
+    assert log.read_text() == f"{text} ['two words', '100%']\n"
 
 
 def test_adding_a_program_does_not_restart_others(supervisor: Supervisor) -> None:
