@@ -32,11 +32,12 @@ def record(home: Path, project: str) -> dict[str, Any]:
         project: Its project.
     """
     lake = home / "lake" / project
+    logs = lake.glob("*/*/_delta_log")
     texts = [*home.glob("serving/*.json"), *home.glob("serving/bentos/bentos/churn/*/src/bundle/contract.json")]
     texts += home.glob(f"training/{project}/*/manifest.json")
     return {
         "project": project,
-        "tables": {str(log.parent.relative_to(lake)): _table(log.parent) for log in sorted(lake.glob("*/*/_delta_log"))},
+        "tables": {str(log.parent.relative_to(lake)): _table(log.parent) for log in sorted(logs)},
         "registry": _registry(home, f"churn-{project}"),
         "texts": {str(path.relative_to(home)): path.read_text().replace(str(home), HOME) for path in sorted(texts)},
         "parquet": {

@@ -1,7 +1,7 @@
 """Build the deployment of ``0.1.0.json`` with the code and the environment of release 0.1.0.
 
-``PYTHONPATH=. python build_0_1_0.py HOME`` in a checkout of that release writes the home, which ``record.py`` records. All
-values are invented.
+``PYTHONPATH=. python build_0_1_0.py HOME`` in a checkout of that release writes the home, which ``record.py`` records.
+All values are invented.
 """
 
 from __future__ import annotations
@@ -14,6 +14,13 @@ import mlflow
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
+from include.serving.deployment.pointer import BentoReference
+from include.serving.deployment.transaction import Transaction
+from include.serving.prediction_log.answers import Answers
+from include.serving.prediction_log.parts import deliver_spool, part_store, spool_folder
+from include.serving.prediction_log.writer import PartWriter
+from include.training.data.prepare import prepare_dataset
+
 from include.days import DayRange
 from include.features.labels import build_labels
 from include.ingest import refine
@@ -21,18 +28,12 @@ from include.lake import open_lake
 from include.projects import Project
 from include.retention.retention_list import score_day
 from include.serving.deployment import deploy
-from include.serving.deployment.pointer import BentoReference
-from include.serving.deployment.transaction import Transaction
 from include.serving.online_store.update import update_store
-from include.serving.prediction_log.answers import Answers
 from include.serving.prediction_log.collect import collect_predictions
-from include.serving.prediction_log.parts import deliver_spool, part_store, spool_folder
-from include.serving.prediction_log.writer import PartWriter
 from include.settings import Settings
 from include.sources.bronze import load_bronze
 from include.sources.connections import Connections
 from include.training.data.dataset import dataset_dir
-from include.training.data.prepare import prepare_dataset
 from include.training.model.bundle import Bundle
 from include.training.release.registry import Registry
 from include.training.train import train_challenger
