@@ -10,6 +10,9 @@ import signal
 import sys
 from pathlib import Path
 
+import great_expectations  # noqa: F401 - takes seconds to import
+import xgboost  # noqa: F401
+
 from include.settings import Settings
 from include.upgrade.steps import pending_steps
 from tests.upgrade.world import small_project
