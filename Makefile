@@ -26,7 +26,7 @@ SHELL := /bin/sh
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
 .DELETE_ON_ERROR:
-.PHONY: help env spark demo up down status backup restore drill airflow test lint audit format hooks lock release docs bench loadtest reproduce faults equivalence timelapse \
+.PHONY: help env spark demo up down status backup restore upgrade drill airflow test lint audit format hooks lock release docs bench loadtest reproduce faults equivalence timelapse \
 	images compose-secrets compose-up compose-down compose-test
 
 help:  ## Show this list
@@ -55,6 +55,9 @@ backup: $(ENV_STAMP)  ## Back up the local stack to a new folder below TO: make 
 restore: $(ENV_STAMP)  ## Stop the local stack and restore a backup: make restore FROM=... [REPLACE=1]
 	@test -n "$(FROM)" || { echo "Usage: make restore FROM=<folder of a backup> [REPLACE=1]" >&2; exit 2; }
 	@$(BIN)/python -m local restore --from "$(FROM)" $(if $(filter 1 yes true,$(REPLACE)),--replace)
+
+upgrade: $(ENV_STAMP)  ## Upgrade the data that an earlier release wrote: make upgrade [ARGS=--dry-run]
+	@$(BIN)/python -m include.upgrade $(ARGS)
 
 drill: $(ENV_STAMP)  ## Back up, destroy and restore a copy of the local stack's data, and compare it
 	@$(BIN)/python -m local drill

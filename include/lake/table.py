@@ -31,10 +31,17 @@ from include.settings import EngineName, Settings
 # Each opening of a table reads all commits after the last checkpoint. By Delta's default, these are up to 100 days.
 # Statistics of columns would put the smallest and the largest id of a file into Delta's log; no reader uses them.
 _CONFIGURATION = {"delta.checkpointInterval": "10", "delta.dataSkippingNumIndexedCols": "0"}
+# The description of a table in Delta's log states the format of its rows; Delta Lake refuses properties of its users.
+# Tables of release 0.1.0 have no description. Another format needs a step in include/upgrade.
+FORMAT = "churnflow format 2"
 
 
 class LakeError(ChurnflowError):
     """A table does not exist, or a read or write of it is invalid."""
+
+
+class OutdatedTableError(LakeError):
+    """Another release wrote a table, and this release may read its rows wrongly."""
 
 
 class ConflictError(LakeError):
@@ -78,24 +85,33 @@ class Lake:
         versions: The Delta versions at which tables are read, by table name; other tables are read at their current
             version.
         engine: The engine of ``connect``.
+        any_format: Whether tables of other releases can be opened, for an upgrade.
 
     Examples:
         >>> Lake("var/lake/grocery").table("gold/features").uri
         'var/lake/grocery/gold/features'
     """
 
-    def __init__(self, uri: str, versions: Mapping[str, int] | None = None, engine: EngineName = "duckdb") -> None:
+    def __init__(
+        self,
+        uri: str,
+        versions: Mapping[str, int] | None = None,
+        engine: EngineName = "duckdb",
+        *,
+        any_format: bool = False,
+    ) -> None:
         self.uri = uri.rstrip("/")
         self._versions = dict(versions or {})
         self._engine: EngineName = engine
+        self._any_format = any_format
 
     def at(self, versions: Mapping[str, int]) -> Lake:
         """Return this lake with the tables of ``versions`` at these Delta versions, read-only."""
-        return Lake(self.uri, versions, self._engine)
+        return Lake(self.uri, versions, self._engine, any_format=self._any_format)
 
     def table(self, name: str) -> Table:
         """Return the table ``name``, such as ``silver/transactions``, which need not exist."""
-        return Table(f"{self.uri}/{name}", name, self._versions.get(name))
+        return Table(f"{self.uri}/{name}", name, self._versions.get(name), any_format=self._any_format)
 
     def connect(self) -> Engine:
         """Return a new engine of the deployment, for steps whose rows may not fit into the memory of this process.
@@ -113,9 +129,14 @@ class Lake:
         return sorted(str(PurePath(log).parent.relative_to(root)) for log in logs)
 
 
-def open_lake(settings: Settings) -> Lake:
-    """Return the lake of the settings' project."""
-    return Lake(f"{settings.lake_uri}/{settings.project}", engine=settings.engine)
+def open_lake(settings: Settings, *, any_format: bool = False) -> Lake:
+    """Return the lake of the settings' project.
+
+    Args:
+        settings: The deployment.
+        any_format: Whether tables of other releases can be opened, for an upgrade.
+    """
+    return Lake(f"{settings.lake_uri}/{settings.project}", engine=settings.engine, any_format=any_format)
 
 
 class Table:
@@ -125,12 +146,15 @@ class Table:
         uri: The table's address.
         name: The table's name within the lake, for messages.
         at: The Delta version to read; the current version by default.
+        any_format: Whether the table may be of another release.
     """
 
-    def __init__(self, uri: str, name: str, at: int | None = None) -> None:
+    def __init__(self, uri: str, name: str, at: int | None = None, *, any_format: bool = False) -> None:
         self.uri = uri
         self.name = name
         self._at = at
+        # An earlier version is read to build what it was read for again.
+        self._any_format = any_format or at is not None
 
     def exists(self) -> bool:
         """Return whether the table exists."""
@@ -227,6 +251,20 @@ class Table:
         record_write(self.name, self.uri, version, rows.schema)
         return version
 
+    def has_format(self) -> bool:
+        """Return whether the table has the format of this release.
+
+        Raises:
+            LakeError: The table does not exist.
+        """
+        return bool(self._open().metadata().description == FORMAT)
+
+    def set_format(self) -> None:
+        """Give the table the properties and the format of a new table; its rows are unchanged."""
+        table = DeltaTable(self.uri)
+        table.alter.set_table_properties(_CONFIGURATION)
+        table.alter.set_table_description(FORMAT)
+
     def read(self, days: DayRange | Sequence[dt.date], columns: list[str] | None = None) -> pa.Table:
         """Return the rows of ``days``.
 
@@ -283,7 +321,6 @@ class Table:
             ):
                 with attempt:
                     table = DeltaTable(self.uri, version=self._at)
-            return table
         except DeltaError as error:
             if self._at is not None:
                 raise self._no_version() from error
@@ -292,6 +329,13 @@ class Table:
             raise LakeError(
                 f"Table {self.name} does not exist yet.", where=self.uri, remedy="Run churn_ingest for some days first."
             ) from error
+        if not self._any_format and (found := table.metadata().description) != FORMAT:
+            raise OutdatedTableError(
+                f"Table {self.name} has {found or 'the format of release 0.1.0'}; this release reads {FORMAT}.",
+                where=self.uri,
+                remedy="Run `python -m include.upgrade`, or use the release that wrote the table.",
+            )
+        return table
 
     def _has(self, files: Sequence[str]) -> bool:
         system, root = fsspec.url_to_fs(self.uri)
@@ -311,7 +355,9 @@ class Table:
         if not self.exists():
             if "://" in self.uri:
                 require_conditional_writes(self.uri)
-            DeltaTable.create(self.uri, schema, mode="ignore", partition_by=[DAY], configuration=_CONFIGURATION)
+            DeltaTable.create(
+                self.uri, schema, mode="ignore", partition_by=[DAY], configuration=_CONFIGURATION, description=FORMAT
+            )
 
     # Writers of different days do not conflict. Of two writers of the same day, the later writer repeats its commit. A
     # stream is consumed by the first attempt, so it is not written again.
@@ -319,7 +365,7 @@ class Table:
         for attempt in commit_attempts(6 if isinstance(rows, pa.Table) else 1):
             with attempt:
                 write_deltalake(
-                    self.uri,
+                    self._open(),
                     rows,
                     mode="overwrite",
                     predicate=predicate,

@@ -15,7 +15,7 @@ from deltalake import DeltaTable, write_deltalake
 from benchmarks.traces import find_traces
 from include.lake import Lake, LakeError, Table
 from include.lake.erasure import delete_rows, forget_history
-from include.lake.table import is_conflict
+from include.lake.table import FORMAT, is_conflict
 
 DAYS = [dt.date(2024, 1, day) for day in (1, 2, 3)]
 ID = "o'neill-7f"
@@ -31,7 +31,7 @@ def rows_of(day: dt.date, *customers: str) -> pa.Table:
 def table(tmp_path: Path) -> Table:
     """A table of three days whose log has statistics of the ids, and with an earlier version of its first day."""
     table = Lake(str(tmp_path)).table("silver/x")
-    DeltaTable.create(table.uri, rows_of(DAYS[0]).schema, partition_by=["dt"])
+    DeltaTable.create(table.uri, rows_of(DAYS[0]).schema, partition_by=["dt"], description=FORMAT)
     for day in (*DAYS, DAYS[0]):
         table.replace([day], rows_of(day, "a", *([ID] if day != DAYS[2] else []), "z"))
     return table
@@ -55,7 +55,7 @@ def test_nothing_contains_deleted_rows(table: Table) -> None:
 
 def test_statistics_of_an_earlier_version_are_forgotten_even_without_deleted_rows(tmp_path: Path) -> None:
     table = Lake(str(tmp_path)).table("silver/x")
-    DeltaTable.create(table.uri, rows_of(DAYS[0]).schema, partition_by=["dt"])
+    DeltaTable.create(table.uri, rows_of(DAYS[0]).schema, partition_by=["dt"], description=FORMAT)
     table.replace([DAYS[0]], rows_of(DAYS[0], ID))
     table.replace([DAYS[0]], rows_of(DAYS[0], "a"))
     DeltaTable(table.uri).create_checkpoint()

@@ -15,6 +15,7 @@ from deltalake import DeltaTable, write_deltalake
 from include.days import DayRange
 from include.lake import Lake, LakeError, open_lake
 from include.lake.maintenance import compact
+from include.lake.table import FORMAT
 from include.lake.table_names import FEATURES_TABLE, GOLD_DAYS_TABLE, PREDICTIONS_TABLE, SCORES_TABLE
 from include.monitoring.source_rows import read_source_rows
 from include.privacy.periods import apply_periods, compact_tables, delete_lineage_events
@@ -157,7 +158,7 @@ def test_compaction_keeps_days_rows_and_their_order(tmp_path: Path) -> None:
     days = list(DayRange(FIRST, FIRST + 2 * DAY))
     for number in range(3):
         rows = {"dt": pa.array([*days, *days], pa.date32()), "row": [number * 10 + row for row in (0, 0, 0, 1, 1, 1)]}
-        write_deltalake(table.uri, pa.table(rows), mode="append", partition_by=["dt"])
+        write_deltalake(table.uri, pa.table(rows), mode="append", partition_by=["dt"], description=FORMAT)
     before, untouched = table.read(days).sort_by([("dt", "ascending"), ("row", "ascending")]), table.partitions()
     assert compact(table) == (9, 0)
     assert compact(table) == (0, 0)

@@ -21,6 +21,7 @@ from typing import Any, Literal
 
 from include.errors import ChurnflowError
 from include.local_files import PRIVATE
+from include.serving.deployment.former_state import former_versions
 from include.settings import Settings, require_project
 from include.training.model.bundle import Bundle
 
@@ -373,11 +374,20 @@ class ServingState:
         try:
             self._path.stat()
         except FileNotFoundError:
+            self._require_upgrade()
             return []
         except OSError as error:
             raise self._error("read", error) from error
         with self._connection("read") as database:
             return database.execute(query, values).fetchall()
+
+    def _require_upgrade(self) -> None:
+        if former_versions(self._path.parent):
+            raise ServingStateError(
+                "The serving state is that of release 0.1.0.",
+                where=str(self._path.parent.parent),
+                remedy="Run `python -m include.upgrade`.",
+            )
 
     @contextmanager
     def _transaction(self) -> Iterator[sqlite3.Connection]:

@@ -12,7 +12,9 @@ if TYPE_CHECKING:
     import pyarrow as pa
 
 FORMAT = b"2"
-"""The version of the stored format. A store of another version is refused and has to be rebuilt from gold."""
+"""The version of the stored format. A store of another version is refused; an upgrade builds it again from gold."""
+UPGRADE = "Run `python -m include.upgrade`, or delete the store and run churn_score for the newest day."
+"""The remedy for a store of another version."""
 
 
 class StoreError(ChurnflowError):
@@ -78,6 +80,20 @@ class OnlineStore(Protocol):
         Raises:
             StoreError: The store cannot be written.
             DiskFullError: There is no space left; the row may be deleted, but its bytes are still in the file.
+        """
+
+    def is_outdated(self) -> bool:
+        """Return whether another release wrote the store; False if there is none.
+
+        Raises:
+            StoreError: The store cannot be read.
+        """
+
+    def clear(self) -> None:
+        """Delete the store.
+
+        Raises:
+            StoreError: The store cannot be written.
         """
 
     async def close(self) -> None:

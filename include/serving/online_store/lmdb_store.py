@@ -16,7 +16,7 @@ from filelock import FileLock
 
 from include.local_files import disk_full_errors
 from include.logs import get_logger
-from include.serving.online_store.base import FORMAT, CustomerFeatures, StoreError
+from include.serving.online_store.base import FORMAT, UPGRADE, CustomerFeatures, StoreError
 from include.serving.online_store.row_format import (
     DAY_BYTES,
     RowLayout,
@@ -120,6 +120,26 @@ class LmdbStore:
             self._write_again(env)
         return bool(found)
 
+    def is_outdated(self) -> bool:
+        """Return whether another release wrote the store; no file changes, not even the lock file."""
+        self._close_reader()
+        if not (self._folder / _DATA_FILE).exists():
+            return False
+        with (
+            self._store_errors(),
+            lmdb.open(
+                str(self._folder), map_size=_MAP_BYTES, max_dbs=2, readonly=True, create=False, lock=False
+            ) as env,
+            env.begin() as txn,
+        ):
+            return bool(txn.get(_FORMAT, db=env.open_db(_META, txn, create=False)) != FORMAT)
+
+    def clear(self) -> None:
+        """Delete the store."""
+        self._close_reader()
+        with self._store_errors(), FileLock(self._folder / _WRITE_LOCK, mode=0o660):
+            (self._folder / _DATA_FILE).unlink(missing_ok=True)
+
     async def close(self) -> None:
         """Close the files; a later call opens them again."""
         self._close_reader()
@@ -199,7 +219,7 @@ class LmdbStore:
 
     def _require_own(self, form: bytes | None, project: bytes | None) -> None:
         if form != FORMAT:
-            raise self._error("The online store has a format that this version of the code does not support.", _REBUILD)
+            raise self._error("The online store has a format that this version of the code does not support.", UPGRADE)
         if project != self._project:
             owner = f"project {project.decode()!r}" if project else "an unknown project"
             raise self._error(f"The online store belongs to {owner}.", _REBUILD)

@@ -17,7 +17,7 @@ from redis.asyncio.retry import Retry
 from redis.backoff import NoBackoff
 
 from include.logs import get_logger
-from include.serving.online_store.base import FORMAT, CustomerFeatures, StoreError, UnreachableStoreError
+from include.serving.online_store.base import FORMAT, UPGRADE, CustomerFeatures, StoreError, UnreachableStoreError
 from include.serving.online_store.row_format import RowLayout, customer_key, encode_rows, layout_key_of, layout_of
 
 if TYPE_CHECKING:
@@ -121,6 +121,19 @@ class RedisStore:
         with self._store_errors(), self._open_to_write() as client:
             return bool(client.delete(self._customer(customer_id)))
 
+    def is_outdated(self) -> bool:
+        """Return whether another release wrote the store; False if there is none."""
+        with self._store_errors(), self._open_to_write() as client:
+            return client.get(self._prefix + "format") not in (None, FORMAT)
+
+    def clear(self) -> None:
+        """Delete all keys of the project, that with the format last, so that an interrupted deletion is repeated."""
+        with self._store_errors(), self._open_to_write() as client:
+            for key in client.scan_iter(self._prefix + "?*", count=10_000):
+                if key != f"{self._prefix}format".encode():
+                    client.delete(key)
+            client.delete(self._prefix + "format")
+
     async def close(self) -> None:
         """Close the connections; a later call opens them again."""
         if self._client is not None:
@@ -186,7 +199,7 @@ class RedisStore:
         if found != FORMAT:
             raise self._error(
                 "The online store has a format that this version of the code does not support.",
-                "Delete its keys, then run churn_score for the newest day again.",
+                UPGRADE,
             )
 
     def _error(self, what: str, remedy: str, kind: type[StoreError] = StoreError) -> StoreError:

@@ -72,6 +72,7 @@ def collect_predictions(settings: Settings) -> Collected:
     segments. Segments that are in the lake and older than ``keep_days`` are removed.
 
     Raises:
+        LakeError: Another release wrote the table.
         PrivacyKeyError: A key with which customers were erased is missing.
         OSError: The store of the segments does not answer.
         DiskFullError: There is no space left; the day is unchanged.
@@ -79,6 +80,8 @@ def collect_predictions(settings: Settings) -> Collected:
     start = time.perf_counter()
     lake, store, result = open_lake(settings), segment_store(settings), Collected()
     table, erased = lake.table(PREDICTIONS_TABLE), read_erased(lake, settings.privacy)
+    if table.exists():
+        table.version()  # refuses the table of another release, also if there are no segments
     deliver_spool(spool_folder(settings), store, settings.project)
     collected: dict[dt.date, list[str]] = {}
     for day, names in store.segments().items():

@@ -32,6 +32,8 @@ PROFILE_FILE = "profile.json"
 MANIFEST_FILE = "manifest.json"
 PREDICTION_TOLERANCE = 1e-6
 """Largest allowed difference between a probability recorded by training and the same prediction of a server."""
+_FORMAT_0_1_0 = 2
+"""The format of release 0.1.0: without reference profile, half-life and evaluation."""
 _FILES = (MODEL_FILE, CALIBRATOR_FILE, CONTRACT_FILE, SAMPLES_FILE, PROFILE_FILE)
 
 
@@ -97,18 +99,19 @@ class Bundle:
 
     @classmethod
     def load(cls, folder: Path) -> Self:
-        """Read the bundle in ``folder``.
+        """Read the bundle in ``folder``, which this release or release 0.1.0 wrote.
 
         Raises:
             BundleError: A file is missing, invalid, or differs from the manifest, or the bundle has another format.
         """
         import xgboost as xgb  # takes seconds to import, and a runner of servers loads no booster
 
-        _require_format(folder)
-        _verify_manifest(folder)
+        old = _require_format(folder) == _FORMAT_0_1_0
+        _verify_manifest(folder, [name for name in _FILES if not (old and name == PROFILE_FILE)])
         try:
             calibrator = Calibrator.model_validate_json((folder / CALIBRATOR_FILE).read_bytes())
-            contract = ModelContract.model_validate_json((folder / CONTRACT_FILE).read_bytes())
+            content = (folder / CONTRACT_FILE).read_bytes()
+            contract = ModelContract.model_validate_json(_converted(content) if old else content)
             samples = TypeAdapter(tuple[Sample, ...]).validate_json((folder / SAMPLES_FILE).read_bytes())
         except ValidationError as error:
             first = error.errors()[0]
@@ -118,7 +121,8 @@ class Bundle:
             booster = xgb.Booster(params={"nthread": 1}, model_file=folder / MODEL_FILE)
         except xgb.core.XGBoostError as error:
             raise _damaged(folder, f"{MODEL_FILE} is not an XGBoost model.") from error
-        bundle = cls(contract, booster, samples, calibrator, (folder / PROFILE_FILE).read_bytes())
+        profile = b"" if old else (folder / PROFILE_FILE).read_bytes()
+        bundle = cls(contract, booster, samples, calibrator, profile)
         bundle._check_width(str(folder))
         return bundle
 
@@ -163,23 +167,30 @@ def margins(booster: xgb.Booster, matrix: NDArray[np.float32]) -> NDArray[np.flo
     return log_odds
 
 
-def _require_format(folder: Path) -> None:
+def _require_format(folder: Path) -> object:
     try:
         found = json.loads((folder / CONTRACT_FILE).read_bytes())["format"]
     except (OSError, ValueError, KeyError, TypeError):
-        return  # the bundle is damaged; the next checks name the damaged file
-    if found != FORMAT:
+        return None  # the bundle is damaged; the next checks name the damaged file
+    if found not in (FORMAT, _FORMAT_0_1_0):
         raise BundleError(
             f"The bundle has format {found}; this version of the code reads format {FORMAT}.",
             where=f"model bundle {folder}",
             remedy="Train a model again with churn_train, or use the version of the code that wrote the bundle.",
         )
+    return found
 
 
-def _verify_manifest(folder: Path) -> None:
+def _converted(contract: bytes) -> bytes:
+    """Return the contract of a bundle of release 0.1.0 as a contract of this release."""
+    content = {key: value for key, value in json.loads(contract).items() if key not in ("model_version", "held_out")}
+    return json.dumps(content | {"format": FORMAT}).encode()
+
+
+def _verify_manifest(folder: Path, names: list[str]) -> None:
     try:
         manifest = json.loads((folder / MANIFEST_FILE).read_text(encoding="utf-8"))
-        expected = {name: manifest[name] for name in _FILES}
+        expected = {name: manifest[name] for name in names}
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise _damaged(folder, f"{MANIFEST_FILE} is missing or unreadable.") from error
     for name, checksum in expected.items():

@@ -66,6 +66,11 @@ def test_other_format_is_neither_read_nor_written(written: SyncStore, folder: Pa
         written.get("c1")
     with pytest.raises(StoreError, match="format"):
         written.backend.put_day(day(1), rows_of({"c1": 0.0}))
+    assert written.backend.is_outdated()
+    written.backend.clear()
+    assert not written.backend.is_outdated()
+    written.backend.put_day(day(1), rows_of({"c1": 0.0}))
+    assert written.get("c2") is None
 
 
 def test_damaged_row_is_an_error_that_does_not_name_the_customer(written: SyncStore, folder: Path) -> None:

@@ -83,6 +83,11 @@ def test_other_format_is_neither_read_nor_written(make_store: MakeStore, empty_r
         store.get("a")
     with pytest.raises(StoreError, match="format"):
         store.backend.put_day(day(1), rows_of({"a": 0.0}))
+    assert store.backend.is_outdated()
+    store.backend.clear()
+    assert not store.backend.is_outdated()
+    with redis.Redis.from_url(empty_redis) as client:
+        assert client.keys("churnflow:synthetic:*") == []
 
 
 @pytest.mark.parametrize("value", [b"", b"short", bytes(50), NO_DAY])

@@ -1,0 +1,1 @@
+"""The upgrade of a deployment whose data an earlier release wrote."""
