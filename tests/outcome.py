@@ -32,6 +32,8 @@ class _Recorder:
         if report.when == "call" or not report.passed:
             self._counts[report.outcome] += 1
 
+    # Before xdist ends its processes, which can fail.
+    @pytest.hookimpl(tryfirst=True)
     def pytest_sessionfinish(self, exitstatus: int) -> None:
         if exitstatus in (pytest.ExitCode.OK, pytest.ExitCode.TESTS_FAILED):
             seconds = time.monotonic() - self._began
