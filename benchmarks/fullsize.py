@@ -1,9 +1,10 @@
 """From landing files to a served model, and one more day, at full size: ``make bench NAME=fullsize``.
 
 A simulated subscription business has ``--customers`` over two years. Each step of the product runs in a process of its
-own, as under Airflow, whose peak memory is read at its end. ``total_s`` is the time from the landing files to a model
-whose server has answered; simulating the business is not part of it. The steps of the next day follow: ingest, list,
-online store, prediction log and monitoring.
+own, as under Airflow. The peak memory of a step is that of this process and its children together. ``total_s`` is the
+time from the landing files to a model whose server has answered; simulating the business is not part of it. The steps
+of the next day follow: ingest, list, online store, prediction log and monitoring. A learning curve at the end shows
+what a data set costs that is only a sample of the customers.
 """
 
 from __future__ import annotations
@@ -13,13 +14,16 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable
-from concurrent.futures import ProcessPoolExecutor
+from concurrent.futures import ProcessPoolExecutor, wait
+from contextlib import suppress
 from functools import partial
 from multiprocessing import get_context
 from pathlib import Path
 from typing import Annotated, Any
 
 import duckdb
+import numpy as np
+import psutil
 import typer
 from sklearn.metrics import roc_auc_score
 
@@ -42,6 +46,11 @@ from include.serving.prediction_log.segments import new_segment_name, spool_fold
 from include.settings import MlflowSettings, ServingSettings, Settings, StoreSettings, TrainingSettings
 from include.training.data.build import prepare_dataset
 from include.training.data.dataset import dataset_dir, load_dataset
+from include.training.data.rows import load_rows, model_contract, sample_customers
+from include.training.evaluation.bootstrap import CustomerBootstrap, interval
+from include.training.fitting.recipe_fitter import RecipeFitter
+from include.training.model.bundle import margins
+from include.training.recipe import Hyperparameters, Recipe
 from include.training.release.publish import decide_promotion
 from include.training.train import train_challenger
 from simulator import World, generate
@@ -50,6 +59,7 @@ from simulator.generate import TRUTH
 FIRST = dt.date(2023, 1, 1)
 SEED = 20250101
 _SEGMENT_ROWS = 10_000
+_RESAMPLES = 100
 
 Step = Callable[[Settings], dict[str, Any]]
 
@@ -81,6 +91,7 @@ def train(settings: Settings, through: dt.date) -> dict[str, Any]:
         "features": len(manifest.features),
         "auc": trained.metrics["auc"],
         "trials": trained.trials,
+        "hyperparameters": trained.parameters,
         "promoted": decision.promoted,
         "model_version": trained.model_version,
         "dataset_s": built,
@@ -144,11 +155,49 @@ def optimal_auc(settings: Settings, through: dt.date) -> dict[str, Any]:
     return {"auc": float(roc_auc_score(rows["label"], rows["probability"]))}
 
 
+def learning_curve(settings: Settings, through: dt.date, hyperparameters: dict[str, Any]) -> dict[str, Any]:
+    """Return the loss of AUC on the test rows, with its 95 % interval, of models of fewer customers.
+
+    The models are boosters with the given hyperparameters, fitted on the training rows of all customers, and of a half,
+    a quarter and an eighth of them.
+    """
+    dataset, project = load_dataset(dataset_dir(settings, through)), load_project(settings.project)
+    contract = model_contract(project, dataset.manifest)
+    train, test = (load_rows(dataset, part, contract) for part in (dataset.manifest.train, dataset.manifest.test))
+    fitter = RecipeFitter(project, dataset, contract, settings.training.device, settings.training.workers)
+    recipe = Recipe(features=tuple(contract.feature_names), hyperparameters=Hyperparameters(**hyperparameters))
+    scores = {}
+    for parts in (1, 2, 4, 8):
+        rows = sample_customers(train, len(train) // parts, SEED)
+        booster = fitter.fit_booster(rows, recipe, None).booster
+        scores[len(rows)] = margins(booster, test.matrix)
+    draws = list(CustomerBootstrap(test.customers, _RESAMPLES, SEED).weights())
+    resampled = {
+        rows: np.array([roc_auc_score(test.churned, score, sample_weight=drawn) for drawn in draws])
+        for rows, score in scores.items()
+    }
+    most = max(scores)
+    lost = {rows: interval(resampled[most] - found) for rows, found in resampled.items() if rows < most}
+    return {
+        "auc": {rows: round(roc_auc_score(test.churned, score), 5) for rows, score in scores.items()},
+        "auc_lost": {rows: [round(found.low, 5), round(found.high, 5)] for rows, found in lost.items()},
+    }
+
+
 def _with_peak(step: Step, settings: Settings) -> dict[str, Any]:
     configure_json_logs()
     started = time.perf_counter()
     figures = step(settings)
-    return figures | {"seconds": round(time.perf_counter() - started, 1), "peak_gb": round(peak_gb(), 2)}
+    return figures | {"seconds": round(time.perf_counter() - started, 1), "peak_gb": peak_gb()}
+
+
+def _memory_gb() -> float:
+    """Return the memory of the children of this process, in which shared pages count once, in GiB."""
+    total = 0
+    for process in psutil.Process().children(recursive=True):
+        with suppress(psutil.NoSuchProcess, psutil.ZombieProcess):
+            total += process.memory_full_info().pss
+    return total / 2**30
 
 
 _STARTED = time.perf_counter()
@@ -176,7 +225,12 @@ def main(
 
         def run(name: str, step: Step, used: Settings = settings) -> dict[str, Any]:
             with ProcessPoolExecutor(1, mp_context=get_context("spawn")) as pool:
-                done[name] = pool.submit(_with_peak, step, used).result()
+                running, peak = pool.submit(_with_peak, step, used), 0.0
+                while not running.done():
+                    peak = max(peak, _memory_gb())
+                    wait([running], timeout=0.5)
+                found = running.result()
+                done[name] = found | {"peak_gb": round(max(peak, found["peak_gb"]), 2)}
             report(f"{name}: {done[name]}")
             return done[name]
 
@@ -194,7 +248,9 @@ def main(
         run("log_predictions", partial(log_predictions, day=day))
         run("monitor_day", partial(monitor, day=day))
         optimal = run("optimal_auc", partial(optimal_auc, through=history.last))
-    steps = [name for name in done if name not in {"simulate", "optimal_auc"}]
+        parameters = trained["hyperparameters"]
+        run("learning_curve", partial(learning_curve, through=history.last, hyperparameters=parameters))
+    steps = [name for name in done if name not in {"simulate", "optimal_auc", "learning_curve"}]
     figures = {
         "customers": customers,
         "training_rows": trained["training_rows"],
