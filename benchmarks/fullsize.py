@@ -22,7 +22,6 @@ from pathlib import Path
 from typing import Annotated, Any
 
 import duckdb
-import numpy as np
 import psutil
 import typer
 from sklearn.metrics import roc_auc_score
@@ -48,6 +47,7 @@ from include.training.data.build import prepare_dataset
 from include.training.data.dataset import dataset_dir, load_dataset
 from include.training.data.rows import load_rows, model_contract, sample_customers
 from include.training.evaluation.bootstrap import CustomerBootstrap, interval
+from include.training.evaluation.measure import resampled_auc
 from include.training.fitting.recipe_fitter import RecipeFitter
 from include.training.model.bundle import margins
 from include.training.recipe import Hyperparameters, Recipe
@@ -171,11 +171,8 @@ def learning_curve(settings: Settings, through: dt.date, hyperparameters: dict[s
         rows = sample_customers(train, len(train) // parts, SEED)
         booster = fitter.fit_booster(rows, recipe, None).booster
         scores[len(rows)] = margins(booster, test.matrix)
-    draws = list(CustomerBootstrap(test.customers, _RESAMPLES, SEED).weights())
-    resampled = {
-        rows: np.array([roc_auc_score(test.churned, score, sample_weight=drawn) for drawn in draws])
-        for rows, score in scores.items()
-    }
+    bootstrap = CustomerBootstrap(test.customers, _RESAMPLES, SEED)
+    resampled = {rows: resampled_auc(bootstrap, test.churned, score) for rows, score in scores.items()}
     most = max(scores)
     lost = {rows: interval(resampled[most] - found) for rows, found in resampled.items() if rows < most}
     return {
@@ -195,7 +192,7 @@ def _memory_gb() -> float:
     """Return the memory of the children of this process, in which shared pages count once, in GiB."""
     total = 0
     for process in psutil.Process().children(recursive=True):
-        with suppress(psutil.NoSuchProcess, psutil.ZombieProcess):
+        with suppress(psutil.NoSuchProcess):
             total += process.memory_full_info().pss
     return total / 2**30
 

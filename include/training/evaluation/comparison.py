@@ -15,7 +15,7 @@ from include.training.evaluation.baselines import NO_OFFERS, BaselineOffers, bas
 from include.training.evaluation.bootstrap import CustomerBootstrap, lower_bound
 from include.training.evaluation.conditions import Decision, Gain, RankingGain, decide_first_promotion
 from include.training.evaluation.decisions import savings
-from include.training.evaluation.metrics import WeightedRanking
+from include.training.evaluation.measure import resampled_auc
 from include.training.model.contract import reaches_threshold
 
 
@@ -130,8 +130,7 @@ def ranking_gain(project: Project, rows: Rows, model: Contender, other: Contende
     def resampled(ranks: NDArray[np.float64] | None) -> NDArray[np.float64]:
         if ranks is None:
             return np.full(bootstrap.resamples, 0.5)
-        ranking = WeightedRanking(rows.churned, ranks)
-        return np.array([ranking.auc_and_average_precision(weights)[0] for weights in bootstrap.weights()])
+        return resampled_auc(bootstrap, rows.churned, ranks)
 
     low = lower_bound(resampled(model.ranks) - resampled(other.ranks), confidence)
     return RankingGain(other.scores.name, model.scores.auc, other.scores.auc, low, confidence)

@@ -23,7 +23,7 @@ from include.projects.training import LeakageLimits, Training
 from include.training.data.rows import Rows
 from include.training.evaluation.bootstrap import CustomerBootstrap, lower_bound
 from include.training.evaluation.importance import importances
-from include.training.evaluation.metrics import WeightedRanking
+from include.training.evaluation.measure import resampled_auc
 from include.training.fitting.booster import FitParts
 from include.training.model.bundle import Bundle, margins
 
@@ -223,12 +223,9 @@ def _compare(
     training: Training,
 ) -> StricterSplit:
     aucs = [float(roc_auc_score(test.churned, scores)) for scores in (usual, stricter)]
-    rankings = [WeightedRanking(test.churned, scores.astype(np.float64)) for scores in (usual, stricter)]
     bootstrap = CustomerBootstrap(test.customers, training.resamples, training.seed)
-    resampled = np.array(
-        [[ranking.auc_and_average_precision(weights)[0] for ranking in rankings] for weights in bootstrap.weights()]
-    )
-    low = lower_bound(resampled[:, 0] - resampled[:, 1])
+    resampled = [resampled_auc(bootstrap, test.churned, scores) for scores in (usual, stricter)]
+    low = lower_bound(resampled[0] - resampled[1])
     return StricterSplit(name=name, auc=aucs[0], stricter_auc=aucs[1], drop_low=low)
 
 

@@ -56,6 +56,20 @@ def measure(
     return {name: _with_interval(value, resampled[name]) for name, value in values.items() if defined.get(name, True)}
 
 
+def resampled_auc(
+    bootstrap: CustomerBootstrap, churned: NDArray[np.int8], scores: NDArray[np.floating]
+) -> NDArray[np.float64]:
+    """Return the AUC in every resample, shape (resamples,).
+
+    Args:
+        bootstrap: The resamples of n rows.
+        churned: The labels, shape (n,).
+        scores: The scores, shape (n,).
+    """
+    ranking = WeightedRanking(churned, scores.astype(np.float64))
+    return np.array([ranking.auc_and_average_precision(weights)[0] for weights in bootstrap.weights()])
+
+
 def resampled_probability_metrics(
     bootstrap: CustomerBootstrap, churned: NDArray[np.int8], probabilities: NDArray[np.float64]
 ) -> dict[str, NDArray[np.float64]]:
