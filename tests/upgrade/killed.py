@@ -15,7 +15,7 @@ import xgboost  # noqa: F401
 
 from include.settings import Settings
 from include.upgrade.steps import pending_steps
-from tests.upgrade.world import small_project
+from tests.upgrade.releases.small_project import small_project
 
 
 def run_and_die(settings: Settings, last: str) -> None:

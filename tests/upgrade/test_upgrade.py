@@ -44,11 +44,13 @@ from include.training.train import train_challenger
 from include.upgrade.steps import pending_steps
 from include.versions.repository import open_repository
 from include.versions.snapshot import version_dataset
-from tests.upgrade.world import old_home, small_project
+from tests.upgrade.releases.small_project import small_project
+from tests.upgrade.stored import restore
 from tests.world import write_day, write_references
 
 DAYS = DayRange.parse("2017-01-01", "2017-03-05")
 LAST = DAYS.last
+RECORD = ROOT / "tests/upgrade/releases/0.1.0.json"
 WEEK_LATER = DayRange(LAST + dt.timedelta(days=1), LAST + dt.timedelta(days=7))
 COMPUTED = ("silver/", "quarantine/", "gold/features", "gold/labels", "gold/_days", "gold/_label_days")
 
@@ -56,12 +58,12 @@ COMPUTED = ("silver/", "quarantine/", "gold/features", "gold/labels", "gold/_day
 @pytest.fixture(scope="module")
 def old(tmp_path_factory: pytest.TempPathFactory) -> Settings:
     """A deployment of release 0.1.0, which no test changes."""
-    return old_home(tmp_path_factory.mktemp("old"))
+    return restore(RECORD, tmp_path_factory.mktemp("old"))
 
 
 @pytest.fixture(scope="module")
 def upgraded(tmp_path_factory: pytest.TempPathFactory) -> Settings:
-    settings = old_home(tmp_path_factory.mktemp("upgraded"))
+    settings = restore(RECORD, tmp_path_factory.mktemp("upgraded"))
     for step in pending_steps(settings, small_project()):
         step.run()
     return settings
@@ -70,7 +72,7 @@ def upgraded(tmp_path_factory: pytest.TempPathFactory) -> Settings:
 @pytest.fixture(scope="module")
 def killed(tmp_path_factory: pytest.TempPathFactory) -> Settings:
     """A deployment whose upgrade was killed after each step, and repeated."""
-    settings = old_home(tmp_path_factory.mktemp("killed"))
+    settings = restore(RECORD, tmp_path_factory.mktemp("killed"))
     subprocess.run([sys.executable, "-m", "tests.upgrade.killed", settings.home], cwd=ROOT, check=True)
     return settings
 
@@ -180,7 +182,7 @@ def test_upgrade_that_was_killed_after_each_step_is_complete(killed: Settings, u
 
 
 def test_collected_part_is_not_added_again(tmp_path: Path) -> None:
-    settings = old_home(tmp_path)
+    settings = restore(RECORD, tmp_path)
     part = next(path for path in tmp_path.rglob("*.arrows") if "spool" in str(path))
     content = part.read_bytes()
     collect_step(settings)
@@ -192,7 +194,7 @@ def test_collected_part_is_not_added_again(tmp_path: Path) -> None:
 
 
 def test_damaged_part_stops_the_upgrade(tmp_path: Path) -> None:
-    settings = old_home(tmp_path)
+    settings = restore(RECORD, tmp_path)
     part = next(tmp_path.rglob("*.arrows"))
     part.write_bytes(b"damaged")
     with pytest.raises(ChurnflowError, match="is damaged") as caught:

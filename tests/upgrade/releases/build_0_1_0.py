@@ -1,7 +1,7 @@
 """Build the deployment of ``0.1.0.json`` with the code and the environment of release 0.1.0.
 
-``PYTHONPATH=. python build_0_1_0.py HOME`` in a checkout of that release writes the home, which ``record.py`` records.
-All values are invented.
+``PYTHONPATH=. python PATH/build_0_1_0.py HOME`` in a checkout of that release writes the home, which ``record.py``
+records. All values are invented.
 """
 
 from __future__ import annotations
@@ -20,6 +20,7 @@ from include.serving.prediction_log.answers import Answers
 from include.serving.prediction_log.parts import deliver_spool, part_store, spool_folder
 from include.serving.prediction_log.writer import PartWriter
 from include.training.data.prepare import prepare_dataset
+from small_project import small_project
 
 from include.days import DayRange
 from include.features.labels import build_labels
@@ -38,21 +39,9 @@ from include.training.model.bundle import Bundle
 from include.training.release.registry import Registry
 from include.training.train import train_challenger
 from tests import world
-from tests.versions.world import short_project
 
 DAYS = DayRange.parse("2017-01-01", "2017-03-05")
 HOUSEHOLDS = 14
-
-
-def small_project() -> Project:
-    """Return the grocery project with short windows and a tiny model."""
-    content = short_project().model_dump()
-    content["training"]["n_trials"] = 2
-    content["training"]["search_space"]["n_estimators"] = {"low": 5, "high": 8}
-    content["training"]["search_space"]["max_depth"] = {"low": 2, "high": 2}
-    content["requirements"]["data"] |= {"min_training_samples": 10}
-    content["checks"]["coupon_redemptions"]["minimum_pass_share"] = 0.5
-    return Project.model_validate(content)
 
 
 def write_day(landing: Path, day: dt.date) -> None:
