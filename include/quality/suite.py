@@ -53,6 +53,13 @@ _RESULT_FORMAT = {
 }
 
 
+_RULES_PER_FRAME = 10
+"""Maximum number of expectations that are evaluated on the same frame.
+
+For each expectation Great Expectations copies the rows of all columns of the frame, so a frame has few columns.
+"""
+
+
 class SuiteError(ChurnflowError):
     """An expectation could not be evaluated because the suite is invalid."""
 
@@ -89,11 +96,23 @@ def run_suite(table: str, frame: pd.DataFrame, expectations: Sequence[Expectatio
     Raises:
         SuiteError: An expectation is unknown, has invalid arguments, or cannot be evaluated on these columns.
     """
-    if not expectations:
-        return []
+    results: dict[int, ExpectationResult] = {}
+    by_row = {number: item for number, item in enumerate(expectations) if _is_map(table, item)}
+    others = {number: item for number, item in enumerate(expectations) if number not in by_row}
+    if others:
+        results |= _validate(table, frame, others)
+    numbers = list(by_row)
+    for first in range(0, len(numbers), _RULES_PER_FRAME):
+        group = {number: by_row[number] for number in numbers[first : first + _RULES_PER_FRAME]}
+        used = {ROW_ID}.union(*map(columns_read, group.values()))
+        results |= _validate(table, frame[[name for name in frame.columns if name in used]], group)
+    return [results[number] for number in range(len(expectations))]
+
+
+def _validate(table: str, frame: pd.DataFrame, expectations: Mapping[int, Expectation]) -> dict[int, ExpectationResult]:
     batches = batch_definition()  # creates the context that a suite requires
     built = []
-    for number, expectation in enumerate(expectations):
+    for number, expectation in expectations.items():
         with _invalid_expectation(table, expectation):
             built.append(build_expectation(expectation, {"number": number}))
     # The constructor keeps a rule that occurs with two severities; add_expectation() drops it.
@@ -101,7 +120,7 @@ def run_suite(table: str, frame: pd.DataFrame, expectations: Sequence[Expectatio
     result = batches.get_batch(batch_parameters={"dataframe": frame}).validate(suite, result_format=_RESULT_FORMAT)
     # The results are grouped by column; the number in the metadata restores the order.
     by_number = {item.expectation_config.meta["number"]: item for item in result.results}
-    return [_result(table, expectation, by_number[number]) for number, expectation in enumerate(expectations)]
+    return {number: _result(table, item, by_number[number]) for number, item in expectations.items()}
 
 
 def is_row_rule(table: str, expectation: Expectation) -> bool:
@@ -114,12 +133,17 @@ def is_row_rule(table: str, expectation: Expectation) -> bool:
     Raises:
         SuiteError: The expectation is unknown.
     """
+    return expectation.type not in _OF_SEVERAL_ROWS and _is_map(table, expectation)
+
+
+def _is_map(table: str, expectation: Expectation) -> bool:
+    """Return whether the expectation has a result for each row, for which it reads only its own columns."""
     with _invalid_expectation(table, expectation):
         kind = expectation_class(expectation.type)
     from great_expectations.expectations import expectation as kinds
 
-    rows = (kinds.ColumnMapExpectation, kinds.ColumnPairMapExpectation, kinds.MulticolumnMapExpectation)
-    return expectation.type not in _OF_SEVERAL_ROWS and issubclass(kind, rows)
+    maps = (kinds.ColumnMapExpectation, kinds.ColumnPairMapExpectation, kinds.MulticolumnMapExpectation)
+    return issubclass(kind, maps)
 
 
 def describe(expectation: Expectation) -> str:

@@ -11,11 +11,8 @@ from numpy.typing import NDArray
 from scipy.special import expit
 
 from include.logs import get_logger
-from include.projects.training import Training
-from include.training.data.rows import Rows, RowSplit, customer_folds
-from include.training.fitting.booster import FitParts
+from include.training.data.rows import Rows, RowSplit
 from include.training.fitting.curves import fit_curve
-from include.training.model.bundle import margins
 from include.training.model.calibrator import Calibrator, Method
 
 log = get_logger(__name__)
@@ -110,42 +107,8 @@ class Calibration:
         }
 
 
-def calibrate(rows: Rows, blocks: Sequence[RowSplit], training: Training, fit_parts: FitParts) -> Calibration:
-    """Choose and fit a calibrator on out-of-fold log-odds, so that the final booster may be fitted on every row.
-
-    Each fold holds out some customers on all their days. Its booster is fitted on the same days as the final booster,
-    and scores customers that are not in its training rows. A booster that is fitted only on the days before a
-    validation block lacks the latest season. A calibrator for such a booster would correct this lack, and would
-    therefore be wrong for the final booster, which is fitted on the latest season.
-
-    Args:
-        rows: The training rows.
-        blocks: The tuning folds. With time, the training rows of a fold are those whose labels are known before its
-            validation rows; without time, they are those of other customers.
-        training: The number of folds, and the seed of their draw.
-        fit_parts: Fits a booster of the model's kind on each of several parts of ``rows``.
-
-    Returns:
-        The calibration; see ``choose_calibrator``.
-
-    Raises:
-        DeviceError: ``device`` is ``cuda``, and XGBoost trained on the CPU.
-    """
-    log_odds = np.empty(len(rows), dtype=np.float32)
-    fold = customer_folds(rows, training.cv_folds, training.seed)
-    held_out = [fold == number for number in range(training.cv_folds)]
-    for fitted, mask in zip(fit_parts([~mask for mask in held_out]), held_out, strict=True):
-        log_odds[mask] = margins(fitted.booster, rows.matrix[mask])
-    calibration = choose_calibrator(log_odds, rows, blocks)
-    extra = {"calibrator": calibration.chosen.name, "log_loss": round(calibration.chosen.log_loss, 5)}
-    log.info("calibrated", extra=extra)
-    if calibration.warning:
-        log.warning("the probabilities may be wrong", extra=extra | {"reason": calibration.warning})
-    return calibration
-
-
 def choose_calibrator(log_odds: NDArray[np.float32], rows: Rows, blocks: Sequence[RowSplit]) -> Calibration:
-    """Choose a calibrator by forward validation, and fit it.
+    """Choose a calibrator by forward validation, fit it, and log a warning if the probabilities may be wrong.
 
     A candidate is a method and a window. For each block, every candidate is fitted on the rows whose labels are known
     before the block, and is scored on the block. Of the candidates whose mean log loss is within one standard error of
@@ -159,7 +122,8 @@ def choose_calibrator(log_odds: NDArray[np.float32], rows: Rows, blocks: Sequenc
     Args:
         log_odds: The out-of-fold log-odds of n rows, shape (n,).
         rows: The n rows.
-        blocks: The blocks, each with the rows that are known before it; see ``calibrate``.
+        blocks: The tuning folds. With time, the training rows of a fold are those whose labels are known before its
+            validation rows; without time, they are those of other customers.
     """
     has_skill = fit_curve("logistic", log_odds, rows.churned) is not None
     methods: tuple[Method, ...] = _CURVES if has_skill else ("base_rate",)
@@ -169,11 +133,16 @@ def choose_calibrator(log_odds: NDArray[np.float32], rows: Rows, blocks: Sequenc
     customers = rows.by_customer()[1]
     chosen = next(candidate for candidate in candidates if _is_within_noise(candidate, best, customers))
     churn = tuple(_block_churn(chosen, rows, block, customers) for block in blocks)
+    warning = _warning(has_skill, churn)
+    extra = {"calibrator": chosen.score.name, "log_loss": round(chosen.score.log_loss, 5)}
+    log.info("calibrated", extra=extra)
+    if warning:
+        log.warning("the probabilities may be wrong", extra=extra | {"reason": warning})
     return Calibration(
         chosen=chosen.score,
         scores=tuple(sorted((candidate.score for candidate in candidates), key=lambda score: score.log_loss)),
         blocks=churn,
-        warning=_warning(has_skill, churn),
+        warning=warning,
         out_of_fold=chosen.score.calibrator.probabilities(log_odds),
     )
 

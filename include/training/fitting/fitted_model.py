@@ -9,11 +9,11 @@ import numpy as np
 import xgboost as xgb
 
 from include.projects.training import Training
-from include.training.data.rows import Rows, RowSplit
+from include.training.data.rows import Rows, RowSplit, customer_folds
 from include.training.fitting.booster import FitParts
-from include.training.fitting.calibration import Calibration, calibrate
+from include.training.fitting.calibration import Calibration, choose_calibrator
 from include.training.fitting.history import History
-from include.training.model.bundle import Bundle
+from include.training.model.bundle import Bundle, margins
 from include.training.model.contract import ModelContract
 
 
@@ -47,9 +47,14 @@ def fit_model(
 ) -> FittedModel:
     """Fit a booster on all rows, and its calibrator on out-of-fold log-odds of the same rows.
 
+    Each fold holds out some customers on all their days. Its booster is fitted on the same days as the final booster,
+    and scores customers that are not in its training rows. A booster that is fitted only on the days before a
+    validation block lacks the latest season. A calibrator for such a booster would correct this lack, and would
+    therefore be wrong for the final booster, which is fitted on the latest season.
+
     Args:
         rows: The rows.
-        blocks: The blocks of the calibrator's forward validation; see ``calibrate``.
+        blocks: The blocks of the calibrator's forward validation; see ``choose_calibrator``.
         training: The number of folds, and the seed of their draw.
         history: The half-life of the rows' weights.
         fit_parts: Fits boosters with these weights on parts of ``rows``.
@@ -57,5 +62,11 @@ def fit_model(
     Raises:
         DeviceError: XGBoost trained on another device than the configured one.
     """
-    (fitted,) = fit_parts([np.ones(len(rows), dtype=bool)])
-    return FittedModel(fitted.booster, fitted.device, calibrate(rows, blocks, training, fit_parts), history)
+    fold = customer_folds(rows, training.cv_folds, training.seed)
+    held_out = [fold == number for number in range(training.cv_folds)]
+    # All fits together, so that no worker waits for the fit on all rows.
+    whole, *of_folds = fit_parts([np.ones(len(rows), dtype=bool), *(~mask for mask in held_out)])
+    log_odds = np.empty(len(rows), dtype=np.float32)
+    for fitted, mask in zip(of_folds, held_out, strict=True):
+        log_odds[mask] = margins(fitted.booster, rows.matrix[mask])
+    return FittedModel(whole.booster, whole.device, choose_calibrator(log_odds, rows, blocks), history)
