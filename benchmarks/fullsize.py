@@ -181,6 +181,15 @@ def learning_curve(settings: Settings, through: dt.date, hyperparameters: dict[s
     }
 
 
+def stored_gb(settings: Settings) -> dict[str, float]:
+    """Return the size on disk of each folder of the home and of each layer of the lake, in GB."""
+    lake = settings.home / "lake" / settings.project
+    folders = [*(part for part in settings.home.iterdir() if part.is_dir() and part.name != "lake"), *lake.iterdir()]
+    # An LMDB file contains holes, so its size is that of its blocks of 512 bytes.
+    blocks = {part.name: sum(file.stat().st_blocks for file in part.rglob("*")) for part in sorted(folders)}
+    return {name: round(number * 512 / 1e9, 3) for name, number in blocks.items()}
+
+
 def _with_peak(step: Step, settings: Settings) -> dict[str, Any]:
     configure_json_logs()
     started = time.perf_counter()
@@ -259,7 +268,13 @@ def main(
         "auc": round(trained["auc"], 4),
         "auc_bayes_optimal": round(optimal["auc"], 4),
     }
-    details = {"days": days, "events": simulated["events"], "fitted_rows": trained["fitted_rows"], "steps": done}
+    details = {
+        "days": days,
+        "events": simulated["events"],
+        "fitted_rows": trained["fitted_rows"],
+        "stored_gb": stored_gb(settings),
+        "steps": done,
+    }
     print_figures("fullsize", figures, details)
 
 

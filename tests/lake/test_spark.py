@@ -10,7 +10,7 @@ import pytest
 
 from include.days import DayRange
 from include.lake import Lake
-from include.lake.engine import EngineError, connect_to
+from include.lake.engine import NO_EXTENSIONS, EngineError, connect_to
 from tests.spark import needs_spark
 
 DAYS = DayRange.parse("2024-01-01", "2024-01-02")
@@ -58,6 +58,20 @@ def test_texts_are_converted_as_on_duckdb(text):
 
     found = [engine.to_pyarrow(engine.map_rows(texts, convert)) for engine in map(connect_to, ("spark", "duckdb"))]
     assert found[0].equals(found[1])
+
+
+@ibis.udf.scalar.builtin
+def current_setting(name: str) -> bool:
+    """Return a setting of DuckDB."""
+
+
+@needs_spark
+@pytest.mark.slow
+def test_duckdb_in_the_workers_downloads_and_loads_no_extension():
+    engine = connect_to("spark")
+    settings = {name: current_setting(name) for name in NO_EXTENSIONS}
+    found = engine.map_rows(ibis.memtable({"text": ["1"]}), lambda rows: rows.select(**settings))
+    assert engine.to_pyarrow(found).to_pylist() == [dict.fromkeys(NO_EXTENSIONS, False)]
 
 
 ON_A_CLUSTER = """
