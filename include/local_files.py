@@ -1,8 +1,9 @@
-"""Writes to the local disk: atomic replacement of small files, and a common error for a full disk."""
+"""Files on the local disk: atomic replacement of small files, checksums, and a common error for a full disk."""
 
 from __future__ import annotations
 
 import errno
+import hashlib
 import os
 import tempfile
 from collections.abc import Iterator
@@ -47,6 +48,12 @@ def write_atomically(path: Path, content: str | bytes, mode: int = READABLE) -> 
     except OSError:
         partial.unlink()
         raise
+
+
+def file_checksum(path: Path) -> str:
+    """Return the SHA-256 checksum of a file."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 @contextmanager

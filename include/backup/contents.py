@@ -3,21 +3,19 @@
 from __future__ import annotations
 
 import datetime as dt
-import hashlib
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Literal
 
 from pydantic import AwareDatetime, BaseModel, ConfigDict, ValidationError
 
 from include.backup.errors import BackupError, DamagedBackupError
+from include.local_files import file_checksum
 from include.privacy.proof import privacy_folder
 from include.serving.prediction_log.segments import spool_folder
 from include.settings import Settings, require_project
 
 MANIFEST, CHECKSUMS = "manifest.json", "SHA256SUMS"
 LAKE = "lake"
-MLFLOW_FILE = "mlflow.db"
 _DAMAGED = "Restore another backup. The deployment was not changed."
 
 
@@ -96,7 +94,7 @@ def read_backup(folder: Path, project: str) -> Manifest:
         state = "is missing" if name in expected else "does not belong to the backup"
         raise DamagedBackupError(f"A file {state}.", where=str(folder / name), remedy=_DAMAGED)
     for name, checksum in expected.items():
-        if sha256(folder / name) != checksum:
+        if file_checksum(folder / name) != checksum:
             raise DamagedBackupError("The file is damaged.", where=str(folder / name), remedy=_DAMAGED)
     try:
         manifest = Manifest.model_validate_json((folder / MANIFEST).read_bytes())
@@ -117,7 +115,7 @@ def write_checksums(folder: Path) -> int:
         folder: The folder of the backup.
     """
     names = files_below(folder)
-    lines = [f"{sha256(folder / name)}  {name}\n" for name in names]
+    lines = [f"{file_checksum(folder / name)}  {name}\n" for name in names]
     (folder / CHECKSUMS).write_text("".join(lines), encoding="utf-8")
     return sum((folder / name).stat().st_size for name in names)
 
@@ -125,12 +123,6 @@ def write_checksums(folder: Path) -> int:
 def files_below(folder: Path) -> list[str]:
     """Return the paths of all files below a folder, relative to it."""
     return sorted(str(path.relative_to(folder)) for path in folder.rglob("*") if not path.is_dir())
-
-
-def sha256(path: Path) -> str:
-    """Return the checksum of a file."""
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def backup_name(project: str, at: dt.datetime) -> str:
@@ -148,13 +140,7 @@ def _checksums(folder: Path) -> dict[str, str]:
         raise BackupError(
             "The folder is not a backup.", where=str(folder), remedy="Name a folder that `create` has written."
         ) from error
-    return dict(_entries(lines))
-
-
-def _entries(lines: list[str]) -> Iterator[tuple[str, str]]:
-    for line in lines:
-        checksum, _, name = line.partition("  ")
-        yield name, checksum
+    return {name: checksum for checksum, _, name in (line.partition("  ") for line in lines)}
 
 
 def _local(uri: str) -> Path | None:

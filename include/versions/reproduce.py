@@ -7,7 +7,6 @@ have these versions.
 
 from __future__ import annotations
 
-import hashlib
 import tempfile
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
@@ -23,6 +22,7 @@ from include.errors import ChurnflowError
 from include.features.labels import build_labels
 from include.ingest import refine
 from include.lake import Lake, open_lake
+from include.local_files import file_checksum
 from include.plurals import counted
 from include.projects import Project, ProjectError, load_project
 from include.settings import Settings
@@ -168,7 +168,7 @@ def load_recorded_run(settings: Settings, run_id: str) -> RecordedRun:
         except (MlflowException, OSError, ValidationError) as error:
             raise _invalid_record(run_id, settings, "It does not exist, or it recorded no data set.") from error
         configuration = folder / PROJECT_FILE
-        if not configuration.is_file() or _sha256(configuration) != manifest.configuration_sha256:
+        if not configuration.is_file() or file_checksum(configuration) != manifest.configuration_sha256:
             raise _invalid_record(run_id, settings, "Its configuration was removed or changed.")
         if tags.get("dvc.revision") != (manifest.data_version.revision if manifest.data_version else None):
             raise _invalid_record(run_id, settings, "Its tag dvc.revision is not the revision in its manifest.")
@@ -227,10 +227,6 @@ def _difference(old: DatasetPart, new: DatasetPart) -> str:
         )
     names = sorted(name for name in {*old.columns, *new.columns} if old.columns.get(name) != new.columns.get(name))
     return f"has the same {counted(new.rows, 'row')} with other values in {', '.join(names)}"
-
-
-def _sha256(path: Path) -> str:
-    return hashlib.sha256(path.read_bytes()).hexdigest()
 
 
 def _invalid_record(run_id: str, settings: Settings, reason: str) -> RecordError:

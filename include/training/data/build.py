@@ -23,6 +23,7 @@ from include.features.definitions import differing_definitions
 from include.lake import Lake
 from include.lake.table import ConflictError
 from include.lake.table_names import FEATURES_TABLE, LABELS_TABLE, SCORES_TABLE
+from include.local_files import file_checksum
 from include.logs import get_logger
 from include.plurals import counted
 from include.projects import Project
@@ -37,7 +38,6 @@ from include.training.data.dataset import (
     ScoresFile,
     configuration_sha256,
     configuration_text,
-    file_checksum,
     write_manifest,
 )
 from include.training.data.rows import draw_customers

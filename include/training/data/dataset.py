@@ -17,7 +17,7 @@ import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from include.errors import ChurnflowError
-from include.local_files import write_atomically
+from include.local_files import file_checksum, write_atomically
 from include.projects import Project
 from include.settings import Settings, require_project
 from include.training.commands import training_root
@@ -311,12 +311,6 @@ def read_configuration(path: Path) -> Project:
 def pointer(revision: str) -> str:
     """Return the content of the file ``bronze.dvc`` for ``revision``."""
     return f"outs:\n- md5: {revision}.dir\n  hash: md5\n  path: {RAW_FOLDER}\n"
-
-
-def file_checksum(path: Path) -> str:
-    """Return the SHA-256 checksum of the file at ``path``."""
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def _damaged(folder: Path, problem: str) -> DatasetError:

@@ -11,8 +11,9 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 from pydantic import ValidationError
 
+from include.local_files import file_checksum
 from include.training.data.build import write_part
-from include.training.data.dataset import MANIFEST_FILE, DatasetManifest, file_checksum, write_manifest
+from include.training.data.dataset import MANIFEST_FILE, DatasetManifest, write_manifest
 
 
 def erase_from_dataset(folder: Path, is_unwanted: Callable[[str], bool], *, dry_run: bool) -> int:

@@ -6,7 +6,6 @@ checksums detects damage. The module imports little, since it is shipped with th
 
 from __future__ import annotations
 
-import hashlib
 import json
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -17,6 +16,7 @@ from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict, TypeAdapter, ValidationError
 
 from include.errors import ChurnflowError
+from include.local_files import file_checksum
 from include.plurals import counted
 from include.training.model.calibrator import Calibrator
 from include.training.model.contract import FORMAT, ModelContract
@@ -94,7 +94,7 @@ class Bundle:
         samples = [sample.model_dump() for sample in self.samples]
         (folder / SAMPLES_FILE).write_text(json.dumps(samples, indent=1) + "\n", encoding="utf-8")
         (folder / PROFILE_FILE).write_bytes(self.profile)
-        manifest = {name: _checksum(folder / name) for name in _FILES}
+        manifest = {name: file_checksum(folder / name) for name in _FILES}
         (folder / MANIFEST_FILE).write_text(json.dumps(manifest, indent=2) + "\n", encoding="utf-8")
 
     @classmethod
@@ -196,12 +196,8 @@ def _verify_manifest(folder: Path, names: list[str]) -> None:
     for name, checksum in expected.items():
         if not (folder / name).is_file():
             raise _damaged(folder, f"{name} is missing.")
-        if _checksum(folder / name) != checksum:
+        if file_checksum(folder / name) != checksum:
             raise _damaged(folder, f"{name} differs from its checksum in {MANIFEST_FILE}.")
-
-
-def _checksum(path: Path) -> str:
-    return hashlib.sha256(path.read_bytes()).hexdigest()
 
 
 def _damaged(folder: Path, what: str) -> BundleError:
