@@ -13,6 +13,7 @@ from pydantic import Field
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from include.errors import ChurnflowError
+from include.local_files import PRIVATE, write_atomically
 from include.settings import ROOT, Settings
 from local.postgres import database_url
 from local.users import LocalUsers
@@ -185,15 +186,11 @@ def _stored_secrets(home: Path) -> dict[str, str]:
     """Return the keys of the stack in ``home``, created at its first start in a file with mode 0600."""
     path = home / "stack" / "secrets.json"
     if not path.exists():
-        path.parent.mkdir(parents=True, exist_ok=True)
         created = {
             "fernet_key": Fernet.generate_key().decode(),
             "api_secret_key": secrets.token_urlsafe(32),
             "jwt_secret": secrets.token_urlsafe(64),
         }
-        partial = path.with_suffix(".partial")
-        with os.fdopen(os.open(partial, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "w") as stream:
-            json.dump(created, stream)
-        partial.replace(path)
+        write_atomically(path, json.dumps(created), PRIVATE)
     stored: dict[str, str] = json.loads(path.read_text())
     return stored

@@ -24,6 +24,7 @@ import psutil
 from supervisor.xmlrpc import SupervisorTransport
 
 from include.errors import ChurnflowError
+from include.local_files import PRIVATE, write_atomically
 
 
 class ProcessError(ChurnflowError):
@@ -134,34 +135,26 @@ class Supervisor:
         """Return the path of a program's log."""
         return self.folder / "logs" / f"{name}.log"
 
-    def log_tail(self, name: str, lines: int = 20) -> str:
-        """Return the end of the log of a program.
-
-        Args:
-            name: The name of the program.
-            lines: The number of lines.
-        """
+    def log_tail(self, name: str) -> str:
+        """Return the last 20 lines of the log of a program."""
         try:
-            return "\n".join(self.log_path(name).read_text(errors="replace").splitlines()[-lines:])
+            return "\n".join(self.log_path(name).read_text(errors="replace").splitlines()[-20:])
         except FileNotFoundError:
             return "(no log)"
 
-    def shut_down(self, timeout: float = 60.0) -> None:
-        """Stop all programs in reverse order of their start, then the daemon.
-
-        Args:
-            timeout: The seconds until the remaining processes are killed.
+    def shut_down(self) -> None:
+        """Stop all programs in reverse order of their start, then the daemon; kill the processes that remain.
 
         Raises:
             ProcessError: A process survived SIGKILL.
         """
-        processes = self._session_processes()
+        processes, timeout = self._session_processes(), 60.0
         if not self._request_shutdown():
             # The daemon was killed; its programs continue without it.
             for process in processes:
                 with contextlib.suppress(psutil.NoSuchProcess):
                     process.terminate()
-            timeout = min(timeout, 15.0)  # some programs wait for each other and never exit
+            timeout = 15.0  # some programs wait for each other and never exit
         _, alive = psutil.wait_procs(processes, timeout=timeout)
         for process in alive:
             with contextlib.suppress(psutil.NoSuchProcess):
@@ -221,8 +214,7 @@ class Supervisor:
         text = io.StringIO()
         parser.write(text)
         # The file contains the environment with the keys: only its owner may read it.
-        with os.fdopen(os.open(self._config, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "w") as stream:
-            stream.write(text.getvalue())
+        write_atomically(self._config, text.getvalue(), PRIVATE)
 
     def _section(self, program: Program) -> dict[str, str]:
         changed = {key: value for key, value in program.environment.items() if os.environ.get(key) != value}
@@ -249,14 +241,14 @@ class Supervisor:
         proxy = ServerProxy("http://localhost", SupervisorTransport(None, None, f"unix://{self._socket}"))
         return getattr(proxy.supervisor, method)(*arguments)
 
-    def _wait_for_socket(self, timeout: float = 15.0) -> None:
+    def _wait_for_socket(self) -> None:
         def responds() -> bool:
             with contextlib.suppress(OSError, HTTPException):
                 self._call("getState")
                 return True
             return False
 
-        if not wait_until(responds, timeout):
+        if not wait_until(responds, 15.0):
             raise ProcessError(
                 "The process manager does not respond.",
                 where=str(self.folder / "supervisord.log"),

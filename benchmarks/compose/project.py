@@ -117,14 +117,13 @@ class ComposeProject:
         """
         return self.engine.run("exec", self.containers(service)[0], *command).stdout
 
-    def logs(self, service: str, lines: int = 60) -> str:
-        """Return the end of the output of a service's containers.
+    def logs(self, service: str) -> str:
+        """Return the last 60 lines of the output of each container of a service.
 
         Args:
             service: The service.
-            lines: The number of lines of each container.
         """
-        outputs = [self.engine.run("logs", "--tail", str(lines), id_, check=False) for id_ in self.containers(service)]
+        outputs = [self.engine.run("logs", "--tail", "60", id_, check=False) for id_ in self.containers(service)]
         return "\n".join(done.stdout + done.stderr for done in outputs)
 
     def _stages(self) -> list[list[str]]:

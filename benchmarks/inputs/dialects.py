@@ -95,8 +95,8 @@ _COMPRESSIONS: dict[str, Callable[[bytes], bytes]] = {
 }
 
 
-def _rows(*lines: str, end: str = "\n") -> str:
-    return end.join([_HEADER, *lines]) + end
+def _rows(*lines: str) -> str:
+    return "\n".join([_HEADER, *lines, ""])
 
 
 def _row(**cells: str) -> str:

@@ -70,11 +70,11 @@ def _label(name: str, labels: list[str], expected: Outcome, value: str = "yes") 
     return _table(name, _csv(_COLUMNS | {"churn": labels}), expected, label=("churn", value))
 
 
-def _renamed(name: str, old: str, new: str, header: str = "usage") -> Input:
+def _renamed(name: str, old: str, new: str) -> Input:
     """Return the input of a table with another name of the id or of the label."""
     columns = {new if column == old else column: texts for column, texts in _COLUMNS.items()}
     customer, label = (new if column == old else column for column in ("id", "churn"))
-    return _table(name, _csv(columns), "number 1.5", header, customer=customer, label=(label, "yes"))
+    return _table(name, _csv(columns), "number 1.5", customer=customer, label=(label, "yes"))
 
 
 def _excel() -> bytes:
