@@ -10,14 +10,7 @@ from pathlib import Path
 
 from filelock import FileLock, Timeout
 
-from include.backup.contents import (
-    LAKE,
-    MANIFEST,
-    Manifest,
-    backup_name,
-    places,
-    write_checksums,
-)
+from include.backup.contents import LAKE, MANIFEST, Manifest, backup_name, places, write_checksums
 from include.backup.copies import copy_lake, copy_place
 from include.backup.databases import databases
 from include.backup.errors import BackupError

@@ -9,7 +9,7 @@ from contextlib import suppress
 from pathlib import Path
 
 from include.errors import ChurnflowError
-from include.lake import Lake, Table, open_lake
+from include.lake import Lake, open_lake
 from include.lake.maintenance import compact, remove_days, remove_days_before
 from include.lake.table_names import (
     ACKNOWLEDGEMENTS_TABLE,
@@ -129,12 +129,8 @@ def delete_lineage_events(settings: Settings, now: dt.datetime) -> int:
 
 def _record_if_older(project: Project, lake: Lake, first_kept: dt.date) -> None:
     tables = [lake.table(name_of(name)) for name in project.sources for name_of in (bronze_table, silver_table)]
-    if any(_first_day(table) < first_kept for table in tables):
+    if any(min(table.days(), default=first_kept) < first_kept for table in tables):
         record_first_kept(lake, first_kept)
-
-
-def _first_day(table: Table) -> dt.date:
-    return min(table.days(), default=dt.date.max)
 
 
 def _expired(source: Source, days: Iterable[dt.date], first_kept: dt.date) -> list[dt.date]:
@@ -148,12 +144,12 @@ def _expired(source: Source, days: Iterable[dt.date], first_kept: dt.date) -> li
 
 def _delete_datasets(settings: Settings, first_kept: dt.date) -> int:
     folders = _days_of((training_root(settings) / settings.project).glob("*/"))
-    return _delete(path for day, path in folders[:-1] if day < first_kept)
+    return _delete([path for day, path in folders[:-1] if day < first_kept])
 
 
 def _delete_reports(reports: Path, first_kept: dt.date) -> int:
     folders = _days_of(path for path in reports.glob("*/*/") if path.parent.name != _KEPT_REPORTS)
-    return _delete(path for day, path in folders if day < first_kept)
+    return _delete([path for day, path in folders if day < first_kept])
 
 
 def _days_of(folders: Iterable[Path]) -> Sequence[tuple[dt.date, Path]]:
@@ -164,12 +160,10 @@ def _days_of(folders: Iterable[Path]) -> Sequence[tuple[dt.date, Path]]:
     return sorted(found)
 
 
-def _delete(folders: Iterable[Path]) -> int:
-    deleted = 0
+def _delete(folders: Sequence[Path]) -> int:
     for path in folders:
         shutil.rmtree(path)
-        deleted += 1
-    return deleted
+    return len(folders)
 
 
 def _delete_landing(project: Project, connections: Connections, first_kept: dt.date) -> int:
