@@ -25,8 +25,7 @@ import typer
 from benchmarks.drift_injections import CATEGORIES, DEAD, NUMBERS, Influential, change_window, stop_source
 from benchmarks.drift_labels import days_to_find, fit_tested
 from benchmarks.drift_rivals import DATASET_SHARE, Kinds, evidently_share, ks_alarms
-from benchmarks.figures import print_figures
-from benchmarks.performance import report
+from benchmarks.figures import print_figures, report_time
 from benchmarks.performance_world import SEASON, Business
 from include.days import DayRange
 from include.ingest import ingest_days
@@ -156,7 +155,7 @@ def run_placebo(project: Project, lake: Lake, bundle: Bundle, span: DayRange, st
         if past.day in chosen:
             rivals.append(_rivals(project, replay, past))
         if past.day.day == 1:
-            report(f"placebo {past.day}")
+            report_time(f"placebo {past.day}")
     return Placebo(days, injected, rivals)
 
 
@@ -278,7 +277,7 @@ def grocery(home: Path) -> dict[str, Any]:
     settings, project = Settings(home=home, project="grocery"), load_project("grocery")
     export(Path(settings.landing_uri) / "grocery", _GROCERY)
     ingest_days(settings, _GROCERY)
-    report("grocery ingested")
+    report_time("grocery ingested")
     bundle = fit_model(project, settings, _GROCERY.last)
     result = backtest(project, open_lake(settings), bundle, _GROCERY)
     return {"weeks": len(result.days), **_summary(result.configured, result.days)}
@@ -314,13 +313,13 @@ def main(
         settings, last = business.settings, project.first_day + dt.timedelta(days=days - 1)
         if world is None:
             business.append(DayRange(project.first_day, last), DayRange(project.first_snapshot, last))
-            report("simulated")
+            report_time("simulated")
         span = DayRange(project.first_snapshot + dt.timedelta(days=HISTORY_DAYS), last)
         bundle = fit_model(project, settings, span.first)
-        report("model fitted")
+        report_time("model fitted")
         placebo = run_placebo(project, open_lake(settings), bundle, span, starts, rival_days)
         labels = change_labels(project, open_lake(settings), placebo.injected, span.first)
-        report("labels changed")
+        report_time("labels changed")
         weeks = grocery(Path(folder) / "grocery") if with_grocery else None
     limits, window_days = project.monitoring.drift, project.monitoring.window_days
     severities = {day: largest.severity for day, largest in placebo.days.items()}

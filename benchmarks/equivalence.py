@@ -13,7 +13,8 @@ import time
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
-from benchmarks.ingest_runs import HISTORY, SEED, Business, Difference, compare_lakes, finish, report
+from benchmarks.figures import report
+from benchmarks.ingest_runs import HISTORY, SEED, Business, Difference, compare_lakes, finish
 from include.days import DayRange
 from include.settings import Settings
 

@@ -17,13 +17,13 @@ import tempfile
 import time
 from pathlib import Path
 
-import duckdb
 import mlflow
 import pyarrow as pa
 import pyarrow.compute as pc
 
 from benchmarks.erasure_world import CUSTOMER, build_world, rename_household
 from benchmarks.figures import print_figures
+from benchmarks.ingest_runs import count_missing
 from benchmarks.traces import Traces, find_traces
 from include.days import DayRange
 from include.lake import Lake, open_lake
@@ -58,15 +58,8 @@ def other_rows_changed(before: Lake, after: Lake) -> dict[str, int]:
 
 
 def _rows_changed(before: Lake, after: Lake, name: str) -> int:
-    connection = duckdb.connect()
-    connection.execute("SET TimeZone = 'UTC'")
-    for side, lake in (("old", before), ("new", after)):
-        table = lake.table(name)
-        connection.register(side, _others(table.read(table.days())))
-    query = "SELECT count(*) FROM (FROM {} EXCEPT ALL FROM {})"
-    return sum(
-        int(connection.execute(query.format(*sides)).fetchall()[0][0]) for sides in (("old", "new"), ("new", "old"))
-    )
+    old, new = (_others(table.read(table.days())) for table in (before.table(name), after.table(name)))
+    return count_missing(old, new) + count_missing(new, old)
 
 
 def _others(rows: pa.Table) -> pa.Table:

@@ -14,17 +14,8 @@ import tempfile
 import time
 from pathlib import Path
 
-from benchmarks.ingest_runs import (
-    HISTORY,
-    SEED,
-    Business,
-    Difference,
-    KillError,
-    compare_lakes,
-    finish,
-    report,
-    start,
-)
+from benchmarks.figures import report
+from benchmarks.ingest_runs import HISTORY, SEED, Business, Difference, KillError, compare_lakes, finish, start
 from include.days import DayRange
 from include.settings import Settings
 

@@ -15,11 +15,9 @@ import statistics
 import tempfile
 import time
 from collections.abc import Callable
-from concurrent.futures import ProcessPoolExecutor
 from datetime import timedelta
-from multiprocessing import get_context
 from pathlib import Path
-from typing import Annotated, Any, TypeVar
+from typing import Annotated, Any
 
 import duckdb
 import pandas as pd
@@ -28,8 +26,7 @@ import pyarrow.parquet as pq
 import typer
 
 from benchmarks.features_world import DAY, YEAR, write_lake, write_landing
-from benchmarks.figures import peak_gb
-from benchmarks.ingest_runs import report
+from benchmarks.figures import in_own_process, peak_gb, report
 from include.days import DayRange
 from include.features.compile import compute_features
 from include.ingest import ingest_days
@@ -37,8 +34,6 @@ from include.lake import Lake
 from include.lake.table_names import silver_table
 from include.projects import Project, load_project
 from include.settings import Settings
-
-Result = TypeVar("Result")
 
 WINDOWS = (7, 30, 90, 180, 365)
 # By source: the columns with a time, a number and a text, and a condition.
@@ -222,12 +217,6 @@ def _compare_days(root: Path, customers: int, events: int) -> dict[str, Any]:
         "year_seconds": round(year, 1),
         "day_seconds": round(day, 1),
     }
-
-
-def in_own_process(function: Callable[..., Result], *arguments: Any) -> Result:
-    """Call a function in a new process, so that it starts with cold caches and its peak memory is its own."""
-    with ProcessPoolExecutor(1, mp_context=get_context("spawn")) as pool:
-        return pool.submit(function, *arguments).result()
 
 
 def main(

@@ -11,7 +11,6 @@ from __future__ import annotations
 import datetime as dt
 import json
 import logging
-import sys
 import tempfile
 import time
 from collections import Counter
@@ -25,7 +24,7 @@ import numpy as np
 import typer
 from sklearn.metrics import roc_auc_score
 
-from benchmarks.figures import print_figures
+from benchmarks.figures import print_figures, report
 from include.days import DayRange
 from include.ingest import ingest_days
 from include.lake import open_lake
@@ -81,8 +80,8 @@ def grocery(home: Path) -> None:
 
 def changed(home: Path) -> None:
     """Simulate and ingest a business whose churn has other causes from a day on, in an empty folder."""
-    days = (CHANGED.last - CHANGED.first).days + 1
-    generate(home, World(customers=CUSTOMERS, first_day=CHANGED.first, seed=1, pace_days=days), CHANGED.last, (CHANGE,))
+    world = World(customers=CUSTOMERS, first_day=CHANGED.first, seed=1, pace_days=len(CHANGED))
+    generate(home, world, CHANGED.last, (CHANGE,))
     _ingest(Settings(home=home, project="subscription"), CHANGED)
 
 
@@ -133,7 +132,7 @@ def replay(
             aucs=refit_aucs(fitter, recipe, known, valid),
             never_retrained=float(roc_auc_score(valid.churned, margins(first, valid.matrix))),
         )
-        print(f"{project_name} {day}: {week.chosen}, AUC {week.aucs[week.chosen]:.4f}", file=sys.stderr, flush=True)
+        report(f"{project_name} {day}: {week.chosen}, AUC {week.aucs[week.chosen]:.4f}")
         weeks.append(week)
     return weeks
 
@@ -176,11 +175,8 @@ def refit_aucs(fitter: RecipeFitter, recipe: Recipe, known: Rows, valid: Rows) -
 
 
 def _ingest(settings: Settings, days: DayRange) -> None:
-    first = days.first
-    while first <= days.last:
-        last = min(days.last, first + dt.timedelta(days=_INGEST_DAYS - 1))
-        ingest_days(settings, DayRange(first, last))
-        first = last + dt.timedelta(days=1)
+    for block in days.blocks(_INGEST_DAYS):
+        ingest_days(settings, block)
 
 
 def _mean(values: list[float]) -> float:
@@ -195,11 +191,11 @@ def main(workers: Annotated[int, typer.Option(help="Number of parallel fits.")] 
     about: dict[str, Any] = {"hyperparameters": HYPERPARAMETERS.model_dump()}
     for name, (project, make, last, first_scored) in WORLDS.items():
         with tempfile.TemporaryDirectory(prefix=f"churnflow-{name}-") as folder:
-            print(f"{name}: making the world", file=sys.stderr, flush=True)
+            report(f"{name}: making the world")
             make(Path(folder))
             weeks = replay(Path(folder), Path(folder) / "dataset", project, last, first_scored, workers)
         found[name], about[name] = figures(weeks), details(weeks)
-        print(json.dumps({name: found[name]}), file=sys.stderr, flush=True)
+        report(json.dumps({name: found[name]}))
     print_figures("freshness", found, about | {"seconds": round(time.perf_counter() - started)})
 
 

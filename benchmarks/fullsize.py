@@ -10,7 +10,6 @@ what a data set costs that is only a sample of the customers.
 from __future__ import annotations
 
 import datetime as dt
-import sys
 import tempfile
 import time
 from collections.abc import Callable
@@ -26,7 +25,7 @@ import psutil
 import typer
 from sklearn.metrics import roc_auc_score
 
-from benchmarks.figures import peak_gb, print_figures
+from benchmarks.figures import peak_gb, print_figures, report_time
 from include.days import DayRange
 from include.ingest import ingest_days
 from include.lake import open_lake
@@ -67,7 +66,9 @@ Step = Callable[[Settings], dict[str, Any]]
 def simulate(settings: Settings, customers: int, days: DayRange) -> dict[str, Any]:
     """Write the landing files of the days."""
     world = World(customers=customers, first_day=days.first, seed=SEED, pace_days=len(days))
-    done = generate(settings.home, world, days.last, report=lambda day, events: report(f"{day}: {events:,} events"))
+    done = generate(
+        settings.home, world, days.last, report=lambda day, events: report_time(f"{day}: {events:,} events")
+    )
     return {"events": done.events, "landing_gb": done.bytes / 1e9, "active_customers": done.active_customers}
 
 
@@ -206,14 +207,6 @@ def _memory_gb() -> float:
     return total / 2**30
 
 
-_STARTED = time.perf_counter()
-
-
-def report(text: str) -> None:
-    """Print a text with the elapsed seconds to standard error."""
-    print(f"{time.perf_counter() - _STARTED:6.0f} s  {text}", file=sys.stderr, flush=True)
-
-
 def main(
     customers: Annotated[int, typer.Option(help="Customers over the whole time.")] = 100_000,
     days: Annotated[int, typer.Option(help="Days of history.")] = 730,
@@ -237,7 +230,7 @@ def main(
                     wait([running], timeout=0.5)
                 found = running.result()
                 done[name] = found | {"peak_gb": round(max(peak, found["peak_gb"]), 2)}
-            report(f"{name}: {done[name]}")
+            report_time(f"{name}: {done[name]}")
             return done[name]
 
         simulated = run("simulate", partial(simulate, customers=customers, days=DayRange(history.first, day)))

@@ -9,7 +9,6 @@ image adds to its base, the number of images that run as root, and the number th
 from __future__ import annotations
 
 import json
-import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterator
@@ -20,7 +19,7 @@ from pathlib import Path
 import httpx
 import numpy as np
 
-from benchmarks.figures import print_figures
+from benchmarks.figures import print_figures, report
 from benchmarks.local_stack import free_ports
 from benchmarks.serving_model import Model, train_model
 from include.serving.deployment.package import build_bento
@@ -130,13 +129,13 @@ def measure(engine: Engine) -> tuple[dict[str, int], dict[str, object]]:
         root = writable = 0
         details: dict[str, object] = {"engine": engine.name}
         for target, check in checks.items():
-            print(f"Starting {images[target]} ...", file=sys.stderr, flush=True)
+            report(f"Starting {images[target]} ...")
             root += user_of(engine, images[target]) == "0"
             try:
                 details[f"{target}_seconds"] = check(*RESTRICTED)
             except EngineError as error:
                 check()  # an error that has another cause ends the benchmark
-                print(error, file=sys.stderr, flush=True)
+                report(error)
                 writable += 1
             details[f"{target}_total_mb"] = engine.megabytes(images[target])
         figures = {f"{target}_mb": own_megabytes(engine, image) for target, image in images.items()}

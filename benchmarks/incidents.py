@@ -27,7 +27,7 @@ from multiprocessing.context import ForkServerProcess
 from pathlib import Path
 from typing import Any, Literal
 
-from benchmarks.figures import print_figures
+from benchmarks.figures import print_figures, report
 from benchmarks.slack_receiver import CHANNEL, TOKEN, Fault, SlackReceiver, Stage, receiving, text_of
 from include.lake import open_lake
 from include.monitoring.alerts import Addresses, incident_message
@@ -137,7 +137,7 @@ def run(transport: Transport, folder: Path, kills_a_day: int) -> Outcome:
             for moment in itertools.islice(moments, kills_a_day):
                 _run_and_kill(start, receiver, moment, rng, outcome)
             _finish(start, day)
-            print(transport, day, dict(outcome.kills), len(receiver.messages), file=sys.stderr, flush=True)
+            report(transport, day, dict(outcome.kills), len(receiver.messages))
         return _evaluate(settings, receiver, outcome)
 
 

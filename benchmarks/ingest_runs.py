@@ -7,7 +7,6 @@ import logging
 import os
 import shutil
 import signal
-import sys
 from dataclasses import dataclass
 from multiprocessing import get_context
 from multiprocessing.context import ForkServerProcess
@@ -15,6 +14,7 @@ from multiprocessing.process import BaseProcess
 from pathlib import Path, PurePath
 
 import duckdb
+import pyarrow as pa
 
 from include.days import DayRange
 from include.ingest import ingest_days
@@ -167,19 +167,14 @@ def _compare(name: str, expected: Lake, found: Lake, days: DayRange) -> Differen
     files = [{day: {PurePath(uri).name for uri in uris} for day, uris in t.partitions().items()} for t in (left, right)]
     changed = [day for day in days if files[0].get(day) != files[1].get(day)]
     wanted = left.read(changed)
-    columns = wanted.column_names
+    got = right.read(changed).select(wanted.column_names)
+    return Difference(name, count_missing(wanted, got), count_missing(got, wanted))
+
+
+def count_missing(rows: pa.Table, other: pa.Table) -> int:
+    """Return the number of rows of a table that another table with the same columns lacks; equal rows count each."""
     connection = duckdb.connect()
     connection.execute("SET TimeZone = 'UTC'")
-    connection.register("wanted", wanted)
-    connection.register("got", right.read(changed).select(columns))
-
-    def beyond(one: str, other: str) -> int:
-        counted = connection.execute(f"SELECT count(*) FROM (FROM {one} EXCEPT ALL FROM {other})")  # noqa: S608
-        return int(counted.fetchall()[0][0])
-
-    return Difference(name, beyond("wanted", "got"), beyond("got", "wanted"))
-
-
-def report(*parts: object) -> None:
-    """Print progress to standard error; the last line of standard output is for the figures."""
-    print(*parts, file=sys.stderr, flush=True)
+    connection.register("one", rows)
+    connection.register("two", other)
+    return int(connection.execute("SELECT count(*) FROM (FROM one EXCEPT ALL FROM two)").fetchall()[0][0])

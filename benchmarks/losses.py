@@ -28,7 +28,7 @@ import yaml
 
 from benchmarks.attacks.kills import Attack, suspended
 from benchmarks.attacks.scratch_stack import ScratchStack, scratch_stack
-from benchmarks.figures import print_figures
+from benchmarks.figures import print_figures, report
 from benchmarks.local_stack import free_ports
 from benchmarks.slack_receiver import SlackReceiver, receiving
 from include.settings import ROOT
@@ -235,7 +235,7 @@ def main() -> None:
 
 
 def _report(figures: dict[str, Any]) -> dict[str, Any]:
-    print(figures, file=sys.stderr, flush=True)
+    report(figures)
     return figures
 
 

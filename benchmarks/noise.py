@@ -10,7 +10,6 @@ from __future__ import annotations
 import datetime as dt
 import json
 import logging
-import sys
 import tempfile
 import time
 from collections import Counter
@@ -22,7 +21,7 @@ import numpy as np
 import pyarrow as pa
 import typer
 
-from benchmarks.figures import print_figures
+from benchmarks.figures import print_figures, report
 from include.days import DayRange
 from include.lake import Lake
 from include.lake.table_names import FEATURES_TABLE, LABELS_TABLE
@@ -130,9 +129,7 @@ def _tables(tables: int, rows: int, churn: float, trials: int, with_time: bool) 
             with tempfile.TemporaryDirectory(dir=home) as folder:
                 candidate = train(project, Path(folder), rows, churn, seed)
             calibration, comparison = candidate.evaluated.calibration, candidate.comparison
-            print(
-                f"table {seed}: {'promoted' if comparison.promote else comparison.reason}", file=sys.stderr, flush=True
-            )
+            report(f"table {seed}: {'promoted' if comparison.promote else comparison.reason}")
             yield {
                 "seed": seed,
                 "promoted": comparison.promote,

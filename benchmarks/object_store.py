@@ -15,8 +15,8 @@ from typing import Annotated
 
 import typer
 
-from benchmarks.figures import print_figures
-from benchmarks.ingest_runs import compare_lakes, finish, kill_after_commit, report, start
+from benchmarks.figures import print_figures, report
+from benchmarks.ingest_runs import compare_lakes, finish, kill_after_commit, start
 from include.days import DayRange
 from include.lake import open_lake
 from include.settings import Settings

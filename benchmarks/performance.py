@@ -15,7 +15,6 @@ from __future__ import annotations
 
 import datetime as dt
 import logging
-import sys
 import tempfile
 import time
 from dataclasses import dataclass
@@ -28,7 +27,7 @@ import typer
 from numpy.typing import NDArray
 from scipy.special import expit, logit
 
-from benchmarks.figures import print_figures
+from benchmarks.figures import STARTED, print_figures, report_time
 from benchmarks.performance_world import SEASON, SEED, Business
 from include.days import DayRange
 from include.lake.table_names import FEATURES_TABLE
@@ -100,7 +99,7 @@ def score(business: Business, days: DayRange) -> Scored:
         scores["prediction"] = np.where(contract.predicts_churn(scores["churn_probability"]), "churn", "retain")
         scores["model_version"] = version
         found.append(scores.merge(read_labels(business.lake, project, list(block)), on=["dt", "customer_id"]))
-        report(f"scored {block}")
+        report_time(f"scored {block}")
     return Scored(pd.concat(found), evaluations)
 
 
@@ -168,14 +167,6 @@ def is_decayed_by_point(model: ModelPerformance) -> bool:
     return model.promised["auc"].value - model.metrics["auc"].value > OLD_RULE
 
 
-_STARTED = time.perf_counter()
-
-
-def report(text: str) -> None:
-    """Print a text with the elapsed seconds to standard error."""
-    print(f"{time.perf_counter() - _STARTED:6.0f} s  {text}", file=sys.stderr, flush=True)
-
-
 def main(
     customers: Annotated[int, typer.Option(help="Number of active customers.")] = 3_300,
     history: Annotated[int, typer.Option(help="Number of days before the first scored day.")] = 550,
@@ -195,13 +186,13 @@ def main(
         horizon = dt.timedelta(days=project.label.horizon_days)
         past = DayRange(FIRST_DAY, start - dt.timedelta(days=1))
         business.append(past, [day for day in past if project.is_snapshot_day(day)])
-        report(f"simulated {past}")
+        report_time(f"simulated {past}")
 
         def scored_after(name: str, days: int, *injections: Injection) -> Scored:
             branch = business.fork(Path(folder) / name)
             scored = DayRange(start, start + dt.timedelta(days=days - 1))
             branch.append(DayRange(start, scored.last + horizon), scored, injections)
-            report(f"simulated {name}")
+            report_time(f"simulated {name}")
             return score(branch, scored)
 
         shift = scored_after("shifted", shifted, Injection(kind="covariate_shift", from_day=start, strength=SHIFT))
@@ -217,7 +208,7 @@ def main(
         "decayed": decayed,
         "estimate_coverage_calm": coverage(project, quiet),
         "shifted_days_decayed": sum(model.verdict == "decayed" for model in verdicts(project, shift).values()),
-        "seconds": round(time.perf_counter() - _STARTED),
+        "seconds": round(time.perf_counter() - STARTED),
     }
     figures = {
         "calm_days": len(found),

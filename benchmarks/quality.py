@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import datetime as dt
 import json
-import sys
 import tempfile
 import time
 from pathlib import Path
@@ -27,7 +26,7 @@ from sklearn.metrics import brier_score_loss, log_loss, precision_recall_curve, 
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import OneHotEncoder, StandardScaler
 
-from benchmarks.figures import print_figures
+from benchmarks.figures import print_figures, report
 from include.days import DayRange
 from include.ingest import ingest_days
 from include.lake import open_lake
@@ -288,7 +287,7 @@ class _Clock:
     def lap(self, stage: str) -> None:
         now = time.perf_counter()
         self.seconds[stage], self._last = round(now - self._last, 1), now
-        print(f"{stage}: {self.seconds[stage]} s", file=sys.stderr, flush=True)
+        report(f"{stage}: {self.seconds[stage]} s")
 
 
 def _rounded(value: Any) -> Any:
@@ -313,7 +312,7 @@ def main(
             home = Path(folder)
             result = subscription(home, customers, days, trials) if name == "subscription" else grocery(home, trials)
         figures[name] = _rounded(result)
-        print(json.dumps({name: figures[name]}), file=sys.stderr, flush=True)
+        report(json.dumps({name: figures[name]}))
     details = {"projects": figures, "seconds": round(time.perf_counter() - started)}
     print_figures("quality", {name: headline(found) for name, found in figures.items()}, details)
 

@@ -9,19 +9,16 @@ from __future__ import annotations
 
 import asyncio
 import statistics
-import sys
 import tempfile
 import time
 from collections.abc import Callable
-from concurrent.futures import ProcessPoolExecutor
 from functools import partial
-from multiprocessing import get_context
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
-from benchmarks.figures import peak_gb, print_figures
+from benchmarks.figures import in_own_process, peak_gb, print_figures, report
 from benchmarks.scoring_world import DAY, customer_ids, make_world
 from include.retention.retention_list import score_day
 from include.serving.online_store import open_store
@@ -80,17 +77,6 @@ def look_up(settings: Settings, customers: int) -> dict[str, float]:
     return {"median_us": statistics.median(taken) * 1e6, "p99_us": taken[int(0.99 * len(taken))] * 1e6}
 
 
-def alone(step: Callable[[Settings], dict[str, float]], settings: Settings) -> dict[str, float]:
-    """Run ``step`` in a new process, and return its figures and the peak memory of the process in GB.
-
-    Args:
-        step: The step.
-        settings: The argument of the step.
-    """
-    with ProcessPoolExecutor(1, mp_context=get_context("spawn")) as pool:
-        return pool.submit(_with_peak, step, settings).result()
-
-
 def _with_peak(step: Callable[[Settings], dict[str, float]], settings: Settings) -> dict[str, float]:
     figures = step(settings)
     return figures | {"peak_gb": round(peak_gb(), 2)}
@@ -104,14 +90,14 @@ def figures_of(home: Path, redis_url: str) -> dict[str, Any]:
         redis_url: The Redis server of the online store; empty for the embedded store.
     """
     settings = settings_of(home, redis_url)
-    scored = alone(score, settings)
-    _print(f"scored {scored['rows']:,} customers in {scored['seconds']:.1f} s, peak {scored['peak_gb']} GB")
-    stored = alone(update, settings)
-    _print(
+    scored = in_own_process(_with_peak, score, settings)
+    report(f"scored {scored['rows']:,} customers in {scored['seconds']:.1f} s, peak {scored['peak_gb']} GB")
+    stored = in_own_process(_with_peak, update, settings)
+    report(
         f"stored in {stored['seconds']:.1f} s, again in {stored['again_seconds']:.1f} s, peak {stored['peak_gb']} GB"
     )
-    found = alone(partial(look_up, customers=int(scored["rows"])), settings)
-    _print(f"looked up in {found['median_us']:.0f} us")
+    found = in_own_process(_with_peak, partial(look_up, customers=int(scored["rows"])), settings)
+    report(f"looked up in {found['median_us']:.0f} us")
     return {
         "rows": int(scored["rows"]),
         "seconds": round(scored["seconds"], 1),
@@ -127,10 +113,6 @@ def figures_of(home: Path, redis_url: str) -> dict[str, Any]:
     }
 
 
-def _print(text: str) -> None:
-    print(text, file=sys.stderr, flush=True)
-
-
 def main(
     customers: Annotated[int, typer.Option(help="Customers of the day.")] = 1_000_000,
     features: Annotated[int, typer.Option(help="Features of each customer; at least ten.")] = 100,
@@ -141,7 +123,7 @@ def main(
     """Run the benchmark in a temporary folder; the last line contains the figures as a JSON object."""
     with tempfile.TemporaryDirectory(prefix="churnflow-scoring-") as folder:
         make_world(settings_of(Path(folder)), customers, features, trees, depth)
-        _print(f"made a day of {customers:,} customers with {features} features, and {trees} trees of depth {depth}")
+        report(f"made a day of {customers:,} customers with {features} features, and {trees} trees of depth {depth}")
         figures = figures_of(Path(folder), redis_url)
     details = {"features": features, "trees": trees, "depth": depth, **figures}
     print_figures("scoring", {name: figures[name] for name in ("rows_per_s", "peak_gb")}, details)

@@ -13,7 +13,6 @@ from __future__ import annotations
 import json
 import os
 import statistics
-import sys
 import tempfile
 from collections import defaultdict
 from contextlib import ExitStack
@@ -26,7 +25,7 @@ import numpy as np
 import pyarrow as pa
 import typer
 
-from benchmarks.figures import print_figures
+from benchmarks.figures import print_figures, report
 from benchmarks.serving_contenders import Contender, endpoint, naive
 from benchmarks.serving_model import DEPTH, FEATURES, NAMES, TREES, Model, train_model
 from include.serving.load_test.generator import Target, generate_load
@@ -116,7 +115,7 @@ def compare(model: Model, contenders: list[Contender], rounds: int, seconds: flo
             for contender in contenders:
                 figures = measure(contender, model, connections, seconds)
                 seen[contender.name, connections].append(figures)
-                _say(f"round {number + 1}, {connections:2} connections, {contender.name:8}: {_line(figures)}")
+                report(f"round {number + 1}, {connections:2} connections, {contender.name:8}: {_line(figures)}")
     return seen
 
 
@@ -240,10 +239,6 @@ def _table(seen: Comparison) -> str:
     return "\n".join(lines)
 
 
-def _say(text: str) -> None:
-    print(text, file=sys.stderr, flush=True)
-
-
 def main(
     rounds: Annotated[int, typer.Option(help="Number of rounds; each loads both services.")] = 5,
     seconds: Annotated[float, typer.Option(help="Duration of each load.")] = 5.0,
@@ -252,7 +247,7 @@ def main(
     """Print a table, all figures and, on the last line, the figures for which the project has goals."""
     rounds, seconds = (2, 2.0) if quick else (rounds, seconds)
     with tempfile.TemporaryDirectory(prefix="churn-serving-") as name, ExitStack() as running:
-        _say(f"training a model with {FEATURES} features and {TREES} trees ...")
+        report(f"training a model with {FEATURES} features and {TREES} trees ...")
         model = train_model(Path(name))
         contenders = [running.enter_context(start(model, Path(name))) for start in (naive, endpoint)]
         differences = {one.name: largest_difference(one, model) for one in contenders}

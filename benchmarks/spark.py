@@ -7,20 +7,20 @@ cluster of two workers.
 
 from __future__ import annotations
 
-import contextlib
 import datetime as dt
 import json
 import logging
 import os
 import tempfile
 import time
-from collections.abc import Iterator
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from benchmarks.ingest_runs import FAULTS, FIRST, SEED, compare_lakes, report
+from benchmarks.figures import report
+from benchmarks.ingest_runs import FAULTS, FIRST, SEED, compare_lakes
 from benchmarks.spark_cluster import standalone_cluster
 from include.days import DayRange
 from include.ingest import ingest_days
@@ -73,16 +73,6 @@ def ingest(settings: Settings, days: DayRange) -> float:
     return time.perf_counter() - started
 
 
-@contextlib.contextmanager
-def _spark(cluster: bool) -> Iterator[None]:
-    if not cluster:
-        yield
-        return
-    with standalone_cluster(workers=2) as configuration:
-        os.environ["SPARK_CONF_DIR"] = str(configuration)
-        yield
-
-
 def main(
     customers: Annotated[int, typer.Option(help="Customers of the simulated business.")] = 2_000,
     days: Annotated[int, typer.Option(help="Its days.")] = 90,
@@ -94,7 +84,9 @@ def main(
     import great_expectations  # noqa: F401 - its import is not part of either engine's time
 
     seconds, tables, features, rows, different = dict.fromkeys(ENGINES, 0.0), 0, 0, 0, 0
-    with tempfile.TemporaryDirectory(prefix="churnflow-") as name, _spark(cluster):
+    with tempfile.TemporaryDirectory(prefix="churnflow-") as name, ExitStack() as running:
+        if cluster:
+            os.environ["SPARK_CONF_DIR"] = str(running.enter_context(standalone_cluster(workers=2)))
         folder = Path(name)
         for project, span in deliver(folder, customers, days).items():
             deployments = {engine: deploy(folder, project, engine) for engine in ENGINES}

@@ -26,7 +26,6 @@ stores its results, and reads them if they are there.
 from __future__ import annotations
 
 import json
-import sys
 import tempfile
 import time
 from collections.abc import Callable
@@ -46,7 +45,7 @@ from sklearn.metrics import f1_score
 from sklearn.model_selection import cross_val_score
 from xgboost import DMatrix, XGBClassifier
 
-from benchmarks.figures import print_figures
+from benchmarks.figures import print_figures, report
 from include.projects.training import FloatRange, IntRange, Promotion, SearchSpace, Training
 from include.training.data.rows import Rows, RowSplit
 from include.training.data.splits import stratified_folds
@@ -276,7 +275,7 @@ def main(
         loop = _stored(baseline, data, trials)
         pairs.append((loop, mine))
         found.append({"seed": seed, **compare(loop, mine), "ended": ended})
-        print(json.dumps(found[-1]), file=sys.stderr, flush=True)
+        report(json.dumps(found[-1]))
     print_figures(
         "tuning",
         {

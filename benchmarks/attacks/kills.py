@@ -6,7 +6,6 @@ The Slack receiver first answers 429 and 500, so that the first message needs tw
 from __future__ import annotations
 
 import datetime as dt
-import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
@@ -16,6 +15,7 @@ from typing import Any, TypeVar
 import psutil
 
 from benchmarks.attacks.scratch_stack import DAYS, NEXT_DAY, ScratchStack, scratch_stack
+from benchmarks.figures import report
 from include.days import DayRange
 from include.ingest import ingest_days
 from include.serving.deployment.state import ServingState
@@ -271,7 +271,7 @@ def run_kills() -> dict[str, Any]:
         found = []
         for case in attack.cases():
             found.append(attack.evaluate(case))
-            print(found[-1], file=sys.stderr, flush=True)
+            report(found[-1])
     return {
         **{key: sum(item[key] for item in found) for key in ("kills", "lost_runs", "alerted_once")},
         "retried_in_vain": sum(len(item["retried_in_vain"]) for item in found),

@@ -14,6 +14,7 @@ from typing import Any
 import yaml
 from dotenv import dotenv_values
 
+from benchmarks.figures import report
 from benchmarks.local_stack import free_ports
 from include.settings import ROOT
 from local.compose_secrets import complete
@@ -68,7 +69,7 @@ class ComposeProject:
             if image.startswith("churnflow-") or self.engine.pull(image):
                 continue
             if f" AS {service}\n" in targets:
-                _say(f"{image} cannot be pulled: building a stand-in ...")
+                report(f"{image} cannot be pulled: building a stand-in ...")
                 self.engine.build(STAND_INS, f"localhost/{image}", "--target", service, *build_options(base))
             else:
                 self.left_out.append(service)
@@ -82,7 +83,7 @@ class ComposeProject:
         """
         try:
             for stage in self._stages():
-                _say(f"Starting {', '.join(stage)} ...")
+                report(f"Starting {', '.join(stage)} ...")
                 self._compose("up", "--detach", "--no-deps", "--no-build", *stage)
                 for service in stage:
                     self._wait(service)
@@ -185,7 +186,3 @@ class ComposeProject:
                 where="docker-compose.yaml",
                 remedy=(done.stdout + done.stderr)[-3000:],
             )
-
-
-def _say(text: str) -> None:
-    print(text, file=sys.stderr, flush=True)

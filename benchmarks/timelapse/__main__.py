@@ -10,7 +10,6 @@ week. The last line contains the figures; see ``benchmarks.timelapse.story.figur
 
 from __future__ import annotations
 
-import sys
 import tempfile
 import time
 from collections import Counter
@@ -21,7 +20,7 @@ from typing import Annotated
 import typer
 from rich.console import Console
 
-from benchmarks.figures import print_figures
+from benchmarks.figures import print_figures, report
 from benchmarks.timelapse.compare import best_refits, realised_days
 from benchmarks.timelapse.simulation import Simulation, simulate
 from benchmarks.timelapse.story import draw, events, figures, story_table
@@ -57,7 +56,7 @@ def main(
 
 
 def _report(plan: Plan, simulation: Simulation, picture: Path, started: float) -> None:
-    print("Comparing with the first model and with the best refits.", file=sys.stderr, flush=True)
+    report("Comparing with the first model and with the best refits.")
     ingest_days(simulation.settings, plan.epilogue)  # the labels of the simulated days; nothing is scored
     project, lake = load_project(PROJECT), open_lake(simulation.settings)
     realised = realised_days(project, lake, plan.simulated, simulation.first_model)

@@ -56,9 +56,7 @@ def realised_days(project: Project, lake: Lake, days: Iterable[dt.date], first_m
     return [_realised(project, lake, day, first_model) for day in days]
 
 
-def best_refits(
-    project: Project, lake: Lake, days: Iterable[dt.date], through: dt.date, workers: int = 2
-) -> dict[dt.date, float]:
+def best_refits(project: Project, lake: Lake, days: Iterable[dt.date], through: dt.date) -> dict[dt.date, float]:
     """Return the AUC of the best refit on each of some snapshot days.
 
     On each day, a booster is fitted on all snapshots whose labels are known at the end of the day, once for each option
@@ -69,13 +67,12 @@ def best_refits(
         lake: The lake, with the features and labels of all snapshots.
         days: The snapshot days.
         through: The day at whose end the labels of all these days are known.
-        workers: The number of parallel fits.
     """
     with tempfile.TemporaryDirectory() as folder:
         dataset = build_dataset(project, lake, through, Path(folder))
         contract = model_contract(project, dataset.manifest)
         rows = concatenate([load_rows(dataset, part, contract) for part in dataset.manifest.parts.values()])
-    fitter = RecipeFitter(project, dataset, contract, "cpu", workers)
+    fitter = RecipeFitter(project, dataset, contract, "cpu", 2)
     recipe = Recipe(features=tuple(contract.feature_names), hyperparameters=HYPERPARAMETERS)
     horizon = np.timedelta64(dataset.manifest.horizon_days, "D")
     found = {}

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import datetime as dt
 import json
-import sys
 import time
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -12,6 +11,7 @@ from typing import Any
 
 from rich.console import Console
 
+from benchmarks.figures import report
 from benchmarks.local_stack import copy_code, running_stack
 from benchmarks.timelapse.requests import Requests
 from benchmarks.timelapse.world import PROJECT, Plan
@@ -98,7 +98,7 @@ def simulate(plan: Plan, home: Path) -> Simulation:
         try:
             demo = Demo(client, Console(file=log, width=200), time.monotonic() + _LIMIT_SECONDS)
             demo.prepare()
-            _progress(f"The stack runs at {stack.airflow_url}. Ingesting the history, {plan.history}.")
+            report(f"The stack runs at {stack.airflow_url}. Ingesting the history, {plan.history}.")
             demo.run(plan.history, (*_DAILY, "churn_train", "churn_deploy"))
             first_model = deployed_bento(settings).load_bundle()
             with Requests(settings.serving.url, listed_customers(settings, plan.history.last)) as requests:
@@ -158,7 +158,7 @@ def _simulated_day(snapshot: Snapshot, settings: Settings, day: dt.date, request
     record = asdict(simulated) | {"requests": requests.sent, "failed": requests.failed.total()}
     with (settings.home / "days.jsonl").open("a") as file:
         file.write(json.dumps(record, default=str) + "\n")
-    _progress(", ".join(f"{name} {value}" for name, value in record.items()))
+    report(", ".join(f"{name} {value}" for name, value in record.items()))
     return simulated
 
 
@@ -176,7 +176,3 @@ def _promoted(snapshot: Snapshot) -> bool | None:
 def _state(snapshot: Snapshot, dag_id: str, task_id: str) -> str | None:
     states = {task.state for task in snapshot.tasks if (task.dag_id, task.task_id) == (dag_id, task_id)}
     return "success" if "success" in states else min(map(str, states), default=None)
-
-
-def _progress(text: str) -> None:
-    print(text, file=sys.stderr, flush=True)
