@@ -33,7 +33,7 @@ from include.lake.table_names import FEATURES_TABLE
 from include.logs import configure_json_logs
 from include.monitoring.monitor_day import monitor_day
 from include.projects import load_project
-from include.retention.retention_list import score_day
+from include.retention.retention_list import deployed_bento, score_day
 from include.serving.deployment import deploy
 from include.serving.deployment.bento_store import load_model
 from include.serving.deployment.state import BentoReference, open_state
@@ -121,10 +121,8 @@ def update_online_store(settings: Settings, day: dt.date) -> dict[str, Any]:
 
 def log_predictions(settings: Settings, day: dt.date) -> dict[str, Any]:
     """Log a prediction for each customer of a day, and collect the predictions into the lake."""
-    served = open_state(settings).served()
-    if served is None:
-        raise ValueError("no model is in service")
-    bundle, noon = load_model(served, settings), dt.datetime.combine(day, dt.time(12), dt.UTC)
+    served, noon = deployed_bento(settings), dt.datetime.combine(day, dt.time(12), dt.UTC)
+    bundle = load_model(served, settings)
     rows = open_lake(settings).table(FEATURES_TABLE).read([day])
     for first in range(0, rows.num_rows, _SEGMENT_ROWS):
         part = rows.slice(first, _SEGMENT_ROWS)
