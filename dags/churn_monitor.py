@@ -22,8 +22,8 @@ estimates the performance of the day's scores; and writes an HTML report and `re
 
 Drift and decay open an **incident**. `send_messages` reports when it opens, gets worse or better, and ends: to Slack if
 the connection `slack_churn` exists, otherwise to its log. Decay, and drift that changes the expected saving, **request
-a training**. Drift requests no training while a source delivers fewer rows than usual. There is no request within one
-label horizon of the model's data set or of another request, since there would be too few new labels.
+a training**. Drift requests no training while a source delivers fewer rows than usual. There is no request within
+`retrain_cooldown_days` of the model's data set or of another request, since there would be too few new labels.
 
 If you mark `request_retraining` successful by hand, no event is emitted, so no training starts; trigger `churn_train`
 then.
