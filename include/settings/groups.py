@@ -124,7 +124,8 @@ class ServingSettings(Group):
             counted.
         reasons_per_direction: The number of reasons in a response that raise the risk, and the number that lower it.
         stale_after_days: The age in days above which a response marks the stored features as stale.
-        kept_bentos: The number of Bentos on disk after a deployment, in addition to the current and previous Bentos.
+        kept_bentos: The number of the newest Bentos that stay on disk after a deployment. Those in use and the previous
+            one stay even if they are older.
         overlap_seconds: The time for which a new server runs beside the old server.
         drain_seconds: The time for which a stopping server waits for its clients to move to the next server.
         liveness_seconds: The interval of liveness probes; a server is ended after three failures.
